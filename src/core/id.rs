@@ -1,0 +1,96 @@
+//! Identities that cannot be guessed: one a life of a program, one a message.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The 128-bit id of one life of a program: drawn anew at each start, written as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Life(pub u128);
+
+/// The id of a message: the life that sent it and its number there, from 1. Written `LIFE.NUMBER`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MessageId {
+    /// Who sent it.
+    pub life: Life,
+    /// Its number in that life.
+    pub number: u64,
+}
+
+/// A word that is no id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an id is 32 hexadecimal digits, that of a message with '.' and a number behind them")]
+pub struct BadId;
+
+impl FromStr for Life {
+    type Err = BadId;
+    fn from_str(word: &str) -> Result<Self, BadId> {
+        let canonical = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if word.len() != 32 || !word.bytes().all(canonical) {
+            return Err(BadId);
+        }
+        u128::from_str_radix(word, 16).map(Life).map_err(|_| BadId)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = BadId;
+    fn from_str(word: &str) -> Result<Self, BadId> {
+        let (life, number) = word.split_once('.').ok_or(BadId)?;
+        let number = number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse().ok()).flatten();
+        Ok(Self { life: life.parse()?, number: number.ok_or(BadId)? })
+    }
+}
+
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.life, self.number)
+    }
+}
+
+macro_rules! as_string {
+    ($($id:ty),*) => {$(
+        impl TryFrom<String> for $id {
+            type Error = BadId;
+            fn try_from(word: String) -> Result<Self, BadId> {
+                word.parse()
+            }
+        }
+        impl From<$id> for String {
+            fn from(id: $id) -> String {
+                id.to_string()
+            }
+        }
+        impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
+}
+as_string!(Life, MessageId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_as_they_are_written_and_not_otherwise() {
+        let id = MessageId { life: Life(0xabc), number: 7 };
+        assert_eq!(id.to_string(), "00000000000000000000000000000abc.7");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in ["", "abc", "00000000000000000000000000000ABC", "00000000000000000000000000000abc.+7"] {
+            assert_eq!(bad.parse::<MessageId>(), Err(BadId));
+            assert_eq!(bad.parse::<Life>(), Err(BadId));
+        }
+    }
+}

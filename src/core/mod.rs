@@ -1,0 +1,15 @@
+//! The pure core: decides everything and touches nothing. No clock, socket, file, thread or print in here.
+
+pub mod client_event;
+pub mod command;
+pub mod config;
+pub mod console;
+pub mod event;
+pub mod id;
+pub mod machine;
+pub mod name;
+pub mod record;
+pub mod server_event;
+pub mod status;
+pub mod suggest;
+pub mod time;
