@@ -4,6 +4,7 @@
 //! nothing; what touches the world decides nothing.
 
 pub mod core;
+pub mod io;
 
 /// Runs the program with these arguments, the first being its own name.
 #[must_use]
