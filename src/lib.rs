@@ -5,6 +5,7 @@
 
 pub mod core;
 pub mod io;
+pub mod scenario;
 
 /// Runs the program with these arguments, the first being its own name.
 #[must_use]

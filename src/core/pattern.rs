@@ -1,0 +1,252 @@
+//! Patterns of scripts and scenarios: a literal for a whole line, `/regex/`, or JSON that an event must hold.
+
+use std::fmt;
+use std::ops::Range;
+
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
+
+use super::json_pattern::{JsonMatcher, JsonPattern};
+use super::literal::{Glob, Literal};
+use super::vars::{Part, Vars, split};
+
+/// What a pattern captured: names and values.
+pub type Captures = Vec<(String, String)>;
+
+/// How exactly text must match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Style {
+    /// As it stands.
+    #[default]
+    Exact,
+    /// Without regard to case, brackets, runs of blanks and final punctuation.
+    Loose,
+}
+
+/// A pattern as written, checked.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    source: String,
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Literal(Literal),
+    /// What stands between the slashes.
+    Regex(String),
+    Json(JsonPattern),
+}
+
+/// What is wrong with a pattern, and where in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadPattern {
+    /// What is wrong, without a full stop.
+    pub message: String,
+    /// Which bytes of the pattern it is about.
+    pub range: Range<usize>,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+impl BadPattern {
+    pub(crate) fn new(message: impl Into<String>, range: Range<usize>, help: Option<String>) -> Self {
+        Self { message: message.into(), range, help }
+    }
+}
+
+impl Pattern {
+    /// The most bytes of a compiled regular expression; one that needs more is a mistake.
+    pub const MAX_REGEX_BYTES: usize = 4 << 20;
+
+    /// Parses a pattern; blanks around it do not count.
+    ///
+    /// # Errors
+    /// [`BadPattern`], whose range counts in `text` as given.
+    pub fn parse(text: &str) -> Result<Self, BadPattern> {
+        let source = text.trim();
+        let offset = text.len() - text.trim_start().len();
+        let shift = |bad: BadPattern| BadPattern { range: bad.range.start + offset..bad.range.end + offset, ..bad };
+        let form = form(source).map_err(shift)?;
+        let pattern = Self { source: source.to_owned(), form };
+        let names: Vec<&str> = pattern.names();
+        let twice = (1..names.len()).find(|&n| names[..n].contains(&names[n]));
+        if let Some(name) = twice.map(|n| names[n]) {
+            let help = Some(format!("use another name, or `${{{name}}}` for a value captured by an earlier line"));
+            return Err(shift(BadPattern::new(format!("`{name}` is captured twice"), 0..source.len(), help)));
+        }
+        Ok(pattern)
+    }
+
+    /// Whether it looks at events rather than at lines.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        matches!(self.form, Form::Json(_))
+    }
+
+    /// The pattern as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+
+    /// The names of what a literal or JSON pattern captures; those of a regular expression are its own affair.
+    fn names(&self) -> Vec<&str> {
+        match &self.form {
+            Form::Literal(literal) => literal.names().collect(),
+            Form::Json(json) => json.names(),
+            Form::Regex(_) => Vec::new(),
+        }
+    }
+
+    /// Puts the values in place.
+    ///
+    /// # Errors
+    /// A regular expression may become a bad one by its values.
+    pub fn fill(&self, vars: &Vars, style: Style) -> Result<Matcher, BadPattern> {
+        let (sketch, way) = match &self.form {
+            Form::Literal(literal) => {
+                let glob = literal.fill(vars, style, true);
+                (glob.sketch(), Way::Glob(glob))
+            }
+            Form::Regex(source) => (source.clone(), Way::Regex(compile(source, vars, style)?, style)),
+            Form::Json(json) => (self.source.clone(), Way::Json(json.fill(vars, style))),
+        };
+        Ok(Matcher { sketch, way })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.source)
+    }
+}
+
+/// A pattern with its values in place, ready to match.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    sketch: String,
+    way: Way,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    Glob(Glob),
+    Regex(Regex, Style),
+    Json(JsonMatcher),
+}
+
+impl Matcher {
+    /// What it captures from a line, if it is a text pattern and matches.
+    #[must_use]
+    pub fn line(&self, line: &str) -> Option<Captures> {
+        match &self.way {
+            Way::Glob(glob) => glob.matches(line),
+            Way::Regex(regex, Style::Exact) => search(regex, line),
+            Way::Regex(regex, Style::Loose) => search(regex, line).or_else(|| search(regex, &unbracketed(line))),
+            Way::Json(_) => None,
+        }
+    }
+
+    /// What it captures from an event, if it is a JSON pattern and matches.
+    #[must_use]
+    pub fn event(&self, event: &Value) -> Option<Captures> {
+        match &self.way {
+            Way::Json(json) => json.matches(event),
+            _ => None,
+        }
+    }
+
+    /// Whether it looks at events rather than at lines.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        matches!(self.way, Way::Json(_))
+    }
+
+    /// How much of a JSON pattern an event holds, 0 to 1; 0 for a text pattern.
+    #[must_use]
+    pub fn share(&self, event: &Value) -> f64 {
+        match &self.way {
+            Way::Json(json) => json.share(event),
+            _ => 0.0,
+        }
+    }
+
+    /// Roughly what a matching line looks like: for finding the nearest one.
+    #[must_use]
+    pub fn sketch(&self) -> &str {
+        &self.sketch
+    }
+}
+
+fn form(source: &str) -> Result<Form, BadPattern> {
+    if source.is_empty() {
+        return Err(BadPattern::new("a pattern is missing", 0..0, Some("`{*}` matches any line".to_owned())));
+    }
+    if let Some(literal) = source.strip_prefix('\\').filter(|rest| rest.starts_with(['/', '{'])) {
+        let shift = |bad: BadPattern| BadPattern { range: bad.range.start + 1..bad.range.end + 1, ..bad };
+        return Literal::parse(literal, true).map(Form::Literal).map_err(shift);
+    }
+    if source.starts_with("{\"") {
+        return JsonPattern::parse(source).map(Form::Json);
+    }
+    let Some(rest) = source.strip_prefix('/') else {
+        return Literal::parse(source, false).map(Form::Literal);
+    };
+    let Some(inner) = rest.strip_suffix('/') else {
+        let help = "end it with `/`, or write `\\/` to begin a literal with a slash";
+        return Err(BadPattern::new(
+            "this regular expression has no closing `/`",
+            0..source.len(),
+            Some(help.to_owned()),
+        ));
+    };
+    compile(inner, &Vars::default(), Style::Exact)?;
+    Ok(Form::Regex(inner.to_owned()))
+}
+
+/// Compiles what stands between the slashes; values stand for themselves.
+fn compile(source: &str, vars: &Vars, style: Style) -> Result<Regex, BadPattern> {
+    let parts = split(source);
+    let plain = parts.iter().all(|part| matches!(part, Part::Text(text) if *text != "${"));
+    let text: String = parts
+        .iter()
+        .map(|part| match part {
+            Part::Text("${") => regex::escape("${").into(),
+            Part::Text(text) => std::borrow::Cow::Borrowed(*text),
+            Part::Var { name, written } => regex::escape(vars.get(name).unwrap_or(written)).into(),
+        })
+        .collect();
+    let built =
+        RegexBuilder::new(&text).case_insensitive(style == Style::Loose).size_limit(Pattern::MAX_REGEX_BYTES).build();
+    built.map_err(|error| {
+        let (message, at) = explain(&error);
+        let at = at.filter(|at| plain && *at <= source.chars().count());
+        let byte = at.map(|at| 1 + source.chars().take(at).map(char::len_utf8).sum::<usize>());
+        let range = byte.map_or(0..source.len() + 2, |byte| byte..byte + 1);
+        BadPattern::new(format!("bad regular expression: {message}"), range, None)
+    })
+}
+
+/// The last sentence of the compiler's report, and the character that its caret points at.
+fn explain(error: &regex::Error) -> (String, Option<usize>) {
+    let regex::Error::Syntax(report) = error else {
+        return ("it needs more than 4 MiB".to_owned(), None);
+    };
+    let message = report.lines().last().unwrap_or("").trim_start_matches("error: ");
+    let caret = report.lines().find(|line| line.trim_start().starts_with('^'));
+    (message.to_owned(), caret.and_then(|line| line.find('^')).and_then(|at| at.checked_sub(4)))
+}
+
+fn search(regex: &Regex, line: &str) -> Option<Captures> {
+    let found = regex.captures(line)?;
+    let named = regex.capture_names().flatten();
+    Some(named.filter_map(|name| Some((name.to_owned(), found.name(name)?.as_str().to_owned()))).collect())
+}
+
+/// A line without brackets and with one blank for a run of them.
+fn unbracketed(line: &str) -> String {
+    let text: String = line.chars().filter(|c| !matches!(c, '[' | ']' | '(' | ')' | '{' | '}' | '<' | '>')).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,188 @@
+//! Variables of a script: set or captured once, replaced wherever `${NAME}` stands.
+
+use std::collections::BTreeMap;
+
+/// The variables of one script or one case.
+#[derive(Clone, Debug, Default)]
+pub struct Vars(BTreeMap<String, String>);
+
+/// Why a variable cannot be set, or a line not be replaced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadVariable {
+    /// Something else than letters, digits and `_`, beginning with no digit.
+    #[error("{0:?} is no name of a variable: use letters, digits and '_', not beginning with a digit.")]
+    Name(String),
+    /// More than [`Vars::MAX`] of them.
+    #[error("There can be at most 4096 variables.")]
+    TooMany,
+    /// A value, or a line with its values in place, beyond [`Vars::MAX_BYTES`].
+    #[error("A value, and a line with its values in place, can have at most 131072 bytes.")]
+    TooLong,
+}
+
+impl Vars {
+    /// The most variables.
+    pub const MAX: usize = 4096;
+    /// The most bytes of a value, and of a line with its values in place: a message of the greatest length fits,
+    /// and a script that doubles a value again and again ends here.
+    pub const MAX_BYTES: usize = 128 * 1024;
+
+    /// Sets one, new or not.
+    ///
+    /// # Errors
+    /// [`BadVariable`], and nothing has changed.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), BadVariable> {
+        if !is_name(name) {
+            return Err(BadVariable::Name(name.to_owned()));
+        }
+        if value.len() > Self::MAX_BYTES {
+            return Err(BadVariable::TooLong);
+        }
+        if self.0.len() >= Self::MAX && !self.0.contains_key(name) {
+            return Err(BadVariable::TooMany);
+        }
+        self.0.insert(name.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    /// Sets what a pattern captured.
+    ///
+    /// # Errors
+    /// As [`Vars::set`], at the first that cannot be set.
+    pub fn capture(&mut self, captures: &[(String, String)]) -> Result<(), BadVariable> {
+        captures.iter().try_for_each(|(name, value)| self.set(name, value))
+    }
+
+    /// The value of one.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The text with `${NAME}` replaced and `$${` as `${`; a name that was never set stays as it is.
+    ///
+    /// # Errors
+    /// [`BadVariable::TooLong`] beyond [`Vars::MAX_BYTES`].
+    pub fn replace(&self, text: &str) -> Result<String, BadVariable> {
+        let mut out = String::with_capacity(text.len());
+        for part in split(text) {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Var { name, written } => out.push_str(self.get(name).unwrap_or(written)),
+            }
+            if out.len() > Self::MAX_BYTES {
+                return Err(BadVariable::TooLong);
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// A piece of a text with variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part<'a> {
+    /// Itself.
+    Text(&'a str),
+    /// `${name}`
+    Var { name: &'a str, written: &'a str },
+}
+
+/// The pieces of a text, in order.
+pub(crate) fn split(text: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let escaped = rest[..at].ends_with('$');
+        let (before, from) = rest.split_at(if escaped { at - 1 } else { at });
+        parts.push(Part::Text(before));
+        let taken = if escaped {
+            parts.push(Part::Text("${"));
+            3
+        } else if let Some(name) = name_before_brace(&from[2..]) {
+            let written = &from[..name.len() + 3];
+            parts.push(Part::Var { name, written });
+            written.len()
+        } else {
+            parts.push(Part::Text("${"));
+            2
+        };
+        rest = &from[taken..];
+    }
+    parts.push(Part::Text(rest));
+    parts.retain(|part| *part != Part::Text(""));
+    parts
+}
+
+/// The name at the beginning of a text, when a closing brace follows it.
+pub(crate) fn name_before_brace(text: &str) -> Option<&str> {
+    let name = &text[..text.find('}')?];
+    is_name(name).then_some(name)
+}
+
+/// Whether a word can be the name of a variable.
+#[must_use]
+pub(crate) fn is_name(word: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    word.chars().all(fits) && word.starts_with(|c: char| !c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn vars() -> Vars {
+        let mut vars = Vars::default();
+        vars.set("a", "1").unwrap();
+        vars.set("long_name", "two words").unwrap();
+        vars
+    }
+
+    #[test]
+    fn names_are_replaced_and_unset_ones_stay() {
+        for (text, expected) in [
+            ("${a}", "1"),
+            ("x${a}y${long_name}z", "x1ytwo wordsz"),
+            ("${b} ${}", "${b} ${}"),
+            ("$${a}", "${a}"),
+            ("$$${a}", "$${a}"),
+            ("$a {a} ${a", "$a {a} ${a"),
+            ("${a b}${a}", "${a b}1"),
+            ("${é}", "${é}"),
+            ("", ""),
+        ] {
+            assert_eq!(vars().replace(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_not_looked_at_again() {
+        let mut vars = vars();
+        vars.set("b", "${a}").unwrap();
+        assert_eq!(vars.replace("${b}").as_deref(), Ok("${a}"));
+    }
+
+    #[test]
+    fn the_limits_are_reached() {
+        let mut vars = Vars::default();
+        let longest = "v".repeat(Vars::MAX_BYTES);
+        assert_eq!(vars.set("v", &longest), Ok(()));
+        assert_eq!(vars.set("v", &(longest.clone() + "v")), Err(BadVariable::TooLong));
+        assert_eq!(vars.replace("${v}"), Ok(longest));
+        assert_eq!(vars.replace("${v}${v}"), Err(BadVariable::TooLong));
+        for n in 1..Vars::MAX {
+            assert_eq!(vars.set(&format!("n{n}"), ""), Ok(()));
+        }
+        assert_eq!(vars.set("one_more", ""), Err(BadVariable::TooMany));
+        assert_eq!(vars.set("v", "again"), Ok(()));
+        assert_eq!(vars.set("1a", ""), Err(BadVariable::Name("1a".to_owned())));
+        assert_eq!(vars.set("", ""), Err(BadVariable::Name(String::new())));
+    }
+
+    proptest! {
+        #[test]
+        fn without_variables_only_the_escape_changes(text in ".*") {
+            prop_assert_eq!(Vars::default().replace(&text).unwrap(), text.replace("$${", "${"));
+        }
+    }
+}

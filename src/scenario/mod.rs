@@ -1,0 +1,3 @@
+//! Scenario files with many actors: what they say, and what is wrong with them.
+
+pub mod ast;
