@@ -250,3 +250,122 @@ fn unbracketed(line: &str) -> String {
     let text: String = line.chars().filter(|c| !matches!(c, '[' | ']' | '(' | ')' | '{' | '}' | '<' | '>')).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn fill(pattern: &str, style: Style) -> Matcher {
+        let mut vars = Vars::default();
+        vars.set("v", "a.b").unwrap();
+        Pattern::parse(pattern).unwrap().fill(&vars, style).unwrap()
+    }
+
+    fn line(pattern: &str, text: &str) -> Option<Captures> {
+        fill(pattern, Style::Exact).line(text)
+    }
+
+    fn one(name: &str, value: &str) -> Option<Captures> {
+        Some(vec![(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn a_regex_searches_and_its_named_groups_capture() {
+        assert_eq!(line("/port (?<port>\\d+)/", "listening on port 8888]"), one("port", "8888"));
+        assert_eq!(line("/^(?<a>x)|(?<b>y)/", "y"), one("b", "y"));
+        assert_eq!(line("/a/b/", "x a/b y"), Some(vec![]));
+        assert_eq!(line("/^${v}$/", "a.b"), Some(vec![]));
+        assert_eq!(line("/^${v}$/", "aXb"), None, "a value stands for itself");
+        assert_eq!(line("/^${unset}$/", "${unset}"), Some(vec![]));
+        assert_eq!(line("/^$${v}/", "${v}"), Some(vec![]));
+    }
+
+    #[test]
+    fn a_backslash_makes_a_literal() {
+        for (pattern, text) in
+            [("\\/usr/", "/usr/"), ("\\{\"a\":1}", "{\"a\":1}"), ("\\{*}", "{*}"), ("\\n", "\\n"), ("  hi \t", "hi")]
+        {
+            assert_eq!(line(pattern, text), Some(vec![]), "{pattern}");
+        }
+        assert_eq!(line("\\/{x}", "/etc"), one("x", "etc"));
+    }
+
+    #[test]
+    fn json_is_a_subset_with_gaps_in_its_strings() {
+        let event = json!({"event": "table", "changed": [{"name": "x", "online": true}], "n": 3, "text": "a.b {y}"});
+        let holds = |pattern: &str| fill(pattern, Style::Exact).event(&event);
+        for pattern in [
+            r#"{"event":"table"}"#,
+            r#"{"changed":[{"online":true}],"n":3.0}"#,
+            r#"{"text":"${v} {{y}}"}"#,
+            r#"{"text":"{*}"}"#,
+        ] {
+            assert_eq!(holds(pattern), Some(vec![]), "{pattern}");
+        }
+        for pattern in [
+            r#"{"event":"tabl"}"#,
+            r#"{"changed":[]}"#,
+            r#"{"changed":[{"name":"x"},{}]}"#,
+            r#"{"n":"3"}"#,
+            r#"{"n":4}"#,
+            r#"{"missing":null}"#,
+            r#"{"event":{}}"#,
+        ] {
+            assert_eq!(holds(pattern), None, "{pattern}");
+        }
+        assert_eq!(holds(r#"{"changed":[{"name":"{who}"}]}"#), one("who", "x"));
+        assert_eq!(fill(r#"{"event":"TABLE."}"#, Style::Loose).event(&event), Some(vec![]));
+        assert_eq!(fill(r#"{"event":"table"}"#, Style::Exact).line(r#"{"event":"table"}"#), None);
+        assert!((fill(r#"{"event":"table","n":4}"#, Style::Exact).share(&event) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_loose_regex_ignores_case_and_brackets_too() {
+        assert!(fill("/group g created/", Style::Loose).line("[Group (g)  Created]").is_some());
+        assert!(fill("/^\\[group/", Style::Loose).line("[Group]").is_some());
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        for (pattern, message, range) in [
+            ("", "a pattern is missing", 0..0),
+            (" /a(b/", "bad regular expression: unclosed group", 3..4),
+            ("/é(/", "bad regular expression: unclosed group", 3..4),
+            ("/a", "this regular expression has no closing `/`", 0..2),
+            ("/", "this regular expression has no closing `/`", 0..1),
+            ("/\\w{9999}/", "bad regular expression: it needs more than 4 MiB", 0..10),
+            ("{\"a\":}", "bad JSON: expected value", 5..6),
+            ("{\"a\":\"{x\"}", "this brace is neither `{*}` nor a capture `{name}`", 6..8),
+            ("\\{a {b", "this brace is neither `{*}` nor a capture `{name}`", 4..6),
+            ("{a} {a}", "`a` is captured twice", 0..7),
+            ("{\"a\":\"{x}\",\"b\":\"{x}\"}", "`x` is captured twice", 0..21),
+        ] {
+            let bad = Pattern::parse(pattern).unwrap_err();
+            assert_eq!((bad.message.as_str(), bad.range), (message, range), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_value_can_spoil_a_regex_and_that_is_told() {
+        let pattern = Pattern::parse("/[${v}]/").unwrap();
+        let mut vars = Vars::default();
+        vars.set("v", "").unwrap();
+        assert!(pattern.fill(&vars, Style::Exact).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_and_every_mistake_lies_inside(pattern in "[/{}\"a:\\\\$\\[(é *0-9,]*|\\PC*", text in "\\PC*") {
+            match Pattern::parse(&pattern) {
+                Ok(pattern) => for style in [Style::Exact, Style::Loose] {
+                    if let Ok(matcher) = pattern.fill(&Vars::default(), style) {
+                        let _ = (matcher.line(&text), matcher.event(&json!({"a": text})), matcher.share(&json!(1)));
+                    }
+                },
+                Err(bad) => prop_assert!(bad.range.start <= bad.range.end && bad.range.end <= pattern.len() + 1),
+            }
+        }
+    }
+}
