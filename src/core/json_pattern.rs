@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::literal::{Glob, Literal};
-use super::pattern::{BadPattern, Captures, Style};
+use super::pattern::{Captures, Style};
 use super::vars::Vars;
+use super::wrong::Wrong;
 
 /// A JSON pattern; strings are literals with gaps.
 #[derive(Clone, Debug)]
@@ -24,13 +25,13 @@ enum Node<S> {
 }
 
 impl JsonPattern {
-    pub(crate) fn parse(source: &str) -> Result<Self, BadPattern> {
+    pub(crate) fn parse(source: &str) -> Result<Self, Wrong> {
         let value: Value = serde_json::from_str(source).map_err(|error| {
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or("");
             let at = error.column().saturating_sub(1).min(source.len());
-            let help = "write `\\{\"` to begin a literal with this brace".to_owned();
-            BadPattern::new(format!("bad JSON: {message}"), at..at + 1, Some(help))
+            let help = "write `\\{\"` to begin a literal with this brace";
+            Wrong::new(format!("bad JSON: {message}"), at..at + 1).help(help)
         })?;
         parse(value, source).map(Self)
     }
@@ -63,14 +64,14 @@ impl JsonMatcher {
     }
 }
 
-fn parse(value: Value, source: &str) -> Result<Node<Literal>, BadPattern> {
+fn parse(value: Value, source: &str) -> Result<Node<Literal>, Wrong> {
     Ok(match value {
         Value::String(text) => Node::Text(Literal::parse(&text, false).map_err(|bad| {
             // Found again by its text: the parser of JSON tells no places.
             let inside = text.get(bad.range.clone()).unwrap_or("");
             let at = source.find(inside).unwrap_or(0);
             let end = if inside.is_empty() { source.len() } else { at + inside.len() };
-            BadPattern { range: at..end, ..bad }
+            Wrong { range: at..end, ..bad }
         })?),
         Value::Array(items) => {
             Node::Array(items.into_iter().map(|item| parse(item, source)).collect::<Result<_, _>>()?)

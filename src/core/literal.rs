@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::pattern::{BadPattern, Captures, Style};
+use super::pattern::{Captures, Style};
 use super::vars::{Vars, is_name, name_before_brace};
+use super::wrong::Wrong;
 
 /// A literal as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ enum Piece {
 
 impl Literal {
     /// Parses a literal. With `verbatim_first` its first character is itself, whatever it is.
-    pub(crate) fn parse(text: &str, verbatim_first: bool) -> Result<Self, BadPattern> {
+    pub(crate) fn parse(text: &str, verbatim_first: bool) -> Result<Self, Wrong> {
         let mut pieces = Pieces(Vec::new());
         let mut at = 0;
         if verbatim_first && let Some(first) = text.chars().next() {
@@ -111,7 +112,7 @@ impl Pieces {
     }
 }
 
-fn stray_brace(text: &str, at: usize) -> BadPattern {
+fn stray_brace(text: &str, at: usize) -> Wrong {
     let end = text[at..].find('}').map_or(text.len(), |close| at + close + 1);
     let inside = text[at..end].trim_matches(['{', '}', ' ']);
     let help = if is_name(inside) && !inside.is_empty() {
@@ -119,7 +120,7 @@ fn stray_brace(text: &str, at: usize) -> BadPattern {
     } else {
         "write `{{` for a brace, `{*}` for anything, `{name}` to capture".to_owned()
     };
-    BadPattern::new("this brace is neither `{*}` nor a capture `{name}`", at..end, Some(help))
+    Wrong::new("this brace is neither `{*}` nor a capture `{name}`", at..end).help(help)
 }
 
 /// A literal with its values in place: text, then gaps each followed by text.

@@ -1,7 +1,6 @@
 //! Patterns of scripts and scenarios: a literal for a whole line, `/regex/`, or JSON that an event must hold.
 
 use std::fmt;
-use std::ops::Range;
 
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
@@ -9,6 +8,7 @@ use serde_json::Value;
 use super::json_pattern::{JsonMatcher, JsonPattern};
 use super::literal::{Glob, Literal};
 use super::vars::{Part, Vars, split};
+use super::wrong::Wrong;
 
 /// What a pattern captured: names and values.
 pub type Captures = Vec<(String, String)>;
@@ -38,24 +38,6 @@ enum Form {
     Json(JsonPattern),
 }
 
-/// What is wrong with a pattern, and where in it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct BadPattern {
-    /// What is wrong, without a full stop.
-    pub message: String,
-    /// Which bytes of the pattern it is about.
-    pub range: Range<usize>,
-    /// What would be right.
-    pub help: Option<String>,
-}
-
-impl BadPattern {
-    pub(crate) fn new(message: impl Into<String>, range: Range<usize>, help: Option<String>) -> Self {
-        Self { message: message.into(), range, help }
-    }
-}
-
 impl Pattern {
     /// The most bytes of a compiled regular expression; one that needs more is a mistake.
     pub const MAX_REGEX_BYTES: usize = 4 << 20;
@@ -63,18 +45,18 @@ impl Pattern {
     /// Parses a pattern; blanks around it do not count.
     ///
     /// # Errors
-    /// [`BadPattern`], whose range counts in `text` as given.
-    pub fn parse(text: &str) -> Result<Self, BadPattern> {
+    /// [`Wrong`], whose range counts in `text` as given.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
         let source = text.trim();
         let offset = text.len() - text.trim_start().len();
-        let shift = |bad: BadPattern| BadPattern { range: bad.range.start + offset..bad.range.end + offset, ..bad };
-        let form = form(source).map_err(shift)?;
+        let form = form(source).map_err(|wrong| wrong.shift(offset))?;
         let pattern = Self { source: source.to_owned(), form };
         let names: Vec<&str> = pattern.names();
         let twice = (1..names.len()).find(|&n| names[..n].contains(&names[n]));
         if let Some(name) = twice.map(|n| names[n]) {
-            let help = Some(format!("use another name, or `${{{name}}}` for a value captured by an earlier line"));
-            return Err(shift(BadPattern::new(format!("`{name}` is captured twice"), 0..source.len(), help)));
+            let help = format!("use another name, or `${{{name}}}` for a value captured by an earlier line");
+            let wrong = Wrong::new(format!("`{name}` is captured twice"), 0..source.len());
+            return Err(wrong.help(help).shift(offset));
         }
         Ok(pattern)
     }
@@ -104,7 +86,7 @@ impl Pattern {
     ///
     /// # Errors
     /// A regular expression may become a bad one by its values.
-    pub fn fill(&self, vars: &Vars, style: Style) -> Result<Matcher, BadPattern> {
+    pub fn fill(&self, vars: &Vars, style: Style) -> Result<Matcher, Wrong> {
         let (sketch, way) = match &self.form {
             Form::Literal(literal) => {
                 let glob = literal.fill(vars, style, true);
@@ -180,13 +162,12 @@ impl Matcher {
     }
 }
 
-fn form(source: &str) -> Result<Form, BadPattern> {
+fn form(source: &str) -> Result<Form, Wrong> {
     if source.is_empty() {
-        return Err(BadPattern::new("a pattern is missing", 0..0, Some("`{*}` matches any line".to_owned())));
+        return Err(Wrong::new("a pattern is missing", 0..0).help("`{*}` matches any line"));
     }
     if let Some(literal) = source.strip_prefix('\\').filter(|rest| rest.starts_with(['/', '{'])) {
-        let shift = |bad: BadPattern| BadPattern { range: bad.range.start + 1..bad.range.end + 1, ..bad };
-        return Literal::parse(literal, true).map(Form::Literal).map_err(shift);
+        return Literal::parse(literal, true).map(Form::Literal).map_err(|wrong| wrong.shift(1));
     }
     if source.starts_with("{\"") {
         return JsonPattern::parse(source).map(Form::Json);
@@ -196,18 +177,14 @@ fn form(source: &str) -> Result<Form, BadPattern> {
     };
     let Some(inner) = rest.strip_suffix('/') else {
         let help = "end it with `/`, or write `\\/` to begin a literal with a slash";
-        return Err(BadPattern::new(
-            "this regular expression has no closing `/`",
-            0..source.len(),
-            Some(help.to_owned()),
-        ));
+        return Err(Wrong::new("this regular expression has no closing `/`", 0..source.len()).help(help));
     };
     compile(inner, &Vars::default(), Style::Exact)?;
     Ok(Form::Regex(inner.to_owned()))
 }
 
 /// Compiles what stands between the slashes; values stand for themselves.
-fn compile(source: &str, vars: &Vars, style: Style) -> Result<Regex, BadPattern> {
+fn compile(source: &str, vars: &Vars, style: Style) -> Result<Regex, Wrong> {
     let parts = split(source);
     let plain = parts.iter().all(|part| matches!(part, Part::Text(text) if *text != "${"));
     let text: String = parts
@@ -225,7 +202,7 @@ fn compile(source: &str, vars: &Vars, style: Style) -> Result<Regex, BadPattern>
         let at = at.filter(|at| plain && *at <= source.chars().count());
         let byte = at.map(|at| 1 + source.chars().take(at).map(char::len_utf8).sum::<usize>());
         let range = byte.map_or(0..source.len() + 2, |byte| byte..byte + 1);
-        BadPattern::new(format!("bad regular expression: {message}"), range, None)
+        Wrong::new(format!("bad regular expression: {message}"), range)
     })
 }
 
