@@ -1,4 +1,8 @@
 //! The thin shell: every effect, and no decision. Clocks, sockets, files, signals and threads live here.
 
+pub mod clock;
+pub mod drive;
+pub mod input;
 pub mod socket;
 pub mod stop;
+pub mod terminal;

@@ -1,0 +1,169 @@
+//! Lines from a file, a pipe or a terminal, read by a thread of their own into a bounded queue.
+
+use std::io::BufRead;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use crate::core::name::{Name, Text};
+
+/// Wakes a sleeping loop; may be called from any thread, at any time.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// The most lines that wait to be taken; a reader that is ahead of its program waits for it.
+pub const WAITING: usize = 64;
+
+/// The most bytes of a line that are kept: the longest text, with room for the longest command before it.
+pub const MAX_LINE: usize = Text::MAX + Name::MAX + 64;
+
+/// What a reader found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A line, without its end.
+    Whole(Vec<u8>),
+    /// A line over [`MAX_LINE`]: its first bytes, ending with a whole character, and the length of all of it.
+    Long {
+        /// What was kept of it.
+        head: Vec<u8>,
+        /// How many bytes it had.
+        bytes: usize,
+    },
+    /// Nothing will come any more.
+    End,
+}
+
+/// Lines that a thread of their own reads.
+#[derive(Debug)]
+pub struct Lines {
+    receiver: Receiver<Line>,
+}
+
+impl Lines {
+    /// Reads `source` to its end in a thread of its own, which wakes the loop after each line. An error is an end.
+    ///
+    /// # Errors
+    /// When the system refuses another thread.
+    pub fn read(source: impl BufRead + Send + 'static, wake: Wake) -> std::io::Result<Self> {
+        let (sender, lines) = Self::queue(wake);
+        std::thread::Builder::new().name("input".to_owned()).spawn(move || read_all(source, &sender))?;
+        Ok(lines)
+    }
+
+    /// A queue that somebody else fills.
+    #[must_use]
+    pub fn queue(wake: Wake) -> (LineSender, Self) {
+        let (sender, receiver) = sync_channel(WAITING);
+        (LineSender { sender, wake }, Self { receiver })
+    }
+
+    /// The next line that waits, if any.
+    pub fn take(&self) -> Option<Line> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+/// The end of the queue into which lines go.
+#[derive(Clone)]
+pub struct LineSender {
+    sender: SyncSender<Line>,
+    wake: Wake,
+}
+
+impl LineSender {
+    /// Puts a line in, waiting while [`WAITING`] lines are there. False when nobody will take it any more.
+    #[must_use]
+    pub fn send(&self, line: Line) -> bool {
+        let sent = self.sender.send(line).is_ok();
+        (self.wake)();
+        sent
+    }
+}
+
+fn read_all(mut source: impl BufRead, lines: &LineSender) {
+    while let Some(line) = read_line(&mut source) {
+        if !lines.send(line) {
+            return;
+        }
+    }
+    // Whether anybody still listens makes no difference to the last word.
+    let _ = lines.send(Line::End);
+}
+
+/// Reads one line of any length in bounded memory; `None` at the end of the input.
+pub fn read_line(source: &mut impl BufRead) -> Option<Line> {
+    let (mut head, mut bytes, mut ended) = (Vec::new(), 0_usize, false);
+    while !ended {
+        let chunk = match source.fill_buf() {
+            Ok(chunk) => chunk,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        if chunk.is_empty() {
+            break;
+        }
+        let end = chunk.iter().position(|b| *b == b'\n');
+        let part = &chunk[..end.unwrap_or(chunk.len())];
+        head.extend_from_slice(&part[..part.len().min(MAX_LINE - head.len())]);
+        bytes = bytes.saturating_add(part.len());
+        ended = end.is_some();
+        let used = part.len() + usize::from(ended);
+        source.consume(used);
+    }
+    if bytes == 0 && !ended {
+        return None;
+    }
+    if bytes == head.len() {
+        return Some(Line::Whole(head));
+    }
+    if let Err(error) = std::str::from_utf8(&head)
+        && error.error_len().is_none()
+    {
+        head.truncate(error.valid_up_to());
+    }
+    Some(Line::Long { head, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufReader;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn all(input: &[u8]) -> Vec<Line> {
+        let mut source = BufReader::with_capacity(7, input);
+        std::iter::from_fn(|| read_line(&mut source)).collect()
+    }
+
+    fn whole(line: &str) -> Line {
+        Line::Whole(line.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn lines_end_with_a_newline_or_with_the_input() {
+        assert_eq!(all(b"a\n\nlonger than seven\nlast"), ["a", "", "longer than seven", "last"].map(whole));
+        assert_eq!(all(b""), []);
+        assert_eq!(all(b"\n"), [whole("")]);
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_cut_and_the_next_one_is_not() {
+        let longest = "a".repeat(MAX_LINE);
+        assert_eq!(all(longest.as_bytes()), [whole(&longest)]);
+        let head = "a".repeat(MAX_LINE - 1);
+        let long = format!("{head}éé\nnext\n");
+        let cut = Line::Long { head: head.into_bytes(), bytes: MAX_LINE + 3 };
+        assert_eq!(all(long.as_bytes()), [cut, whole("next")]);
+    }
+
+    #[test]
+    fn a_reader_waits_for_its_program() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = woken.clone();
+        let wake: Wake = Arc::new(move || _ = count.fetch_add(1, Ordering::SeqCst));
+        let input = "x\n".repeat(WAITING + 10);
+        let lines = Lines::read(std::io::Cursor::new(input), wake).unwrap();
+        let taken: Vec<Line> = lines.receiver.iter().collect();
+        assert_eq!(taken.len(), WAITING + 11);
+        assert_eq!(taken.last(), Some(&Line::End));
+        assert!(woken.load(Ordering::SeqCst) >= WAITING + 10);
+    }
+}
