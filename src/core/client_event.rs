@@ -14,6 +14,8 @@ use super::name::{Name, Text};
 pub enum ClientEvent {
     /// The program runs and has its socket.
     Started { server: String, addr: String, release: &'static str },
+    /// The port that a client got which had asked for a free one.
+    Listening { port: u16 },
     /// The server knows this client.
     Registered { name: Name },
     /// The server refused the name.
@@ -122,6 +124,7 @@ impl ClientEvent {
     #[must_use]
     pub fn line(&self) -> Option<String> {
         Some(match self {
+            Self::Listening { port } => format!("[Client listening on port {port}]"),
             Self::Registered { .. } => "[Welcome, You are registered.]".to_owned(),
             Self::Refused { name, reason, .. } => match *reason {
                 "name-in-use" => format!("[The name {name} is already in use.]"),

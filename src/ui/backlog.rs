@@ -1,0 +1,152 @@
+//! Events that wait to be written, within a limit: what nobody may miss is kept, the rest is dropped and counted.
+
+use std::collections::VecDeque;
+
+use crate::core::client_event::ClientEvent;
+use crate::core::event::{Body, Event};
+use crate::core::server_event::ServerEvent;
+
+/// About how many bytes of events may wait before some are dropped; half of it before no more commands are taken.
+pub const LIMIT: usize = 8 * 1024 * 1024;
+
+/// About what any event costs, in bytes.
+const BASE: usize = 256;
+
+/// A queue of events that counts what it gives away.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    events: VecDeque<(Event, u64)>,
+    weight: usize,
+    /// Dropped, not yet said.
+    dropped: u64,
+    /// Dropped among those that the core counts; they count as shown with whatever comes next.
+    owed: u64,
+}
+
+/// Some events, taken out to be written.
+#[derive(Debug, Default, PartialEq)]
+pub struct Batch {
+    /// In order.
+    pub events: Vec<Event>,
+    /// How many events of the core are shown with these.
+    pub counts: u64,
+    /// How many events were dropped before these.
+    pub dropped: u64,
+}
+
+impl Backlog {
+    /// Adds an event; `counted` when the core waits to hear that it was shown.
+    pub fn push(&mut self, event: Event, counted: bool) {
+        let counts = u64::from(counted);
+        if self.weight >= LIMIT && !is_needed(&event.body) {
+            self.dropped = self.dropped.saturating_add(1);
+            self.owed += counts;
+            return;
+        }
+        self.weight += weight(&event.body);
+        self.events.push_back((event, counts + std::mem::take(&mut self.owed)));
+    }
+
+    /// Takes out up to `most` events. Nothing waits behind a batch without events.
+    pub fn take(&mut self, most: usize) -> Batch {
+        let count = self.events.len().min(most);
+        let (events, counts): (Vec<Event>, Vec<u64>) = self.events.drain(..count).unzip();
+        self.weight -= events.iter().map(|event| weight(&event.body)).sum::<usize>();
+        let mut batch = Batch { events, counts: counts.iter().sum(), dropped: 0 };
+        if self.events.is_empty() {
+            batch.counts += std::mem::take(&mut self.owed);
+            batch.dropped = std::mem::take(&mut self.dropped);
+        }
+        batch
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.dropped == 0
+    }
+
+    /// Whether so much waits that no more should be caused.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.weight >= LIMIT / 2
+    }
+}
+
+/// Whether an event may not be dropped. There is a limit to these as well: a client's come from its commands, which
+/// are not taken while the backlog is long, and from messages, which the core bounds by what was shown.
+fn is_needed(body: &Body) -> bool {
+    use ClientEvent as C;
+    match body {
+        Body::Client(event) => !matches!(
+            event,
+            C::Table { .. }
+                | C::Retry { .. }
+                | C::Warning { .. }
+                | C::Sent { .. }
+                | C::Received { .. }
+                | C::Dropped { .. }
+        ),
+        Body::Server(event) => matches!(event, ServerEvent::Exit { .. }),
+    }
+}
+
+fn weight(body: &Body) -> usize {
+    use {ClientEvent as C, ServerEvent as S};
+    let rows = |count: usize| count * 96;
+    BASE + match body {
+        Body::Client(C::Message { text, .. }) | Body::Server(S::Accepted { text, .. }) => text.as_str().len(),
+        Body::Client(C::Table { changed, .. }) | Body::Server(S::Table { changed, .. }) => rows(changed.len()),
+        Body::Client(C::Clients { clients, .. }) | Body::Server(S::Clients { clients, .. }) => rows(clients.len()),
+        Body::Client(C::Groups { groups }) | Body::Server(S::Groups { groups, .. }) => rows(groups.len()),
+        Body::Client(C::Members { members, .. }) | Body::Server(S::Members { members, .. }) => rows(members.len()),
+        Body::Server(S::Mail { waiting }) => rows(waiting.len()),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::time::Unix;
+
+    fn event(body: ClientEvent) -> Event {
+        Event { at: Unix::default(), cmd: None, group: None, body: Body::Client(body) }
+    }
+
+    fn retry() -> Event {
+        event(ClientEvent::Retry { what: "reg", attempt: 1, of: 5 })
+    }
+
+    fn done() -> Event {
+        event(ClientEvent::Done { ok: true, reason: None })
+    }
+
+    #[test]
+    fn beyond_the_limit_the_rest_is_dropped_and_counted() {
+        let mut backlog = Backlog::default();
+        let fit = LIMIT / BASE;
+        for _ in 0..fit + 5 {
+            backlog.push(retry(), true);
+        }
+        backlog.push(done(), true);
+        assert!(backlog.is_long());
+        let first = backlog.take(fit);
+        assert_eq!((first.events.len(), first.counts, first.dropped), (fit, fit as u64, 0));
+        let last = backlog.take(10);
+        assert_eq!(last, Batch { events: vec![done()], counts: 6, dropped: 5 });
+        assert!(backlog.is_empty() && !backlog.is_long());
+        assert_eq!(backlog.weight, 0);
+        assert_eq!(backlog.take(10), Batch::default());
+    }
+
+    #[test]
+    fn every_counted_event_is_counted_once() {
+        let mut backlog = Backlog::default();
+        backlog.push(retry(), true);
+        backlog.push(retry(), false);
+        backlog.push(done(), true);
+        assert_eq!(backlog.take(2).counts, 1);
+        assert_eq!(backlog.take(2).counts, 1);
+    }
+}

@@ -1,0 +1,360 @@
+//! The command line: the only file that knows clap. A wrong argument becomes one sentence that says what is right.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand};
+
+use crate::core::name::Name;
+
+/// What the program is asked to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Role {
+    /// `chat -s PORT`
+    Server(ServerOptions),
+    /// `chat -c NAME SERVER-IP SERVER-PORT CLIENT-PORT`
+    Client(ClientOptions),
+    /// Bare `chat`
+    Launcher,
+}
+
+/// What a server is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerOptions {
+    /// Its port, 0 for a free one.
+    pub port: u16,
+    /// Where names and mail are kept.
+    pub place: Place,
+    /// Events as JSON.
+    pub json: bool,
+    /// Every datagram as an event.
+    pub trace: bool,
+}
+
+/// Where a server keeps what it keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the file of this port, in the user's own folder for such things.
+    Usual,
+    /// In this file.
+    File(PathBuf),
+    /// In memory, until it ends.
+    Memory,
+}
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientOptions {
+    /// Its name.
+    pub name: Name,
+    /// The address or the name of the server's host.
+    pub host: String,
+    /// The server's port.
+    pub server_port: u16,
+    /// Its own port, 0 for a free one.
+    pub port: u16,
+    /// Events as JSON.
+    pub json: bool,
+    /// Lines mean what they mean at a terminal.
+    pub typed: bool,
+    /// Lines come from this file.
+    pub script: Option<PathBuf>,
+    /// Commands of a script do not wait for each other.
+    pub pipeline: bool,
+    /// A failed command ends the script.
+    pub fail_fast: bool,
+    /// What to do at the end of the input.
+    pub on_eof: OnEof,
+    /// Leave without notice.
+    pub silent_leave: bool,
+    /// Every datagram as an event.
+    pub trace: bool,
+}
+
+/// What a client does at the end of its input, when every command has its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnEof {
+    /// It leaves.
+    Exit,
+    /// It listens until a signal.
+    Stay,
+    /// It listens so long.
+    Linger(Duration),
+}
+
+/// An answer instead of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Text that was asked for, such as help: for standard output.
+    Text(String),
+    /// One sentence about a wrong argument: for standard error.
+    Wrong(String),
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "chat",
+    version,
+    about = "Chat over UDP: server, client and scenario runner in one program",
+    override_usage = "chat -s PORT [OPTIONS]\n       chat -c NAME SERVER-IP SERVER-PORT CLIENT-PORT [OPTIONS]\n       \
+                      chat run FILE...\n       chat",
+    after_help = "Ports are 1024 to 65535, or 0 for a free one. Without arguments a launcher starts: type help there.",
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    /// Run the server on this port
+    #[arg(short = 's', value_name = "PORT", allow_negative_numbers = true, help_heading = "Roles")]
+    server: Option<String>,
+
+    /// Run a client: NAME SERVER-IP SERVER-PORT CLIENT-PORT
+    #[arg(short = 'c', value_name = "ARGUMENT", num_args = 0.., allow_negative_numbers = true, help_heading = "Roles")]
+    client: Option<Vec<String>>,
+
+    /// Write one JSON object a line for each event
+    #[arg(long, overrides_with = "text")]
+    json: bool,
+
+    /// Write lines for people, undoing --json
+    #[arg(long, overrides_with = "json")]
+    text: bool,
+
+    /// Show every datagram that is sent and received
+    #[arg(long)]
+    trace: bool,
+
+    #[command(flatten)]
+    of_client: OfClient,
+
+    #[command(flatten)]
+    of_server: OfServer,
+
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of a client")]
+struct OfClient {
+    /// Lines mean what they mean at a terminal: chat commands only, no waiting, no replacement
+    #[arg(long)]
+    typed: bool,
+
+    /// Read the lines from this file
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+
+    /// Commands of a script do not wait for the outcomes of those before them
+    #[arg(long)]
+    pipeline: bool,
+
+    /// A command that fails ends the script
+    #[arg(long)]
+    fail_fast: bool,
+
+    /// At the end of the input leave (exit) or listen until a signal (stay)
+    #[arg(long, value_name = "exit|stay")]
+    on_eof: Option<String>,
+
+    /// At the end of the input listen so long, such as 5s or 250ms, then leave
+    #[arg(long, value_name = "DURATION")]
+    linger: Option<String>,
+
+    /// Leave without telling anybody
+    #[arg(long)]
+    silent_leave: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of a server")]
+struct OfServer {
+    /// Keep names and mail in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "ephemeral")]
+    db: Option<PathBuf>,
+
+    /// Keep nothing on disk
+    #[arg(long)]
+    ephemeral: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Other {}
+
+/// Reads the command line, the first argument being the program's own name.
+///
+/// # Errors
+/// The [`Answer`] to give instead: what was asked for, or what is wrong.
+pub fn parse<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Result<Role, Answer> {
+    let arguments = Arguments::try_parse_from(arguments).map_err(|error| answer(&error))?;
+    arguments.role().map_err(Answer::Wrong)
+}
+
+impl Arguments {
+    fn role(self) -> Result<Role, String> {
+        match (&self.server, &self.client) {
+            (Some(_), Some(_)) => Err("Use either -s for a server or -c for a client, not both.".to_owned()),
+            (Some(port), None) => {
+                self.of_client.refuse()?;
+                let port = port_of("The port", port, true)?;
+                let place = match (self.of_server.db, self.of_server.ephemeral) {
+                    (Some(file), _) => Place::File(file),
+                    (None, true) => Place::Memory,
+                    (None, false) => Place::Usual,
+                };
+                Ok(Role::Server(ServerOptions { port, place, json: self.json, trace: self.trace }))
+            }
+            (None, Some(_)) => self.client_role(),
+            (None, None) if self.is_bare() => Ok(Role::Launcher),
+            (None, None) => {
+                Err("Options need a role: use -s PORT, or -c NAME SERVER-IP SERVER-PORT CLIENT-PORT.".into())
+            }
+        }
+    }
+
+    fn client_role(self) -> Result<Role, String> {
+        let words = self.client.unwrap_or_default();
+        let [name, host, server_port, port] = words.as_slice() else {
+            let count = words.len();
+            return Err(format!("-c needs 4 arguments, NAME SERVER-IP SERVER-PORT CLIENT-PORT, and got {count}."));
+        };
+        let of = self.of_client;
+        if self.of_server.db.is_some() || self.of_server.ephemeral {
+            return Err("--db and --ephemeral are options of a server, a client keeps nothing.".to_owned());
+        }
+        Ok(Role::Client(ClientOptions {
+            name: Name::new(name).map_err(|why| why.to_string())?,
+            host: host_of(host)?,
+            server_port: port_of("The server's port", server_port, false)?,
+            port: port_of("The client's port", port, true)?,
+            json: self.json,
+            on_eof: of.on_eof()?,
+            typed: of.typed,
+            script: of.script,
+            pipeline: of.pipeline,
+            fail_fast: of.fail_fast,
+            silent_leave: of.silent_leave,
+            trace: self.trace,
+        }))
+    }
+
+    fn is_bare(&self) -> bool {
+        let of_server = self.of_server.db.is_some() || self.of_server.ephemeral;
+        !(self.json || self.text || self.trace || of_server) && self.of_client.refuse().is_ok()
+    }
+}
+
+impl OfClient {
+    /// Refuses all of them, for a server.
+    fn refuse(&self) -> Result<(), String> {
+        let given = [
+            ("--typed", self.typed),
+            ("--script", self.script.is_some()),
+            ("--pipeline", self.pipeline),
+            ("--fail-fast", self.fail_fast),
+            ("--on-eof", self.on_eof.is_some()),
+            ("--linger", self.linger.is_some()),
+            ("--silent-leave", self.silent_leave),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(format!("{option} is an option of a client (-c), not of a server.")),
+            None => Ok(()),
+        }
+    }
+
+    fn on_eof(&self) -> Result<OnEof, String> {
+        match (self.on_eof.as_deref(), self.linger.as_deref()) {
+            (None | Some("stay"), Some(time)) => Ok(OnEof::Linger(duration(time)?)),
+            (Some("exit"), Some(_)) => Err("--on-eof exit and --linger exclude each other.".to_owned()),
+            (None | Some("exit"), None) => Ok(OnEof::Exit),
+            (Some("stay"), None) => Ok(OnEof::Stay),
+            (Some(word), _) => Err(format!("--on-eof is exit or stay, not {word:?}.")),
+        }
+    }
+}
+
+fn port_of(whose: &str, word: &str, or_free: bool) -> Result<u16, String> {
+    let free = if or_free { ", or 0 for a free one" } else { "" };
+    match word.parse::<u16>() {
+        Ok(0) if or_free => Ok(0),
+        Ok(port @ 1024..) => Ok(port),
+        _ => Err(format!("{whose} must be 1024 to 65535{free}, and {word:?} is not.")),
+    }
+}
+
+/// An address or what can be the name of a host. What looks like an address and is none is refused here.
+fn host_of(word: &str) -> Result<String, String> {
+    let bare = word.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(word);
+    let wrong = || format!("The server's address must be IPv4, IPv6 or a host name, and {word:?} is none.");
+    if bare.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(bare.to_owned());
+    }
+    // An IPv6 address may name an interface behind '%'; the system's resolver knows it.
+    if bare
+        .split_once('%')
+        .is_some_and(|(address, zone)| address.parse::<std::net::Ipv6Addr>().is_ok() && !zone.is_empty())
+    {
+        return Ok(bare.to_owned());
+    }
+    let label = |label: &str| {
+        let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+        (1..=63).contains(&label.len()) && label.chars().all(fits) && !label.starts_with('-')
+    };
+    let name = word.strip_suffix('.').unwrap_or(word);
+    let numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    if name.len() > 253 || numeric || !name.split('.').all(label) {
+        return Err(wrong());
+    }
+    Ok(word.to_owned())
+}
+
+fn duration(word: &str) -> Result<Duration, String> {
+    let parsed = word.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    parsed.ok_or_else(|| format!("A duration is written like 5s, 250ms or 1m, and {word:?} is not."))
+}
+
+/// What to say instead of what clap would say.
+fn answer(error: &clap::Error) -> Answer {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    // As it is typed, without the names of its values.
+    let option = argument.split([' ', '=']).next().unwrap_or_default().to_owned();
+    let sentence = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return Answer::Text(error.to_string()),
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
+            let word = text(ContextKind::InvalidSubcommand).unwrap_or(argument);
+            let mut sentence = format!("There is no argument {word:?}");
+            let meant = text(ContextKind::SuggestedArg).or_else(|| text(ContextKind::SuggestedSubcommand));
+            match meant {
+                Some(meant) => _ = write!(sentence, ", did you mean {meant}?"),
+                None => sentence.push_str("; chat --help shows what there is."),
+            }
+            sentence
+        }
+        ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) => {
+            format!("{option} needs a value; chat --help shows which.")
+        }
+        ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
+            Some(prior) if prior != argument => {
+                let prior = prior.split(' ').next().unwrap_or_default();
+                format!("{option} and {prior} exclude each other.")
+            }
+            Some(_) => format!("{option} can be given only once."),
+            None => format!("{option} cannot stand beside the other arguments."),
+        },
+        ErrorKind::TooManyValues => format!("{option} takes no value."),
+        ErrorKind::InvalidUtf8 => "The arguments must be UTF-8 text.".to_owned(),
+        _ => {
+            let all = error.to_string();
+            let first = all.lines().next().unwrap_or_default();
+            format!("{}.", first.trim_start_matches("error: "))
+        }
+    };
+    Answer::Wrong(sentence)
+}

@@ -1,0 +1,244 @@
+//! Around a client in its loop: commands go in as they may, events go out, and signals end it.
+
+use std::time::Duration;
+
+use nix::libc::SIGHUP;
+
+use super::cli::ClientOptions;
+use super::feed::{Fed, Feed};
+use super::output::{Gone, Printer};
+use super::start::{Signals, complain_quickly};
+use super::surroundings::Surroundings;
+use crate::core::client_event::ClientEvent;
+use crate::core::event::{Body, Event};
+use crate::core::machine::{Ending, Input};
+use crate::core::record::Record;
+use crate::core::status::Status;
+use crate::core::time::{Instant, Now, earliest};
+use crate::io::clock::Clock;
+use crate::io::drive::Front;
+
+/// How long a client that was asked to leave may take, with the notice to the server, which takes 150 ms at most.
+const LEAVE_LIMIT: Duration = Duration::from_millis(300);
+
+/// How long the last words of a client that was asked to leave may take.
+const LAST_WORDS_LIMIT: Duration = Duration::from_millis(150);
+
+/// The most commands without an outcome; the next ones wait where they are.
+const MAX_PENDING: u64 = 1_024;
+
+/// What stands around a client.
+pub struct ClientFront {
+    feed: Feed,
+    printer: Printer,
+    signals: Signals,
+    surroundings: Surroundings,
+    /// Say which port it is.
+    any_port: bool,
+    /// The first reason of the shell's own for not being well.
+    status: Status,
+    /// That was not the first: a command had failed before.
+    core_first: bool,
+    failed: bool,
+    welcome: bool,
+    table: bool,
+    /// Commands given to the core, and those that have their outcome.
+    given: u64,
+    done: u64,
+    /// Events of which the core knows that they were shown.
+    told: u64,
+    leaving: Leaving,
+    finished: bool,
+    signalled: bool,
+}
+
+/// How far an asked-for leave is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// The core is not told yet.
+    Asked,
+    /// It is, and has until then.
+    Told(Instant),
+}
+
+impl ClientFront {
+    /// A front of a client that has not started yet.
+    pub fn new(
+        feed: Feed,
+        printer: Printer,
+        signals: Signals,
+        surroundings: Surroundings,
+        options: &ClientOptions,
+    ) -> Self {
+        Self {
+            feed,
+            printer,
+            signals,
+            surroundings,
+            any_port: options.port == 0,
+            status: Status::Ok,
+            core_first: false,
+            failed: false,
+            welcome: false,
+            table: false,
+            given: 0,
+            done: 0,
+            told: 0,
+            leaving: Leaving::No,
+            finished: false,
+            signalled: false,
+        }
+    }
+
+    /// Shows the last event and says how it all ended.
+    pub fn end(mut self, ending: Option<Ending>, clock: &Clock) -> Status {
+        let ending = ending.unwrap_or_default();
+        self.status = if self.core_first { ending.status.or(self.status) } else { self.status.or(ending.status) };
+        let body = Body::Client(ClientEvent::Exit { status: self.status.code(), shown: ending.exiting });
+        let last = Event { at: clock.now().unix, cmd: None, group: ending.group, body };
+        let hurry = (self.leaving != Leaving::No).then(|| clock.now().mono + LAST_WORDS_LIMIT);
+        let mut signal = None;
+        self.printer.close(last, || {
+            signal = signal.or_else(|| self.signals.arrived.try_recv().ok());
+            signal.is_some() || hurry.is_some_and(|at| clock.now().mono >= at)
+        });
+        if let Some(signal) = signal {
+            self.status = self.status.or(Status::Signal(signal_number(signal)));
+            self.signalled = true;
+        }
+        let pending = self.given.saturating_sub(self.done);
+        if self.signalled && pending > 0 {
+            let commands = if pending == 1 { "command" } else { "commands" };
+            complain_quickly(format!("{pending} {commands} had no outcome."));
+        }
+        if let Some(Gone::Broken(kind)) = self.printer.gone() {
+            complain_quickly(format!("The output could not be written: {kind}."));
+        }
+        self.status
+    }
+
+    fn ended_by(&mut self, status: Status) {
+        if self.status == Status::Ok {
+            (self.status, self.core_first) = (status, self.failed);
+        }
+    }
+
+    fn look_around(&mut self) {
+        while let Ok(signal) = self.signals.arrived.try_recv() {
+            self.ended_by(Status::Signal(signal_number(signal)));
+            self.signalled = true;
+            if self.leaving == Leaving::No {
+                self.leaving = Leaving::Asked;
+            }
+        }
+        if self.leaving == Leaving::No
+            && let Some(gone) = self.printer.gone()
+        {
+            self.ended_by(match gone {
+                Gone::Reader => Status::Ok,
+                Gone::Terminal => Status::Signal(signal_number(SIGHUP)),
+                Gone::Broken(_) => Status::Environment,
+            });
+            self.leaving = Leaving::Asked;
+        }
+    }
+
+    /// Whether the next command may be given now.
+    fn takes_commands(&self) -> bool {
+        let pending = self.given.saturating_sub(self.done);
+        self.welcome && self.table && !self.finished && pending < MAX_PENDING && !self.printer.is_behind()
+    }
+
+    fn learn(&mut self, event: &Event) {
+        let Body::Client(body) = &event.body else { return };
+        match body {
+            ClientEvent::Registered { .. } => self.welcome = true,
+            ClientEvent::Table { .. } => self.table = true,
+            ClientEvent::Done { ok, .. } => {
+                self.done += 1;
+                self.failed |= !ok;
+            }
+            _ => {}
+        }
+        self.surroundings.learn(event);
+    }
+
+    /// A client on a free port says which one it got.
+    fn port_named(&self, event: &Event) -> Option<Event> {
+        let Body::Client(ClientEvent::Started { addr, .. }) = &event.body else { return None };
+        let port = addr.rsplit(':').next()?.parse().ok()?;
+        self.any_port.then(|| Event { body: Body::Client(ClientEvent::Listening { port }), ..event.clone() })
+    }
+}
+
+fn signal_number(signal: i32) -> u8 {
+    u8::try_from(signal).unwrap_or(0)
+}
+
+impl Front for ClientFront {
+    fn next(&mut self, now: Now) -> Option<Input<'static>> {
+        self.look_around();
+        if self.leaving == Leaving::Asked {
+            self.leaving = Leaving::Told(now.mono + LEAVE_LIMIT);
+            return Some(Input::Leave);
+        }
+        let shown = self.printer.shown();
+        if shown > self.told {
+            self.told = shown;
+            return Some(Input::Shown(shown));
+        }
+        while self.leaving == Leaving::No && self.takes_commands() {
+            match self.feed.next(now)? {
+                Fed::Command(command) => {
+                    self.given += 1;
+                    return Some(Input::Command(command));
+                }
+                Fed::Nothing => self.printer.answered(),
+                Fed::End => {
+                    self.finished = true;
+                    return Some(Input::Finish);
+                }
+                Fed::Failed(status) => {
+                    self.ended_by(status);
+                    self.finished = true;
+                    return Some(Input::Finish);
+                }
+            }
+        }
+        None
+    }
+
+    fn events(&mut self, now: Now, events: Vec<Event>) {
+        for event in events {
+            self.learn(&event);
+            self.feed.event(now, &event);
+            let port = self.port_named(&event);
+            self.printer.show(event);
+            if let Some(event) = port {
+                self.printer.say(event);
+            }
+        }
+        if self.done >= self.given {
+            self.printer.answered();
+        }
+    }
+
+    /// A client keeps nothing on disk.
+    fn records(&mut self, _records: Vec<Record>) {}
+
+    /// Nor reads it.
+    fn fetch(&mut self, _seqs: Vec<u64>) {}
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.leaving {
+            Leaving::Told(until) => Some(until),
+            _ if self.takes_commands() => earliest(self.feed.deadline(), None),
+            _ => None,
+        }
+    }
+
+    fn is_over(&self, now: Now) -> bool {
+        matches!(self.leaving, Leaving::Told(until) if now.mono >= until)
+    }
+}

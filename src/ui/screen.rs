@@ -1,0 +1,171 @@
+//! The screen shared with a line editor: output appears above the line being typed and never damages it.
+//!
+//! The editor's own printer only rings a bell here. It wakes the editor, which clears its line and asks for its prompt
+//! again; at that moment [`Screen::repaint`] writes what is queued, in order, and knows what was written. Between two
+//! lines the writing thread writes by itself. Nothing is ever handed to the editor and lost there.
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::output::{Out, Shared};
+use crate::io::terminal::Mode;
+
+/// What the bell writes: up and down again, since the editor ends every message with a new line.
+const BELL: &str = "\x1b[A\n";
+
+/// How soon the bell is rung again when nobody answered: the editor was just about to start or to end.
+const RING_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long the last words wait for the editor to let go of the screen; it may be stuck in a write itself.
+const LET_GO: Duration = Duration::from_millis(100);
+
+/// Clears the line, and ends the mode in which pasted text is marked.
+const ERASE: &[u8] = b"\r\x1b[K\x1b[?2004l";
+
+/// Who writes to the screen at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The writing thread: nobody types.
+    Outside,
+    /// Nobody: the editor is preparing to paint its first prompt.
+    Entering,
+    /// The editor.
+    Inside,
+    /// The writing thread, for the last words; the editor's thread does nothing any more.
+    Parked,
+}
+
+/// The screen and who writes to it. Copies are the same screen.
+#[derive(Clone)]
+pub struct Screen {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    phase: Mutex<Phase>,
+    changed: Condvar,
+    bell: SyncSender<()>,
+    mode: Mode,
+}
+
+impl Screen {
+    /// A screen on which nobody types yet. `ring` has the editor print this text; it may block, on a thread of its
+    /// own. `mode` is what the terminal gets back at the end.
+    ///
+    /// # Errors
+    /// When the system refuses another thread.
+    pub fn new(mut ring: impl FnMut(String) + Send + 'static, mode: Mode) -> std::io::Result<Self> {
+        let (bell, rung) = sync_channel(1);
+        std::thread::Builder::new().name("bell".to_owned()).spawn(move || {
+            for () in rung {
+                ring(BELL.to_owned());
+            }
+        })?;
+        let inner = Inner { phase: Mutex::new(Phase::Outside), changed: Condvar::new(), bell, mode };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The editor is about to start. Does not return at the end of the program.
+    pub(super) fn enter(&self, shared: &Shared) {
+        self.park_if_closing(shared);
+        // Not while the writing thread is in the middle of a line.
+        let out = shared.out();
+        self.set(Phase::Entering);
+        drop(out);
+    }
+
+    /// The editor asks for its prompt: writes what is queued if the editor's line is cleared just now, that is at the
+    /// first prompt and when the bell was rung, but not at an `ordinary` repaint. Does not return at the end of the
+    /// program.
+    pub(super) fn repaint(&self, shared: &Shared, ordinary: bool) {
+        let mut out = shared.out();
+        let entering = *self.phase() == Phase::Entering;
+        if entering {
+            self.set(Phase::Inside);
+        }
+        if !shared.is_closing() && (entering || !ordinary) {
+            shared.write_queued(&mut out);
+        }
+        drop(out);
+        self.park_if_closing(shared);
+    }
+
+    /// The editor has ended and left its line behind.
+    pub(super) fn leave(&self, shared: &Shared) {
+        self.park_if_closing(shared);
+        let mut out = shared.out();
+        self.set(Phase::Outside);
+        shared.write_queued(&mut out);
+    }
+
+    /// The writing thread's work.
+    pub(super) fn write_until_closed(&self, shared: &Shared) {
+        while !shared.wait_for_work() {
+            let mut out = shared.out();
+            let phase = *self.phase();
+            if phase == Phase::Outside {
+                shared.write_queued(&mut out);
+                continue;
+            }
+            drop(out);
+            if phase == Phase::Inside {
+                self.ring();
+            }
+            shared.wait_for_others(RING_AGAIN);
+        }
+        self.take_over();
+        self.inner.mode.restore();
+        self.write_last_words(shared, &mut shared.out());
+        shared.finish();
+    }
+
+    fn write_last_words(&self, shared: &Shared, out: &mut Out) {
+        if *self.phase() != Phase::Outside {
+            // A terminal that is gone needs no erasing.
+            drop(out.write(ERASE));
+        }
+        shared.write_queued(out);
+    }
+
+    /// Waits until the editor does nothing any more.
+    fn take_over(&self) {
+        let until = Instant::now() + LET_GO;
+        let mut phase = self.phase();
+        while matches!(*phase, Phase::Entering | Phase::Inside) && Instant::now() < until {
+            if *phase == Phase::Inside {
+                self.ring();
+            }
+            let waited = self.inner.changed.wait_timeout(phase, Duration::from_millis(10));
+            phase = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// A bell that is being rung already is enough.
+    fn ring(&self) {
+        let _ = self.inner.bell.try_send(());
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.inner.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, phase: Phase) {
+        *self.phase() = phase;
+        self.inner.changed.notify_all();
+    }
+
+    /// At the end of the program the editor's thread stays where it is: whatever it did next would be painted over
+    /// the last words, or change the mode of the terminal after it was put back.
+    fn park_if_closing(&self, shared: &Shared) {
+        if shared.is_closing() {
+            let outside = *self.phase() == Phase::Outside;
+            if !outside {
+                self.set(Phase::Parked);
+            }
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a client and a server need alike before they start, and the words when they cannot have it.
+
+use std::io::ErrorKind;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+
+use super::output;
+use crate::core::time::Unix;
+use crate::io::input::Wake;
+use crate::io::socket::Socket;
+use crate::io::stop::Stop;
+
+/// How long a sentence on standard error may take before the program ends without it.
+const COMPLAINT_LIMIT: Duration = Duration::from_millis(100);
+
+/// Binds a port, 0 for a free one.
+///
+/// # Errors
+/// One sentence about the port.
+pub fn bind(port: u16) -> anyhow::Result<Socket> {
+    Socket::bind(port).map_err(|why| match why.kind() {
+        ErrorKind::AddrInUse => anyhow!("Port {port} is in use, choose another one, or 0 for a free one."),
+        _ => anyhow!("Port {port} cannot be had: {why}."),
+    })
+}
+
+/// 32 bytes of the system's randomness.
+///
+/// # Errors
+/// When the system has none.
+pub fn seed() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|why| anyhow!("{why}")).context("The system gives no random numbers")?;
+    Ok(seed)
+}
+
+/// The moment, for events that the shell makes.
+#[must_use]
+pub fn civil_time(clock: &crate::io::clock::Clock) -> Unix {
+    clock.now().unix
+}
+
+/// Signals that ask the program to end, as numbers.
+pub struct Signals {
+    /// Where they arrive.
+    pub arrived: Receiver<i32>,
+    /// Where others can put them in.
+    pub sender: std::sync::mpsc::Sender<i32>,
+    _stop: Stop,
+}
+
+impl Signals {
+    /// Takes them over from the system.
+    ///
+    /// # Errors
+    /// When the system refuses that.
+    pub fn listen(wake: Wake) -> anyhow::Result<Self> {
+        let (sender, arrived) = channel();
+        let tell = sender.clone();
+        let stop = Stop::listen(move |signal| {
+            // Nobody takes it any more when the program is ending already.
+            let _ = tell.send(signal);
+            wake();
+        });
+        Ok(Self { arrived, sender, _stop: stop.context("Signals cannot be listened to")? })
+    }
+}
+
+/// Complains, but does not wait for a standard error that is blocked.
+pub fn complain_quickly(sentence: String) {
+    let (done, wait) = channel();
+    let spawned = std::thread::Builder::new().spawn(move || {
+        output::complain(&sentence);
+        // Nobody waits any more when it took too long.
+        let _ = done.send(());
+    });
+    if spawned.is_ok() {
+        let _ = wait.recv_timeout(COMPLAINT_LIMIT);
+    }
+}
