@@ -1,26 +1,35 @@
 //! The pure core: decides everything and touches nothing. No clock, socket, file, thread or print in here.
+mod json_pattern;
+mod likeness;
+mod literal;
 
+pub mod client;
 pub mod client_event;
 pub mod command;
 pub mod config;
 pub mod console;
 pub mod directive;
+pub mod directory;
 pub mod event;
 pub mod id;
-mod json_pattern;
-mod likeness;
-mod literal;
+pub mod inbound;
+pub mod link;
+pub mod links;
 pub mod log;
 pub mod machine;
 pub mod name;
 pub mod normal;
 pub mod pattern;
 pub mod record;
+pub mod rng;
+pub mod rtt;
 pub mod script;
+pub mod server;
 pub mod server_event;
 pub mod status;
 pub mod suggest;
 pub mod time;
 pub mod vars;
 pub mod watch;
+pub mod wire;
 pub mod wrong;

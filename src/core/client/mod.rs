@@ -1,0 +1,392 @@
+//! The client machine: registers, chats from its own copy of the table, falls back to the server, leaves with notice.
+//!
+//! This file holds the state, the way in and the way out. Its parts: [`commands`] takes what was typed, [`register`]
+//! comes and goes, [`requests`] asks the server, [`outbox`] sends direct messages, [`inbox`] shows what comes.
+
+mod commands;
+mod inbox;
+mod outbox;
+mod register;
+mod requests;
+mod seen;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::client_event::ClientEvent;
+use super::command::{Command, Mistake};
+use super::config::{ClientConfig, RELEASE};
+use super::directory::{Change, Directory};
+use super::event::{Body, Event};
+use super::id::{Life, MessageId};
+use super::link::{Departure, Fate, Tag};
+use super::links::Links;
+use super::machine::{Ending, Input, Machine, Output};
+use super::name::Name;
+use super::rng::Rng;
+use super::status::Status;
+use super::time::{Instant, Now, earliest};
+use super::wire::{self, Datagram, Frame, Head, Malformed};
+
+/// How long a direct message, an attempt or a question has: the exercise's 500 ms.
+pub const LIMIT: Duration = Duration::from_millis(500);
+/// How many attempts of [`LIMIT`] a request to the server has.
+pub const ATTEMPTS: u32 = 5;
+/// The most commands without outcome.
+pub const MAX_OPEN: usize = 4_096;
+
+/// Whether the client is there, for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// Not yet registered for the first time.
+    Starting,
+    Online,
+    /// De-registered by its user.
+    Offline,
+    /// Giving notice.
+    Leaving,
+    Ended,
+}
+
+/// The server as this client knows it.
+#[derive(Debug)]
+struct Home {
+    candidates: Vec<SocketAddr>,
+    /// The address that answered.
+    addr: Option<SocketAddr>,
+    /// The life that answered.
+    life: Option<Life>,
+    /// Whether that life welcomed us.
+    registered: bool,
+    /// When anything was last sent there, for the keep-alive.
+    spoken: Instant,
+}
+
+/// A client; see the module.
+#[derive(Debug)]
+pub struct Client {
+    name: Name,
+    me: Life,
+    rng: Rng,
+    silent_leave: bool,
+    trace: bool,
+    presence: Presence,
+    home: Home,
+    table: Directory,
+    links: Links,
+    registration: Option<register::Registration>,
+    entering: Option<register::Entering>,
+    leaving: Option<register::Leaving>,
+    requests: requests::Requests,
+    outboxes: BTreeMap<Name, outbox::Outbox>,
+    tags: BTreeMap<Tag, Name>,
+    inbox: inbox::Inbox,
+    group: Option<Name>,
+    backlog: VecDeque<(u64, Result<Command, Mistake>)>,
+    open: BTreeSet<u64>,
+    commands: u64,
+    messages: u64,
+    finishing: Option<Option<u64>>,
+    status: Status,
+    unix: super::time::Unix,
+    out: VecDeque<Output>,
+    events: u64,
+}
+
+impl Client {
+    /// A client that begins to register.
+    #[must_use]
+    pub fn new(now: Now, config: ClientConfig) -> Self {
+        let mut rng = Rng::new(config.seed);
+        let me = rng.life();
+        let mut candidates = config.servers;
+        candidates.truncate(ClientConfig::MAX_SERVERS);
+        let home = Home { candidates, addr: None, life: None, registered: false, spoken: now.mono };
+        let mut client = Self {
+            name: config.name,
+            me,
+            rng,
+            silent_leave: config.silent_leave,
+            trace: config.trace,
+            presence: Presence::Starting,
+            home,
+            table: Directory::default(),
+            links: Links::new(me),
+            registration: None,
+            entering: None,
+            leaving: None,
+            requests: requests::Requests::default(),
+            outboxes: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            inbox: inbox::Inbox::default(),
+            group: None,
+            backlog: VecDeque::new(),
+            open: BTreeSet::new(),
+            commands: 0,
+            messages: 0,
+            finishing: None,
+            status: Status::Ok,
+            unix: now.unix,
+            out: VecDeque::new(),
+            events: 0,
+        };
+        let (server, addr) = (config.server, config.addr.to_string());
+        client.say(None, ClientEvent::Started { server, addr, release: RELEASE });
+        client.enter(now.mono, None);
+        client
+    }
+
+    /// How many commands have no outcome yet.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether every command has its outcome and nothing is under way: no timer but the keep-alive, no queued byte.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty()
+            && self.backlog.is_empty()
+            && self.requests.is_empty()
+            && self.outboxes.is_empty()
+            && self.tags.is_empty()
+            && self.inbox.is_idle()
+            && self.links.iter().all(|(_, link)| link.is_idle())
+    }
+
+    /// Emits an event with the group in front, if there is one. Returns its number.
+    fn say(&mut self, cmd: Option<u64>, event: ClientEvent) -> u64 {
+        let group = self.group.clone();
+        self.emit(cmd, group, event)
+    }
+
+    /// Emits an event without group in front.
+    fn say_bare(&mut self, cmd: Option<u64>, event: ClientEvent) -> u64 {
+        self.emit(cmd, None, event)
+    }
+
+    fn emit(&mut self, cmd: Option<u64>, group: Option<Name>, event: ClientEvent) -> u64 {
+        self.out.push_back(Output::Event(Event { at: self.unix, cmd, group, body: Body::Client(event) }));
+        self.events += 1;
+        self.events
+    }
+
+    fn error(&mut self, cmd: Option<u64>, code: &'static str, message: String, definite: bool) {
+        self.say(cmd, ClientEvent::Error { code, message, definite });
+    }
+
+    /// Ends a command with its outcome, once. `reason` is why it failed.
+    fn done(&mut self, cmd: Option<u64>, reason: Option<&'static str>) {
+        let Some(cmd) = cmd.filter(|cmd| self.open.remove(cmd)) else { return };
+        if reason.is_some() {
+            self.status = self.status.or(Status::Failed);
+        }
+        self.say(Some(cmd), ClientEvent::Done { ok: reason.is_none(), reason });
+    }
+
+    /// Shows why a command failed, and ends it.
+    fn fail(&mut self, cmd: Option<u64>, code: &'static str, message: String) {
+        self.error(cmd, code, message, true);
+        self.done(cmd, Some(code));
+    }
+
+    fn next_message_id(&mut self) -> MessageId {
+        self.messages += 1;
+        MessageId { life: self.me, number: self.messages }
+    }
+
+    /// Sends a datagram outside any link.
+    fn send_plain(&mut self, to: SocketAddr, head: &Head, frame: Option<Frame>) {
+        let lines = frame.map(Frame::lines).unwrap_or_default();
+        let bytes = wire::emit(head, lines.iter().map(String::as_str));
+        self.transmit(to, Departure { bytes, copy: None });
+    }
+
+    fn transmit(&mut self, to: SocketAddr, departure: Departure) {
+        let Departure { bytes, copy } = departure;
+        if self.trace {
+            let (peer, frame, copy) = (to.to_string(), wire::summary(&bytes), copy.filter(|copy| *copy > 1));
+            self.say(None, ClientEvent::Sent { peer, frame, bytes: bytes.len(), copy: copy.map(|copy| copy - 1) });
+        }
+        self.out.push_back(Output::Transmit { to, bytes });
+    }
+
+    fn dropped(&mut self, from: SocketAddr, bytes: &[u8], reason: &'static str) {
+        if self.trace {
+            let (peer, frame) = (from.to_string(), wire::summary(bytes));
+            self.say(None, ClientEvent::Dropped { peer, frame, bytes: bytes.len(), reason });
+        }
+    }
+
+    fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        let Datagram { head, frames } = match wire::parse(bytes) {
+            Ok(datagram) => datagram,
+            Err(Malformed::Version) => {
+                if let Some(bytes) = wire::refuse_version(bytes) {
+                    self.transmit(from, Departure { bytes, copy: None });
+                }
+                return self.dropped(from, bytes, "version");
+            }
+            Err(_) => return self.dropped(from, bytes, "malformed"),
+        };
+        if self.trace {
+            let (peer, frame) = (from.to_string(), wire::summary(bytes));
+            self.say(None, ClientEvent::Received { peer, frame, bytes: bytes.len() });
+        }
+        if head.no.is_some() {
+            return;
+        }
+        if let Some(gone) = head.gone {
+            if head.you == Some(self.me) {
+                self.not_there(now, gone);
+            }
+            return;
+        }
+        let Some(peer) = head.me else { return };
+        if head.you != Some(self.me) {
+            if let ([Frame::Challenge { token, cookie }], None) = (frames.as_slice(), head.you) {
+                self.challenged(now, from, peer, token, cookie);
+            } else if let Some(you) = head.you {
+                let answer = Head::gone(you, peer);
+                if wire::emit(&answer, []).len() <= bytes.len() {
+                    self.send_plain(from, &answer, None);
+                }
+            }
+            return;
+        }
+        if Some(peer) == self.home.life {
+            self.server_says(now, &head, frames);
+        } else if Some(from) == self.home.addr && self.table.name_of(peer).is_none() {
+            self.other_server(now, &head);
+        } else {
+            self.peer_says(now, from, peer, head, frames);
+        }
+    }
+
+    fn server_says(&mut self, now: Instant, head: &Head, frames: Vec<Frame>) {
+        if frames == [Frame::Bye] && head.n.is_none() {
+            return self.bye(now);
+        }
+        let mut fates = Vec::new();
+        if let Some(life) = self.home.life
+            && let Some(link) = self.links.get_mut(life)
+        {
+            link.receive(now, head, frames, &mut fates);
+            for fate in fates {
+                self.fate_at_server(now, fate);
+            }
+        }
+        self.read_server(now);
+    }
+
+    fn peer_says(&mut self, now: Instant, from: SocketAddr, peer: Life, mut head: Head, mut frames: Vec<Frame>) {
+        if self.presence != Presence::Online {
+            // Neither shown nor acknowledged; but what we sent before may still be acknowledged.
+            frames.clear();
+            head = Head { n: None, low: None, ask: false, ..head };
+        }
+        if self.table.name_of(peer).is_none() && !self.admit_stranger(now, from, peer) {
+            return;
+        }
+        let Some(link) = self.links.open(peer, from) else { return };
+        let mut fates = Vec::new();
+        link.receive(now, &head, frames, &mut fates);
+        for fate in fates {
+            self.fate_at_peer(now, fate);
+        }
+        self.read_peer(now, peer);
+    }
+
+    /// The table is different now: old lives end, strangers may have names, waiting messages may have a way.
+    fn table_changed(&mut self, now: Instant, change: &Change) {
+        for life in &change.ended {
+            self.links.close(*life);
+        }
+        self.known_strangers(now);
+        let names = change.changed.iter().map(|row| &row.name).chain(&change.gone);
+        let waiting: Vec<Name> = names.filter(|name| self.outboxes.contains_key(*name)).cloned().collect();
+        for name in waiting {
+            self.reader_changed(now, &name);
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        for (life, fate) in self.links.expire(now) {
+            if Some(life) == self.home.life {
+                self.fate_at_server(now, fate);
+            } else {
+                self.fate_at_peer(now, fate);
+            }
+        }
+        self.registration_timeout(now);
+        self.requests_timeout(now);
+        self.strangers_timeout(now);
+        self.keep_alive(now);
+        self.leaving_timeout(now);
+    }
+
+    fn fate_at_server(&mut self, now: Instant, fate: Fate) {
+        if let Fate::Acked { tag, .. } = fate {
+            self.worked_on(now, tag);
+        }
+    }
+
+    /// The end: what is still to be sent goes first, nothing comes after.
+    fn end(&mut self, now: Instant, exiting: bool, group: Option<Name>) {
+        if self.presence == Presence::Ended {
+            return;
+        }
+        while let Some((to, departure)) = self.links.transmit(now) {
+            self.transmit(to, departure);
+        }
+        self.presence = Presence::Ended;
+        self.out.push_back(Output::Ended(Ending { status: self.status, exiting, group }));
+    }
+}
+
+impl Machine for Client {
+    fn handle(&mut self, now: Now, input: Input<'_>) {
+        if self.presence == Presence::Ended {
+            return;
+        }
+        self.unix = now.unix;
+        let mono = now.mono;
+        match input {
+            Input::Datagram { from, bytes } => self.datagram(mono, from, bytes),
+            Input::Command(command) => self.typed(mono, command),
+            Input::Shown(events) => self.shown(mono, events),
+            Input::Finish => self.finishing = self.finishing.or(Some(None)),
+            Input::Leave => self.leave(mono),
+            Input::Timeout => self.timeout(mono),
+            Input::Console(_) | Input::Persisted { .. } | Input::Mail(_) => {}
+        }
+        self.go_on(mono);
+    }
+
+    fn poll(&mut self, now: Now) -> Option<Output> {
+        if self.out.is_empty() && self.presence != Presence::Ended {
+            let (to, departure) = self.links.transmit(now.mono)?;
+            if Some(to) == self.home.addr {
+                self.home.spoken = now.mono;
+            }
+            self.unix = now.unix;
+            self.transmit(to, departure);
+        }
+        self.out.pop_front()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.presence == Presence::Ended {
+            return None;
+        }
+        let own = [
+            self.registration_deadline(),
+            self.requests.deadline(),
+            self.inbox.deadline(),
+            self.keep_alive_deadline(),
+            self.leaving.as_ref().map(register::Leaving::deadline),
+        ];
+        own.into_iter().fold(self.links.deadline(), earliest)
+    }
+}

@@ -1,0 +1,336 @@
+//! Coming and going: registration, coming back, the keep-alive, and leaving with notice.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::client_event::ClientEvent;
+use super::super::id::Life;
+use super::super::rtt::Rtt;
+use super::super::status::Status;
+use super::super::time::{Instant, earliest};
+use super::super::wire::{Frame, Head};
+use super::{ATTEMPTS, Client, LIMIT, Presence};
+
+/// How often a silent client says that it is there: more often than every 20 s, so that one may be late.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The most copies of the notice of a leave.
+pub const NOTICES: u32 = 3;
+/// How far apart they are; after the last one as long again for its answer.
+pub const NOTICE_EVERY: Duration = Duration::from_millis(50);
+
+/// A registration under way.
+#[derive(Debug)]
+pub struct Registration {
+    attempt: u32,
+    ends: Instant,
+    token: String,
+    /// While the server's challenge is awaited: how many copies of `hello` left, and when the next does.
+    hello: Option<(u32, Instant)>,
+    /// The number of the `reg` request, once it is on its link.
+    r: Option<u64>,
+}
+
+/// A user waits to be let in: from the start, or from `reg`, to the first whole table.
+#[derive(Debug)]
+pub struct Entering {
+    /// The command `reg`, if that is why.
+    pub cmd: Option<u64>,
+}
+
+/// Notice is being given.
+#[derive(Debug)]
+pub struct Leaving {
+    notices: u32,
+    next: Instant,
+}
+
+impl Leaving {
+    pub(super) fn deadline(&self) -> Instant {
+        self.next
+    }
+}
+
+impl Client {
+    /// Begins to register because a user waits for it.
+    pub(super) fn enter(&mut self, now: Instant, cmd: Option<u64>) {
+        self.entering = Some(Entering { cmd });
+        self.register(now);
+    }
+
+    /// Begins to register: with the link to the server if there is one, else by looking for the server.
+    fn register(&mut self, now: Instant) {
+        self.home.registered = false;
+        let token = format!("{:016x}", self.rng.bits());
+        let known = self.home.life.filter(|life| self.links.get(*life).is_some());
+        let registration = Registration { attempt: 1, ends: now + LIMIT, token, hello: None, r: None };
+        self.registration = Some(registration);
+        match known {
+            Some(life) => self.send_reg(life, String::new()),
+            None => self.look_for_server(now),
+        }
+    }
+
+    fn look_for_server(&mut self, now: Instant) {
+        if let Some(registration) = &mut self.registration {
+            registration.hello = Some((0, now));
+            registration.r = None;
+            self.registration_timeout(now);
+        }
+    }
+
+    fn send_reg(&mut self, server: Life, cookie: String) {
+        let r = self.requests.next_number();
+        let via = self.home.addr.map_or_else(|| std::net::Ipv4Addr::LOCALHOST.into(), |addr| addr.ip());
+        let frame = Frame::Reg { r, name: self.name.clone(), cookie, via };
+        if let Some(link) = self.links.get_mut(server) {
+            link.push(frame, Some(r), None);
+        }
+        if let Some(registration) = &mut self.registration {
+            registration.hello = None;
+            registration.r = Some(r);
+        }
+    }
+
+    /// A server answered `hello`.
+    pub(super) fn challenged(&mut self, now: Instant, from: SocketAddr, server: Life, token: &str, cookie: &str) {
+        let ours = |registration: &&Registration| registration.hello.is_some() && registration.token == token;
+        if self.registration.as_ref().filter(ours).is_none() {
+            return;
+        }
+        if let Some(old) = self.home.life.filter(|old| *old != server) {
+            self.links.close(old);
+        }
+        self.home.life = Some(server);
+        self.home.addr = Some(from);
+        self.home.spoken = now;
+        if self.links.open(server, from).is_some() {
+            self.send_reg(server, cookie.to_owned());
+        }
+    }
+
+    /// The server received a request: it is being worked on, and the attempts are counted anew.
+    pub(super) fn worked_on(&mut self, now: Instant, r: u64) {
+        match &mut self.registration {
+            Some(registration) if registration.r == Some(r) => {
+                registration.attempt = 1;
+                registration.ends = now + LIMIT;
+            }
+            _ => self.requests.worked_on(now, r, LIMIT),
+        }
+    }
+
+    pub(super) fn registration_timeout(&mut self, now: Instant) {
+        let Some(registration) = &mut self.registration else { return };
+        if registration.ends <= now {
+            if registration.attempt >= ATTEMPTS {
+                return self.registration_failed(now);
+            }
+            registration.attempt += 1;
+            registration.ends = now + LIMIT;
+            let attempt = registration.attempt;
+            let cmd = self.entering.as_ref().and_then(|entering| entering.cmd);
+            self.say(cmd, ClientEvent::Retry { what: "reg", attempt, of: ATTEMPTS });
+        }
+        let Some(registration) = &mut self.registration else { return };
+        if let Some((copies, due)) = &mut registration.hello
+            && *due <= now
+        {
+            *copies += 1;
+            *due = now + Rtt::default().timeout(*copies);
+            let token = registration.token.clone();
+            let head = Head::new(self.me, None);
+            for to in self.home.candidates.clone() {
+                self.send_plain(to, &head, Some(Frame::Hello { token: token.clone() }));
+            }
+        }
+    }
+
+    pub(super) fn registration_deadline(&self) -> Option<Instant> {
+        let registration = self.registration.as_ref()?;
+        earliest(Some(registration.ends), registration.hello.map(|(_, due)| due))
+    }
+
+    fn registration_failed(&mut self, now: Instant) {
+        self.registration = None;
+        // A client that only lost its server goes on without it; one that a user waits for does not.
+        if let Some(entering) = self.entering.take() {
+            self.lost_server(now, "reg", entering.cmd);
+        }
+    }
+
+    /// `welcome` came, for `reg` or unasked.
+    pub(super) fn welcomed(&mut self, now: Instant, mail: usize) {
+        self.registration = None;
+        self.home.registered = true;
+        self.home.spoken = now;
+        if matches!(self.presence, Presence::Starting | Presence::Offline) {
+            self.presence = Presence::Online;
+        }
+        let cmd = self.entering.as_ref().and_then(|entering| entering.cmd);
+        if let Some(group) = self.group.take() {
+            self.say(cmd, ClientEvent::Registered { name: self.name.clone() });
+            self.say(cmd, ClientEvent::Removed { group, reason: "registered-again" });
+            self.show_held();
+        } else {
+            self.say(cmd, ClientEvent::Registered { name: self.name.clone() });
+        }
+        self.inbox.announce(mail);
+        self.requests_again(now);
+    }
+
+    /// The first table after the welcome is there: the user may go on.
+    pub(super) fn entered(&mut self) {
+        if self.home.registered
+            && let Some(entering) = self.entering.take()
+        {
+            self.done(entering.cmd, None);
+        }
+    }
+
+    pub(super) fn refused(&mut self, now: Instant, reason: &str) {
+        self.registration = None;
+        let reason = match reason {
+            "name-in-use" => "name-in-use",
+            "server-full" => "server-full",
+            _ => "refused",
+        };
+        let cmd = self.entering.take().and_then(|entering| entering.cmd);
+        self.say(cmd, ClientEvent::Refused { name: self.name.clone(), reason, definite: true });
+        self.status = self.status.or(Status::Failed);
+        self.done(cmd, Some(reason));
+        match self.presence {
+            Presence::Starting => {
+                self.drop_commands(reason);
+                self.end(now, false, None);
+            }
+            _ => self.presence = Presence::Offline,
+        }
+    }
+
+    /// Whoever was addressed as `gone` is not there: the server that knew us, or a reader's earlier life.
+    pub(super) fn not_there(&mut self, now: Instant, gone: Life) {
+        if Some(gone) == self.home.life {
+            self.forgotten(now);
+        } else {
+            self.reader_gone(now, gone);
+        }
+    }
+
+    /// A datagram came from the server's address, of another life than the one we know: it was restarted.
+    pub(super) fn other_server(&mut self, now: Instant, head: &Head) {
+        if head.ask {
+            self.forgotten(now);
+        }
+    }
+
+    fn forgotten(&mut self, now: Instant) {
+        if let Some(life) = self.home.life.take() {
+            self.links.close(life);
+        }
+        self.requests.lost_link();
+        match self.presence {
+            Presence::Leaving => self.end(now, false, None),
+            Presence::Online if self.home.registered => {
+                let message = "[The server was restarted, registering again.]".to_owned();
+                self.say(None, ClientEvent::Warning { code: "server-restarted", message, definite: true });
+                self.register(now);
+            }
+            _ if self.registration.is_some() => self.look_for_server(now),
+            _ => {}
+        }
+    }
+
+    /// A request waits and no server knows us: look for one.
+    pub(super) fn need_server(&mut self, now: Instant) {
+        if !self.home.registered && self.registration.is_none() && self.presence == Presence::Online {
+            self.register(now);
+        }
+    }
+
+    /// The server did not answer what a user waits for: the program ends.
+    pub(super) fn lost_server(&mut self, now: Instant, what: &'static str, cmd: Option<u64>) {
+        self.say(cmd, ClientEvent::ServerUnreachable { what, attempts: ATTEMPTS });
+        self.status = self.status.or(Status::Environment);
+        self.done(cmd, Some("server-unreachable"));
+        self.drop_commands("server-unreachable");
+        let group = self.group.clone();
+        self.show_held();
+        self.end(now, true, group);
+    }
+
+    /// Every command without outcome has one now: it failed.
+    fn drop_commands(&mut self, reason: &'static str) {
+        self.backlog.clear();
+        for cmd in self.open.clone() {
+            self.done(Some(cmd), Some(reason));
+        }
+    }
+
+    pub(super) fn keep_alive(&mut self, now: Instant) {
+        if self.keep_alive_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        self.home.spoken = now;
+        match (self.home.life, self.home.addr) {
+            (Some(life), Some(addr)) if self.home.registered => {
+                let head = Head { ask: true, ..Head::new(self.me, Some(life)) };
+                self.send_plain(addr, &head, Some(Frame::Alive { table: self.table.version() }));
+            }
+            _ => self.need_server(now),
+        }
+    }
+
+    pub(super) fn keep_alive_deadline(&self) -> Option<Instant> {
+        (self.presence == Presence::Online).then_some(self.home.spoken + KEEP_ALIVE)
+    }
+
+    /// De-registered at the user's wish.
+    pub(super) fn deregistered(&mut self, cmd: Option<u64>) {
+        self.presence = Presence::Offline;
+        self.home.registered = false;
+        self.say(cmd, ClientEvent::Offline { name: self.name.clone(), reason: "dereg" });
+        self.group = None;
+        self.show_held();
+        self.done(cmd, None);
+    }
+
+    /// Leaves: what was held is shown, the server is told unless it need not be, then the program ends.
+    pub(super) fn leave(&mut self, now: Instant) {
+        if matches!(self.presence, Presence::Leaving | Presence::Ended) {
+            return;
+        }
+        let told = matches!(self.presence, Presence::Offline) || self.silent_leave || self.home.life.is_none();
+        self.show_held();
+        self.group = None;
+        self.registration = None;
+        self.entering = None;
+        if told {
+            return self.end(now, false, None);
+        }
+        self.presence = Presence::Leaving;
+        self.leaving = Some(Leaving { notices: 0, next: now });
+        self.leaving_timeout(now);
+    }
+
+    pub(super) fn leaving_timeout(&mut self, now: Instant) {
+        let Some(leaving) = &mut self.leaving else { return };
+        if leaving.next > now {
+            return;
+        }
+        if leaving.notices >= NOTICES {
+            return self.end(now, false, None);
+        }
+        leaving.notices += 1;
+        leaving.next = now + NOTICE_EVERY;
+        if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
+            self.send_plain(addr, &Head::new(self.me, Some(life)), Some(Frame::Bye));
+        }
+    }
+
+    /// The server knows that we leave.
+    pub(super) fn bye(&mut self, now: Instant) {
+        if self.leaving.is_some() {
+            self.end(now, false, None);
+        }
+    }
+}

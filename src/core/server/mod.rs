@@ -1,0 +1,366 @@
+//! The server machine: knows who is where, tells everybody, and keeps what cannot be delivered now.
+//!
+//! This file holds the state, the way in and the way out. Its parts: [`sessions`] comes and goes, [`asking`] finds
+//! out who is still there, [`table`] tells everybody of changes, [`posting`] takes messages in, [`feeding`] hands
+//! them out, [`groups`], and [`console`] for the person at its terminal.
+
+mod asking;
+mod console;
+mod cookies;
+mod feeding;
+mod groups;
+mod mailroom;
+mod posting;
+mod sessions;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::config::{RELEASE, ServerConfig};
+use super::event::{Body, Event};
+use super::id::Life;
+use super::link::{Departure, Fate};
+use super::links::Links;
+use super::machine::{Ending, Input, Machine, Output};
+use super::name::Name;
+use super::record::Record;
+use super::rng::Rng;
+use super::server_event::ServerEvent;
+use super::status::Status;
+use super::time::{Instant, Now, Unix, earliest};
+use super::wire::{self, Datagram, Frame, Head, Malformed};
+
+pub use mailroom::{MAILBOX, MAILBOX_BYTES};
+
+/// How long a client has to acknowledge, and how long it has to answer a question.
+pub const LIMIT: Duration = Duration::from_millis(500);
+
+/// Counters for `stats`.
+#[derive(Debug, Default)]
+struct Counters {
+    datagrams_in: u64,
+    datagrams_out: u64,
+    dropped: u64,
+    accepted: u64,
+    saved: u64,
+    delivered: u64,
+}
+
+/// A server; see the module.
+#[derive(Debug)]
+pub struct Server {
+    me: Life,
+    trace: bool,
+    cookies: cookies::Cookies,
+    table: table::Table,
+    links: Links,
+    sessions: BTreeMap<Life, sessions::Session>,
+    guests: VecDeque<(Instant, Life)>,
+    silence: BTreeSet<(Instant, Life)>,
+    asks: BTreeMap<Name, asking::Ask>,
+    mail: mailroom::Mailroom,
+    groups: BTreeMap<Name, groups::Group>,
+    /// Readers to whom mail may be handed out.
+    hungry: BTreeSet<Life>,
+    /// Messages whose readers changed and whose record is not yet written.
+    delivered: BTreeSet<u64>,
+    /// Who read the direct ones among them.
+    readers_of_direct: BTreeMap<u64, Name>,
+    /// What was asked of the disk, in order.
+    fetches: VecDeque<feeding::Fetch>,
+    records: u64,
+    after: VecDeque<(u64, posting::After)>,
+    next_tag: u64,
+    next_purge: Instant,
+    counters: Counters,
+    unix: Unix,
+    out: VecDeque<Output>,
+    ended: bool,
+}
+
+impl Server {
+    /// A server with what an earlier life left. Who was online then is asked now.
+    #[must_use]
+    pub fn new(now: Now, config: ServerConfig) -> Self {
+        let mut rng = Rng::new(config.seed);
+        let me = rng.life();
+        let kept = config.kept;
+        let (names, messages) = (kept.names.len(), kept.mail.len());
+        let mut server = Self {
+            me,
+            trace: config.trace,
+            cookies: cookies::Cookies::new([rng.bits(), rng.bits()]),
+            table: table::Table::new(kept.names),
+            links: Links::new(me),
+            sessions: BTreeMap::new(),
+            guests: VecDeque::new(),
+            silence: BTreeSet::new(),
+            asks: BTreeMap::new(),
+            mail: mailroom::Mailroom::new(kept.mail, kept.receipts, kept.last_seq),
+            groups: kept.groups.into_iter().map(|(name, creator)| (name, groups::Group::new(creator))).collect(),
+            hungry: BTreeSet::new(),
+            delivered: BTreeSet::new(),
+            readers_of_direct: BTreeMap::new(),
+            fetches: VecDeque::new(),
+            records: 0,
+            after: VecDeque::new(),
+            next_tag: 0,
+            next_purge: now.mono,
+            counters: Counters::default(),
+            unix: now.unix,
+            out: VecDeque::new(),
+            ended: false,
+        };
+        server.say(ServerEvent::Listening { port: config.port, release: RELEASE });
+        if names > 0 || messages > 0 {
+            server.say(ServerEvent::Loaded { names, messages, file: config.file });
+        }
+        server.ask_everybody(now.mono);
+        server
+    }
+
+    /// Whether nothing is under way: no question, no unanswered message, nothing half assembled, no byte queued.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.asks.is_empty()
+            && self.after.is_empty()
+            && self.delivered.is_empty()
+            && self.fetches.is_empty()
+            && self.links.iter().all(|(_, link)| link.is_idle())
+    }
+
+    /// How many messages are kept for this reader.
+    #[must_use]
+    pub fn mail_for(&self, reader: &Name) -> usize {
+        self.mail.count(reader)
+    }
+
+    fn say(&mut self, event: ServerEvent) {
+        self.out.push_back(Output::Event(Event { at: self.unix, cmd: None, group: None, body: Body::Server(event) }));
+    }
+
+    fn warn(&mut self, code: &'static str, message: String) {
+        self.say(ServerEvent::Warning { code, message, definite: true });
+    }
+
+    /// Asks for a record to be kept, and remembers what is to be done when it is.
+    fn persist(&mut self, record: Record, after: posting::After) {
+        self.out.push_back(Output::Persist(record));
+        self.records += 1;
+        self.after.push_back((self.records, after));
+    }
+
+    fn transmit(&mut self, to: SocketAddr, departure: Departure) {
+        let Departure { bytes, copy } = departure;
+        self.counters.datagrams_out += 1;
+        if self.trace {
+            let (peer, frame) = (to.to_string(), wire::summary(&bytes));
+            let copy = copy.filter(|copy| *copy > 1).map(|copy| copy - 1);
+            self.say(ServerEvent::Sent { peer, frame, bytes: bytes.len(), copy });
+        }
+        self.out.push_back(Output::Transmit { to, bytes });
+    }
+
+    /// Sends a datagram outside any link.
+    fn send_plain(&mut self, to: SocketAddr, head: &Head, frame: Option<Frame>) {
+        let lines = frame.map(Frame::lines).unwrap_or_default();
+        let bytes = wire::emit(head, lines.iter().map(String::as_str));
+        self.transmit(to, Departure { bytes, copy: None });
+    }
+
+    fn dropped(&mut self, from: SocketAddr, bytes: &[u8], reason: &'static str) {
+        self.counters.dropped += 1;
+        if self.trace {
+            let (peer, frame) = (from.to_string(), wire::summary(bytes));
+            self.say(ServerEvent::Dropped { peer, frame, bytes: bytes.len(), reason });
+        }
+    }
+
+    fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        self.counters.datagrams_in += 1;
+        let Datagram { head, frames } = match wire::parse(bytes) {
+            Ok(datagram) => datagram,
+            Err(Malformed::Version) => {
+                if let Some(bytes) = wire::refuse_version(bytes) {
+                    self.transmit(from, Departure { bytes, copy: None });
+                }
+                return self.dropped(from, bytes, "version");
+            }
+            Err(_) => return self.dropped(from, bytes, "malformed"),
+        };
+        if self.trace {
+            let (peer, frame) = (from.to_string(), wire::summary(bytes));
+            self.say(ServerEvent::Received { peer, frame, bytes: bytes.len() });
+        }
+        if let Some(gone) = head.gone {
+            if head.you == Some(self.me) {
+                self.life_is_gone(now, from, gone);
+            }
+            return;
+        }
+        let Some(peer) = head.me.filter(|_| head.no.is_none()) else { return };
+        if let (None, [Frame::Hello { token }]) = (head.you, frames.as_slice()) {
+            if token.len() <= 16 {
+                let cookie = self.cookies.make(now, from, peer);
+                let frame = Frame::Challenge { token: token.clone(), cookie };
+                self.send_plain(from, &Head::new(self.me, None), Some(frame));
+            }
+            return;
+        }
+        let Some(you) = head.you else { return };
+        let known = you == self.me && self.links.get(peer).is_some_and(|link| link.addr() == from);
+        if known || (you == self.me && self.admit(now, from, peer, &head, &frames)) {
+            self.client_says(now, from, peer, &head, frames);
+        } else if (you == self.me || self.table.name_of(peer).is_some()) && frames == [Frame::Bye] {
+            self.send_plain(from, &Head::new(self.me, Some(peer)), Some(Frame::Bye));
+        } else {
+            let answer = Head::gone(you, peer);
+            if wire::emit(&answer, []).len() <= bytes.len() {
+                self.send_plain(from, &answer, None);
+            }
+        }
+    }
+
+    fn client_says(&mut self, now: Instant, from: SocketAddr, life: Life, head: &Head, frames: Vec<Frame>) {
+        if head.n.is_none() && frames == [Frame::Bye] {
+            self.bye(now, life);
+            return self.send_plain(from, &Head::new(self.me, Some(life)), Some(Frame::Bye));
+        }
+        if let (None, [Frame::Alive { table }]) = (head.n, frames.as_slice()) {
+            self.table_at(life, *table);
+        }
+        let mut fates = Vec::new();
+        if let Some(link) = self.links.get_mut(life) {
+            link.receive(now, head, frames, &mut fates);
+        }
+        self.heard(now, life);
+        for fate in fates {
+            self.fate(now, life, fate);
+        }
+        while let Some((n, frame)) = self.links.get_mut(life).and_then(super::link::Link::take) {
+            if let Some(link) = self.links.get_mut(life) {
+                link.confirm(n);
+            }
+            self.frame(now, life, frame);
+        }
+    }
+
+    /// Does what a frame of a client asks. A request that was done already is not done again.
+    fn frame(&mut self, now: Instant, life: Life, frame: Frame) {
+        let r = match &frame {
+            Frame::Reg { r, .. } | Frame::Dereg { r } | Frame::Save { r, .. } | Frame::All { r, .. } => *r,
+            Frame::Say { r, .. } | Frame::Lookup { r, .. } | Frame::Create { r, .. } | Frame::Groups { r } => *r,
+            Frame::Join { r, .. } | Frame::Members { r, .. } | Frame::Leave { r, .. } => *r,
+            _ => return,
+        };
+        let Some(session) = self.sessions.get_mut(&life) else { return };
+        if r <= session.last_r {
+            return;
+        }
+        session.last_r = r;
+        let (name, from) = (session.name.clone(), session.addr);
+        match (frame, name) {
+            (Frame::Reg { name, via, .. }, _) => self.register(now, life, r, name, via),
+            (_, None) => self.dropped(from, &[], "not-registered"),
+            (Frame::Dereg { .. }, Some(_)) => self.dereg(now, life, r),
+            (Frame::Save { id, to, at, again, text, .. }, Some(from)) => {
+                self.save(now, life, posting::Save { r, id, from, to, at: Unix::from_micros(at), again, text });
+            }
+            (Frame::All { id, at, text, .. }, Some(from)) => {
+                let at = Unix::from_micros(at);
+                self.accept(now, life, posting::Accept { r, id, from, group: None, at, text });
+            }
+            (Frame::Say { id, group, at, text, .. }, Some(from)) => {
+                let at = Unix::from_micros(at);
+                self.accept(now, life, posting::Accept { r, id, from, group: Some(group), at, text });
+            }
+            (Frame::Lookup { name, .. }, Some(_)) => self.look_up(life, r, &name),
+            (Frame::Create { group, .. }, Some(name)) => self.create_group(life, r, name, group),
+            (Frame::Groups { .. }, Some(name)) => self.list_groups(life, r, name),
+            (Frame::Join { group, .. }, Some(name)) => self.join_group(life, r, name, group),
+            (Frame::Members { group, .. }, Some(name)) => self.list_members(life, r, name, group),
+            (Frame::Leave { .. }, Some(_)) => {
+                self.leave_group(life);
+                self.answer_ok(life, r);
+            }
+            _ => {}
+        }
+    }
+
+    fn fate(&mut self, now: Instant, life: Life, fate: Fate) {
+        match fate {
+            Fate::Acked { tag, .. } => self.post_acked(now, life, tag),
+            Fate::Expired { .. } => self.suspect(now, life),
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        for (life, fate) in self.links.expire(now) {
+            self.fate(now, life, fate);
+        }
+        self.asks_timeout(now);
+        self.silence_timeout(now);
+        self.guests_timeout(now);
+        if self.next_purge <= now {
+            self.purge(now);
+        }
+    }
+
+    /// Before anything leaves: what came together travels together.
+    fn flush(&mut self, now: Instant) {
+        self.feed_hungry();
+        self.feed_tables();
+        self.write_delivered(now);
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.out.push_back(Output::Ended(Ending { status: Status::Ok, ..Ending::default() }));
+        }
+    }
+}
+
+impl Machine for Server {
+    fn handle(&mut self, now: Now, input: Input<'_>) {
+        if self.ended {
+            return;
+        }
+        self.unix = now.unix;
+        match input {
+            Input::Datagram { from, bytes } => self.datagram(now.mono, from, bytes),
+            Input::Persisted { through, refused } => self.persisted(now.mono, through, &refused),
+            Input::Mail(mail) => self.fetched(mail),
+            Input::Console(word) => self.console(word),
+            Input::Leave => self.end(),
+            Input::Timeout => self.timeout(now.mono),
+            Input::Command(_) | Input::Shown(_) | Input::Finish => {}
+        }
+    }
+
+    fn poll(&mut self, now: Now) -> Option<Output> {
+        if self.out.is_empty() && !self.ended {
+            self.unix = now.unix;
+            self.flush(now.mono);
+            if self.out.is_empty() {
+                let (to, departure) = self.links.transmit(now.mono)?;
+                self.transmit(to, departure);
+            }
+        }
+        self.out.pop_front()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.ended {
+            return None;
+        }
+        let own = [
+            self.asks.values().map(asking::Ask::deadline).min(),
+            self.silence.first().map(|(at, _)| *at),
+            self.guests.front().map(|(at, _)| *at),
+            Some(self.next_purge),
+        ];
+        own.into_iter().fold(self.links.deadline(), earliest)
+    }
+}
