@@ -5,4 +5,5 @@ pub mod drive;
 pub mod input;
 pub mod socket;
 pub mod stop;
+pub mod store;
 pub mod terminal;

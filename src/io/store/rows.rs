@@ -1,0 +1,235 @@
+//! Records as rows and back: the only place that knows the columns. Nothing is read that would not be written.
+
+use std::str::FromStr;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{CachedStatement, Connection, Error, OptionalExtension, Params, Row, params};
+
+use crate::core::event::Kind;
+use crate::core::name::{Name, Text};
+use crate::core::record::{Kept, Mail, MailHead, NameRecord, Receipt, Record};
+use crate::core::time::Unix;
+
+/// What a record weighs beside its text and its list of names: about what the rest of a row takes, in bytes.
+const ROW_BYTES: usize = 200;
+
+/// About how many bytes a record takes, in memory and on disk.
+pub(super) fn weight(record: &Record) -> usize {
+    let names = |names: &[Name]| names.len() * (Name::MAX + 3);
+    ROW_BYTES
+        + match record {
+            Record::Mail(mail) => mail.text.as_str().len() + names(&mail.lacking),
+            Record::Delivered { lacking, .. } => names(lacking),
+            Record::Name(_) | Record::NameGone(_) | Record::Group { .. } | Record::ReceiptGone { .. } => 0,
+        }
+}
+
+/// Writes a record into the open transaction.
+pub(super) fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
+    match record {
+        Record::Name(row) => run(
+            db,
+            "INSERT INTO names (name, addr, life, online, seen) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (name) DO UPDATE SET addr = ?2, life = ?3, online = ?4, seen = ?5",
+            params![row.name.as_str(), row.addr.to_string(), row.life.to_string(), row.online, row.seen.micros()],
+        ),
+        Record::NameGone(name) => run(db, "DELETE FROM names WHERE name = ?1", params![name.as_str()]),
+        Record::Group { group, creator } => {
+            let row = params![group.as_str(), creator.as_str()];
+            run(db, "INSERT INTO groups (name, creator) VALUES (?1, ?2)", row)
+        }
+        Record::Mail(mail) => write_mail(db, mail),
+        Record::Delivered { seq, lacking, receipt } => {
+            if lacking.is_empty() {
+                run(db, "DELETE FROM mail WHERE seq = ?1", params![number(*seq)?])?;
+            } else {
+                let row = params![number(*seq)?, array(lacking)?];
+                run(db, "UPDATE mail SET lacking = ?2 WHERE seq = ?1", row)?;
+            }
+            receipt.as_ref().map_or(Ok(()), |receipt| write_receipt(db, receipt))
+        }
+        Record::ReceiptGone { seq } => run(db, "DELETE FROM receipts WHERE seq = ?1", params![number(*seq)?]),
+    }
+}
+
+fn write_mail(db: &Connection, mail: &Mail) -> rusqlite::Result<()> {
+    run(
+        db,
+        "INSERT INTO mail (seq, id, kind, sender, grp, sent_at, kept_at, lacking, text)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            number(mail.seq)?,
+            mail.id.to_string(),
+            word(mail.kind),
+            mail.from.as_str(),
+            mail.group.as_ref().map(Name::as_str),
+            mail.sent_at.micros(),
+            mail.kept_at.micros(),
+            array(&mail.lacking)?,
+            mail.text.as_str(),
+        ],
+    )
+}
+
+fn write_receipt(db: &Connection, receipt: &Receipt) -> rusqlite::Result<()> {
+    run(
+        db,
+        "INSERT INTO receipts (seq, owner, id, reader, kept_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            number(receipt.seq)?,
+            receipt.owner.as_str(),
+            receipt.id.to_string(),
+            receipt.reader.as_str(),
+            receipt.kept_at.micros(),
+        ],
+    )
+}
+
+/// The messages with these numbers, in this order, but for those that are not there.
+pub(super) fn fetch(db: &Connection, seqs: &[u64]) -> rusqlite::Result<Vec<Mail>> {
+    let mut query = db.prepare_cached(
+        "SELECT seq, id, kind, sender, grp, sent_at, kept_at, lacking, text FROM mail WHERE seq = ?1",
+    )?;
+    let mut found = Vec::new();
+    for seq in seqs {
+        let Ok(seq) = i64::try_from(*seq) else { continue };
+        found.extend(query.query_row([seq], read_mail).optional()?);
+    }
+    Ok(found)
+}
+
+/// Everything that is kept, but for the texts of the messages.
+pub(super) fn load(db: &Connection) -> rusqlite::Result<Kept> {
+    Ok(Kept {
+        names: all(db.prepare_cached("SELECT name, addr, life, online, seen FROM names ORDER BY name")?, |row| {
+            Ok(NameRecord {
+                name: parsed(row, 0)?,
+                addr: parsed(row, 1)?,
+                life: parsed(row, 2)?,
+                online: row.get(3)?,
+                seen: time(row, 4)?,
+            })
+        })?,
+        groups: all(db.prepare_cached("SELECT name, creator FROM groups ORDER BY name")?, |row| {
+            Ok((parsed(row, 0)?, parsed(row, 1)?))
+        })?,
+        mail: all(
+            db.prepare_cached(
+                "SELECT seq, id, kind, sender, kept_at, lacking, octet_length(text) FROM mail ORDER BY seq",
+            )?,
+            read_head,
+        )?,
+        receipts: all(
+            db.prepare_cached("SELECT seq, owner, id, reader, kept_at FROM receipts ORDER BY seq")?,
+            |row| {
+                Ok(Receipt {
+                    seq: seq(row, 0)?,
+                    owner: parsed(row, 1)?,
+                    id: parsed(row, 2)?,
+                    reader: parsed(row, 3)?,
+                    kept_at: time(row, 4)?,
+                })
+            },
+        )?,
+        last_seq: db
+            .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'mail'", [], |row| seq(row, 0))
+            .optional()?
+            .unwrap_or(0),
+    })
+}
+
+fn read_mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
+    Ok(Mail {
+        seq: seq(row, 0)?,
+        id: parsed(row, 1)?,
+        kind: kind(row, 2)?,
+        from: parsed(row, 3)?,
+        group: row.get::<_, Option<Parsed<Name>>>(4)?.map(|name| name.0),
+        sent_at: time(row, 5)?,
+        kept_at: time(row, 6)?,
+        lacking: names(row, 7)?,
+        text: Text::new(row.get_ref(8)?.as_str().map_err(|why| odd(8, why))?).map_err(|why| odd(8, why))?,
+    })
+}
+
+fn read_head(row: &Row<'_>) -> rusqlite::Result<MailHead> {
+    let bytes: usize = usize::try_from(row.get::<_, i64>(6)?).map_err(|why| odd(6, why))?;
+    if !(1..=Text::MAX).contains(&bytes) {
+        return Err(odd(6, format!("A kept message must have 1 to {} bytes, and one has {bytes}", Text::MAX)));
+    }
+    Ok(MailHead {
+        seq: seq(row, 0)?,
+        id: parsed(row, 1)?,
+        kind: kind(row, 2)?,
+        from: parsed(row, 3)?,
+        kept_at: time(row, 4)?,
+        lacking: names(row, 5)?,
+        bytes,
+    })
+}
+
+fn run(db: &Connection, sql: &str, values: impl Params) -> rusqlite::Result<()> {
+    db.prepare_cached(sql)?.execute(values).map(|_| ())
+}
+
+fn all<T>(mut query: CachedStatement<'_>, read: fn(&Row<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<Vec<T>> {
+    query.query_map([], read)?.collect()
+}
+
+/// SQLite's numbers end at 2^63, where no server ever comes.
+fn number(seq: u64) -> rusqlite::Result<i64> {
+    i64::try_from(seq).map_err(|why| Error::ToSqlConversionFailure(why.into()))
+}
+
+fn array(names: &[Name]) -> rusqlite::Result<String> {
+    serde_json::to_string(names).map_err(|why| Error::ToSqlConversionFailure(why.into()))
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Direct => "direct",
+        Kind::Channel => "channel",
+        Kind::Group => "group",
+    }
+}
+
+fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<Kind> {
+    let found: String = row.get(column)?;
+    let kinds = [Kind::Direct, Kind::Channel, Kind::Group];
+    let sentence = || odd(column, format!("A message is direct, channel or group, and one is {found:?}"));
+    kinds.into_iter().find(|kind| word(*kind) == found).ok_or_else(sentence)
+}
+
+fn names(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<Name>> {
+    let found: String = row.get(column)?;
+    serde_json::from_str(&found).map_err(|why| odd(column, why))
+}
+
+fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    u64::try_from(row.get::<_, i64>(column)?).map_err(|why| odd(column, why))
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Unix> {
+    row.get(column).map(Unix::from_micros)
+}
+
+/// A column whose text is parsed as what it stands for.
+struct Parsed<T>(T);
+
+impl<T: FromStr<Err: std::error::Error + Send + Sync + 'static>> FromSql for Parsed<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map(Parsed).map_err(FromSqlError::other)
+    }
+}
+
+fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
+    row.get::<_, Parsed<T>>(column).map(|parsed| parsed.0)
+}
+
+/// A value that this program never writes.
+fn odd(column: usize, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, why.into())
+}

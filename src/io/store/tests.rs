@@ -1,0 +1,431 @@
+//! The store on real files: what goes in comes out of the next life, and every trouble has its sentence.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
+
+use rusqlite::ffi;
+
+use super::*;
+use crate::core::event::Kind;
+use crate::core::id::{Life, MessageId};
+use crate::core::name::{Name, Text};
+use crate::core::record::{MailHead, NameRecord, Receipt};
+use crate::core::time::Unix;
+
+fn name(word: &str) -> Name {
+    Name::new(word).unwrap()
+}
+
+fn names(words: &[&str]) -> Vec<Name> {
+    words.iter().map(|word| name(word)).collect()
+}
+
+fn row(word: &str, online: bool) -> NameRecord {
+    let life = Life(u128::MAX - 1);
+    NameRecord {
+        name: name(word),
+        addr: "[2001:db8::1]:65535".parse().unwrap(),
+        life,
+        online,
+        seen: Unix::from_micros(1),
+    }
+}
+
+fn mail(seq: u64, text: &str, lacking: &[&str]) -> Mail {
+    Mail {
+        seq,
+        id: MessageId { life: Life(7), number: seq },
+        kind: Kind::Channel,
+        from: name("x"),
+        group: None,
+        text: Text::new(text).unwrap(),
+        sent_at: Unix::from_micros(-5),
+        kept_at: Unix::from_micros(1_767_323_045_678_901),
+        lacking: names(lacking),
+    }
+}
+
+fn head(mail: &Mail) -> MailHead {
+    let Mail { seq, id, kind, from, kept_at, lacking, text, .. } = mail.clone();
+    MailHead { seq, id, kind, from, kept_at, lacking, bytes: text.as_str().len() }
+}
+
+fn receipt(seq: u64) -> Receipt {
+    let (owner, reader) = (name("x"), name("y"));
+    Receipt { seq, owner, id: MessageId { life: Life(7), number: seq }, reader, kept_at: Unix::from_micros(9) }
+}
+
+fn delivered(seq: u64, lacking: &[&str], receipt: Option<Receipt>) -> Record {
+    Record::Delivered { seq, lacking: names(lacking), receipt }
+}
+
+fn open_with(place: Place, seams: Seams) -> (Store, Kept, Receiver<StoreAnswer>) {
+    let (tell, told) = mpsc::channel();
+    let answer = Box::new(move |answer| tell.send(answer).unwrap());
+    let (store, kept) = Store::open_with(place, answer, seams).unwrap();
+    (store, kept, told)
+}
+
+fn open(path: &Path) -> (Store, Kept, Receiver<StoreAnswer>) {
+    open_with(Place::File(path.to_owned()), Seams::default())
+}
+
+fn refusal(path: &Path) -> StoreError {
+    Store::open(Place::File(path.to_owned()), Box::new(|_| {})).map(|_| ()).unwrap_err()
+}
+
+/// What a life of a store leaves to the next one.
+fn kept_by(path: &Path) -> Kept {
+    let (store, kept, _) = open(path);
+    store.close();
+    kept
+}
+
+fn persisted(through: u64) -> StoreAnswer {
+    StoreAnswer::Persisted { through, refused: Vec::new() }
+}
+
+/// A disk that is slow until it is told to go on: the first commit waits.
+fn slow_disk() -> (Seams, mpsc::Sender<()>, Receiver<()>) {
+    let ((go_on, wait), (tell, arrived)) = (mpsc::channel(), mpsc::channel());
+    let mut first = true;
+    let commit = move |db: &Connection| {
+        if std::mem::take(&mut first) {
+            tell.send(()).unwrap();
+            wait.recv().unwrap();
+        }
+        db.execute_batch("COMMIT")
+    };
+    (Seams { commit: Box::new(commit), max_pages: None }, go_on, arrived)
+}
+
+#[test]
+fn everything_comes_back_in_the_next_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b/chat.db");
+    let (store, kept, told) = open(&path);
+    assert_eq!(kept, Kept::default());
+    let long = mail(2, &"ü".repeat(Text::MAX / 2), &["a", "y", "z"]);
+    let odd = Mail { kind: Kind::Group, group: Some(name("g")), ..mail(3, "it's\n\0\u{202e}\"{}\"", &["y"]) };
+    let direct = Mail { kind: Kind::Direct, ..mail(5, "hi", &["y"]) };
+    store.submit(vec![
+        Record::Name(row("y", true)),
+        Record::Name(row("x", true)),
+        Record::Group { group: name("g"), creator: name("x") },
+    ]);
+    store.submit(vec![Record::Mail(long.clone()), Record::Mail(odd.clone())]);
+    store.submit(vec![Record::Mail(direct), Record::Name(row("x", false)), Record::Name(row("gone", true))]);
+    store.submit(vec![Record::NameGone(name("gone")), delivered(2, &["a", "z"], None)]);
+    store.submit(vec![delivered(5, &[], Some(receipt(5)))]);
+    store.close();
+    assert_eq!(told.iter().last(), Some(persisted(11)));
+
+    let long = Mail { lacking: names(&["a", "z"]), ..long };
+    let (store, kept, told) = open(&path);
+    let expected = Kept {
+        names: vec![row("x", false), row("y", true)],
+        groups: vec![(name("g"), name("x"))],
+        mail: vec![head(&long), head(&odd)],
+        receipts: vec![receipt(5)],
+        last_seq: 5,
+    };
+    assert_eq!(kept, expected);
+    assert_eq!(kept.mail[0].bytes, Text::MAX, "the length is in bytes");
+    store.fetch(vec![3, 99, u64::MAX, 2, 5]);
+    store.fetch(Vec::new());
+    store.submit(vec![Record::ReceiptGone { seq: 5 }, delivered(2, &[], None), delivered(3, &[], None)]);
+    store.close();
+    let answers: Vec<_> = told.iter().collect();
+    assert_eq!(answers, [StoreAnswer::Mail(vec![odd, long]), StoreAnswer::Mail(Vec::new()), persisted(3)]);
+
+    let expected = Kept { mail: Vec::new(), receipts: Vec::new(), ..expected };
+    assert_eq!(kept_by(&path), expected, "the highest number is remembered after its message is gone");
+}
+
+#[test]
+fn memory_answers_alike_and_touches_no_disk() {
+    let (tell, files) = mpsc::channel();
+    let commit = move |db: &Connection| {
+        let journal: String = db.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        let scratch: i64 = db.query_row("PRAGMA temp_store", [], |row| row.get(0))?;
+        tell.send((db.path().map(str::to_owned), journal, scratch)).unwrap();
+        db.execute_batch("COMMIT")
+    };
+    let (store, kept, told) = open_with(Place::Memory, Seams { commit: Box::new(commit), max_pages: None });
+    assert_eq!(kept, Kept::default());
+    store.submit(vec![Record::Mail(mail(1, "hi", &["y"]))]);
+    store.fetch(vec![1]);
+    store.close();
+    assert_eq!(told.iter().collect::<Vec<_>>(), [persisted(1), StoreAnswer::Mail(vec![mail(1, "hi", &["y"])])]);
+    assert_eq!(files.recv(), Ok((Some(String::new()), "memory".to_owned(), 2)), "2 is memory, too");
+    assert_eq!(open_with(Place::Memory, Seams::default()).1, Kept::default(), "and forgets");
+}
+
+#[test]
+fn what_waits_is_committed_together_and_answered_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (seams, go_on, arrived) = slow_disk();
+    let (store, _, told) = open_with(Place::File(folder.path().join("chat.db")), seams);
+    store.submit(vec![Record::Mail(mail(1, "first", &["y"]))]);
+    arrived.recv().unwrap();
+    for seq in 2..=1000 {
+        store.submit(vec![Record::Mail(mail(seq, "more", &["y"]))]);
+    }
+    store.fetch(vec![1000]);
+    store.submit(vec![delivered(1000, &[], None), Record::Name(row("x", true))]);
+    store.fetch(vec![1000]);
+    assert!(told.try_recv().is_err(), "nothing is answered before it is on disk");
+    assert_eq!(store.commits(), 0);
+    go_on.send(()).unwrap();
+    let answers: Vec<_> = told.iter().take(5).collect();
+    let seen = StoreAnswer::Mail(vec![mail(1000, "more", &["y"])]);
+    assert_eq!(answers, [persisted(1), persisted(1000), seen, persisted(1002), StoreAnswer::Mail(Vec::new())]);
+    assert_eq!(store.commits(), 2);
+}
+
+#[test]
+fn a_transaction_has_its_limit() {
+    let (seams, go_on, arrived) = slow_disk();
+    let (store, _, told) = open_with(Place::Memory, seams);
+    store.submit(vec![Record::NameGone(name("x"))]);
+    arrived.recv().unwrap();
+    for _ in 0..=BATCH_RECORDS {
+        store.submit(vec![Record::NameGone(name("x"))]);
+    }
+    go_on.send(()).unwrap();
+    let most = BATCH_RECORDS as u64;
+    assert_eq!(told.iter().take(3).collect::<Vec<_>>(), [persisted(1), persisted(1 + most), persisted(2 + most)]);
+    assert_eq!(store.commits(), 3);
+}
+
+#[test]
+fn a_full_disk_refuses_what_has_no_room_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    kept_by(&path);
+    let (slow, go_on, arrived) = slow_disk();
+    let (store, _, told) = open_with(Place::File(path.clone()), Seams { max_pages: Some(16), ..slow });
+    store.submit(vec![Record::Mail(mail(1, "hi", &["y"]))]);
+    arrived.recv().unwrap();
+    // One transaction: too large together, and too large in the middle of one turn.
+    let big = "a".repeat(Text::MAX);
+    store.submit(vec![Record::Name(row("x", true))]);
+    store.submit(vec![
+        Record::Mail(mail(2, "fits", &["y"])),
+        Record::Mail(mail(3, &big, &["y"])),
+        Record::Mail(mail(4, &big, &["y"])),
+    ]);
+    store.fetch(vec![2, 3, 4]);
+    store.submit(vec![delivered(1, &[], Some(receipt(1)))]);
+    go_on.send(()).unwrap();
+    assert_eq!(told.recv(), Ok(persisted(1)));
+    let Ok(StoreAnswer::Warning(sentence)) = told.recv() else { panic!("a warning comes first") };
+    let shown = fs::canonicalize(&path).unwrap();
+    let shown = shown.display();
+    assert_eq!(
+        sentence,
+        format!(
+            "2 records were refused by the store {shown}: database or disk is full; make room, the server goes on."
+        )
+    );
+    assert_eq!(told.recv(), Ok(StoreAnswer::Persisted { through: 5, refused: vec![4, 5] }));
+    assert_eq!(told.recv(), Ok(StoreAnswer::Mail(vec![mail(2, "fits", &["y"])])));
+    assert_eq!(told.recv(), Ok(persisted(6)));
+    store.submit(vec![Record::Mail(mail(5, "again", &["y"]))]);
+    assert_eq!(told.recv(), Ok(persisted(7)));
+    store.close();
+    assert_eq!(told.recv(), Err(mpsc::RecvError));
+    let kept = kept_by(&path);
+    assert_eq!(kept.mail.iter().map(|mail| mail.seq).collect::<Vec<_>>(), [2, 5]);
+    assert_eq!((kept.names, kept.receipts), (vec![row("x", true)], vec![receipt(1)]));
+}
+
+#[test]
+fn a_record_that_contradicts_another_is_refused_alone() {
+    let (store, _, told) = open_with(Place::Memory, Seams::default());
+    let same_id = Mail { id: mail(1, "hi", &["y"]).id, ..mail(2, "other", &["y"]) };
+    store.submit(vec![Record::Mail(mail(1, "hi", &["y"])), Record::Mail(same_id), Record::Mail(mail(3, "hi", &["y"]))]);
+    store.submit(vec![Record::ReceiptGone { seq: u64::MAX }]);
+    store.fetch(vec![1, 2, 3]);
+    store.close();
+    let answers: Vec<_> = told.iter().collect();
+    let refused: Vec<u64> = answers
+        .iter()
+        .flat_map(|answer| match answer {
+            StoreAnswer::Persisted { refused, .. } => refused.clone(),
+            _ => Vec::new(),
+        })
+        .collect();
+    assert_eq!(refused, [2, 4]);
+    let both = vec![mail(1, "hi", &["y"]), mail(3, "hi", &["y"])];
+    assert_eq!(answers.last(), Some(&StoreAnswer::Mail(both)));
+}
+
+#[test]
+fn a_failed_sync_is_fatal_and_nothing_is_answered_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let mut commits = 0;
+    let commit = move |db: &Connection| {
+        commits += 1;
+        if commits == 2 {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None));
+        }
+        db.execute_batch("COMMIT")
+    };
+    let (store, _, told) = open_with(Place::File(path.clone()), Seams { commit: Box::new(commit), max_pages: None });
+    store.submit(vec![Record::Name(row("x", true))]);
+    assert_eq!(told.recv(), Ok(persisted(1)));
+    store.submit(vec![Record::Name(row("y", true))]);
+    let Ok(StoreAnswer::Fatal(sentence)) = told.recv() else { panic!("fatal") };
+    assert!(sentence.contains("cannot be trusted any more") && !sentence.contains('\n'), "{sentence}");
+    // The teller is gone with the thread: whatever is asked now has no answer, and blocks nobody.
+    assert_eq!(told.recv(), Err(mpsc::RecvError));
+    let many = (0..MAX_WAITING_RECORDS as u64).map(|seq| Record::ReceiptGone { seq });
+    store.submit(many.clone().collect());
+    store.submit(many.collect());
+    store.fetch(vec![1]);
+    store.close();
+    assert_eq!(kept_by(&path).names, [row("x", true)]);
+}
+
+#[test]
+fn a_moment_of_trouble_refuses_everything_of_that_moment() {
+    let mut busy = true;
+    let commit = move |db: &Connection| {
+        if std::mem::take(&mut busy) {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None));
+        }
+        db.execute_batch("COMMIT")
+    };
+    let (store, _, told) = open_with(Place::Memory, Seams { commit: Box::new(commit), max_pages: None });
+    store.submit(vec![Record::Name(row("x", true)), Record::Name(row("y", true))]);
+    assert!(matches!(told.recv(), Ok(StoreAnswer::Warning(_))));
+    assert_eq!(told.recv(), Ok(StoreAnswer::Persisted { through: 2, refused: vec![1, 2] }));
+    store.submit(vec![Record::Name(row("x", true))]);
+    assert_eq!(told.recv(), Ok(persisted(3)));
+    assert_eq!(store.commits(), 1);
+}
+
+#[test]
+fn a_second_server_is_refused_by_any_path_and_readers_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let (store, _, told) = open(&path);
+    store.submit(vec![Record::Name(row("x", true)), Record::Mail(mail(1, "hi", &["y", "z"]))]);
+    assert_eq!(told.recv(), Ok(persisted(2)));
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for path in [&path, &link] {
+        assert!(matches!(refusal(path), StoreError::InUse { .. }));
+    }
+    // What somebody sees with `sqlite3` while the server runs.
+    let reader = Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut query =
+        reader.prepare("SELECT reader || ' < ' || sender || ' ' || kept || ' ' || text FROM waiting").unwrap();
+    let seen: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(seen, ["y < x 2026-01-02T03:04:05Z hi", "z < x 2026-01-02T03:04:05Z hi"]);
+    let seen: String = reader.query_row("SELECT seen_utc FROM names", [], |row| row.get(0)).unwrap();
+    assert_eq!(seen, "1970-01-01T00:00:00Z");
+    store.close();
+    open(&link).0.close();
+}
+
+#[test]
+fn only_the_owner_may_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new/folder/chat.db");
+    let (store, _, told) = open(&path);
+    store.submit(vec![Record::Name(row("x", true))]);
+    assert_eq!(told.recv(), Ok(persisted(1)));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for ending in ["", "-wal", "-shm", ".lock"] {
+        assert_eq!(mode(&folder.path().join(format!("new/folder/chat.db{ending}"))), 0o600, "{ending}");
+    }
+    assert_eq!((mode(&folder.path().join("new")), mode(&folder.path().join("new/folder"))), (0o700, 0o700));
+    store.close();
+}
+
+#[test]
+fn a_newer_file_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    kept_by(&path);
+    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
+    let before = fs::read(&path).unwrap();
+    let shown = fs::canonicalize(&path).unwrap();
+    let why = refusal(&path).to_string();
+    let shown = shown.display();
+    assert_eq!(
+        why,
+        format!(
+            "The file {shown} was written by a newer release (format 2, this one knows 1); \
+             use that release or name another file."
+        )
+    );
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    for garbage in [b"x".to_vec(), b"Dear diary\n".repeat(100), b"SQLite format 3\0".repeat(200)] {
+        fs::write(&path, &garbage).unwrap();
+        assert!(matches!(refusal(&path), StoreError::Foreign { .. }), "{garbage:?}");
+        assert_eq!(fs::read(&path).unwrap(), garbage);
+    }
+    let path = folder.path().join("other.db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE songs (title TEXT)").unwrap();
+    let before = fs::read(&path).unwrap();
+    assert!(matches!(refusal(&path), StoreError::Foreign { .. }));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    // An empty file is nobody's yet.
+    let path = folder.path().join("empty.db");
+    fs::write(&path, "").unwrap();
+    assert_eq!(kept_by(&path), Kept::default());
+    assert_eq!(kept_by(&path), Kept::default());
+}
+
+#[test]
+fn rows_that_make_no_sense_are_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    for (sql, reason) in [
+        ("INSERT INTO names VALUES ('a;b', '1.2.3.4:5', '00000000000000000000000000000001', 1, 0)", "\"a;b\""),
+        ("INSERT INTO names VALUES ('a', 'nowhere', '00000000000000000000000000000001', 1, 0)", "address"),
+        ("INSERT INTO names VALUES ('a', '1.2.3.4:5', 'me', 1, 0)", "32 hexadecimal digits"),
+        ("INSERT INTO receipts VALUES (-1, 'a', '00000000000000000000000000000001.1', 'b', 0)", "out of range"),
+        (
+            "INSERT INTO mail VALUES (1, '00000000000000000000000000000001.1', 'group', 'a', NULL, 0, 0, 'y', 'hi')",
+            "expected",
+        ),
+        (
+            "INSERT INTO mail VALUES (1, '00000000000000000000000000000001.1', 'group', 'a', NULL, 0, 0, '[]', '')",
+            "has 0",
+        ),
+    ] {
+        let path = folder.path().join("chat.db");
+        kept_by(&path);
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let why = refusal(&path);
+        assert!(matches!(why, StoreError::Damaged { .. }), "{why}");
+        assert!(why.to_string().contains(reason), "{why}");
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_place_where_nothing_can_be_written_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let below = file.join("chat.db");
+    for path in [below.as_path(), &file.join("deeper/chat.db"), folder.path(), Path::new("/"), Path::new("")] {
+        let why = refusal(path);
+        assert!(matches!(why, StoreError::Unwritable { .. }), "{path:?}: {why}");
+    }
+    let sentence = refusal(&below).to_string();
+    assert!(sentence.starts_with(&format!("Nothing can be kept in {}: ", below.display())), "{sentence}");
+}
