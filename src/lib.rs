@@ -6,6 +6,7 @@
 pub mod core;
 pub mod io;
 pub mod scenario;
+pub mod sim;
 pub mod ui;
 
 /// Runs the program with these arguments, the first being its own name.

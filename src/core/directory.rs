@@ -125,6 +125,13 @@ impl Directory {
         change
     }
 
+    /// This client de-registered: the server tells the others, and the client knows by itself.
+    pub fn left(&mut self, name: &str) {
+        if let Some(row) = self.rows.get_mut(name) {
+            row.online = false;
+        }
+    }
+
     fn set(&mut self, name: Name, row: Entry, change: &mut Change) {
         let before = self.rows.insert(name.clone(), row);
         if before == Some(row) {

@@ -288,6 +288,7 @@ impl Client {
     pub(super) fn deregistered(&mut self, cmd: Option<u64>) {
         self.presence = Presence::Offline;
         self.home.registered = false;
+        self.table.left(self.name.as_str());
         self.say(cmd, ClientEvent::Offline { name: self.name.clone(), reason: "dereg" });
         self.group = None;
         self.show_held();

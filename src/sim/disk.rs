@@ -1,0 +1,114 @@
+//! A disk that forgets what was not synced, and may be full.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::core::name::Name;
+use crate::core::record::{Kept, Mail, MailHead, NameRecord, Receipt, Record};
+use crate::core::time::Instant;
+
+/// The disk of one server; survives its crashes, but for what was on the way.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    names: BTreeMap<Name, NameRecord>,
+    groups: BTreeMap<Name, Name>,
+    mail: BTreeMap<u64, Mail>,
+    receipts: BTreeMap<u64, Receipt>,
+    last_seq: u64,
+    unsynced: VecDeque<(Instant, Record)>,
+    /// How many records have their outcome in this life of the server.
+    through: u64,
+    /// Whether new messages are refused.
+    pub full: bool,
+}
+
+impl Disk {
+    /// A record is on its way, and is there at `at`.
+    pub fn write(&mut self, at: Instant, record: Record) {
+        self.unsynced.push_back((at, record));
+    }
+
+    /// When the next record is there.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.unsynced.front().map(|(at, _)| *at)
+    }
+
+    /// Syncs what is there by now. Returns how many records have their outcome, and which of them were refused.
+    pub fn sync(&mut self, now: Instant) -> Option<(u64, Vec<u64>)> {
+        let before = self.through;
+        let mut refused = Vec::new();
+        while self.unsynced.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, record)) = self.unsynced.pop_front()
+        {
+            self.through += 1;
+            if self.full && matches!(record, Record::Mail(_)) {
+                refused.push(self.through);
+            } else {
+                self.apply(record);
+            }
+        }
+        (self.through > before).then_some((self.through, refused))
+    }
+
+    fn apply(&mut self, record: Record) {
+        match record {
+            Record::Name(record) => {
+                self.names.insert(record.name.clone(), record);
+            }
+            Record::NameGone(name) => {
+                self.names.remove(&name);
+            }
+            Record::Group { group, creator } => {
+                self.groups.insert(group, creator);
+            }
+            Record::Mail(mail) => {
+                self.last_seq = self.last_seq.max(mail.seq);
+                self.mail.insert(mail.seq, mail);
+            }
+            Record::Delivered { seq, lacking, receipt } => {
+                if lacking.is_empty() {
+                    self.mail.remove(&seq);
+                } else if let Some(mail) = self.mail.get_mut(&seq) {
+                    mail.lacking = lacking;
+                }
+                self.receipts.extend(receipt.map(|receipt| (receipt.seq, receipt)));
+            }
+            Record::ReceiptGone { seq } => {
+                self.receipts.remove(&seq);
+            }
+        }
+    }
+
+    /// The messages with these numbers, as far as they are there.
+    #[must_use]
+    pub fn fetch(&self, seqs: &[u64]) -> Vec<Mail> {
+        seqs.iter().filter_map(|seq| self.mail.get(seq)).cloned().collect()
+    }
+
+    /// All kept messages, in order.
+    pub fn mail(&self) -> impl Iterator<Item = &Mail> {
+        self.mail.values()
+    }
+
+    /// The server crashed: what was not synced never was. Returns what its next life finds.
+    pub fn crash(&mut self) -> Kept {
+        self.unsynced.clear();
+        self.through = 0;
+        let head = |mail: &Mail| MailHead {
+            seq: mail.seq,
+            id: mail.id,
+            kind: mail.kind,
+            from: mail.from.clone(),
+            kept_at: mail.kept_at,
+            lacking: mail.lacking.clone(),
+            bytes: mail.text.as_str().len(),
+        };
+        Kept {
+            names: self.names.values().cloned().collect(),
+            groups: self.groups.iter().map(|(name, creator)| (name.clone(), creator.clone())).collect(),
+            mail: self.mail.values().map(head).collect(),
+            receipts: self.receipts.values().cloned().collect(),
+            last_seq: self.last_seq,
+        }
+    }
+}
