@@ -9,8 +9,41 @@ pub mod scenario;
 pub mod sim;
 pub mod ui;
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use self::core::status::Status;
+use self::ui::cli::{self, Answer, Role};
+use self::ui::launcher::{self, Launch};
+use self::ui::source::Source;
+use self::ui::{client, output, server};
+
 /// Runs the program with these arguments, the first being its own name.
 #[must_use]
-pub fn run(_arguments: Vec<std::ffi::OsString>) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    let status = match cli::parse(arguments) {
+        Ok(Role::Launcher) => match launcher::run() {
+            Launch::Start(role, source) => start(&role, source),
+            Launch::End(status) => status,
+        },
+        Ok(role) => start(&role, Source::Stdin),
+        Err(Answer::Text(text)) => {
+            output::answer(&text);
+            Status::Ok
+        }
+        Err(Answer::Wrong(sentence)) => {
+            output::complain(&sentence);
+            Status::Usage
+        }
+    };
+    status.into()
+}
+
+fn start(role: &Role, source: Source) -> Status {
+    match role {
+        Role::Server(options) => server::run(options, source),
+        Role::Client(options) => client::run(options, source),
+        // A launcher starts no launcher.
+        Role::Launcher => Status::Ok,
+    }
 }

@@ -134,6 +134,14 @@ impl Script {
         }
     }
 
+    /// Takes a line that is longer than any line may be, with what is wrong with it.
+    pub fn long_line(&mut self, mistake: Mistake) {
+        if self.input == Input::Open {
+            self.lines += 1;
+            self.command(Err(mistake));
+        }
+    }
+
     /// Takes an event of the client; all of them, in order.
     pub fn event(&mut self, now: Instant, event: &Event) {
         self.timeout(now);

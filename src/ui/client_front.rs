@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::libc::SIGHUP;
 
 use super::cli::ClientOptions;
-use super::feed::{Fed, Feed};
+use super::feed::{Failure, Fed, Feed};
 use super::output::{Gone, Printer};
 use super::start::{Signals, complain_quickly};
 use super::surroundings::Surroundings;
@@ -14,7 +14,7 @@ use crate::core::event::{Body, Event};
 use crate::core::machine::{Ending, Input};
 use crate::core::record::Record;
 use crate::core::status::Status;
-use crate::core::time::{Instant, Now, earliest};
+use crate::core::time::{Instant, Now, Unix};
 use crate::io::clock::Clock;
 use crate::io::drive::Front;
 
@@ -93,11 +93,15 @@ impl ClientFront {
 
     /// Shows the last event and says how it all ended.
     pub fn end(mut self, ending: Option<Ending>, clock: &Clock) -> Status {
+        let leaving = self.leaving != Leaving::No;
         let ending = ending.unwrap_or_default();
         self.status = if self.core_first { ending.status.or(self.status) } else { self.status.or(ending.status) };
+        if !leaving && let Some(failure) = self.feed.client_ended() {
+            self.fail(failure, clock.now().unix);
+        }
         let body = Body::Client(ClientEvent::Exit { status: self.status.code(), shown: ending.exiting });
         let last = Event { at: clock.now().unix, cmd: None, group: ending.group, body };
-        let hurry = (self.leaving != Leaving::No).then(|| clock.now().mono + LAST_WORDS_LIMIT);
+        let hurry = leaving.then(|| clock.now().mono + LAST_WORDS_LIMIT);
         let mut signal = None;
         self.printer.close(last, || {
             signal = signal.or_else(|| self.signals.arrived.try_recv().ok());
@@ -116,6 +120,11 @@ impl ClientFront {
             complain_quickly(format!("The output could not be written: {kind}."));
         }
         self.status
+    }
+
+    fn fail(&mut self, failure: Failure, at: Unix) {
+        self.ended_by(failure.status);
+        self.printer.say(Event { at, cmd: None, group: None, body: Body::Client(failure.event) });
     }
 
     fn ended_by(&mut self, status: Status) {
@@ -199,8 +208,8 @@ impl Front for ClientFront {
                     self.finished = true;
                     return Some(Input::Finish);
                 }
-                Fed::Failed(status) => {
-                    self.ended_by(status);
+                Fed::Failed(failure) => {
+                    self.fail(failure, now.unix);
                     self.finished = true;
                     return Some(Input::Finish);
                 }
@@ -216,6 +225,7 @@ impl Front for ClientFront {
             let port = self.port_named(&event);
             self.printer.show(event);
             if let Some(event) = port {
+                self.feed.event(now, &event);
                 self.printer.say(event);
             }
         }
@@ -233,7 +243,7 @@ impl Front for ClientFront {
     fn deadline(&self) -> Option<Instant> {
         match self.leaving {
             Leaving::Told(until) => Some(until),
-            _ if self.takes_commands() => earliest(self.feed.deadline(), None),
+            _ if self.takes_commands() => self.feed.deadline(),
             _ => None,
         }
     }

@@ -1,29 +1,41 @@
 //! Lines of input become commands: as they are typed at a terminal, or as a script that waits and looks.
 
 use super::cli::{ClientOptions, OnEof};
+use crate::core::client_event::ClientEvent;
 use crate::core::command::{Command, Mistake, parse};
 use crate::core::event::Event;
 use crate::core::name::BadText;
+use crate::core::script::{Options, Script, ScriptOutput};
 use crate::core::status::Status;
-use crate::core::time::{Instant, Now};
+use crate::core::time::{Instant, Now, earliest};
 use crate::io::input::{Line, Lines};
 
 /// What comes out of the input.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Fed {
     /// The next command, or what was typed instead of one.
     Command(Result<Command, Mistake>),
-    /// An empty line.
+    /// A line that is no command: an empty one, or one of the script's own.
     Nothing,
     /// There will be no more commands.
     End,
     /// There will be no more commands, since the script failed.
-    Failed(Status),
+    Failed(Failure),
+}
+
+/// How a script failed.
+#[derive(Debug, PartialEq)]
+pub struct Failure {
+    /// What to show.
+    pub event: ClientEvent,
+    /// The exit status.
+    pub status: Status,
 }
 
 /// The input of a client.
 pub struct Feed {
     lines: Lines,
+    script: Script,
     on_eof: OnEof,
     end: End,
 }
@@ -32,32 +44,33 @@ pub struct Feed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     NotYet,
+    /// The last line was read.
+    Read,
     /// To be told then, or never.
     At(Option<Instant>),
     Told,
 }
 
 impl Feed {
-    /// The input in these lines.
+    /// The input in these lines; `typed` where they mean what they mean at a terminal.
     #[must_use]
-    pub fn new(lines: Lines, _typed: bool, options: &ClientOptions, _now: Now) -> Self {
-        Self { lines, on_eof: options.on_eof, end: End::NotYet }
+    pub fn new(lines: Lines, typed: bool, options: &ClientOptions) -> Self {
+        let how = Options { typed, pipeline: options.pipeline, fail_fast: options.fail_fast };
+        Self { lines, script: Script::new(options.name.as_str(), how), on_eof: options.on_eof, end: End::NotYet }
     }
 
     /// What is next, if anything is there already.
     pub fn next(&mut self, now: Now) -> Option<Fed> {
-        if self.end == End::NotYet {
-            let line = self.lines.take()?;
-            if line != Line::End {
-                return Some(typed(&line).map_or(Fed::Nothing, Fed::Command));
-            }
-            self.end = End::At(match self.on_eof {
-                OnEof::Exit => Some(now.mono),
-                OnEof::Stay => None,
-                OnEof::Linger(time) => Some(now.mono + time),
-            });
+        self.script.timeout(now.mono);
+        if let Some(output) = self.script.poll() {
+            return self.put_out(output, now);
         }
         match self.end {
+            End::NotYet if self.script.wants_line() => {
+                let line = self.lines.take()?;
+                self.line(&line, now);
+                self.script.poll().map_or(Some(Fed::Nothing), |output| self.put_out(output, now))
+            }
             End::At(Some(at)) if at <= now.mono => {
                 self.end = End::Told;
                 Some(Fed::End)
@@ -66,25 +79,58 @@ impl Feed {
         }
     }
 
-    /// Takes in what the client shows.
-    pub fn event(&mut self, _now: Now, _event: &Event) {}
+    fn line(&mut self, line: &Line, now: Now) {
+        match line {
+            Line::Whole(line) => self.script.line(now.mono, line),
+            Line::Long { head, bytes } => self.script.long_line(too_long(head, *bytes)),
+            Line::End => {
+                self.end = End::Read;
+                self.script.end_of_input(now.mono);
+            }
+        }
+    }
+
+    fn put_out(&mut self, output: ScriptOutput, now: Now) -> Option<Fed> {
+        match output {
+            ScriptOutput::Command(command) => return Some(Fed::Command(command)),
+            ScriptOutput::Failed { event, status } => {
+                self.end = End::Told;
+                return Some(Fed::Failed(Failure { event, status }));
+            }
+            ScriptOutput::Finished => {}
+        }
+        let at = match self.on_eof {
+            // It ended before its input did.
+            _ if self.end == End::NotYet => Some(now.mono),
+            OnEof::Exit => Some(now.mono),
+            OnEof::Stay => None,
+            OnEof::Linger(time) => Some(now.mono + time),
+        };
+        self.end = End::At(at);
+        Some(Fed::Nothing)
+    }
+
+    /// Takes in what the client shows; all of it, in order.
+    pub fn event(&mut self, now: Now, event: &Event) {
+        self.script.event(now.mono, event);
+    }
+
+    /// The client has ended: what the script still waited for will never come.
+    pub fn client_ended(&mut self) -> Option<Failure> {
+        self.script.client_ended();
+        while let Some(output) = self.script.poll() {
+            if let ScriptOutput::Failed { event, status } = output {
+                return Some(Failure { event, status });
+            }
+        }
+        None
+    }
 
     /// When to look again at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        match self.end {
-            End::At(at) => at,
-            _ => None,
-        }
-    }
-}
-
-/// What a line means where lines mean what they mean at a terminal; `None` for an empty one.
-pub fn typed(line: &Line) -> Option<Result<Command, Mistake>> {
-    match line {
-        Line::Whole(line) => parse(line).transpose(),
-        Line::Long { head, bytes } => Some(Err(too_long(head, *bytes))),
-        Line::End => None,
+        let end = if let End::At(at) = self.end { at } else { None };
+        earliest(self.script.deadline(), end)
     }
 }
 
@@ -107,25 +153,28 @@ mod tests {
     use crate::core::name::Text;
     use crate::io::input::read_line;
 
-    fn read(line: &str) -> Option<Result<Command, Mistake>> {
-        typed(&read_line(&mut line.as_bytes()).unwrap())
+    fn read(line: &str) -> Mistake {
+        match read_line(&mut line.as_bytes()) {
+            Some(Line::Long { head, bytes }) => too_long(&head, bytes),
+            other => panic!("not too long: {other:?}"),
+        }
     }
 
     #[test]
     fn a_line_of_any_length_is_refused_with_the_length_of_its_text() {
-        for length in [Text::MAX + 1, Text::MAX + 1_000, 3_000_000] {
-            let expected = Some(Err(Mistake::BadText(BadText::TooLong(length))));
+        for length in [Text::MAX + 1_000, 3_000_000] {
+            let expected = Mistake::BadText(BadText::TooLong(length));
             assert_eq!(read(&format!("send y {}", "a".repeat(length))), expected);
             assert_eq!(read(&format!("send_all {}\n", "a".repeat(length))), expected);
         }
-        assert_eq!(read(&"a".repeat(3_000_000)), Some(Err(Mistake::Invalid(None))));
-        assert_eq!(read(&format!("exit{}", " ".repeat(3_000_000))), Some(Err(Mistake::Invalid(None))));
+        assert_eq!(read(&"a".repeat(3_000_000)), Mistake::Invalid(None));
+        assert_eq!(read(&format!("exit{}", " ".repeat(3_000_000))), Mistake::Invalid(None));
     }
 
     #[test]
     fn a_long_line_of_wide_characters_is_still_text() {
         let length = 100_000 * "é".len();
-        let expected = Some(Err(Mistake::BadText(BadText::TooLong(length))));
+        let expected = Mistake::BadText(BadText::TooLong(length));
         assert_eq!(read(&format!("send y {}", "é".repeat(100_000))), expected);
     }
 }

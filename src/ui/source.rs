@@ -10,7 +10,12 @@ pub enum Source {
     /// Standard input, whatever it is.
     Stdin,
     /// A file, or what is left of a pipe.
-    Lines(Box<dyn BufRead + Send>),
+    Lines {
+        /// Gives them.
+        reader: Box<dyn BufRead + Send>,
+        /// A person types them.
+        typed: bool,
+    },
     /// A line editor that was in use already.
     Editor(Box<LineEditor>),
 }
@@ -21,7 +26,7 @@ impl Source {
     pub fn is_typed(&self) -> bool {
         match self {
             Self::Stdin => terminal::is_input(),
-            Self::Lines(_) => false,
+            Self::Lines { typed, .. } => *typed,
             Self::Editor(_) => true,
         }
     }
@@ -50,7 +55,7 @@ impl Source {
     pub fn into_reader(self) -> Box<dyn BufRead + Send> {
         match self {
             Self::Stdin => Box::new(BufReader::new(stdin())),
-            Self::Lines(lines) => lines,
+            Self::Lines { reader, .. } => reader,
             Self::Editor(_) => Box::new(empty()),
         }
     }

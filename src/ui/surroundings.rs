@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::client_event::ClientEvent;
 use crate::core::command::COMMANDS;
+use crate::core::console::WORDS;
 use crate::core::event::{Body, Event, prompt};
 use crate::core::name::Name;
-use crate::core::server_event::ServerEvent;
 
 /// The most names, and the most groups, that are remembered for completion.
 const MAX_KNOWN: usize = 10_000;
@@ -23,19 +23,27 @@ pub struct Surroundings {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// The words of a server's console instead of commands.
+    of_server: bool,
     names: BTreeSet<Name>,
     groups: BTreeSet<Name>,
     entered: Option<Name>,
 }
 
 impl Surroundings {
+    /// Those of a server, whose words are others.
+    #[must_use]
+    pub fn of_server() -> Self {
+        let known = Known { of_server: true, ..Known::default() };
+        Self { known: Arc::new(Mutex::new(known)) }
+    }
+
     /// Takes in what an event tells.
     pub fn learn(&self, event: &Event) {
-        use {ClientEvent as C, ServerEvent as S};
+        use ClientEvent as C;
         let mut known = self.known();
         match &event.body {
-            Body::Client(C::Table { changed: rows, .. } | C::Clients { clients: rows, .. })
-            | Body::Server(S::Table { changed: rows, .. }) => {
+            Body::Client(C::Table { changed: rows, .. } | C::Clients { clients: rows, .. }) => {
                 for row in rows {
                     remember(&mut known.names, &row.name);
                 }
@@ -72,6 +80,7 @@ impl Surroundings {
             fits.take(MAX_OFFERED).map(|name| format!("{name}{end}")).collect()
         };
         let candidates = match before.trim() {
+            "" if known.of_server => words(word),
             "" => commands(word),
             "help" => commands(word).iter().map(|command| command.trim_end().to_owned()).collect(),
             "send" => fitting(&known.names, " "),
@@ -90,6 +99,10 @@ fn remember(set: &mut BTreeSet<Name>, name: &Name) {
     if set.len() < MAX_KNOWN {
         set.insert(name.clone());
     }
+}
+
+fn words(word: &str) -> Vec<String> {
+    WORDS.iter().filter(|(name, _)| name.starts_with(word)).map(|(name, _)| (*name).to_owned()).collect()
 }
 
 fn commands(word: &str) -> Vec<String> {
@@ -126,6 +139,7 @@ mod tests {
         assert_eq!(complete("join_group "), ["g"]);
         assert_eq!(complete("help send_"), ["send_all", "send_group"]);
         assert_eq!(complete("send y yv"), Vec::<String>::new());
+        assert_eq!(Surroundings::of_server().complete("st").1, ["stats"]);
     }
 
     #[test]

@@ -1,0 +1,112 @@
+//! A server as a program: its socket, its store, its words and the signals, around the core's server.
+
+use std::sync::mpsc::channel;
+
+use anyhow::anyhow;
+
+use super::cli::{Place, ServerOptions};
+use super::output::{Printer, Style, complain};
+use super::repl::{Desk, state_folder};
+use super::server_front::ServerFront;
+use super::source::Source;
+use super::start::{Signals, bind, seed};
+use super::surroundings::Surroundings;
+use crate::core::config::ServerConfig;
+use crate::core::server::Server;
+use crate::core::status::Status;
+use crate::io::clock::Clock;
+use crate::io::drive::Drive;
+use crate::io::input::{Lines, Wake};
+use crate::io::store::{self, Store};
+use crate::io::terminal;
+
+/// Runs a server to its end, with its words from `source`.
+pub fn run(options: &ServerOptions, source: Source) -> Status {
+    if source.is_typed() {
+        terminal::stay_running_in_background();
+    }
+    match try_run(options, source) {
+        Ok(status) => status,
+        Err(why) => {
+            complain(&format!("{why:#}"));
+            Status::Environment
+        }
+    }
+}
+
+fn try_run(options: &ServerOptions, source: Source) -> anyhow::Result<Status> {
+    let socket = bind(options.port)?;
+    let port = socket.local_port();
+    let clock = Clock::start();
+    let mut drive = Drive::new(socket, clock)?;
+    let wake = drive.wake();
+    let place = place(&options.place, port)?;
+    let signals = Signals::listen(wake.clone())?;
+    let file = match &place {
+        store::Place::File(file) => file.display().to_string(),
+        store::Place::Memory => "memory".to_owned(),
+    };
+    let (answer, answers) = channel();
+    let told = wake.clone();
+    let (store, kept) = Store::open(
+        place,
+        Box::new(move |said| {
+            // Nobody listens any more when the program is ending already.
+            let _ = answer.send(said);
+            told();
+        }),
+    )?;
+    let config = ServerConfig { port, seed: seed()?, kept, file, trace: options.trace };
+
+    let style = Style { json: options.json, terminal: terminal::is_output(), me: "server".to_owned() };
+    let (printer, lines) = desk(options, source, style, &signals, wake)?;
+    let mut server = Server::new(clock.now(), config);
+    let mut front = ServerFront::new(lines, printer, store, answers, signals);
+    let ending = drive.run(&mut server, &mut front)?;
+    Ok(front.end(ending, &clock))
+}
+
+/// Where the words come from and the events go.
+fn desk(
+    options: &ServerOptions,
+    source: Source,
+    style: Style,
+    signals: &Signals,
+    wake: Wake,
+) -> anyhow::Result<(Printer, Lines)> {
+    match source.editor(options.json, "server-history") {
+        Ok(mut editor) => {
+            let screen = editor.screen()?;
+            let printer = Printer::start(style, Some(screen.clone()), wake.clone())?;
+            let (lines, queue) = Lines::queue(wake.clone());
+            let (signals, surroundings) = (signals.sender.clone(), Surroundings::of_server());
+            let printing = printer.clone();
+            let desk = Desk { lines, signals, wake, surroundings, printer, screen, only_in_foreground: true };
+            editor.spawn(desk)?;
+            Ok((printing, queue))
+        }
+        Err(source) => {
+            let printer = Printer::start(style, None, wake.clone())?;
+            let lines = if source.is_typed() && !terminal::is_foreground() {
+                Lines::queue(wake).1
+            } else {
+                Lines::read(source.into_reader(), wake)?
+            };
+            Ok((printer, lines))
+        }
+    }
+}
+
+/// Where things are kept.
+fn place(place: &Place, port: u16) -> anyhow::Result<store::Place> {
+    Ok(match place {
+        Place::Memory => store::Place::Memory,
+        Place::File(file) => store::Place::File(file.clone()),
+        Place::Usual => {
+            let folder = state_folder().ok_or_else(|| {
+                anyhow!("Without HOME there is no folder for names and mail; use --db FILE or --ephemeral.")
+            })?;
+            store::Place::File(folder.join(format!("server-{port}.db")))
+        }
+    })
+}

@@ -1,0 +1,141 @@
+//! Around a server in its loop: words go in, records go to the store and back, events go out, and signals end it.
+
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use super::output::Printer;
+use super::start::{Signals, complain_quickly};
+use crate::core::console::{self, Console};
+use crate::core::event::{Body, Event};
+use crate::core::machine::{Ending, Input};
+use crate::core::record::Record;
+use crate::core::server_event::ServerEvent;
+use crate::core::status::Status;
+use crate::core::time::{Instant, Now, Unix};
+use crate::io::clock::Clock;
+use crate::io::drive::Front;
+use crate::io::input::{Line, Lines};
+use crate::io::store::{Store, StoreAnswer};
+
+/// How long a server that was asked to end may take.
+const LEAVE_LIMIT: Duration = Duration::from_millis(300);
+
+/// How long its last words may take.
+const LAST_WORDS_LIMIT: Duration = Duration::from_millis(150);
+
+/// What stands around a server.
+pub struct ServerFront {
+    lines: Lines,
+    printer: Printer,
+    store: Store,
+    answers: Receiver<StoreAnswer>,
+    signals: Signals,
+    status: Status,
+    told: u64,
+    /// Asked to end, and has until then.
+    leaving: Option<Instant>,
+    /// The disk cannot be trusted any more.
+    broken: bool,
+}
+
+impl ServerFront {
+    /// A front of a server that has not started yet; the store's answers come from `answers`.
+    pub fn new(lines: Lines, printer: Printer, store: Store, answers: Receiver<StoreAnswer>, signals: Signals) -> Self {
+        let (status, told, leaving, broken) = (Status::Ok, 0, None, false);
+        Self { lines, printer, store, answers, signals, status, told, leaving, broken }
+    }
+
+    /// Shows the last event, closes the store and says how it all ended.
+    pub fn end(self, ending: Option<Ending>, clock: &Clock) -> Status {
+        let status = self.status.or(ending.unwrap_or_default().status);
+        let until = clock.now().mono + LAST_WORDS_LIMIT;
+        self.printer.close(event(clock.now().unix, ServerEvent::Exit { status: status.code() }), || {
+            clock.now().mono >= until || self.signals.arrived.try_recv().is_ok()
+        });
+        if !self.broken {
+            self.store.close();
+        }
+        status
+    }
+
+    /// What the store has to say; what is for people is shown here.
+    fn heed(&mut self, answer: StoreAnswer, at: Unix) -> Option<Input<'static>> {
+        let definite = true;
+        match answer {
+            StoreAnswer::Persisted { through, refused } => return Some(Input::Persisted { through, refused }),
+            StoreAnswer::Mail(mail) => return Some(Input::Mail(mail)),
+            StoreAnswer::Warning(message) => {
+                self.printer.say(event(at, ServerEvent::Warning { code: "store", message, definite }));
+            }
+            StoreAnswer::Fatal(message) => {
+                complain_quickly(message.clone());
+                self.printer.say(event(at, ServerEvent::Error { code: "store", message, definite }));
+                (self.broken, self.status) = (true, self.status.or(Status::Environment));
+            }
+        }
+        None
+    }
+}
+
+fn event(at: Unix, body: ServerEvent) -> Event {
+    Event { at, cmd: None, group: None, body: Body::Server(body) }
+}
+
+impl Front for ServerFront {
+    fn next(&mut self, now: Now) -> Option<Input<'static>> {
+        // A server whose reader went away serves on only if nobody would want to read: it ends as any program there.
+        let asked = self.signals.arrived.try_recv().is_ok() || self.printer.gone().is_some();
+        if asked && self.leaving.is_none() {
+            self.leaving = Some(now.mono + LEAVE_LIMIT);
+            return Some(Input::Leave);
+        }
+        let shown = self.printer.shown();
+        if shown > self.told {
+            self.told = shown;
+            return Some(Input::Shown(shown));
+        }
+        while !self.broken
+            && let Ok(answer) = self.answers.try_recv()
+        {
+            if let Some(input) = self.heed(answer, now.unix) {
+                return Some(input);
+            }
+        }
+        while !self.printer.is_behind() {
+            let word = match self.lines.take()? {
+                Line::Whole(line) => console::parse(&line),
+                Line::Long { .. } => Some(Console::Unknown(None)),
+                // The end of its input changes nothing for a server.
+                Line::End => None,
+            };
+            if let Some(word) = word {
+                return Some(Input::Console(word));
+            }
+            self.printer.answered();
+        }
+        None
+    }
+
+    fn events(&mut self, _now: Now, events: Vec<Event>) {
+        for event in events {
+            self.printer.show(event);
+        }
+        self.printer.answered();
+    }
+
+    fn records(&mut self, records: Vec<Record>) {
+        self.store.submit(records);
+    }
+
+    fn fetch(&mut self, seqs: Vec<u64>) {
+        self.store.fetch(seqs);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.leaving
+    }
+
+    fn is_over(&self, now: Now) -> bool {
+        self.broken || self.leaving.is_some_and(|until| now.mono >= until)
+    }
+}

@@ -1,0 +1,131 @@
+//! A wrong argument gives one clear sentence on standard error, nothing on standard output, and exit status 1.
+
+use assert_cmd::Command;
+
+/// Whole standard output, whole standard error and the exit status of `chat` with these arguments.
+fn chat(arguments: &[&str]) -> (String, String, Option<i32>) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::cargo_bin("chat").unwrap();
+    command.args(arguments).env_clear().env("HOME", folder.path()).env("LC_ALL", "C.UTF-8").write_stdin("");
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code())
+}
+
+fn refused(arguments: &[&str], sentence: &str) {
+    let expected = (String::new(), format!("{sentence}\n"), Some(1));
+    assert_eq!(chat(arguments), expected, "chat {}", arguments.join(" "));
+}
+
+#[test]
+fn ports_outside_their_range_are_refused() {
+    let right = "must be 1024 to 65535, or 0 for a free one, and";
+    for port in ["80", "1023", "65536", "-1", "abc", "", "8888.5", "+", "99999999999999999999"] {
+        refused(&["-s", port], &format!("The port {right} {port:?} is not."));
+        refused(&["-c", "x", "127.0.0.1", "8888", port], &format!("The client's port {right} {port:?} is not."));
+    }
+    for port in ["0", "1023", "abc"] {
+        let sentence = format!("The server's port must be 1024 to 65535, and {port:?} is not.");
+        refused(&["-c", "x", "127.0.0.1", port, "9999"], &sentence);
+    }
+}
+
+#[test]
+fn names_that_are_none_are_refused() {
+    let wrong = |name: &str| {
+        format!(
+            "The name {name:?} is not allowed: use letters, digits, '_', '-' and '.', beginning with a letter or digit."
+        )
+    };
+    for name in ["a b", "a;b", "_a", ".a", "é", "a\tb"] {
+        refused(&["-c", name, "127.0.0.1", "8888", "9999"], &wrong(name));
+    }
+    refused(&["-c", "server", "127.0.0.1", "8888", "9999"], "The name server is reserved, choose another one.");
+    let long = "a".repeat(33);
+    let sentence = "A name must have 1 to 32 characters, and this one has 33.";
+    refused(&["-c", &long, "127.0.0.1", "8888", "9999"], sentence);
+    refused(&["-c", "", "127.0.0.1", "8888", "9999"], "A name must have 1 to 32 characters, and this one is empty.");
+}
+
+#[test]
+fn addresses_that_are_none_are_refused() {
+    for host in ["300.1.1.1", "1.2.3", "127.0.0.1.", "1:2", "[::1", "a b", "", "-a", "a..b", "a/b"] {
+        // A word that begins with '-' is an argument of its own.
+        if !host.starts_with('-') {
+            let sentence = format!("The server's address must be IPv4, IPv6 or a host name, and {host:?} is none.");
+            refused(&["-c", "x", host, "8888", "9999"], &sentence);
+        }
+    }
+}
+
+#[test]
+fn a_client_needs_its_four_arguments() {
+    let sentence = |count| format!("-c needs 4 arguments, NAME SERVER-IP SERVER-PORT CLIENT-PORT, and got {count}.");
+    refused(&["-c"], &sentence(0));
+    refused(&["-c", "x"], &sentence(1));
+    refused(&["-c", "x", "127.0.0.1", "8888"], &sentence(3));
+    refused(&["-c", "x", "127.0.0.1", "8888", "9999", "more"], &sentence(5));
+}
+
+#[test]
+fn options_go_with_their_role() {
+    refused(&["-s", "0", "--typed"], "--typed is an option of a client (-c), not of a server.");
+    refused(&["-s", "0", "--linger", "1s"], "--linger is an option of a client (-c), not of a server.");
+    let client = ["-c", "x", "127.0.0.1", "8888", "9999"];
+    let with = |more: &[&'static str]| [&client[..], more].concat();
+    refused(&with(&["--db", "f"]), "--db and --ephemeral are options of a server, a client keeps nothing.");
+    refused(&with(&["--on-eof", "wait"]), "--on-eof is exit or stay, not \"wait\".");
+    refused(&with(&["--linger", "soon"]), "A duration is written like 5s, 250ms or 1m, and \"soon\" is not.");
+    refused(&with(&["--linger", "1s", "--on-eof", "exit"]), "--on-eof exit and --linger exclude each other.");
+    refused(&with(&["-s", "8888"]), "Use either -s for a server or -c for a client, not both.");
+    let role = "Options need a role: use -s PORT, or -c NAME SERVER-IP SERVER-PORT CLIENT-PORT.";
+    refused(&["--json"], role);
+    refused(&["-s", "0", "--db", "f", "--ephemeral"], "--db and --ephemeral exclude each other.");
+}
+
+#[test]
+fn arguments_that_do_not_exist_are_refused() {
+    refused(&["-s"], "-s needs a value; chat --help shows which.");
+    refused(&["-x"], "There is no argument \"-x\"; chat --help shows what there is.");
+    refused(&["-s", "0", "--jsn"], "There is no argument \"--jsn\", did you mean --json?");
+    refused(&["-s", "0", "--json=1"], "--json takes no value.");
+    refused(&["-s", "0", "-s", "0"], "-s can be given only once.");
+}
+
+#[test]
+fn help_and_version_are_answers_not_mistakes() {
+    let (out, err, status) = chat(&["--version"]);
+    assert_eq!((out.as_str(), err.as_str(), status), (concat!("chat ", env!("CARGO_PKG_VERSION"), "\n"), "", Some(0)));
+    let (out, err, status) = chat(&["--help"]);
+    assert_eq!((err.as_str(), status), ("", Some(0)));
+    for word in ["-s PORT", "-c NAME SERVER-IP SERVER-PORT CLIENT-PORT", "chat run FILE...", "--json", "--ephemeral"] {
+        assert!(out.contains(word), "{word} is missing in:\n{out}");
+    }
+}
+
+#[test]
+fn the_environment_has_a_status_of_its_own() {
+    let (out, err, status) = chat(&["-c", "x", "127.0.0.1", "8888", "0", "--script", "/no/such/file"]);
+    let sentence = "The script /no/such/file cannot be read: No such file or directory (os error 2).\n";
+    assert_eq!((out.as_str(), err.as_str(), status), ("", sentence, Some(3)));
+
+    let taken = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (out, err, status) = chat(&["-c", "x", "127.0.0.1", "8888", &port]);
+    let sentence = format!("Port {port} is in use, choose another one, or 0 for a free one.\n");
+    assert_eq!((out.as_str(), err, status), ("", sentence, Some(3)));
+}
+
+#[test]
+fn the_launcher_answers_mistakes_with_the_same_sentences() {
+    let mut command = Command::cargo_bin("chat").unwrap();
+    let output = command.write_stdin("ls\nChatApp -s 80\n-c x\nhelp\nexit\nChatApp -s 80\n").output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    let expected = "There is no command \"ls\" here; type ChatApp -s PORT, ChatApp -c NAME SERVER-IP SERVER-PORT \
+                    CLIENT-PORT, help or exit.\n\
+                    The port must be 1024 to 65535, or 0 for a free one, and \"80\" is not.\n\
+                    -c needs 4 arguments, NAME SERVER-IP SERVER-PORT CLIENT-PORT, and got 1.\n";
+    assert_eq!((err.as_str(), output.status.code()), (expected, Some(1)));
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.starts_with("ChatApp -s PORT ") && !out.contains("$ "), "{out}");
+}
