@@ -1,3 +1,8 @@
-//! Scenario files with many actors: what they say, and what is wrong with them.
+//! Scenario files with many actors: what they say, what is wrong with them, and playing them.
 
 pub mod ast;
+mod cast;
+pub mod outcome;
+pub mod play;
+pub mod stage;
+mod waits;

@@ -1,0 +1,204 @@
+//! What came of a run, as plain data: every report is a function of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::ast::{Actor, Span, Visibility};
+use super::stage::End;
+use crate::core::log::Nearest;
+use crate::core::status::Status;
+use crate::core::time::Instant;
+
+/// What came of all files.
+#[derive(Clone, Debug)]
+pub struct RunResult {
+    /// Every case, in the order in which they were played.
+    pub cases: Vec<CaseResult>,
+    /// How long it took.
+    pub took: Duration,
+    /// The first reason for not being [`Status::Ok`].
+    pub status: Status,
+}
+
+impl RunResult {
+    /// How many cases passed, failed, and were skipped or not run.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let count = |of: fn(&Verdict) -> bool| self.cases.iter().filter(|case| of(&case.verdict)).count();
+        let passed = count(|verdict| matches!(verdict, Verdict::Passed));
+        let failed = count(|verdict| matches!(verdict, Verdict::Failed(_)));
+        (passed, failed, self.cases.len() - passed - failed)
+    }
+}
+
+/// Which case it is.
+#[derive(Clone, Debug)]
+pub struct CaseInfo {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its title.
+    pub title: String,
+    /// What it is worth.
+    pub points: Option<u32>,
+    /// Who may see the result.
+    pub visibility: Visibility,
+    /// Its place.
+    pub span: Span,
+    /// How many steps it has, the common ones included.
+    pub steps: usize,
+}
+
+/// What came of one case.
+#[derive(Clone, Debug)]
+pub struct CaseResult {
+    /// Which.
+    pub case: CaseInfo,
+    /// Passed or not.
+    pub verdict: Verdict,
+    /// The steps that were played, the failed one included.
+    pub steps: Vec<StepResult>,
+    /// Its parts, if it says `check`.
+    pub checks: Vec<CheckResult>,
+    /// What everybody typed and showed, in order of time; the oldest are gone beyond [`CaseResult::MAX_HEARD`].
+    pub transcript: Vec<Heard>,
+    /// When it began.
+    pub began: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// What of that was no waiting for a limit, a window or a `sleep` to pass.
+    pub overhead: Duration,
+}
+
+impl CaseResult {
+    /// The most entries of a transcript.
+    pub const MAX_HEARD: usize = 16_384;
+}
+
+/// Whether a case passed.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Every line of it.
+    Passed,
+    /// A line failed.
+    Failed(Box<Failure>),
+    /// It cannot be played here, for this reason.
+    Skipped(String),
+    /// It was not begun, for this reason.
+    NotRun(String),
+}
+
+/// One line that was played.
+#[derive(Clone, Debug)]
+pub struct StepResult {
+    /// Its place.
+    pub span: Span,
+    /// When it began.
+    pub at: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it did what it says.
+    pub ok: bool,
+}
+
+/// One part of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckResult {
+    /// Its title.
+    pub title: String,
+    /// What it is worth.
+    pub points: Option<u32>,
+    /// `None` when it was not reached.
+    pub passed: Option<bool>,
+}
+
+/// Something in a transcript.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// When.
+    pub at: Instant,
+    /// Whose.
+    pub actor: Actor,
+    /// What kind of thing.
+    pub kind: HeardKind,
+    /// As it was, without the end of the line.
+    pub text: String,
+}
+
+/// What kind of thing a transcript tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeardKind {
+    /// The actor was told to type it.
+    Typed,
+    /// It showed this line.
+    Shown,
+    /// It wrote this line to standard error.
+    Complained,
+    /// The runner did or noticed something.
+    Note,
+}
+
+/// Why a case failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The line that failed.
+    pub span: Span,
+    /// Whose fault it is.
+    pub actor: Option<Actor>,
+    /// In one word.
+    pub cause: Cause,
+    /// The cause as a sentence.
+    pub sentence: String,
+    /// What was expected, with its variables in place.
+    pub expected: Option<String>,
+    /// What came nearest.
+    pub nearest: Option<Nearest>,
+    /// The exit status that it stands for.
+    pub status: Status,
+}
+
+/// Why a case failed, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Nothing came that looks like it.
+    Silence,
+    /// It came after its limit, by this.
+    Late(Duration),
+    /// Something like it came.
+    WrongText,
+    /// It came again.
+    Duplicate,
+    /// The actor has ended, or with another status.
+    Exited(Option<End>),
+    /// What must not come came.
+    Forbidden,
+    /// The actor wrote without end.
+    Flood,
+    /// The actor could not be started, or did not become ready.
+    NotReady,
+    /// The line cannot be played as it stands.
+    Mistake,
+    /// The time for the whole run is over.
+    Deadline,
+    /// The runner was told to end by this signal.
+    Halted(u8),
+}
+
+impl Cause {
+    /// The word in reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Silence => "SILENCE",
+            Self::Late(_) => "LATE",
+            Self::WrongText => "WRONG TEXT",
+            Self::Duplicate => "DUPLICATE",
+            Self::Exited(_) => "EXITED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::Flood => "FLOOD",
+            Self::NotReady => "NOT READY",
+            Self::Mistake => "MISTAKE",
+            Self::Deadline => "DEADLINE",
+            Self::Halted(_) => "HALTED",
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Plays one case on a stage, line by line, and tells what came of it.
+
+mod act;
+mod await_ready;
+mod expect;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::ast::{Actor, Case, Need, Statement, Step, Who};
+use super::cast::Part;
+use super::outcome::{CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, StepResult, Verdict};
+use super::stage::{Disturbance, End, Happening, Output, Refusal, Stage};
+use super::waits::Waits;
+use crate::core::pattern::Style;
+use crate::core::status::Status;
+use crate::core::time::Instant;
+use crate::core::vars::{BadVariable, Vars};
+
+/// How cases are played.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How exactly text must match.
+    pub style: Style,
+    /// Limits, windows and readiness are stretched by this; `sleep` is not.
+    pub time_scale: f64,
+    /// Every actor is played as people see it, without `--json`.
+    pub text: bool,
+    /// When the whole run must be over, in the time of the stage.
+    pub deadline: Option<Instant>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { style: Style::Exact, time_scale: 1.0, text: false, deadline: None }
+    }
+}
+
+/// The statuses of a program of ours that has a fault of its own: its last resort, and a panic.
+const FAULTS: [u8; 2] = [6, 101];
+
+/// Why a case goes on no more.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Failed(Box<Failure>),
+    Skipped(String),
+}
+
+pub(crate) type Played<T = ()> = Result<T, Stop>;
+
+/// A case being played.
+pub(crate) struct Player<'a> {
+    stage: &'a mut dyn Stage,
+    settings: &'a Settings,
+    cast: BTreeMap<Actor, Part>,
+    vars: Vars,
+    transcript: VecDeque<Heard>,
+    waits: Waits,
+    checks: Vec<CheckResult>,
+    /// The line being played.
+    now_playing: &'a Statement,
+}
+
+/// Plays a case. `told` hears of each step when it is over.
+pub fn play(
+    info: CaseInfo,
+    setup: &[Statement],
+    case: &Case,
+    stage: &mut dyn Stage,
+    settings: &Settings,
+    told: &mut dyn FnMut(&StepResult),
+) -> CaseResult {
+    let began = stage.now();
+    let mut result = CaseResult {
+        case: info,
+        verdict: Verdict::Passed,
+        steps: Vec::new(),
+        checks: Vec::new(),
+        transcript: Vec::new(),
+        began,
+        took: Duration::ZERO,
+        overhead: Duration::ZERO,
+    };
+    if let Some(reason) = lacking(setup, case, stage) {
+        result.verdict = Verdict::Skipped(reason);
+        return result;
+    }
+    let statements: Vec<&Statement> = setup.iter().chain(&case.statements).collect();
+    let Some(first) = statements.first() else {
+        return result;
+    };
+    let mut player = Player {
+        stage,
+        settings,
+        cast: BTreeMap::new(),
+        vars: Vars::default(),
+        transcript: VecDeque::new(),
+        waits: Waits::default(),
+        checks: Vec::new(),
+        now_playing: first,
+    };
+    let stopped = player.play_all(&statements, &mut result.steps, told).err();
+    let end = player.stage.now();
+    player.close_check(stopped.is_none());
+    player.announce_unreached(&statements, result.steps.len());
+    result.took = end.since(began);
+    result.overhead = player.waits.overhead(began, end);
+    result.transcript = player.transcript.into();
+    result.checks = player.checks;
+    match stopped {
+        None => {}
+        Some(Stop::Failed(failure)) => result.verdict = Verdict::Failed(failure),
+        Some(Stop::Skipped(reason)) => result.verdict = Verdict::Skipped(reason),
+    }
+    result
+}
+
+/// Why a case cannot be played on this stage, found before anything is started.
+fn lacking(setup: &[Statement], case: &Case, stage: &dyn Stage) -> Option<String> {
+    if let Some(reason) = case.needs.iter().find_map(|need| stage.lacks(*need)) {
+        return Some(reason);
+    }
+    let mut steps = setup.iter().chain(&case.statements).map(|statement| &statement.step);
+    let disturbs = steps.any(|step| matches!(step, Step::Fault { .. } | Step::Cut(..) | Step::Heal));
+    disturbs.then(|| stage.lacks(Need::Faults)).flatten()
+}
+
+impl<'a> Player<'a> {
+    fn play_all(
+        &mut self,
+        statements: &[&'a Statement],
+        steps: &mut Vec<StepResult>,
+        told: &mut dyn FnMut(&StepResult),
+    ) -> Played {
+        for statement in statements {
+            self.now_playing = statement;
+            let at = self.stage.now();
+            let played = self.settle().and_then(|()| self.play_step(&statement.step));
+            let took = self.stage.now().since(at);
+            let step = StepResult { span: statement.span.clone(), at, took, ok: played.is_ok() };
+            told(&step);
+            steps.push(step);
+            played?;
+        }
+        self.settle()?;
+        let vanished = self.cast.iter().find(|(_, part)| part.has_vanished()).map(|(actor, _)| actor.clone());
+        vanished.map_or(Ok(()), |actor| Err(self.vanished(&actor)))
+    }
+
+    fn play_step(&mut self, step: &Step) -> Played {
+        match step {
+            Step::Server { args } => self.start_server(args),
+            Step::Client { clients, args } => clients.iter().try_for_each(|client| self.start_client(client, args)),
+            Step::Signal { actor, signal } => self.signal(actor, *signal),
+            Step::Restart(actor) => self.restart(actor),
+            Step::Eof(actor) => {
+                let part = self.named(actor)?;
+                // A server goes on at the end of its input.
+                part.life.asked |= *actor != Actor::Server;
+                self.stage.close_input(actor);
+                self.note(actor, "its input is closed".to_owned());
+                Ok(())
+            }
+            Step::Fault { way, fault } => self.disturb(&Disturbance::Fault(way, *fault)),
+            Step::Cut(a, b) => self.disturb(&Disturbance::Cut(a, b)),
+            Step::Heal => self.disturb(&Disturbance::Heal),
+            Step::Sleep(duration) => {
+                let begin = self.stage.now();
+                self.run_until(begin + *duration)?;
+                self.waits.add(begin, begin + *duration);
+                Ok(())
+            }
+            Step::Set { name, value } => {
+                let value = self.replace(value)?;
+                self.vars.set(name, &value).map_err(|why| self.mistaken(&why))
+            }
+            Step::Mark(actors) => self.mark(actors),
+            Step::Check { title, points } => {
+                self.close_check(true);
+                self.checks.push(CheckResult { title: title.clone(), points: *points, passed: None });
+                Ok(())
+            }
+            Step::Type { who, line } => self.type_line(who, line),
+            Step::Expect { who, how, limit, pattern } => self.expect(who, *how, *limit, pattern),
+            Step::Exits { who, status } => self.exits(who, *status),
+            Step::Alive(who) => {
+                let actors = self.resolve(who)?;
+                let ended = actors.iter().find_map(|actor| Some((actor, self.cast.get(actor)?.life.end?.1)));
+                ended.map_or(Ok(()), |(actor, end)| Err(self.exited(actor, end)))
+            }
+        }
+    }
+
+    /// Everybody that is meant, or the failure that one of them has ended by itself. `*` leaves out those that ended
+    /// because they were asked to.
+    fn resolve(&mut self, who: &Who) -> Played<Vec<Actor>> {
+        let actors = self.meant(who, |part| part.life.end.is_none() || part.has_vanished())?;
+        for actor in &actors {
+            self.named(actor)?;
+        }
+        Ok(actors)
+    }
+
+    /// Everybody that is meant, `*` being every client of this kind.
+    fn meant(&self, who: &Who, kind: impl Fn(&Part) -> bool) -> Played<Vec<Actor>> {
+        let actors: Vec<Actor> = match who {
+            Who::Each(actors) => actors.clone(),
+            Who::EveryClient => {
+                let clients = self.cast.iter().filter(|(actor, part)| **actor != Actor::Server && kind(part));
+                clients.map(|(actor, _)| actor.clone()).collect()
+            }
+        };
+        if actors.is_empty() {
+            let sentence = "no client is left that could be meant".to_owned();
+            return Err(self.fail(None, Cause::Exited(None), Status::Failed, sentence));
+        }
+        Ok(actors)
+    }
+
+    /// The part of somebody that a line names: a failure when it has ended by itself.
+    fn named(&mut self, actor: &Actor) -> Played<&mut Part> {
+        if self.cast.get(actor).is_some_and(Part::has_vanished) {
+            return Err(self.vanished(actor));
+        }
+        let missing = self.fail(Some(actor), Cause::Mistake, Status::Parse, format!("{actor} was not started"));
+        self.cast.get_mut(actor).ok_or(missing)
+    }
+
+    fn has_ended(&self, actor: &Actor) -> bool {
+        self.cast.get(actor).is_none_or(|part| part.life.end.is_some())
+    }
+
+    /// Waits for an actor's end, and says whether it came.
+    fn ends_within(&mut self, actor: &Actor, limit: Duration) -> Played<bool> {
+        let until = self.stage.now() + limit.mul_f64(self.settings.time_scale);
+        while !self.has_ended(actor) {
+            if !self.turn(until)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes in what has happened so far.
+    fn settle(&mut self) -> Played {
+        let now = self.stage.now();
+        self.run_until(now)
+    }
+
+    fn run_until(&mut self, until: Instant) -> Played {
+        while self.turn(until)? {}
+        Ok(())
+    }
+
+    /// Takes in one happening; false when the time is over.
+    fn turn(&mut self, until: Instant) -> Played<bool> {
+        let limit = self.settings.deadline.map_or(until, |deadline| deadline.min(until));
+        match self.stage.next(limit) {
+            Happening::Time if limit < until => {
+                let sentence = "the time for the whole run is over (--deadline)".to_owned();
+                return Err(self.fail(None, Cause::Deadline, Status::Expected, sentence));
+            }
+            Happening::Time => return Ok(false),
+            Happening::Halt(signal) => {
+                let sentence = format!("the run was ended by signal {signal}");
+                return Err(self.fail(None, Cause::Halted(signal), Status::Signal(signal), sentence));
+            }
+            Happening::Output { actor, at, output } => self.take_in(actor, at, output)?,
+            Happening::Ended { actor, at, end } => self.take_leave(&actor, at, end)?,
+            Happening::Flood { actor, reason, .. } => {
+                return Err(self.fail(Some(&actor), Cause::Flood, Status::Failed, reason));
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_in(&mut self, actor: Actor, at: Instant, output: Output) -> Played {
+        match &output {
+            Output::Line(line) => self.hear(at, &actor, HeardKind::Shown, line.clone()),
+            Output::Complaint(line) => self.hear(at, &actor, HeardKind::Complained, line.clone()),
+            Output::Event(event) => {
+                if let Some(line) = event.get("line").and_then(serde_json::Value::as_str) {
+                    self.hear(at, &actor, HeardKind::Shown, line.to_owned());
+                }
+            }
+        }
+        let Some(part) = self.cast.get_mut(&actor) else { return Ok(()) };
+        let told = part.hear(at, output);
+        if let Some(waited) = told.waited {
+            // Nothing can have been waited for longer than since it was asked for.
+            let asked = part.life.typed.unwrap_or(part.life.began);
+            let from = if actor == Actor::Server { at - waited } else { asked.max(at - waited) };
+            self.waits.add(from, at);
+        }
+        if let Some(overtaken) = told.overtaken {
+            let sentence = format!("{actor} went on after `{}`, which was taken: `{}`", overtaken.taken, overtaken.now);
+            return Err(self.fail(Some(&actor), Cause::WrongText, Status::Expected, sentence));
+        }
+        Ok(())
+    }
+
+    fn take_leave(&mut self, actor: &Actor, at: Instant, end: End) -> Played {
+        self.hear(at, actor, HeardKind::Note, end.to_string());
+        let Some(part) = self.cast.get_mut(actor) else { return Ok(()) };
+        part.life.end = Some((at, end));
+        if end.signal.is_none() && FAULTS.contains(&end.status) {
+            let sentence = format!("{actor} {end}, which means a fault of the program itself");
+            return Err(self.fail(Some(actor), Cause::Exited(Some(end)), Status::Failed, sentence));
+        }
+        Ok(())
+    }
+
+    fn replace(&self, template: &str) -> Played<String> {
+        self.vars.replace(template).map_err(|why| self.mistaken(&why))
+    }
+
+    fn note(&mut self, actor: &Actor, text: String) {
+        self.hear(self.stage.now(), actor, HeardKind::Note, text);
+    }
+
+    fn hear(&mut self, at: Instant, actor: &Actor, kind: HeardKind, text: String) {
+        if self.transcript.len() >= CaseResult::MAX_HEARD {
+            self.transcript.pop_front();
+        }
+        self.transcript.push_back(Heard { at, actor: actor.clone(), kind, text });
+    }
+
+    /// Ends the part of the case that is being played.
+    fn close_check(&mut self, passed: bool) {
+        if let Some(check) = self.checks.last_mut() {
+            check.passed = Some(passed);
+        }
+    }
+
+    /// Adds the parts that were not reached.
+    fn announce_unreached(&mut self, statements: &[&Statement], played: usize) {
+        for statement in statements.iter().skip(played) {
+            if let Step::Check { title, points } = &statement.step {
+                self.checks.push(CheckResult { title: title.clone(), points: *points, passed: None });
+            }
+        }
+    }
+
+    fn fail(&self, actor: Option<&Actor>, cause: Cause, status: Status, sentence: String) -> Stop {
+        let span = self.now_playing.span.clone();
+        let (actor, expected, nearest) = (actor.cloned(), None, None);
+        Stop::Failed(Box::new(Failure { span, actor, cause, sentence, expected, nearest, status }))
+    }
+
+    fn vanished(&self, actor: &Actor) -> Stop {
+        let end = self.cast.get(actor).and_then(|part| part.life.end).map(|(_, end)| end);
+        let how = end.map_or_else(|| "has ended".to_owned(), |end| end.to_string());
+        let sentence = format!("{actor} {how} by itself, and nothing asked it to");
+        self.fail(Some(actor), Cause::Exited(end), Status::Failed, sentence)
+    }
+
+    fn exited(&self, actor: &Actor, end: End) -> Stop {
+        self.fail(Some(actor), Cause::Exited(Some(end)), Status::Failed, format!("{actor} {end}"))
+    }
+
+    fn not_started(&self, actor: &Actor, why: &Refusal) -> Stop {
+        self.fail(Some(actor), Cause::NotReady, Status::Environment, why.to_string())
+    }
+
+    fn mistaken(&self, why: &BadVariable) -> Stop {
+        self.fail(None, Cause::Mistake, Status::Parse, why.to_string())
+    }
+}

@@ -1,0 +1,148 @@
+//! Where a scenario is played: the one thing the player asks for output and for the passing of time.
+//!
+//! Real processes are one stage, a simulated network is another. The player owns no clock.
+
+use serde_json::Value;
+
+use super::ast::{Actor, Fault, Need, Peer, Signal, Way};
+use crate::core::time::Instant;
+
+/// The actors of one case, and the time they live in. Dropping it ends all of them.
+pub trait Stage {
+    /// The time.
+    fn now(&self) -> Instant;
+
+    /// What happens next, or [`Happening::Time`] when nothing did until then. What happened later than `until` is kept
+    /// for the next call. An actor's end comes after all of its output.
+    fn next(&mut self, until: Instant) -> Happening;
+
+    /// Starts an actor that is not there yet.
+    ///
+    /// # Errors
+    /// When it cannot be started at all.
+    fn start(&mut self, launch: &Launch) -> Result<(), Refusal>;
+
+    /// Starts an actor again with the same arguments, port and folder; one that still runs is asked to end first.
+    ///
+    /// # Errors
+    /// When it was never started, or cannot be started again.
+    fn restart(&mut self, actor: &Actor) -> Result<(), Refusal>;
+
+    /// Types a line, given without its end. Never waits for anybody to read it.
+    ///
+    /// # Errors
+    /// When the actor's input is closed, or so much of it is unread that there must be a limit.
+    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refusal>;
+
+    /// Closes an actor's input.
+    fn close_input(&mut self, actor: &Actor);
+
+    /// Sends a signal; returns when [`Signal::Pause`] has stopped the actor. One that has ended gets none.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refusal>;
+
+    /// Why this need of a case cannot be met here, if that is so: the case is skipped for this reason.
+    fn lacks(&self, need: Need) -> Option<String>;
+
+    /// Disturbs the network between actors.
+    ///
+    /// # Errors
+    /// When that cannot be done here: the case is skipped for this reason.
+    fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refusal>;
+}
+
+/// What is to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Who.
+    pub actor: Actor,
+    /// What a client calls itself; of no meaning for a server.
+    pub name: String,
+    /// Further arguments.
+    pub args: Vec<String>,
+    /// Played as people see it, without `--json`.
+    pub text: bool,
+}
+
+/// Something that happened on a stage.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Happening {
+    /// An actor wrote something.
+    Output {
+        /// Who.
+        actor: Actor,
+        /// When.
+        at: Instant,
+        /// What.
+        output: Output,
+    },
+    /// An actor has ended.
+    Ended {
+        /// Who.
+        actor: Actor,
+        /// When.
+        at: Instant,
+        /// How.
+        end: End,
+    },
+    /// An actor wrote more than there is room for; nothing of it is listened to any more.
+    Flood {
+        /// Who.
+        actor: Actor,
+        /// When.
+        at: Instant,
+        /// Which limit was passed, as a sentence.
+        reason: String,
+    },
+    /// Whoever started the run asks it to end, by the signal of this number.
+    Halt(u8),
+    /// It is that late, and nothing happened.
+    Time,
+}
+
+/// What an actor wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// A line of text, without its end.
+    Line(String),
+    /// An event.
+    Event(Value),
+    /// A line on standard error, which no pattern sees.
+    Complaint(String),
+}
+
+/// How an actor ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Its exit status; 128 + the number of the signal that ended it.
+    pub status: u8,
+    /// The signal that ended it.
+    pub signal: Option<u8>,
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.signal {
+            Some(signal) => write!(f, "was ended by signal {signal}"),
+            None => write!(f, "ended with status {}", self.status),
+        }
+    }
+}
+
+/// A change of the network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Disturbance<'a> {
+    /// Something happens to datagrams on this way.
+    Fault(&'a Way, Fault),
+    /// Nothing passes between these two.
+    Cut(&'a Peer, &'a Peer),
+    /// All is well again.
+    Heal,
+}
+
+/// Why a stage did not do something, as one sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
