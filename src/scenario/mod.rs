@@ -1,8 +1,9 @@
 //! Scenario files with many actors: what they say, what is wrong with them, and playing them.
 
 pub mod ast;
-mod cast;
+
 pub mod outcome;
+mod part;
 pub mod play;
 pub mod stage;
 mod waits;

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::ast::{Actor, Case, Need, Statement, Step, Who};
-use super::cast::Part;
 use super::outcome::{CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, StepResult, Verdict};
+use super::part::Part;
 use super::stage::{Disturbance, End, Happening, Output, Refusal, Stage};
 use super::waits::Waits;
 use crate::core::pattern::Style;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Played, Player, Stop};
 use crate::core::status::Status;
 use crate::scenario::ast::{Actor, NewClient, Signal, Who};
-use crate::scenario::cast::Part;
 use crate::scenario::outcome::{Cause, HeardKind};
+use crate::scenario::part::Part;
 use crate::scenario::stage::{Disturbance, Launch, Refusal};
 
 /// How long an actor has to end after `kill`, and after being asked to by `restart`.
