@@ -1,4 +1,7 @@
 //! The pure core: decides everything and touches nothing. No clock, socket, file, thread or print in here.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod json_pattern;
 mod likeness;
 mod literal;

@@ -1,0 +1,44 @@
+# What can be done with this project; `make` alone lists it. Needs Rust and a C compiler, nothing else.
+
+CARGO ?= cargo
+CHAT   = target/release/chat
+
+help:             ## list these words
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build:            ## build the program: target/release/chat
+	$(CARGO) build --release
+
+install:          ## build it and put it where `cargo install` puts programs
+	$(CARGO) install --locked --path .
+
+test:             ## run all tests
+	$(CARGO) test
+
+test-case-1: build ## play scenarios/test-case-1.chat with real processes
+	$(CHAT) run scenarios/test-case-1.chat
+
+test-case-2: build ## play scenarios/test-case-2.chat
+	$(CHAT) run scenarios/test-case-2.chat
+
+test-case-3: build ## play scenarios/test-case-3.chat
+	$(CHAT) run scenarios/test-case-3.chat
+
+scenarios: build  ## play every scenario
+	$(CHAT) run $(sort $(wildcard scenarios/*.chat))
+
+check: format lint docs ## what must hold before a commit, beside the tests
+
+format:           ## is everything formatted? (`cargo fmt -- --config-path .ci` does it)
+	$(CARGO) fmt -- --config-path .ci --check
+
+lint:             ## clippy, every warning an error
+	CLIPPY_CONF_DIR=.ci $(CARGO) clippy --all-targets -- -D warnings
+
+docs:             ## the documentation of the code, every warning an error
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+clean:            ## remove what was built
+	$(CARGO) clean
+
+.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios check format lint docs clean
