@@ -60,6 +60,12 @@ impl Directory {
         self.names.get(&life)
     }
 
+    /// Where this life is.
+    #[must_use]
+    pub fn addr_of(&self, life: Life) -> Option<SocketAddr> {
+        self.names.get(&life).and_then(|name| self.rows.get(name)).map(|row| row.addr)
+    }
+
     /// The number of the last whole update.
     #[must_use]
     pub fn version(&self) -> u64 {

@@ -7,6 +7,8 @@ use super::super::wire::Frame;
 use super::requests::What;
 use super::{Client, MAX_OPEN, Presence};
 
+const LEAVING: &str = "The client is leaving, nothing more is sent.";
+
 impl Client {
     /// Takes a command in. It runs at once, or behind a command that changes what may be typed.
     pub(super) fn typed(&mut self, now: Instant, command: Result<Command, Mistake>) {
@@ -18,7 +20,7 @@ impl Client {
             return self.fail(Some(cmd), "too-many-commands", message);
         }
         if self.presence == Presence::Leaving || self.finishing.is_some() {
-            return self.fail(Some(cmd), "leaving", "The client is leaving, nothing more is sent.".to_owned());
+            return self.fail(Some(cmd), "leaving", LEAVING.to_owned());
         }
         self.backlog.push_back((cmd, command));
         self.run_backlog(now);
@@ -55,6 +57,9 @@ impl Client {
                     return self.fail(Some(cmd), "offline", message);
                 }
             }
+        }
+        if matches!(self.finishing, Some(Some(_))) {
+            return self.fail(Some(cmd), "leaving", LEAVING.to_owned());
         }
         if !self.mode_allows(&command) {
             let mistake = Mistake::Invalid(None);

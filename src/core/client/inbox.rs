@@ -33,6 +33,7 @@ pub const STRANGERS: usize = 64;
 #[derive(Debug, Default)]
 pub struct Inbox {
     seen: Seen,
+    receipts: Seen,
     showing: VecDeque<Showing>,
     showing_bytes: usize,
     shown: u64,
@@ -128,6 +129,9 @@ impl Client {
             Frame::Post { id, kind, from, group, at, kept, text } => {
                 let (at, kept) = (Unix::from_micros(at), kept.map(Unix::from_micros));
                 return self.incoming(life, n, Incoming { kind, from, id, group, at, kept, text });
+            }
+            Frame::Receipt { id, reader, .. } if !self.inbox.receipts.insert(&reader, id) => {
+                return self.confirm_when_shown(self.events, life, n, 0);
             }
             Frame::Receipt { id, reader, kept } => {
                 let kept_at = Unix::from_micros(kept).seconds();

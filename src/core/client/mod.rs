@@ -289,7 +289,9 @@ impl Client {
         if self.table.name_of(peer).is_none() && !self.admit_stranger(now, from, peer) {
             return;
         }
-        let Some(link) = self.links.open(peer, from) else { return };
+        // The table says where a life is; a datagram's source address could be anybody's.
+        let addr = self.table.addr_of(peer).unwrap_or(from);
+        let Some(link) = self.links.open(peer, addr) else { return };
         let mut fates = Vec::new();
         link.receive(now, &head, frames, &mut fates);
         for fate in fates {

@@ -70,7 +70,9 @@ impl Client {
         match row {
             None => self.look_up(now, name),
             Some(row) if row.online => {
-                let Some(link) = self.links.open(row.life, row.addr) else { return };
+                let Some(link) = self.links.open(row.life, row.addr) else {
+                    return self.give_to_server(now, name);
+                };
                 link.moved(row.addr);
                 for message in outbox {
                     match message.stage {
@@ -85,11 +87,7 @@ impl Client {
                     }
                 }
             }
-            Some(_) => {
-                if outbox.front().is_some_and(|message| message.stage == Stage::Waiting) {
-                    self.give_to_server(now, name);
-                }
-            }
+            Some(_) => self.give_to_server(now, name),
         }
     }
 
@@ -203,7 +201,8 @@ impl Client {
     }
 
     fn give_to_server(&mut self, now: Instant, name: &Name) {
-        if let Some(message) = self.outboxes.get(name).and_then(VecDeque::front) {
+        let first = self.outboxes.get(name).and_then(VecDeque::front);
+        if let Some(message) = first.filter(|message| message.stage == Stage::Waiting) {
             let (cmd, id) = (Some(message.cmd), message.id);
             self.say(cmd, ClientEvent::NoAck { to: name.clone(), id });
             self.save(now, name, false);

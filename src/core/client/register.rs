@@ -167,12 +167,10 @@ impl Client {
             self.presence = Presence::Online;
         }
         let cmd = self.entering.as_ref().and_then(|entering| entering.cmd);
+        self.say(cmd, ClientEvent::Registered { name: self.name.clone() });
         if let Some(group) = self.group.take() {
-            self.say(cmd, ClientEvent::Registered { name: self.name.clone() });
             self.say(cmd, ClientEvent::Removed { group, reason: "registered-again" });
             self.show_held();
-        } else {
-            self.say(cmd, ClientEvent::Registered { name: self.name.clone() });
         }
         self.inbox.announce(mail);
         self.requests_again(now);

@@ -74,12 +74,6 @@ impl Mailroom {
         self.last
     }
 
-    /// The highest number given so far.
-    #[must_use]
-    pub fn last_seq(&self) -> u64 {
-        self.last
-    }
-
     /// Adds a message for all who lack it.
     pub fn insert(&mut self, head: MailHead) {
         let MailHead { seq, id, kind, from, kept_at, lacking, bytes } = head;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::config::{RELEASE, ServerConfig};
 use super::event::{Body, Event};
-use super::id::Life;
+use super::id::{Life, MessageId};
 use super::link::{Departure, Fate};
 use super::links::Links;
 use super::machine::{Ending, Input, Machine, Output};
@@ -61,6 +61,8 @@ pub struct Server {
     silence: BTreeSet<(Instant, Life)>,
     asks: BTreeMap<Name, asking::Ask>,
     mail: mailroom::Mailroom,
+    /// Messages that are being written: neither answered nor handed out before they are on disk.
+    unwritten: BTreeSet<MessageId>,
     groups: BTreeMap<Name, groups::Group>,
     /// Readers to whom mail may be handed out.
     hungry: BTreeSet<Life>,
@@ -100,6 +102,7 @@ impl Server {
             asks: BTreeMap::new(),
             mail: mailroom::Mailroom::new(kept.mail, kept.receipts, kept.last_seq),
             groups: kept.groups.into_iter().map(|(name, creator)| (name, groups::Group::new(creator))).collect(),
+            unwritten: BTreeSet::new(),
             hungry: BTreeSet::new(),
             delivered: BTreeSet::new(),
             readers_of_direct: BTreeMap::new(),

@@ -70,6 +70,10 @@ impl Server {
 
     /// A direct message that its sender could not deliver.
     pub(super) fn save(&mut self, now: Instant, life: Life, save: Save) {
+        // While it is being written, the answer is on its way.
+        if self.unwritten.contains(&save.id) {
+            return;
+        }
         if self.mail.known(save.id).is_some() {
             return self.reply(life, answer(save.r, Outcome::Saved));
         }
@@ -89,6 +93,9 @@ impl Server {
     pub(super) fn keep(&mut self, _now: Instant, life: Life, save: Save) {
         let Save { r, id, from, to, at, text, .. } = save;
         // The same message may have been kept while its reader was asked.
+        if self.unwritten.contains(&id) {
+            return;
+        }
         if self.mail.known(id).is_some() {
             return self.reply(life, answer(r, Outcome::Saved));
         }
@@ -106,6 +113,9 @@ impl Server {
     /// A message to everybody, or to the other members of a group.
     pub(super) fn accept(&mut self, now: Instant, life: Life, accept: Accept) {
         let Accept { r, id, from, group, at, text } = accept;
+        if self.unwritten.contains(&id) {
+            return;
+        }
         if let Some(n) = self.mail.known(id) {
             return self.reply(life, accepted(r, n));
         }
@@ -131,15 +141,7 @@ impl Server {
 
     fn record_mail(&mut self, life: Life, r: u64, mut mail: Mail) {
         mail.lacking.sort();
-        self.mail.insert(MailHead {
-            seq: mail.seq,
-            id: mail.id,
-            kind: mail.kind,
-            from: mail.from.clone(),
-            kept_at: mail.kept_at,
-            lacking: mail.lacking.clone(),
-            bytes: mail.text.as_str().len(),
-        });
+        self.unwritten.insert(mail.id);
         let after = After::Kept { life, r, mail: Box::new(mail.clone()) };
         self.persist(Record::Mail(mail), after);
     }
@@ -171,10 +173,13 @@ impl Server {
                     }
                     self.reply(life, frame);
                 }
-                After::Kept { life, r, mail } if kept => self.kept(life, r, *mail),
                 After::Kept { life, r, mail } => {
-                    self.mail.remove(mail.seq);
-                    self.reply(life, answer(r, Outcome::Failed));
+                    self.unwritten.remove(&mail.id);
+                    if kept {
+                        self.kept(life, r, *mail);
+                    } else {
+                        self.reply(life, answer(r, Outcome::Failed));
+                    }
                 }
                 After::Owed { owner } => {
                     let online = self.table.get(&owner).filter(|row| row.online).map(|row| row.life);
@@ -189,6 +194,15 @@ impl Server {
 
     /// A message is on disk: its sender may know, its readers get it.
     fn kept(&mut self, life: Life, r: u64, mail: Mail) {
+        self.mail.insert(MailHead {
+            seq: mail.seq,
+            id: mail.id,
+            kind: mail.kind,
+            from: mail.from.clone(),
+            kept_at: mail.kept_at,
+            lacking: mail.lacking.clone(),
+            bytes: mail.text.as_str().len(),
+        });
         if mail.kind == Kind::Direct {
             self.counters.saved += 1;
             let (to, from, id) = (mail.lacking[0].clone(), mail.from.clone(), mail.id);

@@ -48,6 +48,8 @@ pub struct Session {
     /// The highest request done.
     pub(super) last_r: u64,
     heard: Instant,
+    /// Whether its silence is timed.
+    watched: bool,
     standing: Standing,
     /// Mail up to here waited when it registered, and is shown as such.
     pub(super) mail_upto: u64,
@@ -123,6 +125,7 @@ impl Server {
             name: None,
             last_r: 0,
             heard: now,
+            watched: false,
             standing: Standing::Guest,
             mail_upto: 0,
             owed: BTreeSet::new(),
@@ -213,11 +216,13 @@ impl Server {
         let Some(session) = self.sessions.get_mut(&life) else { return };
         let mail = owed.len();
         session.reset();
-        session.mail_upto = self.mail.last_seq();
+        session.mail_upto = owed.last().copied().unwrap_or(0);
         session.owed = owed;
         session.standing = Standing::Returning;
         session.heard = now;
-        self.silence.insert((now + SILENCE, life));
+        if !std::mem::replace(&mut session.watched, true) {
+            self.silence.insert((now + SILENCE, life));
+        }
         if let Some(link) = self.links.get_mut(life) {
             link.withdraw();
             link.push(Frame::Welcome { r, name: name.clone(), mail }, None, None);
@@ -260,7 +265,11 @@ impl Server {
     pub(super) fn silence_timeout(&mut self, now: Instant) {
         while let Some((_, life)) = self.silence.first().copied().filter(|(at, _)| *at <= now) {
             self.silence.pop_first();
-            let Some(session) = self.sessions.get(&life).filter(|session| session.is_reading()) else { continue };
+            let Some(session) = self.sessions.get_mut(&life) else { continue };
+            session.watched = session.is_reading();
+            if !session.watched {
+                continue;
+            }
             let silent = session.heard + SILENCE <= now;
             let next = if silent { now } else { session.heard };
             self.silence.insert((next + SILENCE, life));
