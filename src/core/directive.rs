@@ -176,7 +176,7 @@ pub fn spell(duration: Duration) -> String {
 pub fn assignment(text: &str) -> Result<(&str, &str), Wrong> {
     let begin = text.len() - text.trim_start().len();
     let Some((name, value)) = text[begin..].split_once('=') else {
-        return Err(Wrong::new("`set` needs a name and a value", 0..text.len()).help("write `set NAME=VALUE`"));
+        return Err(Wrong::new("`set` needs a name and a value", begin..text.len()).help("write `set NAME=VALUE`"));
     };
     if !is_name(name) {
         let wrong = Wrong::new(format!("{name:?} is no name of a variable"), begin..begin + name.len());
@@ -230,7 +230,7 @@ mod tests {
             ("sleep", "a duration is missing", 5..5),
             ("sleep  5 parsecs", "`5 parsecs` is no duration", 7..16),
             ("set", "`set` needs a name and a value", 3..3),
-            ("set a b", "`set` needs a name and a value", 4..7),
+            ("set  a b", "`set` needs a name and a value", 5..8),
             ("set a =b", "\"a \" is no name of a variable", 4..6),
             ("set =b", "\"\" is no name of a variable", 4..4),
         ] {

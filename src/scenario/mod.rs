@@ -1,9 +1,45 @@
 //! Scenario files with many actors: what they say, what is wrong with them, and playing them.
 
 pub mod ast;
-
+mod cast;
+pub mod diagnose;
+mod directives;
+mod line;
+pub mod mistake;
 pub mod outcome;
+pub mod parse;
 mod part;
 pub mod play;
 pub mod stage;
+mod token;
 mod waits;
+
+/// The reference of the language: one page, its grammar included.
+pub const LANGUAGE: &str = include_str!("language.md");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// The examples: what stands between a fence of `chat` and the next fence.
+    fn examples() -> impl Iterator<Item = &'static str> {
+        LANGUAGE.split("```chat\n").skip(1).filter_map(|rest| rest.split("```").next())
+    }
+
+    #[test]
+    fn every_example_of_the_reference_parses() {
+        let wrong = examples().filter_map(|text| parse::parse(Path::new("a"), &mut |_| Ok(text.into())).err());
+        assert_eq!(wrong.map(|refusal| refusal.to_string()).collect::<String>(), "");
+        assert!(examples().count() >= 4);
+    }
+
+    #[test]
+    fn every_directive_stands_in_the_reference() {
+        for directive in directives::DIRECTIVES {
+            let first = directive.usage.split(' ').next().unwrap_or("");
+            let usage = format!("{} {first}", directive.word);
+            assert!(LANGUAGE.contains(usage.trim_end()), "{usage}");
+        }
+    }
+}

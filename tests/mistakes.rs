@@ -1,0 +1,59 @@
+//! Every mistake that is found before the run is shown exactly so: `mistakes/*.chat`, each with its `.err` beside it.
+//! `BLESS=1` writes the `.err` files anew, to be read before they are committed.
+
+use std::path::{Path, PathBuf};
+
+use chat::scenario::diagnose;
+use chat::scenario::mistake::Refusal;
+use chat::scenario::parse::parse;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes")
+}
+
+fn shown(file: &Path) -> String {
+    let name = Path::new(file.file_name().expect("a file"));
+    match parse(name, &mut |path| std::fs::read(folder().join(path))) {
+        Ok(_) => panic!("{} has no mistake", name.display()),
+        Err(Refusal::Unreadable { error, .. }) => panic!("{}: {error}", name.display()),
+        Err(Refusal::Mistakes(mistakes)) => diagnose::render(&mistakes, false),
+    }
+}
+
+#[test]
+fn every_mistake_is_shown_exactly_so() {
+    let files = std::fs::read_dir(folder()).expect("the folder").map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "chat")).collect();
+    files.sort();
+    assert!(files.len() >= 12, "only {} files", files.len());
+    let mut wrong = String::new();
+    for file in files {
+        let (shown, expected) = (shown(&file), file.with_extension("err"));
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&expected, &shown).expect("writable");
+        }
+        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+        if shown != expected {
+            wrong += &format!("== {}\n-- expected\n{expected}-- shown\n{shown}", file.display());
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_no_mistake_in_it() {
+    let refusal = parse(Path::new("none.chat"), &mut |path| std::fs::read(folder().join(path))).expect_err("no file");
+    let expected = "The file none.chat cannot be read: No such file or directory (os error 2).";
+    assert_eq!(refusal.to_string(), expected);
+}
+
+#[test]
+fn colour_changes_nothing_but_the_colour() {
+    let file = folder().join("unknown-directive.chat");
+    let Err(Refusal::Mistakes(mistakes)) = parse(&file, &mut |path| std::fs::read(path)) else {
+        panic!("no mistakes");
+    };
+    let (plain, coloured) = (diagnose::render(&mistakes, false), diagnose::render(&mistakes, true));
+    assert!(coloured.contains("\u{1b}[") && !plain.contains('\u{1b}'));
+    assert_eq!(chat::core::normal::strip_ansi(&coloured), plain);
+}
