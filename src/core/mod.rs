@@ -14,6 +14,7 @@ pub mod console;
 pub mod directive;
 pub mod directory;
 pub mod event;
+pub mod fault;
 pub mod id;
 pub mod inbound;
 pub mod link;
