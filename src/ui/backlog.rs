@@ -60,6 +60,12 @@ impl Backlog {
         batch
     }
 
+    /// Takes everything out if none of it has a line for people, and says how many events of the core that were.
+    pub fn take_silent(&mut self) -> Option<u64> {
+        let silent = self.dropped == 0 && self.events.iter().all(|(event, _)| event.line().is_none());
+        silent.then(|| self.take(usize::MAX).counts)
+    }
+
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -138,6 +144,18 @@ mod tests {
         assert!(backlog.is_empty() && !backlog.is_long());
         assert_eq!(backlog.weight, 0);
         assert_eq!(backlog.take(10), Batch::default());
+    }
+
+    #[test]
+    fn only_what_has_no_line_is_silent() {
+        let mut backlog = Backlog::default();
+        backlog.push(done(), true);
+        backlog.push(retry(), true);
+        assert_eq!(backlog.take_silent(), Some(2));
+        backlog.push(done(), true);
+        backlog.push(event(ClientEvent::Mail { count: 1 }), true);
+        assert_eq!(backlog.take_silent(), None);
+        assert_eq!(backlog.take(9).counts, 2);
     }
 
     #[test]

@@ -206,6 +206,19 @@ impl Shared {
         self.finish();
     }
 
+    /// If nothing of what is queued has a line for people, that is shown already: says whether it was so.
+    pub(super) fn count_silent(&self) -> bool {
+        let mut queue = self.queue();
+        let silent = queue.backlog.take_silent();
+        if let Some(counts) = silent {
+            self.told.fetch_add(counts, Ordering::SeqCst);
+        }
+        drop(queue);
+        self.changed.notify_all();
+        (self.wake)();
+        silent.is_some()
+    }
+
     /// Writes everything that is queued.
     pub(super) fn write_queued(&self, out: &mut Out) {
         loop {

@@ -7,6 +7,8 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use nix::libc::{SIGHUP, SIGINT};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rustyline::completion::{Completer, Pair};
 use rustyline::config::{ColorMode, CompletionType, Config};
 use rustyline::error::ReadlineError;
@@ -14,7 +16,10 @@ use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{Context, Editor, ExternalPrinter, Helper};
+use rustyline::{
+    Cmd, ConditionalEventHandler, Context, Editor, Event, EventContext, EventHandler, ExternalPrinter, Helper,
+    KeyEvent, RepeatCount,
+};
 
 use super::output::Printer;
 use super::screen::Screen;
@@ -127,11 +132,10 @@ impl LineEditor {
         let shared = desk.printer.shared().clone();
         let assistant = Assistant { desk: desk.clone(), ordinary: Cell::new(false) };
         self.editor.set_helper(Some(assistant));
+        let suspend = EventHandler::Conditional(Box::new(Suspend(desk.clone())));
+        self.editor.bind_sequence(KeyEvent::ctrl('Z'), suspend);
         loop {
-            while desk.only_in_foreground && !terminal::is_foreground() {
-                std::thread::sleep(LOOK_AGAIN);
-            }
-            self.mode.quiet();
+            desk.wait_for_foreground();
             let prompt = desk.surroundings.prompt();
             desk.screen.enter(&shared);
             let typed = self.read(&prompt);
@@ -179,6 +183,13 @@ pub struct Desk {
 }
 
 impl Desk {
+    /// Nobody tells a process when the terminal listens to it again, so it has to look.
+    fn wait_for_foreground(&self) {
+        while self.only_in_foreground && !terminal::is_foreground() {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
     fn signal(&self, signal: i32) {
         // Nobody takes it any more when the program is ending already.
         let _ = self.signals.send(signal);
@@ -192,6 +203,21 @@ pub fn state_folder() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
     state.map(|state| state.join("chat"))
+}
+
+/// Ctrl-Z: stops the process, with the terminal as its parent wants it.
+struct Suspend(Desk);
+
+impl ConditionalEventHandler for Suspend {
+    fn handle(&self, _event: &Event, _n: RepeatCount, _positive: bool, _context: &EventContext<'_>) -> Option<Cmd> {
+        let desk = &self.0;
+        desk.screen.pause(desk.printer.shared(), || {
+            // Where nobody could let it go on again the system does not stop it.
+            let _ = kill(Pid::from_raw(0), Signal::SIGTSTP);
+            desk.wait_for_foreground();
+        });
+        Some(Cmd::Repaint)
+    }
 }
 
 /// Completes words for the editor, and tells the screen when it paints.

@@ -4,12 +4,13 @@
 //! again; at that moment [`Screen::repaint`] writes what is queued, in order, and knows what was written. Between two
 //! lines the writing thread writes by itself. Nothing is ever handed to the editor and lost there.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::output::{Out, Shared};
-use crate::io::terminal::Mode;
+use crate::io::terminal::{self, Mode};
 
 /// What the bell writes: up and down again, since the editor ends every message with a new line.
 const BELL: &str = "\x1b[A\n";
@@ -20,8 +21,12 @@ const RING_AGAIN: Duration = Duration::from_millis(50);
 /// How long the last words wait for the editor to let go of the screen; it may be stuck in a write itself.
 const LET_GO: Duration = Duration::from_millis(100);
 
-/// Clears the line, and ends the mode in which pasted text is marked.
-const ERASE: &[u8] = b"\r\x1b[K\x1b[?2004l";
+/// Clears the line.
+const ERASE: &[u8] = b"\r\x1b[K";
+
+/// Begins and ends the mode in which pasted text is marked, which the editor uses.
+const PASTE_ON: &[u8] = b"\x1b[?2004h";
+const PASTE_OFF: &[u8] = b"\x1b[?2004l";
 
 /// Who writes to the screen at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ struct Inner {
     changed: Condvar,
     bell: SyncSender<()>,
     mode: Mode,
+    /// The editor has been at work.
+    used: AtomicBool,
 }
 
 impl Screen {
@@ -62,17 +69,24 @@ impl Screen {
                 ring(BELL.to_owned());
             }
         })?;
-        let inner = Inner { phase: Mutex::new(Phase::Outside), changed: Condvar::new(), bell, mode };
+        let (phase, changed, used) = (Mutex::new(Phase::Outside), Condvar::new(), AtomicBool::new(false));
+        let inner = Inner { phase, changed, bell, mode, used };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The editor is about to start. Does not return at the end of the program.
     pub(super) fn enter(&self, shared: &Shared) {
-        self.park_if_closing(shared);
         // Not while the writing thread is in the middle of a line.
         let out = shared.out();
         self.set(Phase::Entering);
         drop(out);
+        if shared.is_closing() {
+            // The last words need not wait for a first prompt that never comes.
+            self.set(Phase::Outside);
+            park();
+        }
+        self.inner.used.store(true, Ordering::SeqCst);
+        self.inner.mode.quiet();
     }
 
     /// The editor asks for its prompt: writes what is queued if the editor's line is cleared just now, that is at the
@@ -99,6 +113,23 @@ impl Screen {
         shared.write_queued(&mut out);
     }
 
+    /// Gives the terminal back while `stopped` runs, from within the editor, which is to repaint its line afterwards.
+    pub(super) fn pause(&self, shared: &Shared, stopped: impl FnOnce()) {
+        let raw = Mode::save();
+        let mut out = shared.out();
+        // A terminal that is gone is noticed by the next one who writes.
+        let _ = out.write(PASTE_OFF).and_then(|()| out.write(b"\r\n"));
+        self.set(Phase::Outside);
+        drop(out);
+        self.inner.mode.restore();
+        stopped();
+        self.enter(shared);
+        if let Some(raw) = raw {
+            raw.restore();
+        }
+        let _ = shared.out().write(PASTE_ON);
+    }
+
     /// The writing thread's work.
     pub(super) fn write_until_closed(&self, shared: &Shared) {
         while !shared.wait_for_work() {
@@ -109,13 +140,19 @@ impl Screen {
                 continue;
             }
             drop(out);
+            if shared.count_silent() {
+                continue;
+            }
             if phase == Phase::Inside {
                 self.ring();
             }
             shared.wait_for_others(RING_AGAIN);
         }
         self.take_over();
-        self.inner.mode.restore();
+        // A terminal that listens to another process by now has a mode of that one's making.
+        if self.inner.used.load(Ordering::SeqCst) && terminal::is_foreground() {
+            self.inner.mode.restore();
+        }
         self.write_last_words(shared, &mut shared.out());
         shared.finish();
     }
@@ -123,7 +160,7 @@ impl Screen {
     fn write_last_words(&self, shared: &Shared, out: &mut Out) {
         if *self.phase() != Phase::Outside {
             // A terminal that is gone needs no erasing.
-            drop(out.write(ERASE));
+            let _ = out.write(ERASE).and_then(|()| out.write(PASTE_OFF));
         }
         shared.write_queued(out);
     }
@@ -163,9 +200,13 @@ impl Screen {
             if !outside {
                 self.set(Phase::Parked);
             }
-            loop {
-                std::thread::park();
-            }
+            park();
         }
+    }
+}
+
+fn park() -> ! {
+    loop {
+        std::thread::park();
     }
 }
