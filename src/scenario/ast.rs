@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::directive::How;
+pub use crate::core::fault::{Fault, Percent};
 use crate::core::name::Name;
 use crate::core::pattern::Pattern;
 
@@ -241,42 +242,6 @@ pub enum Peer {
     Anybody,
     /// This one.
     Actor(Actor),
-}
-
-/// What happens to datagrams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The next so many are swallowed.
-    Drop(u32),
-    /// Each is swallowed with this probability.
-    Loss(Percent),
-    /// Each arrives later by this.
-    Delay(Duration),
-    /// Each arrives twice with this probability.
-    Duplicate(Percent),
-    /// Each arrives behind the one after it with this probability.
-    Reorder(Percent),
-}
-
-/// A probability, in hundredths of a percent: 0 to 10,000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Percent(u16);
-
-impl Percent {
-    /// Certainty, in hundredths of a percent.
-    pub const CERTAIN: u16 = 10_000;
-
-    /// This many hundredths of a percent, if it is a probability.
-    #[must_use]
-    pub fn new(hundredths: u16) -> Option<Self> {
-        (hundredths <= Self::CERTAIN).then_some(Self(hundredths))
-    }
-
-    /// In hundredths of a percent.
-    #[must_use]
-    pub fn hundredths(self) -> u16 {
-        self.0
-    }
 }
 
 /// The text of one file.

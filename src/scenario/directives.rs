@@ -159,7 +159,7 @@ impl Words<'_> {
 
     fn percent(&mut self) -> Result<Percent, Wrong> {
         let word = self.word("a percentage")?;
-        percent(&word.text).ok_or_else(|| {
+        Percent::parse(&word.text).ok_or_else(|| {
             let wrong = Wrong::new(format!("`{}` is no percentage", word.text), word.range);
             wrong.help("write `0%` to `100%`, with at most two decimals")
         })
@@ -193,16 +193,6 @@ impl Words<'_> {
         }
         Ok(options)
     }
-}
-
-fn percent(text: &str) -> Option<Percent> {
-    let (whole, fraction) = text.strip_suffix('%').map(|number| number.split_once('.').unwrap_or((number, "0")))?;
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) || fraction.len() > 2 {
-        return None;
-    }
-    let hundredths = format!("{fraction:0<2}").parse::<u16>().ok()?;
-    Percent::new(whole.parse::<u16>().ok()?.checked_mul(100)?.checked_add(hundredths)?)
 }
 
 fn signal(words: &mut Words<'_>, signal: Signal) -> Result<Meaning, Wrong> {
