@@ -72,6 +72,15 @@ pub struct CaseResult {
 impl CaseResult {
     /// The most entries of a transcript.
     pub const MAX_HEARD: usize = 16_384;
+
+    /// The exit status that it stands for. What was skipped is no failure.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match &self.verdict {
+            Verdict::Failed(failure) => failure.status,
+            Verdict::Passed | Verdict::Skipped(_) | Verdict::NotRun(_) => Status::Ok,
+        }
+    }
 }
 
 /// Whether a case passed.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::ast::{Actor, Case, Need, Statement, Step, Who};
 use super::outcome::{CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, StepResult, Verdict};
 use super::part::Part;
-use super::stage::{Disturbance, End, Happening, Output, Refusal, Stage};
+use super::stage::{Disturbance, End, Happening, Output, Refused, Stage};
 use super::waits::Waits;
 use crate::core::pattern::Style;
 use crate::core::status::Status;
@@ -358,7 +358,7 @@ impl<'a> Player<'a> {
         self.fail(Some(actor), Cause::Exited(Some(end)), Status::Failed, format!("{actor} {end}"))
     }
 
-    fn not_started(&self, actor: &Actor, why: &Refusal) -> Stop {
+    fn not_started(&self, actor: &Actor, why: &Refused) -> Stop {
         self.fail(Some(actor), Cause::NotReady, Status::Environment, why.to_string())
     }
 

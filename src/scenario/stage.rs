@@ -20,19 +20,19 @@ pub trait Stage {
     ///
     /// # Errors
     /// When it cannot be started at all.
-    fn start(&mut self, launch: &Launch) -> Result<(), Refusal>;
+    fn start(&mut self, launch: &Launch) -> Result<(), Refused>;
 
     /// Starts an actor again with the same arguments, port and folder; one that still runs is asked to end first.
     ///
     /// # Errors
     /// When it was never started, or cannot be started again.
-    fn restart(&mut self, actor: &Actor) -> Result<(), Refusal>;
+    fn restart(&mut self, actor: &Actor) -> Result<(), Refused>;
 
     /// Types a line, given without its end. Never waits for anybody to read it.
     ///
     /// # Errors
     /// When the actor's input is closed, or so much of it is unread that there must be a limit.
-    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refusal>;
+    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused>;
 
     /// Closes an actor's input.
     fn close_input(&mut self, actor: &Actor);
@@ -41,7 +41,7 @@ pub trait Stage {
     ///
     /// # Errors
     /// When it cannot be sent.
-    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refusal>;
+    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refused>;
 
     /// Why this need of a case cannot be met here, if that is so: the case is skipped for this reason.
     fn lacks(&self, need: Need) -> Option<String>;
@@ -50,7 +50,7 @@ pub trait Stage {
     ///
     /// # Errors
     /// When that cannot be done here: the case is skipped for this reason.
-    fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refusal>;
+    fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused>;
 }
 
 /// What is to be started.
@@ -145,4 +145,4 @@ pub enum Disturbance<'a> {
 /// Why a stage did not do something, as one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Refusal(pub String);
+pub struct Refused(pub String);

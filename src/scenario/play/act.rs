@@ -7,7 +7,7 @@ use crate::core::status::Status;
 use crate::scenario::ast::{Actor, NewClient, Signal, Who};
 use crate::scenario::outcome::{Cause, HeardKind};
 use crate::scenario::part::Part;
-use crate::scenario::stage::{Disturbance, Launch, Refusal};
+use crate::scenario::stage::{Disturbance, Launch, Refused};
 
 /// How long an actor has to end after `kill`, and after being asked to by `restart`.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -85,7 +85,7 @@ impl Player<'_> {
     }
 
     pub(super) fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Played {
-        self.stage.disturb(disturbance).map_err(|Refusal(reason)| Stop::Skipped(reason))
+        self.stage.disturb(disturbance).map_err(|Refused(reason)| Stop::Skipped(reason))
     }
 
     pub(super) fn mark(&mut self, actors: &[Actor]) -> Played {
@@ -114,7 +114,7 @@ impl Player<'_> {
             part.life.asked |= line.trim() == "exit";
             let typed = self.stage.type_line(&actor, &line);
             self.hear(now, &actor, HeardKind::Typed, line.clone());
-            typed.map_err(|Refusal(why)| self.fail(Some(&actor), Cause::Mistake, Status::Failed, why))?;
+            typed.map_err(|Refused(why)| self.fail(Some(&actor), Cause::Mistake, Status::Failed, why))?;
         }
         Ok(())
     }

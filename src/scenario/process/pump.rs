@@ -1,0 +1,133 @@
+//! From the bytes that a process writes to lines and events, with a limit on each line and on all of them.
+
+use std::io::{ErrorKind, Read};
+
+use crate::scenario::stage::Output;
+
+/// The longest line: an event with a message of 64 KiB, every byte of it escaped, twice, fits.
+pub(super) const MAX_LINE: usize = 4 << 20;
+/// The most bytes that one stream of one process may write.
+pub(super) const MAX_BYTES: usize = 64 << 20;
+/// The most lines that one stream of one process may write.
+pub(super) const MAX_LINES: usize = 500_000;
+
+/// What lines of a stream are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What people read.
+    Text,
+    /// An event each; one that is none counts as text.
+    Json,
+    /// Standard error.
+    Complaint,
+}
+
+impl Form {
+    fn output(self, line: &[u8]) -> Output {
+        let text = || String::from_utf8_lossy(line).into_owned();
+        match self {
+            Self::Text => Output::Line(text()),
+            Self::Complaint => Output::Complaint(text()),
+            Self::Json => match serde_json::from_slice::<serde_json::Value>(line) {
+                Ok(event) if event.is_object() => Output::Event(event),
+                _ => Output::Line(text()),
+            },
+        }
+    }
+}
+
+/// Reads a stream to its end, line by line; a last line may lack its end. `tell` says whether anybody still listens.
+///
+/// # Errors
+/// Which limit was passed, to be said behind the actor's name; nothing more is read then.
+pub(super) fn pump(mut stream: impl Read, form: Form, tell: &mut dyn FnMut(Output) -> bool) -> Result<(), String> {
+    let mut chunk = vec![0; 64 * 1024];
+    let (mut line, mut bytes, mut lines) = (Vec::new(), 0, 0);
+    loop {
+        let read = match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            // The other end of a pipe cannot fail in another way than by going away.
+            Err(_) => break,
+        };
+        bytes += read;
+        if bytes > MAX_BYTES {
+            return Err(format!("wrote more than {} MiB", MAX_BYTES >> 20));
+        }
+        for piece in chunk[..read].split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(piece);
+            if line.len() > MAX_LINE {
+                return Err(format!("wrote a line of more than {} MiB", MAX_LINE >> 20));
+            }
+            if line.last() == Some(&b'\n') {
+                line.pop();
+                lines += 1;
+                if lines > MAX_LINES {
+                    return Err(format!("wrote more than {MAX_LINES} lines"));
+                }
+                if !tell(form.output(&line)) {
+                    return Ok(());
+                }
+                line.clear();
+            }
+        }
+    }
+    if !line.is_empty() {
+        tell(form.output(&line));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pumped(stream: impl Read, form: Form) -> (Vec<Output>, Result<(), String>) {
+        let mut outputs = Vec::new();
+        let end = pump(stream, form, &mut |output| {
+            outputs.push(output);
+            true
+        });
+        (outputs, end)
+    }
+
+    #[test]
+    fn lines_are_events_where_they_can_be() {
+        let text = b"{\"event\":\"x\"}\n\n17\nplain \xff\r\n{\"cut\":".as_slice();
+        let line = |text: &str| Output::Line(text.to_owned());
+        let expected = vec![
+            Output::Event(json!({"event": "x"})),
+            line(""),
+            line("17"),
+            line("plain \u{fffd}\r"),
+            line("{\"cut\":"),
+        ];
+        assert_eq!(pumped(text, Form::Json), (expected, Ok(())));
+        assert_eq!(pumped(b"a\n".as_slice(), Form::Complaint).0, [Output::Complaint("a".to_owned())]);
+    }
+
+    #[test]
+    fn each_limit_is_reached() {
+        let longest = [vec![b'a'; MAX_LINE - 1], b"\n".to_vec()].concat();
+        assert_eq!(pumped(longest.as_slice(), Form::Text).1, Ok(()));
+        let longer = vec![b'a'; MAX_LINE + 1];
+        assert_eq!(pumped(longer.as_slice(), Form::Text).1, Err("wrote a line of more than 4 MiB".to_owned()));
+        let (outputs, end) = pumped(vec![b'\n'; MAX_LINES + 1].as_slice(), Form::Text);
+        assert_eq!((outputs.len(), end), (MAX_LINES, Err("wrote more than 500000 lines".to_owned())));
+        let line = [vec![b'a'; 1023], b"\n".to_vec()].concat();
+        let (outputs, end) = pumped(line.repeat(MAX_BYTES / 1024 + 1).as_slice(), Form::Text);
+        assert_eq!((outputs.len(), end), (MAX_BYTES / 1024, Err("wrote more than 64 MiB".to_owned())));
+    }
+
+    #[test]
+    fn it_stops_when_nobody_listens() {
+        let mut told = 0;
+        let end = pump(b"a\nb\nc\n".as_slice(), Form::Text, &mut |_| {
+            told += 1;
+            told < 2
+        });
+        assert_eq!((told, end), (2, Ok(())));
+    }
+}

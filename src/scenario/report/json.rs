@@ -1,0 +1,214 @@
+//! The report for programs: one JSON object a line. Keys never change type; what is absent is left out.
+//!
+//! | `report` | further members |
+//! | --- | --- |
+//! | `case_started` | `file`, `line`, `title`, `steps`, `points` |
+//! | `step` | `file`, `line`, `text`, `at_ms` (since the case began), `took_ms`, `ok` |
+//! | `failure` | `file`, `line`, `column`, `text`, `actor`, `cause`, `message`, `expected`, `nearest`, `late_ms`, `status`, `transcript` (rows: `at_ms`, `actor`, `kind`, `text`) |
+//! | `case` | `file`, `line`, `title`, `verdict` (`passed`, `failed`, `skipped`, `not_run`), `reason`, `took_ms`, `overhead_ms`, `points`, `checks` (rows: `title`, `points`, `passed`) |
+//! | `summary` | `cases`, `passed`, `failed`, `skipped`, `took_ms`, `status` |
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Report;
+use crate::core::time::Instant;
+use crate::scenario::outcome::{
+    CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict,
+};
+
+/// The version of these lines.
+const VERSION: u32 = 1;
+
+/// Writes for programs.
+#[derive(Debug, Default)]
+pub struct JsonReport {
+    /// When the current case began: its first step did.
+    began: Option<Instant>,
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    v: u32,
+    #[serde(flatten)]
+    line: Line<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+enum Line<'a> {
+    CaseStarted {
+        #[serde(flatten)]
+        place: Place<'a>,
+        title: &'a str,
+        steps: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        points: Option<u32>,
+    },
+    Step {
+        #[serde(flatten)]
+        place: Place<'a>,
+        text: &'a str,
+        at_ms: f64,
+        took_ms: f64,
+        ok: bool,
+    },
+    Failure {
+        #[serde(flatten)]
+        place: Place<'a>,
+        column: usize,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        actor: Option<String>,
+        cause: &'a str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nearest: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        late_ms: Option<f64>,
+        status: u8,
+        transcript: Vec<Row<'a>>,
+    },
+    Case {
+        #[serde(flatten)]
+        place: Place<'a>,
+        title: &'a str,
+        verdict: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+        took_ms: f64,
+        overhead_ms: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        points: Option<u32>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<Check<'a>>,
+    },
+    Summary {
+        cases: usize,
+        passed: usize,
+        failed: usize,
+        skipped: usize,
+        took_ms: f64,
+        status: u8,
+    },
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    file: std::borrow::Cow<'a, str>,
+    line: usize,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    at_ms: f64,
+    actor: String,
+    kind: &'a str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Check<'a> {
+    title: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passed: Option<bool>,
+}
+
+impl<'a> From<&'a CheckResult> for Check<'a> {
+    fn from(check: &'a CheckResult) -> Self {
+        Self { title: &check.title, points: check.points, passed: check.passed }
+    }
+}
+
+impl Report for JsonReport {
+    fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()> {
+        self.began = None;
+        let CaseInfo { title, steps, points, .. } = case;
+        put(out, Line::CaseStarted { place: place(case), title, steps: *steps, points: *points })
+    }
+
+    fn step(&mut self, out: &mut dyn Write, _case: &CaseInfo, step: &StepResult) -> io::Result<()> {
+        let at_ms = millis(step.at.since(*self.began.get_or_insert(step.at)));
+        let place = Place { file: step.span.source.path.to_string_lossy(), line: step.span.line };
+        let text = step.span.source_line().trim();
+        put(out, Line::Step { place, text, at_ms, took_ms: millis(step.took), ok: step.ok })
+    }
+
+    fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()> {
+        let (verdict, reason) = match &result.verdict {
+            Verdict::Passed => ("passed", None),
+            Verdict::Failed(failure) => {
+                put(out, failure_line(result, failure))?;
+                ("failed", Some(failure.sentence.as_str()))
+            }
+            Verdict::Skipped(reason) => ("skipped", Some(reason.as_str())),
+            Verdict::NotRun(reason) => ("not_run", Some(reason.as_str())),
+        };
+        let line = Line::Case {
+            place: place(&result.case),
+            title: &result.case.title,
+            verdict,
+            reason,
+            took_ms: millis(result.took),
+            overhead_ms: millis(result.overhead),
+            points: result.case.points,
+            checks: result.checks.iter().map(Check::from).collect(),
+        };
+        put(out, line)
+    }
+
+    fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()> {
+        let (passed, failed, skipped) = result.counts();
+        let (cases, took_ms, status) = (result.cases.len(), millis(result.took), result.status.code());
+        put(out, Line::Summary { cases, passed, failed, skipped, took_ms, status })
+    }
+}
+
+fn failure_line<'a>(result: &'a CaseResult, failure: &'a Failure) -> Line<'a> {
+    let row = |heard: &'a Heard| Row {
+        at_ms: millis(heard.at.since(result.began)),
+        actor: heard.actor.to_string(),
+        kind: match heard.kind {
+            HeardKind::Typed => "typed",
+            HeardKind::Shown => "shown",
+            HeardKind::Complained => "complained",
+            HeardKind::Note => "note",
+        },
+        text: &heard.text,
+    };
+    let late = |cause| if let Cause::Late(by) = cause { Some(millis(by)) } else { None };
+    Line::Failure {
+        place: Place { file: failure.span.source.path.to_string_lossy(), line: failure.span.line },
+        column: failure.span.column,
+        text: failure.span.source_line().trim(),
+        actor: failure.actor.as_ref().map(ToString::to_string),
+        cause: failure.cause.word(),
+        message: &failure.sentence,
+        expected: failure.expected.as_deref(),
+        nearest: failure.nearest.as_ref().map(|nearest| nearest.text.as_str()),
+        late_ms: late(failure.cause),
+        status: failure.status.code(),
+        transcript: result.transcript.iter().map(row).collect(),
+    }
+}
+
+fn put(out: &mut dyn Write, line: Line<'_>) -> io::Result<()> {
+    let text = serde_json::to_string(&Envelope { v: VERSION, line })?;
+    writeln!(out, "{text}")
+}
+
+fn place(case: &CaseInfo) -> Place<'_> {
+    Place { file: case.file.to_string_lossy(), line: case.span.line }
+}
+
+/// In milliseconds, to the microsecond.
+#[allow(clippy::cast_precision_loss, reason = "exact up to 285 years")]
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}

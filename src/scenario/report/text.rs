@@ -1,0 +1,215 @@
+//! The report for people: a line a case, and for a failure everything that is needed to understand it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::Report;
+use crate::core::time::Instant;
+use crate::scenario::outcome::{CaseInfo, CaseResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict};
+
+/// How many of the last lines of each actor a failure shows.
+const LAST_LINES: usize = 8;
+/// The longest line that a report shows whole, in characters.
+const MAX_SHOWN: usize = 400;
+
+/// Writes for people.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TextReport {
+    /// A line for each step as it happens.
+    pub verbose: bool,
+    /// With colours.
+    pub colour: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Hue {
+    Good,
+    Bad,
+    Dim,
+}
+
+impl TextReport {
+    fn paint(self, hue: Hue, text: &str) -> String {
+        if !self.colour {
+            return text.to_owned();
+        }
+        let code = match hue {
+            Hue::Good => "32",
+            Hue::Bad => "1;31",
+            Hue::Dim => "2",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+
+    fn failure(self, out: &mut dyn Write, result: &CaseResult, failure: &Failure) -> io::Result<()> {
+        let Failure { span, sentence, .. } = failure;
+        writeln!(out, "      at        {span}")?;
+        writeln!(out, "      line      {}", shown(span.source_line().trim()))?;
+        writeln!(out, "      cause     {}: {}", self.paint(Hue::Bad, failure.cause.word()), shown(sentence))?;
+        if let Some(expected) = &failure.expected {
+            writeln!(out, "      expected  {}", shown(expected))?;
+        }
+        if let Some(nearest) = &failure.nearest {
+            let at = seconds(nearest.at.since(result.began));
+            writeln!(out, "      nearest   {}  (at {at})", shown(&nearest.text))?;
+        }
+        writeln!(out, "      the last lines of each actor, in order of time:")?;
+        let width = result.transcript.iter().map(|heard| heard.actor.to_string().len()).max().unwrap_or(0);
+        for heard in last_lines(&result.transcript) {
+            let line = transcript_line(heard, result.began, width);
+            writeln!(
+                out,
+                "        {}",
+                if heard.kind == HeardKind::Note { self.paint(Hue::Dim, &line) } else { line }
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Report for TextReport {
+    fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()> {
+        if self.verbose {
+            writeln!(out, "CASE  {}  {}", shown(&case.title), case.file.display())?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, out: &mut dyn Write, _case: &CaseInfo, step: &StepResult) -> io::Result<()> {
+        if self.verbose {
+            let word = if step.ok { self.paint(Hue::Good, "ok  ") } else { self.paint(Hue::Bad, "fail") };
+            let line = shown(step.span.source_line().trim()).into_owned();
+            writeln!(out, "  {word}  {:>9}  {line}", seconds(step.took))?;
+        }
+        Ok(())
+    }
+
+    fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()> {
+        let CaseInfo { title, file, points, steps, .. } = &result.case;
+        let name = format!("{}  {}", shown(title), file.display());
+        let worth = points.map_or_else(String::new, |points| format!(", {points} points"));
+        let time = format!("{} (own overhead {})", seconds(result.took), seconds(result.overhead));
+        match &result.verdict {
+            Verdict::Passed => {
+                writeln!(out, "{}  {name}  {steps} steps in {time}{worth}", self.paint(Hue::Good, "PASS"))?;
+            }
+            Verdict::Failed(failure) => {
+                let played = result.steps.len();
+                writeln!(out, "{}  {name}  step {played} of {steps} in {time}{worth}", self.paint(Hue::Bad, "FAIL"))?;
+                self.failure(out, result, failure)?;
+            }
+            Verdict::Skipped(reason) => writeln!(out, "SKIP  {name}  {}", shown(reason))?,
+            Verdict::NotRun(reason) => writeln!(out, "----  {name}  not run: {}", shown(reason))?,
+        }
+        for check in &result.checks {
+            let worth = check.points.map_or_else(String::new, |points| format!("  {points} points"));
+            let word = match check.passed {
+                Some(true) => self.paint(Hue::Good, "pass"),
+                Some(false) => self.paint(Hue::Bad, "fail"),
+                None => "----".to_owned(),
+            };
+            writeln!(out, "      {word}  {}{worth}", shown(&check.title))?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()> {
+        let (passed, failed, others) = result.counts();
+        let all = result.cases.len();
+        let cases = if all == 1 { "case" } else { "cases" };
+        let overhead = result.cases.iter().map(|case| case.overhead).sum();
+        writeln!(
+            out,
+            "{all} {cases}: {passed} passed, {failed} failed, {others} skipped or not run; {} (own overhead {})",
+            seconds(result.took),
+            seconds(overhead)
+        )
+    }
+}
+
+/// The last lines of every actor, in order of time.
+fn last_lines(transcript: &[Heard]) -> Vec<&Heard> {
+    let mut counts = BTreeMap::new();
+    let mut last: Vec<&Heard> = Vec::new();
+    for heard in transcript.iter().rev() {
+        let count: &mut usize = counts.entry(&heard.actor).or_default();
+        *count += 1;
+        if *count <= LAST_LINES {
+            last.push(heard);
+        }
+    }
+    last.reverse();
+    last.sort_by_key(|heard| heard.at);
+    last
+}
+
+fn transcript_line(heard: &Heard, began: Instant, width: usize) -> String {
+    let sign = match heard.kind {
+        HeardKind::Typed => "> ",
+        HeardKind::Shown => "  ",
+        HeardKind::Complained => "! ",
+        HeardKind::Note => "# ",
+    };
+    let (at, actor) = (seconds(heard.at.since(began)), heard.actor.to_string());
+    format!("{at:>9}  {actor:width$}{sign}{}", shown(&heard.text))
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.3} s", duration.as_secs_f64())
+}
+
+/// Text of strangers on one line: what a terminal would obey is escaped, and what is very long is cut.
+fn shown(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| {
+        let bidirectional = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}');
+        c.is_control() || bidirectional || matches!(c, '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')
+    };
+    let long = text.chars().nth(MAX_SHOWN).is_some();
+    if !long && !text.contains(obeyed) {
+        return text.into();
+    }
+    let mut line = String::new();
+    for c in text.chars().take(MAX_SHOWN) {
+        if obeyed(c) {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    if long {
+        line.push('…');
+    }
+    line.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::ast::Actor;
+
+    fn heard(at: u64, actor: &str, text: &str) -> Heard {
+        let actor = if actor == "server" { Actor::Server } else { Actor::Client(actor.parse().unwrap()) };
+        Heard { at: Instant::from_micros(at), actor, kind: HeardKind::Shown, text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_quiet_actor_keeps_its_last_lines_beside_a_loud_one() {
+        let mut transcript = vec![heard(0, "y", "quiet")];
+        transcript.extend((1..100).map(|n| heard(n, "x", &n.to_string())));
+        transcript.push(heard(50, "server", "between"));
+        let texts: Vec<&str> = last_lines(&transcript).iter().map(|heard| heard.text.as_str()).collect();
+        let expected = ["quiet", "between", "92", "93", "94", "95", "96", "97", "98", "99"];
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_and_long_lines_are_cut() {
+        assert_eq!(shown("a\u{1b}[2J\u{202e}é"), "a\\u{1b}[2J\\u{202e}é");
+        assert_eq!(shown("x: hi"), "x: hi");
+        assert_eq!(shown(&"é".repeat(MAX_SHOWN + 1)).chars().count(), MAX_SHOWN + 1);
+        assert!(shown(&"é".repeat(MAX_SHOWN + 1)).ends_with('…'));
+        assert!(!shown(&"é".repeat(MAX_SHOWN)).ends_with('…'));
+    }
+}

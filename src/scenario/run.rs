@@ -1,0 +1,301 @@
+//! `chat run FILE...`: reads the files, plays their cases one after another on real processes, and reports.
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::ast::{Case, Scenario, Step};
+use super::diagnose;
+use super::mistake::{Mistake, Refusal};
+use super::outcome::{CaseInfo, CaseResult, RunResult, Verdict};
+use super::parse;
+use super::play::{Settings, play};
+use super::process::{Halt, ProcessStage};
+use super::report::{JsonReport, Report, TextReport};
+use crate::core::pattern::Style;
+use crate::core::status::Status;
+use crate::core::time::Instant;
+use crate::io::clock::Clock;
+use crate::io::stop::Stop;
+
+/// What is to be run, and how.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The scenario files, at least one.
+    pub files: Vec<PathBuf>,
+    /// Report as one JSON object a line.
+    pub json: bool,
+    /// How exactly text must match.
+    pub style: Style,
+    /// Play every actor as people see it.
+    pub text: bool,
+    /// Stretches limits, windows and readiness; 1 leaves them alone.
+    pub time_scale: f64,
+    /// How long the whole run may take.
+    pub deadline: Option<Duration>,
+    /// Only cases whose title holds this.
+    pub case: Option<String>,
+    /// The first case that fails ends the run.
+    pub fail_fast: bool,
+    /// Report each step as it happens.
+    pub verbose: bool,
+    /// Reports and mistakes in colour.
+    pub colour: bool,
+    /// The program to play; this very one when absent.
+    pub program: Option<PathBuf>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            json: false,
+            style: Style::Exact,
+            text: false,
+            time_scale: 1.0,
+            deadline: None,
+            case: None,
+            fail_fast: false,
+            verbose: false,
+            colour: false,
+            program: None,
+        }
+    }
+}
+
+/// A case to be played.
+struct Planned<'a> {
+    info: CaseInfo,
+    scenario: &'a Scenario,
+    case: &'a Case,
+}
+
+/// Runs scenario files. Reports go to `out`, mistakes and what keeps the run from beginning to `err`. A reader of `out`
+/// that goes away changes nothing. Every process is gone when this returns.
+pub fn run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> Status {
+    match prepare_and_run(options, out, err) {
+        Ok(status) => status,
+        Err((status, sentence)) => {
+            // Nobody there to read it is no failure.
+            drop(writeln!(err, "{sentence}"));
+            status
+        }
+    }
+}
+
+fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> Result<Status, (Status, String)> {
+    let scenarios = match read_all(options, err) {
+        Ok(scenarios) => scenarios,
+        Err(status) => return Ok(status),
+    };
+    let planned = plan(options, &scenarios);
+    if planned.is_empty() {
+        let word = options.case.as_deref().unwrap_or_default();
+        return Err((Status::Usage, format!("No case has a title with {word:?} in it.")));
+    }
+    let program = match &options.program {
+        Some(program) => absolute(program),
+        None => std::env::current_exe(),
+    };
+    let environment = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| (Status::Environment, format!("{what}: {error}."))
+    };
+    let program = program.map_err(environment("The program to play cannot be found"))?;
+    let halt = Halt::default();
+    let asked = halt.clone();
+    let stop = Stop::listen(move |signal| asked.ask(signal)).map_err(environment("Signals cannot be listened to"))?;
+    let mut report: Box<dyn Report> = if options.json {
+        Box::new(JsonReport::default())
+    } else {
+        Box::new(TextReport { verbose: options.verbose, colour: options.colour })
+    };
+    let mut out = Out { out, error: None };
+    let result = play_all(options, planned, &program, &halt, report.as_mut(), &mut out);
+    out.put(|out| report.run(out, &result));
+    drop(stop);
+    match out.error {
+        Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let sentence = format!("The report cannot be written: {error}.");
+            Err((result.status.or(Status::Environment), sentence))
+        }
+        _ => Ok(result.status),
+    }
+}
+
+fn play_all(
+    options: &RunOptions,
+    planned: Vec<Planned<'_>>,
+    program: &Path,
+    halt: &Halt,
+    report: &mut dyn Report,
+    out: &mut Out<'_>,
+) -> RunResult {
+    let clock = Clock::start();
+    let begin = clock.now().mono;
+    let deadline = options.deadline.map(|limit| begin + limit);
+    let settings = Settings { style: options.style, time_scale: options.time_scale, text: options.text, deadline };
+    let mut result = RunResult { cases: Vec::with_capacity(planned.len()), took: Duration::ZERO, status: Status::Ok };
+    for Planned { info, scenario, case } in planned {
+        let outcome = match reason_to_stop(options, &result, halt, clock.now().mono, deadline) {
+            Some(reason) => Err((info, reason)),
+            None => play_one(info, scenario, case, (clock, program, halt), &settings, report, out),
+        };
+        let (played, status) = match outcome {
+            Ok(played) => {
+                let status = played.status();
+                (played, status)
+            }
+            Err((info, (status, reason))) => (not_run(info, reason), status),
+        };
+        result.status = result.status.or(status);
+        out.put(|out| report.case(out, &played));
+        result.cases.push(played);
+    }
+    result.took = clock.now().mono.since(begin);
+    result
+}
+
+fn play_one(
+    info: CaseInfo,
+    scenario: &Scenario,
+    case: &Case,
+    (clock, program, halt): (Clock, &Path, &Halt),
+    settings: &Settings,
+    report: &mut dyn Report,
+    out: &mut Out<'_>,
+) -> Result<CaseResult, (CaseInfo, (Status, String))> {
+    out.put(|out| report.case_begins(out, &info));
+    let mut stage = match ProcessStage::new(clock, program, halt) {
+        Ok(stage) => stage,
+        Err(error) => {
+            let reason = format!("there can be no temporary folder: {error}");
+            return Err((info, (Status::Environment, reason)));
+        }
+    };
+    let about = info.clone();
+    let mut told = |step: &_| out.put(|out| report.step(out, &about, step));
+    let mut played = play(info, &scenario.setup, case, &mut stage, settings, &mut told);
+    // To end everybody is a part of the case.
+    let end = clock.now().mono;
+    drop(stage);
+    let ending = clock.now().mono.since(end);
+    played.took += ending;
+    played.overhead += ending;
+    Ok(played)
+}
+
+/// Why no further case is played, if that is so, and the exit status for that.
+fn reason_to_stop(
+    options: &RunOptions,
+    result: &RunResult,
+    halt: &Halt,
+    now: Instant,
+    deadline: Option<Instant>,
+) -> Option<(Status, String)> {
+    if let Some(signal) = halt.signal() {
+        return Some((Status::Signal(signal), format!("the run was ended by signal {signal}")));
+    }
+    if deadline.is_some_and(|deadline| deadline <= now) {
+        return Some((Status::Expected, "the time for the whole run is over (--deadline)".to_owned()));
+    }
+    let failed = result.status != Status::Ok;
+    (options.fail_fast && failed).then(|| (result.status, "a case before it failed (--fail-fast)".to_owned()))
+}
+
+fn not_run(case: CaseInfo, reason: String) -> CaseResult {
+    let (took, overhead, began) = (Duration::ZERO, Duration::ZERO, Instant::ZERO);
+    let (steps, checks, transcript) = (Vec::new(), Vec::new(), Vec::new());
+    CaseResult { case, verdict: Verdict::NotRun(reason), steps, checks, transcript, began, took, overhead }
+}
+
+/// Reads every file, and shows every mistake before giving up.
+fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<Scenario>, Status> {
+    let mut scenarios = Vec::with_capacity(options.files.len());
+    let mut status = Status::Ok;
+    for file in &options.files {
+        let refusal = match parse::parse(file, &mut |path| read(path)) {
+            Ok(scenario) => match unplayable(options, &scenario) {
+                mistakes if mistakes.is_empty() => {
+                    scenarios.push(scenario);
+                    continue;
+                }
+                mistakes => Refusal::Mistakes(mistakes),
+            },
+            Err(refusal) => refusal,
+        };
+        let (text, reason) = match &refusal {
+            Refusal::Unreadable { .. } => (refusal.to_string(), Status::Environment),
+            Refusal::Mistakes(mistakes) => (diagnose::render(mistakes, options.colour), Status::Parse),
+        };
+        drop(writeln!(err, "{}", text.trim_end()));
+        status = status.or(reason);
+    }
+    if status == Status::Ok { Ok(scenarios) } else { Err(status) }
+}
+
+/// Reads a file, but for what is beyond the limit of the parser, which refuses it then.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read;
+    let limit = u64::try_from(parse::MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// JSON patterns, where every actor is played as people see it.
+fn unplayable(options: &RunOptions, scenario: &Scenario) -> Vec<Mistake> {
+    let all = scenario.setup.iter().chain(scenario.cases.iter().flat_map(|case| &case.statements));
+    let json = all.filter(|statement| match &statement.step {
+        Step::Expect { pattern, .. } => options.text && pattern.is_json(),
+        _ => false,
+    });
+    let mistake = |statement: &super::ast::Statement| Mistake {
+        span: statement.span.clone(),
+        message: "a JSON pattern never matches what people see".to_owned(),
+        help: Some("play it without --text".to_owned()),
+        included: Vec::new(),
+    };
+    json.map(mistake).collect()
+}
+
+/// The cases to be played, in order.
+fn plan<'a>(options: &RunOptions, scenarios: &'a [Scenario]) -> Vec<Planned<'a>> {
+    let mut planned = Vec::new();
+    for (file, scenario) in options.files.iter().zip(scenarios) {
+        for case in &scenario.cases {
+            if options.case.as_ref().is_some_and(|word| !case.title.contains(word.as_str())) {
+                continue;
+            }
+            let info = CaseInfo {
+                file: file.clone(),
+                title: case.title.clone(),
+                points: case.points,
+                visibility: case.visibility,
+                span: case.span.clone(),
+                steps: scenario.setup.len() + case.statements.len(),
+            };
+            planned.push(Planned { info, scenario, case });
+        }
+    }
+    planned
+}
+
+/// A program given by a path with a slash is looked for from here, not from the folders of the actors.
+fn absolute(program: &Path) -> io::Result<PathBuf> {
+    if program.components().count() > 1 { std::path::absolute(program) } else { Ok(program.to_owned()) }
+}
+
+/// The writer of a report, until it fails.
+struct Out<'a> {
+    out: &'a mut dyn Write,
+    error: Option<io::Error>,
+}
+
+impl Out<'_> {
+    fn put(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+        if self.error.is_none() {
+            self.error = write(self.out).and_then(|()| self.out.flush()).err();
+        }
+    }
+}
