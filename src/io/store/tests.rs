@@ -201,6 +201,27 @@ fn a_transaction_has_its_limit() {
 }
 
 #[test]
+fn a_long_log_is_moved_into_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let (store, _, told) = open(&path);
+    let size = || fs::metadata(&path).unwrap().len();
+    let empty = size();
+    let big = "a".repeat(Text::MAX);
+    // One more than the limit, and then one more, whose answer comes after what the limit caused.
+    let many = (writer::CHECKPOINT_BYTES / Text::MAX) as u64 + 2;
+    for seq in 1..=many {
+        store.submit(vec![Record::Mail(mail(seq, &big, &["y"]))]);
+    }
+    assert!(told.iter().any(|answer| answer == persisted(many)));
+    store.submit(vec![Record::Name(row("x", true))]);
+    assert_eq!(told.recv(), Ok(persisted(many + 1)));
+    assert!(size() > empty + (writer::CHECKPOINT_BYTES / 2) as u64, "{} bytes", size());
+    store.close();
+    assert_eq!(kept_by(&path).mail.len() as u64, many);
+}
+
+#[test]
 fn a_full_disk_refuses_what_has_no_room_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
@@ -288,6 +309,7 @@ fn a_failed_sync_is_fatal_and_nothing_is_answered_after_it() {
     store.submit(many.collect());
     store.fetch(vec![1]);
     store.close();
+    assert!(folder.path().join("chat.db-wal").exists(), "the log was not moved by a disk that fails");
     assert_eq!(kept_by(&path).names, [row("x", true)]);
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use crate::core::record::{Mail, Record};
 
@@ -16,7 +17,7 @@ pub const BATCH_RECORDS: usize = 4096;
 pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// After so many bytes in the log beside the file, they are moved into the file.
-const CHECKPOINT_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const CHECKPOINT_BYTES: usize = 16 * 1024 * 1024;
 /// What a transaction adds to the log beside its records: a few pages that it touches.
 const COMMIT_BYTES: usize = 16 * 1024;
 
@@ -62,6 +63,8 @@ impl Writer {
         let _ended = OnDrop(Arc::clone(&self.queue));
         while let Some(batch) = self.queue.take(BATCH_RECORDS, BATCH_BYTES) {
             if let Err(why) = self.batch(&batch) {
+                // A disk that cannot be trusted is not written to any more: the log stays, for a better day.
+                let _ = self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
                 let sentence = format!(
                     "The store {} cannot be trusted any more: {why}; everything acknowledged before is safe, \
                      look at the disk and start the server again.",
