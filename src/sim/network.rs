@@ -82,9 +82,9 @@ impl Net {
             return Vec::new();
         }
         let mut queued = Duration::ZERO;
-        if self.bandwidth > 0 {
-            let bits = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000);
-            path.busy_until = path.busy_until.max(now) + Duration::from_micros(bits / self.bandwidth);
+        let scaled = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000);
+        if let Some(micros) = scaled.checked_div(self.bandwidth) {
+            path.busy_until = path.busy_until.max(now) + Duration::from_micros(micros);
             queued = path.busy_until - now;
         }
         let copies = 1 + usize::from(chance(rng, self.duplicate));
