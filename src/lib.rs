@@ -43,6 +43,7 @@ fn start(role: &Role, source: Source) -> Status {
     match role {
         Role::Server(options) => server::run(options, source),
         Role::Client(options) => client::run(options, source),
+        Role::Run(options) => output::report(|out, err| scenario::run::run(options, out, err)),
         // A launcher starts no launcher.
         Role::Launcher => Status::Ok,
     }

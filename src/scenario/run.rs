@@ -19,7 +19,7 @@ use crate::io::clock::Clock;
 use crate::io::stop::Stop;
 
 /// What is to be run, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RunOptions {
     /// The scenario files, at least one.
     pub files: Vec<PathBuf>,

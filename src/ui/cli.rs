@@ -8,7 +8,11 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
+use super::output;
 use crate::core::name::Name;
+use crate::scenario::run::RunOptions;
+
+mod run;
 
 /// What the program is asked to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +21,8 @@ pub enum Role {
     Server(ServerOptions),
     /// `chat -c NAME SERVER-IP SERVER-PORT CLIENT-PORT`
     Client(ClientOptions),
+    /// `chat run FILE...`
+    Run(Box<RunOptions>),
     /// Bare `chat`
     Launcher,
 }
@@ -181,7 +187,9 @@ struct OfServer {
 }
 
 #[derive(Debug, Subcommand)]
-enum Other {}
+enum Other {
+    Run(run::RunArguments),
+}
 
 /// Reads the command line, the first argument being the program's own name.
 ///
@@ -194,6 +202,9 @@ pub fn parse<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) 
 
 impl Arguments {
     fn role(self) -> Result<Role, String> {
+        if let Some(Other::Run(arguments)) = self.other {
+            return Ok(Role::Run(Box::new(arguments.options(output::has_colour())?)));
+        }
         match (&self.server, &self.client) {
             (Some(_), Some(_)) => Err("Use either -s for a server or -c for a client, not both.".to_owned()),
             (Some(port), None) => {

@@ -3,7 +3,7 @@
 //! A thread of its own writes, so that output that is blocked delays nothing else. Each batch is flushed before it
 //! counts as shown.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -305,6 +305,17 @@ pub fn complain(sentence: &str) {
 pub fn answer(text: &str) {
     let mut out = io::stdout();
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Whether reports may be in colour: at a terminal, unless NO_COLOR is set (no-color.org).
+#[must_use]
+pub fn has_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Gives a report its two streams.
+pub fn report<T>(write: impl FnOnce(&mut dyn Write, &mut dyn Write) -> T) -> T {
+    write(&mut io::stdout(), &mut io::stderr())
 }
 
 fn for_reader(sentence: &str) -> String {

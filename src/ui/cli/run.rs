@@ -1,0 +1,80 @@
+//! The arguments of `chat run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::core::pattern::Style;
+use crate::scenario::run::RunOptions;
+
+/// `chat run [OPTIONS] FILE...`
+#[derive(Debug, Args)]
+#[command(about = "Play scenario files", override_usage = "chat run [OPTIONS] FILE...")]
+pub(super) struct RunArguments {
+    /// The scenario files
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Report as one JSON object a line
+    #[arg(long)]
+    json: bool,
+
+    /// Play every actor as people see it, instead of with --json
+    #[arg(long)]
+    text: bool,
+
+    /// Match as written (exact), or without case, brackets, runs of blanks and final punctuation (loose)
+    #[arg(long = "match", value_name = "exact|loose")]
+    style: Option<String>,
+
+    /// Stretch limits, windows and readiness by this factor, but not sleep
+    #[arg(long, value_name = "FACTOR")]
+    time_scale: Option<String>,
+
+    /// End the whole run after this time, such as 5m
+    #[arg(long, value_name = "DURATION")]
+    deadline: Option<String>,
+
+    /// Play only cases whose title holds this
+    #[arg(long, value_name = "TITLE")]
+    case: Option<String>,
+
+    /// The first case that fails ends the run
+    #[arg(long)]
+    fail_fast: bool,
+
+    /// Report each step as it happens
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+impl RunArguments {
+    pub(super) fn options(self, colour: bool) -> Result<RunOptions, String> {
+        let style = match self.style.as_deref() {
+            None | Some("exact") => Style::Exact,
+            Some("loose") => Style::Loose,
+            Some(word) => return Err(format!("--match is exact or loose, not {word:?}.")),
+        };
+        let time_scale = match self.time_scale.as_deref() {
+            None => 1.0,
+            Some(word) => word
+                .parse()
+                .ok()
+                .filter(|factor| (0.1..=100.0).contains(factor))
+                .ok_or_else(|| format!("--time-scale is a factor from 0.1 to 100, and {word:?} is not."))?,
+        };
+        Ok(RunOptions {
+            files: self.files,
+            json: self.json,
+            style,
+            text: self.text,
+            time_scale,
+            deadline: self.deadline.as_deref().map(super::duration).transpose()?,
+            case: self.case,
+            fail_fast: self.fail_fast,
+            verbose: self.verbose,
+            colour,
+            program: None,
+        })
+    }
+}
