@@ -129,7 +129,7 @@ pub struct Heard {
     pub actor: Actor,
     /// What kind of thing.
     pub kind: HeardKind,
-    /// As it was, without the end of the line.
+    /// One line, as patterns see it.
     pub text: String,
 }
 

@@ -7,11 +7,14 @@ mod expect;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::ast::{Actor, Case, Need, Statement, Step, Who};
 use super::outcome::{CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, StepResult, Verdict};
 use super::part::Part;
 use super::stage::{Disturbance, End, Happening, Output, Refused, Stage};
 use super::waits::Waits;
+use crate::core::normal::normal;
 use crate::core::pattern::Style;
 use crate::core::status::Status;
 use crate::core::time::Instant;
@@ -275,14 +278,13 @@ impl<'a> Player<'a> {
     }
 
     fn take_in(&mut self, actor: Actor, at: Instant, output: Output) -> Played {
-        match &output {
-            Output::Line(line) => self.hear(at, &actor, HeardKind::Shown, line.clone()),
-            Output::Complaint(line) => self.hear(at, &actor, HeardKind::Complained, line.clone()),
-            Output::Event(event) => {
-                if let Some(line) = event.get("line").and_then(serde_json::Value::as_str) {
-                    self.hear(at, &actor, HeardKind::Shown, line.to_owned());
-                }
-            }
+        let (kind, text) = match &output {
+            Output::Line(line) => (HeardKind::Shown, line.as_str()),
+            Output::Complaint(line) => (HeardKind::Complained, line.as_str()),
+            Output::Event(event) => (HeardKind::Shown, event.get("line").and_then(Value::as_str).unwrap_or("")),
+        };
+        for line in text.split('\n').filter_map(normal) {
+            self.hear(at, &actor, kind, line);
         }
         let Some(part) = self.cast.get_mut(&actor) else { return Ok(()) };
         let told = part.hear(at, output);

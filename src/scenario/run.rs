@@ -137,16 +137,9 @@ fn play_all(
     let settings = Settings { style: options.style, time_scale: options.time_scale, text: options.text, deadline };
     let mut result = RunResult { cases: Vec::with_capacity(planned.len()), took: Duration::ZERO, status: Status::Ok };
     for Planned { info, scenario, case } in planned {
-        let outcome = match reason_to_stop(options, &result, halt, clock.now().mono, deadline) {
-            Some(reason) => Err((info, reason)),
+        let (played, status) = match reason_to_stop(options, &result, halt, clock.now().mono, deadline) {
+            Some((status, reason)) => (not_run(info, reason), status),
             None => play_one(info, scenario, case, (clock, program, halt), &settings, report, out),
-        };
-        let (played, status) = match outcome {
-            Ok(played) => {
-                let status = played.status();
-                (played, status)
-            }
-            Err((info, (status, reason))) => (not_run(info, reason), status),
         };
         result.status = result.status.or(status);
         out.put(|out| report.case(out, &played));
@@ -164,13 +157,13 @@ fn play_one(
     settings: &Settings,
     report: &mut dyn Report,
     out: &mut Out<'_>,
-) -> Result<CaseResult, (CaseInfo, (Status, String))> {
+) -> (CaseResult, Status) {
     out.put(|out| report.case_begins(out, &info));
     let mut stage = match ProcessStage::new(clock, program, halt) {
         Ok(stage) => stage,
         Err(error) => {
             let reason = format!("there can be no temporary folder: {error}");
-            return Err((info, (Status::Environment, reason)));
+            return (not_run(info, reason), Status::Environment);
         }
     };
     let about = info.clone();
@@ -182,7 +175,8 @@ fn play_one(
     let ending = clock.now().mono.since(end);
     played.took += ending;
     played.overhead += ending;
-    Ok(played)
+    let status = played.status();
+    (played, status)
 }
 
 /// Why no further case is played, if that is so, and the exit status for that.

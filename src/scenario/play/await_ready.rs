@@ -15,7 +15,7 @@ const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Actors that are played as people see them say that their table has changed, not how. So they must be silent this
 /// long besides, so that no earlier change is taken for the awaited one.
-const SILENCE: Duration = Duration::from_millis(100);
+const SILENCE: Duration = Duration::from_millis(50);
 
 impl Player<'_> {
     /// Waits until the server listens.
