@@ -3,6 +3,8 @@
 mod act;
 mod await_ready;
 mod expect;
+#[cfg(test)]
+mod puppets;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -368,3 +370,6 @@ impl<'a> Player<'a> {
         self.fail(None, Cause::Mistake, Status::Parse, why.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;
