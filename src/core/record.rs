@@ -96,6 +96,20 @@ pub struct MailHead {
     pub bytes: usize,
 }
 
+impl From<&Mail> for MailHead {
+    fn from(mail: &Mail) -> Self {
+        Self {
+            seq: mail.seq,
+            id: mail.id,
+            kind: mail.kind,
+            from: mail.from.clone(),
+            kept_at: mail.kept_at,
+            lacking: mail.lacking.clone(),
+            bytes: mail.text.as_str().len(),
+        }
+    }
+}
+
 /// Word for a sender that its kept direct message reached its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {

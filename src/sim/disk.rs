@@ -94,19 +94,10 @@ impl Disk {
     pub fn crash(&mut self) -> Kept {
         self.unsynced.clear();
         self.through = 0;
-        let head = |mail: &Mail| MailHead {
-            seq: mail.seq,
-            id: mail.id,
-            kind: mail.kind,
-            from: mail.from.clone(),
-            kept_at: mail.kept_at,
-            lacking: mail.lacking.clone(),
-            bytes: mail.text.as_str().len(),
-        };
         Kept {
             names: self.names.values().cloned().collect(),
             groups: self.groups.iter().map(|(name, creator)| (name.clone(), creator.clone())).collect(),
-            mail: self.mail.values().map(head).collect(),
+            mail: self.mail.values().map(MailHead::from).collect(),
             receipts: self.receipts.values().cloned().collect(),
             last_seq: self.last_seq,
         }

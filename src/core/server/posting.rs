@@ -194,15 +194,7 @@ impl Server {
 
     /// A message is on disk: its sender may know, its readers get it.
     fn kept(&mut self, life: Life, r: u64, mail: Mail) {
-        self.mail.insert(MailHead {
-            seq: mail.seq,
-            id: mail.id,
-            kind: mail.kind,
-            from: mail.from.clone(),
-            kept_at: mail.kept_at,
-            lacking: mail.lacking.clone(),
-            bytes: mail.text.as_str().len(),
-        });
+        self.mail.insert(MailHead::from(&mail));
         if mail.kind == Kind::Direct {
             self.counters.saved += 1;
             let (to, from, id) = (mail.lacking[0].clone(), mail.from.clone(), mail.id);
