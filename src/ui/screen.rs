@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use super::output::{Out, Shared};
 use crate::io::terminal::{self, Mode};
 
-/// What the bell writes: up and down again, since the editor ends every message with a new line.
-const BELL: &str = "\x1b[A\n";
+/// Back up into the row that the editor has just cleared: it ends every message with a new line, the bell's empty one
+/// as well.
+const BACK_UP: &[u8] = b"\x1b[A";
 
 /// How soon the bell is rung again when nobody answered: the editor was just about to start or to end.
 const RING_AGAIN: Duration = Duration::from_millis(50);
@@ -57,8 +58,8 @@ struct Inner {
 }
 
 impl Screen {
-    /// A screen on which nobody types yet. `ring` has the editor print this text; it may block, on a thread of its
-    /// own. `mode` is what the terminal gets back at the end.
+    /// A screen on which nobody types yet. `ring` has the editor print this text, which is empty, so that nothing is
+    /// seen when the editor is not there; it may block, on a thread of its own. `mode` is what the terminal gets back at the end.
     ///
     /// # Errors
     /// When the system refuses another thread.
@@ -66,7 +67,7 @@ impl Screen {
         let (bell, rung) = sync_channel(1);
         std::thread::Builder::new().name("bell".to_owned()).spawn(move || {
             for () in rung {
-                ring(BELL.to_owned());
+                ring(String::new());
             }
         })?;
         let (phase, changed, used) = (Mutex::new(Phase::Outside), Condvar::new(), AtomicBool::new(false));
@@ -97,6 +98,9 @@ impl Screen {
         let entering = *self.phase() == Phase::Entering;
         if entering {
             self.set(Phase::Inside);
+        } else if !ordinary {
+            // A terminal that is gone is noticed by the next one who writes.
+            let _ = out.write(BACK_UP);
         }
         if !shared.is_closing() && (entering || !ordinary) {
             shared.write_queued(&mut out);

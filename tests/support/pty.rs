@@ -1,0 +1,157 @@
+//! A program in a terminal of its own, with a person's keyboard and eyes.
+#![allow(unsafe_code, reason = "a controlling terminal can only be taken between fork and exec")]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use nix::fcntl::OFlag;
+use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{Termios, tcgetattr};
+use nix::unistd::{Pid, setsid};
+
+use super::screen::Screen;
+use super::{PATIENCE, wait};
+
+/// How wide it is.
+pub const COLUMNS: u16 = 80;
+
+/// A program and its terminal.
+pub struct Terminal {
+    child: Child,
+    keyboard: Option<File>,
+    /// Kept open, so that its mode can be looked at after the program's end.
+    line: Option<File>,
+    before: Termios,
+    seen: Receiver<Vec<u8>>,
+    screen: Screen,
+    reading: bool,
+}
+
+impl Terminal {
+    /// Starts a program whose input, output and errors are a new terminal.
+    pub fn start(command: Command) -> Self {
+        Self::start_how(command, true, true)
+    }
+
+    /// The same, but nobody ever reads what the program shows.
+    pub fn start_unread(command: Command) -> Self {
+        Self::start_how(command, true, false)
+    }
+
+    /// The same as [`Terminal::start`], but the terminal listens to another process: the program is in the background.
+    pub fn start_in_background(command: Command) -> Self {
+        Self::start_how(command, false, true)
+    }
+
+    fn start_how(mut command: Command, foreground: bool, read: bool) -> Self {
+        let (keyboard, line) = open();
+        let before = tcgetattr(&line).unwrap();
+        let end = || Stdio::from(line.try_clone().unwrap());
+        command.stdin(end()).stdout(end()).stderr(end());
+        // SAFETY: both are single system calls, which is all that is allowed between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                setsid()?;
+                if foreground && nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0) != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            });
+        }
+        let child = command.spawn().unwrap();
+        // Its copies of the terminal would keep it open.
+        drop(command);
+        let (send, seen) = channel();
+        if read {
+            let mut eyes = keyboard.try_clone().unwrap();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = eyes.read(&mut buffer) {
+                    if send.send(buffer[..count].to_vec()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let screen = Screen::new(usize::from(COLUMNS));
+        Self { child, keyboard: Some(keyboard), line: Some(line), before, seen, screen, reading: read }
+    }
+
+    /// Types.
+    pub fn press(&mut self, keys: &str) {
+        self.keyboard.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Looks until the picture is as wished.
+    pub fn until(&mut self, wished: impl Fn(&Screen) -> bool) {
+        while !wished(&self.screen) {
+            match self.seen.recv_timeout(PATIENCE) {
+                Ok(bytes) => self.screen.feed(&bytes),
+                Err(_) => panic!("the screen stayed at {:#?}", self.screen.rows()),
+            }
+        }
+    }
+
+    /// Looks at the picture as it was at last.
+    pub fn look(&self, look: impl FnOnce(&Screen)) {
+        look(&self.screen);
+    }
+
+    /// Looks until these rows, and no others, are seen, the cursor behind the last.
+    pub fn until_rows(&mut self, rows: &[&str]) {
+        self.until(|screen| screen.rows() == rows && screen.cursor().0 + 1 == rows.len());
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Closes the window.
+    pub fn close_window(&mut self) {
+        assert!(!self.reading, "a reader would keep the window open");
+        self.line = None;
+        self.keyboard = None;
+    }
+
+    /// Waits for the end of the program: its status, and the whole picture. The terminal must be as it was found.
+    pub fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let status = wait(&mut self.child).code();
+        if let Some(line) = &self.line {
+            assert_eq!(tcgetattr(line).unwrap(), self.before, "the mode of the terminal");
+        }
+        // With the last copy of its other end the reader comes to an end.
+        self.line = None;
+        while let Ok(bytes) = self.seen.recv_timeout(PATIENCE) {
+            self.screen.feed(&bytes);
+        }
+        (status, self.screen.rows())
+    }
+}
+
+/// A new terminal, of which no program inherits more than it is given: another one's copy would keep a window open.
+fn open() -> (File, File) {
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(nix::libc::O_NOCTTY);
+    let line = options.open(ptsname_r(&master).unwrap()).unwrap();
+    let size = Winsize { ws_row: 24, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the structure is what this request reads, and outlives it.
+    assert_eq!(unsafe { nix::libc::ioctl(line.as_raw_fd(), nix::libc::TIOCSWINSZ, &raw const size) }, 0);
+    (File::from(OwnedFd::from(master)), line)
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It has ended already where a test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

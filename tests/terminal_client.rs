@@ -1,0 +1,233 @@
+//! A client at a terminal: output never damages the line being typed, and every way out leaves the terminal as found.
+
+mod support;
+
+use nix::sys::signal::Signal;
+use support::pty::Terminal;
+use support::{Program, command};
+use tempfile::TempDir;
+
+/// A client in a terminal, registered. The port line is left out of what its picture is compared with.
+struct Seat {
+    terminal: Terminal,
+    start: Vec<String>,
+    _home: TempDir,
+}
+
+fn seat(name: &str, port: &str) -> Seat {
+    let home = tempfile::tempdir().unwrap();
+    let own = free_port();
+    let mut program = command(&home);
+    program.args(["-c", name, "127.0.0.1", port, &own]);
+    let mut terminal = Terminal::start(program);
+    let start = [">>> [Welcome, You are registered.]", ">>> [Client table updated.]"].map(str::to_owned).to_vec();
+    terminal.until_rows(&[&start[0], &start[1], ">>>"]);
+    Seat { terminal, start, _home: home }
+}
+
+fn free_port() -> String {
+    let socket = std::net::UdpSocket::bind("[::]:0").unwrap();
+    socket.local_addr().unwrap().port().to_string()
+}
+
+impl Seat {
+    /// Looks until exactly these rows follow the start.
+    fn until(&mut self, rows: &[&str]) {
+        let all: Vec<&str> = self.start.iter().map(String::as_str).chain(rows.iter().copied()).collect();
+        self.terminal.until_rows(&all);
+    }
+
+    /// Waits for the end: the status, and the rows behind the start.
+    fn end(self) -> (Option<i32>, Vec<String>) {
+        let (status, rows) = self.terminal.end();
+        (status, rows[self.start.len()..].to_vec())
+    }
+}
+
+#[test]
+fn what_arrives_while_somebody_types_stands_above_the_line() {
+    let (_server, port) = Program::server();
+    let mut x = seat("x", &port);
+    x.terminal.press("send y hal");
+    x.until(&[">>> send y hal"]);
+    let mut y = Program::client("y", &port, &[]);
+    x.until(&[">>> [Client table updated.]", ">>> send y hal"]);
+    y.send("send x one");
+    y.send("send x two");
+    y.until(">>> [Message received by x.]");
+    y.until(">>> [Message received by x.]");
+    x.until(&[">>> [Client table updated.]", ">>> y: one", ">>> y: two", ">>> send y hal"]);
+    x.terminal.press("\u{1b}[D\u{1b}[Dx\u{7f}\u{5}lo\r");
+    y.until(">>> x: hallo");
+    let shown =
+        [">>> [Client table updated.]", ">>> y: one", ">>> y: two", ">>> send y hallo", ">>> [Message received by y.]"];
+    x.until(&[&shown[..], &[">>>"]].concat());
+    x.terminal.press("exit\r");
+    assert_eq!(x.end(), (Some(0), [&shown[..], &[">>> exit"]].concat().iter().map(|row| (*row).to_owned()).collect()));
+}
+
+#[test]
+fn a_line_longer_than_the_screen_is_kept_as_well() {
+    let (_server, port) = Program::server();
+    let mut x = seat("x", &port);
+    let text = "0123456789".repeat(20);
+    x.terminal.press(&format!("send x {text}"));
+    let typed = format!(">>> send x {text}");
+    let rows: Vec<&str> = (0..typed.len()).step_by(80).map(|at| &typed[at..typed.len().min(at + 80)]).collect();
+    x.until(&rows);
+    let _y = Program::client("y", &port, &[]);
+    x.until(&[&[">>> [Client table updated.]"], &rows[..]].concat());
+    x.terminal.press("\r");
+    let said = format!(">>> x: {text}");
+    let said: Vec<&str> = (0..said.len()).step_by(80).map(|at| &said[at..said.len().min(at + 80)]).collect();
+    let received = [">>> [Message received by x.]", ">>>"];
+    x.until(&[&[">>> [Client table updated.]"], &rows[..], &said[..], &received[..]].concat());
+}
+
+#[test]
+fn the_prompt_names_the_group() {
+    let (_server, port) = Program::server();
+    let mut x = seat("x", &port);
+    x.terminal.press("create_group g\rjoin_group g\rlist_members\rleave_group\r");
+    x.until(&[
+        ">>> create_group g",
+        ">>> [Group g created by Server.]",
+        ">>> join_group g",
+        ">>> [Entered group g successfully]",
+        ">>> (g) list_members",
+        ">>> (g) [Members in the group g:]",
+        ">>> (g) x",
+        ">>> (g) leave_group",
+        ">>> [Leave group chat g]",
+        ">>>",
+    ]);
+}
+
+#[test]
+fn what_would_be_obeyed_is_shown() {
+    let (_server, port) = Program::server();
+    let mut x = seat("x", &port);
+    let mut y = Program::client("y", &port, &[]);
+    y.send("send x \u{1b}[2J\u{1b}]0;title\u{7}\u{202e}evil\u{9b}31m");
+    y.until(">>> [Message received by x.]");
+    let shown = ">>> y: \\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{202e}evil\\u{9b}31m";
+    x.until(&[">>> [Client table updated.]", shown, ">>>"]);
+}
+
+#[test]
+fn commands_and_names_are_completed() {
+    let (_server, port) = Program::server();
+    let mut x = seat("x", &port);
+    let _other = Program::client("somebody", &port, &[]);
+    x.until(&[">>> [Client table updated.]", ">>>"]);
+    x.terminal.press("tab\t\r");
+    x.terminal.until(|screen| screen.rows().iter().any(|row| row == ">>> table"));
+    x.terminal.press("send so\thi\r");
+    x.terminal.until(|screen| screen.rows().iter().any(|row| row == ">>> [Message received by somebody.]"));
+}
+
+#[test]
+fn ctrl_c_is_a_leave_with_notice() {
+    let (server, port) = Program::server();
+    let mut x = seat("x", &port);
+    x.terminal.press("send y half");
+    x.until(&[">>> send y half"]);
+    x.terminal.press("\u{3}");
+    assert_eq!(x.end().0, Some(130));
+    server.until(">>> [Client x is offline]");
+}
+
+#[test]
+fn ctrl_d_is_the_end_of_the_input() {
+    let (server, port) = Program::server();
+    let mut x = seat("x", &port);
+    x.terminal.press("send x last\r\u{4}");
+    let (status, rows) = x.end();
+    assert_eq!(status, Some(0));
+    assert_eq!(rows[..3], [">>> send x last", ">>> x: last", ">>> [Message received by x.]"]);
+    server.until(">>> [Client x is offline]");
+}
+
+#[test]
+fn signals_end_it_and_nothing_is_left_of_the_line() {
+    for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
+        let (server, port) = Program::server();
+        let mut x = seat("x", &port);
+        x.terminal.press("send y half");
+        x.until(&[">>> send y half"]);
+        x.terminal.signal(signal);
+        assert_eq!(x.end(), (Some(status), Vec::<String>::new()), "{signal}");
+        server.until(">>> [Client x is offline]");
+    }
+}
+
+#[test]
+fn commands_without_outcome_are_counted_when_a_signal_comes() {
+    let (server, port) = Program::server();
+    let mut x = seat("x", &port);
+    server.signal(Signal::SIGSTOP);
+    x.terminal.press("list_groups\r");
+    x.terminal.press("create_group g\r");
+    x.until(&[">>> list_groups", ">>> create_group g", ">>>"]);
+    x.terminal.signal(Signal::SIGTERM);
+    let (status, rows) = x.end();
+    server.signal(Signal::SIGCONT);
+    let expected = [">>> list_groups", ">>> create_group g", "2 commands had no outcome."];
+    assert_eq!((status, rows), (Some(143), expected.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn the_last_words_of_a_client_without_server_are_seen() {
+    for _ in 0..2 {
+        let (server, port) = Program::server();
+        let mut x = seat("x", &port);
+        drop(server);
+        x.terminal.press("list_groups\r");
+        x.until(&[">>> list_groups", ">>>"]);
+        x.terminal.press("half a li");
+        let rows = [">>> list_groups", ">>> [Server not responding]", ">>> [Exiting]"].map(str::to_owned).to_vec();
+        assert_eq!(x.end(), (Some(3), rows));
+    }
+}
+
+#[test]
+fn a_closed_window_is_a_leave_with_notice() {
+    let (server, port) = Program::server();
+    let home = tempfile::tempdir().unwrap();
+    let mut program = command(&home);
+    program.args(["-c", "x", "127.0.0.1", &port, "0"]);
+    let mut terminal = Terminal::start_unread(program);
+    server.until(">>> [Client x registered]");
+    terminal.close_window();
+    server.until(">>> [Client x is offline]");
+    assert_eq!(terminal.end().0, Some(129));
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_delays_no_signal() {
+    let (server, port) = Program::server();
+    let home = tempfile::tempdir().unwrap();
+    let mut program = command(&home);
+    program.args(["-c", "x", "127.0.0.1", &port, "0"]);
+    let mut terminal = Terminal::start_unread(program);
+    server.until(">>> [Client x registered]");
+    // Each answer is longer than what a terminal holds for its reader.
+    for _ in 0..64 {
+        terminal.press("help\r");
+    }
+    terminal.press(&format!("send x {}\r", "a".repeat(3000)));
+    terminal.signal(Signal::SIGTERM);
+    assert_eq!(terminal.end().0, Some(143));
+}
+
+#[test]
+fn ctrl_z_without_a_shell_goes_on_with_the_same_line() {
+    let (_server, port) = Program::server();
+    let mut x = seat("x", &port);
+    x.terminal.press("send x so");
+    x.until(&[">>> send x so"]);
+    x.terminal.press("\u{1a}");
+    x.until(&[">>> send x so", ">>> send x so"]);
+    x.terminal.press(" far\r");
+    x.until(&[">>> send x so", ">>> send x so far", ">>> x: so far", ">>> [Message received by x.]", ">>>"]);
+}

@@ -1,0 +1,72 @@
+//! A server at a terminal takes words there, and leaves a terminal alone that listens to another process.
+
+mod support;
+
+use nix::sys::signal::Signal;
+use support::pty::Terminal;
+use support::{Program, command};
+
+fn listening(rows: &[String]) -> Option<String> {
+    let named = |row: &String| Some(row.strip_prefix(">>> [Server listening on port ")?.strip_suffix(']')?.to_owned());
+    rows.iter().find_map(named)
+}
+
+#[test]
+fn words_are_taken_and_events_stand_above_the_line() {
+    let home = tempfile::tempdir().unwrap();
+    let mut program = command(&home);
+    program.args(["-s", "0", "--ephemeral"]);
+    let mut server = Terminal::start(program);
+    server.until(|screen| screen.rows().last().is_some_and(|row| row == ">>>") && screen.rows().len() == 2);
+    server.press("gro");
+    let mut port = String::new();
+    server.until(|screen| screen.rows().last().is_some_and(|row| row == ">>> gro"));
+    server.look(|screen| port = listening(&screen.rows()).unwrap());
+    let x = Program::client("x", &port, &[]);
+    server.until(|screen| screen.rows()[1..] == [">>> [Client x registered]", ">>> gro"]);
+    server.press("ups\r");
+    let shown = [">>> [Client x registered]", ">>> groups", ">>> [No available group chats]", ">>>"];
+    server.until(|screen| screen.rows()[1..] == shown);
+    server.press("exit\r");
+    let (status, rows) = server.end();
+    assert_eq!(status, Some(0));
+    assert_eq!(rows[4..], [">>> exit"]);
+    drop(x);
+}
+
+#[test]
+fn a_terminal_is_not_read_from_the_background() {
+    let home = tempfile::tempdir().unwrap();
+    let mut program = command(&home);
+    program.args(["-s", "0", "--ephemeral"]);
+    let mut server = Terminal::start_in_background(program);
+    // Were it read, this would end the server.
+    server.press("exit\r");
+    server.until(|screen| listening(&screen.rows()).is_some());
+    let mut port = String::new();
+    server.look(|screen| port = listening(&screen.rows()).unwrap());
+    let mut x = Program::client("x", &port, &[]);
+    x.send("exit");
+    assert_eq!(x.end().2, Some(0));
+    server.until(|screen| screen.rows().last().is_some_and(|row| row == ">>> [Client x is offline]"));
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn the_launcher_becomes_a_server_or_a_client() {
+    let (server, port) = Program::server();
+    let home = tempfile::tempdir().unwrap();
+    let mut launcher = Terminal::start(command(&home));
+    launcher.until_rows(&["$"]);
+    launcher.press("ChatApp -s 80\r");
+    let refused = "The port must be 1024 to 65535, or 0 for a free one, and \"80\" is not.";
+    launcher.until_rows(&["$ ChatApp -s 80", refused, "$"]);
+    // What is typed ahead reaches the client.
+    launcher.press(&format!("ChatApp -c x 127.0.0.1 {port} 0\rsend x hi\rexit\r"));
+    server.until(">>> [Client x is offline]");
+    let (status, rows) = launcher.end();
+    assert_eq!(status, Some(0));
+    let said: Vec<&String> = rows.iter().filter(|row| *row == ">>> x: hi").collect();
+    assert_eq!(said.len(), 1, "{rows:#?}");
+}
