@@ -1,4 +1,4 @@
-//! The README is true: its session and its shell examples are run, and show what it says they show.
+//! The README is true: its sessions, its shell examples and its scenario are run, and show what it says they show.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -164,6 +164,19 @@ fn the_examples_show_what_they_say() {
         run += 1;
     }
     assert!(run >= 5, "only {run} examples were run");
+}
+
+#[test]
+fn the_scenario_passes() {
+    let readme = Readme::new();
+    let blocks = readme.blocks("chat");
+    assert!(!blocks.is_empty());
+    for (number, block) in blocks.iter().enumerate() {
+        let file = readme.home.path().join(format!("{number}.chat"));
+        fs::write(&file, block.join("\n") + "\n").unwrap();
+        let played = readme.shell(&format!("chat run {number}.chat")).output().unwrap();
+        assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stdout));
+    }
 }
 
 /// A port that is free, of those that the system gives to nobody unasked: so it stays free until it is used.
