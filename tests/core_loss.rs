@@ -27,7 +27,6 @@ fn without_ack(loss: f64, round_trip: u64, count: u64) -> u64 {
 fn at_30_percent_loss_each_way_fewer_than_1_in_1000_messages_has_no_ack() {
     for round_trip in [0, 20, 80] {
         let failed = without_ack(0.3, round_trip, 3_000);
-        println!("round trip {round_trip} ms: {failed} of 3000");
         assert!(failed < 3, "round trip {round_trip} ms: {failed} of 3000");
     }
 }
