@@ -222,3 +222,40 @@ fn the_launcher_in_a_pipe_becomes_what_its_first_line_starts() {
     assert!(errors.starts_with("There is no command \"bogus\" here"), "{errors}");
     assert_eq!(status, Some(0));
 }
+
+#[test]
+fn input_without_end_delays_no_signal() {
+    let (server, port) = Program::server();
+    let home = tempfile::tempdir().unwrap();
+    let mut program = command(&home);
+    program.args(["-c", "x", "127.0.0.1", &port, "0"]);
+    // A line that never ends.
+    program.stdin(std::fs::File::open("/dev/zero").unwrap()).stdout(Stdio::null());
+    let mut x = program.spawn().unwrap();
+    server.until(">>> [Client x registered]");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(x.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(wait(&mut x).code(), Some(143));
+
+    // Empty lines as fast as they can be written.
+    let mut program = command(&home);
+    program.args(["-c", "z", "127.0.0.1", &port, "0"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut z = program.spawn().unwrap();
+    let mut stdin = z.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || while std::io::Write::write_all(&mut stdin, &[b'\n'; 4096]).is_ok() {});
+    server.until(">>> [Client z registered]");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(z.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(wait(&mut z).code(), Some(143));
+    writer.join().unwrap();
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let (_server, port) = Program::server();
+    let home = tempfile::tempdir().unwrap();
+    let mut program = command(&home);
+    program.args(["-c", "x", "127.0.0.1", &port, "0"]).stdin(Stdio::null());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = program.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let sentence = "The output could not be written: no storage space.\n";
+    assert_eq!((String::from_utf8(output.stderr).unwrap().as_str(), output.status.code()), (sentence, Some(3)));
+}

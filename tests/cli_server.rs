@@ -92,3 +92,21 @@ fn a_port_in_use_is_named_in_one_sentence() {
     let sentence = format!("Port {port} is in use, choose another one, or 0 for a free one.\n");
     assert_eq!(second.end(), (vec![], sentence, Some(3)));
 }
+
+#[test]
+fn a_closed_window_ends_it_as_a_signal_does() {
+    let (server, _) = Program::server();
+    server.signal(Signal::SIGHUP);
+    assert_eq!(server.end(), (vec![], String::new(), Some(129)));
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let mut program = support::command(&home);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    program.args(["-s", "0", "--ephemeral"]).stdin(std::process::Stdio::null()).stdout(full);
+    let output = program.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let sentence = "The output could not be written: no storage space.\n";
+    assert_eq!((String::from_utf8(output.stderr).unwrap().as_str(), output.status.code()), (sentence, Some(3)));
+}

@@ -17,15 +17,13 @@ use crate::core::status::Status;
 use crate::core::time::{Instant, Now, Unix};
 use crate::io::clock::Clock;
 use crate::io::drive::Front;
+use crate::io::input::WAITING;
 
 /// How long a client that was asked to leave may take, with the notice to the server, which takes 150 ms at most.
 const LEAVE_LIMIT: Duration = Duration::from_millis(300);
 
 /// How long the last words of a client that was asked to leave may take.
 const LAST_WORDS_LIMIT: Duration = Duration::from_millis(150);
-
-/// The most commands without an outcome; the next ones wait where they are.
-const MAX_PENDING: u64 = 1_024;
 
 /// What stands around a client.
 pub struct ClientFront {
@@ -50,6 +48,8 @@ pub struct ClientFront {
     leaving: Leaving,
     finished: bool,
     signalled: bool,
+    /// There may be more in the feed than was taken at once.
+    more: bool,
 }
 
 /// How far an asked-for leave is.
@@ -88,6 +88,7 @@ impl ClientFront {
             leaving: Leaving::No,
             finished: false,
             signalled: false,
+            more: false,
         }
     }
 
@@ -155,8 +156,7 @@ impl ClientFront {
 
     /// Whether the next command may be given now.
     fn takes_commands(&self) -> bool {
-        let pending = self.given.saturating_sub(self.done);
-        self.welcome && self.table && !self.finished && pending < MAX_PENDING && !self.printer.is_behind()
+        self.welcome && self.table && !self.finished && !self.printer.is_behind()
     }
 
     fn learn(&mut self, event: &Event) {
@@ -197,7 +197,11 @@ impl Front for ClientFront {
             self.told = shown;
             return Some(Input::Shown(shown));
         }
-        while self.leaving == Leaving::No && self.takes_commands() {
+        self.more = false;
+        for _ in 0..WAITING {
+            if self.leaving != Leaving::No || !self.takes_commands() {
+                return None;
+            }
             match self.feed.next(now)? {
                 Fed::Command(command) => {
                     self.given += 1;
@@ -215,6 +219,8 @@ impl Front for ClientFront {
                 }
             }
         }
+        // Empty lines without end must not keep the loop from anything else.
+        self.more = true;
         None
     }
 
@@ -229,7 +235,8 @@ impl Front for ClientFront {
                 self.printer.say(event);
             }
         }
-        if self.done >= self.given {
+        // The first prompt waits for the welcome as the others do for the outcomes.
+        if self.done >= self.given && self.welcome && self.table {
             self.printer.answered();
         }
     }
@@ -243,6 +250,7 @@ impl Front for ClientFront {
     fn deadline(&self) -> Option<Instant> {
         match self.leaving {
             Leaving::Told(until) => Some(until),
+            _ if self.more => Some(Instant::ZERO),
             _ if self.takes_commands() => self.feed.deadline(),
             _ => None,
         }

@@ -134,6 +134,7 @@ impl LineEditor {
         self.editor.set_helper(Some(assistant));
         let suspend = EventHandler::Conditional(Box::new(Suspend(desk.clone())));
         self.editor.bind_sequence(KeyEvent::ctrl('Z'), suspend);
+        desk.printer.wait_for_answer(ANSWER_LIMIT);
         loop {
             desk.wait_for_foreground();
             let prompt = desk.surroundings.prompt();
@@ -152,7 +153,7 @@ impl LineEditor {
                 }
                 Typed::Interrupt => desk.signal(SIGINT),
                 Typed::Hangup => return desk.signal(SIGHUP),
-                Typed::Background => {}
+                Typed::Background => std::thread::sleep(LOOK_AGAIN),
                 Typed::End => {
                     // Whether anybody still listens makes no difference to the last word.
                     let _ = desk.lines.send(Line::End);

@@ -3,7 +3,9 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::output::Printer;
+use nix::libc::SIGHUP;
+
+use super::output::{Gone, Printer};
 use super::start::{Signals, complain_quickly};
 use crate::core::console::{self, Console};
 use crate::core::event::{Body, Event};
@@ -14,7 +16,7 @@ use crate::core::status::Status;
 use crate::core::time::{Instant, Now, Unix};
 use crate::io::clock::Clock;
 use crate::io::drive::Front;
-use crate::io::input::{Line, Lines};
+use crate::io::input::{Line, Lines, WAITING};
 use crate::io::store::{Store, StoreAnswer};
 
 /// How long a server that was asked to end may take.
@@ -36,13 +38,15 @@ pub struct ServerFront {
     leaving: Option<Instant>,
     /// The disk cannot be trusted any more.
     broken: bool,
+    /// There may be more words than were taken at once.
+    more: bool,
 }
 
 impl ServerFront {
     /// A front of a server that has not started yet; the store's answers come from `answers`.
     pub fn new(lines: Lines, printer: Printer, store: Store, answers: Receiver<StoreAnswer>, signals: Signals) -> Self {
-        let (status, told, leaving, broken) = (Status::Ok, 0, None, false);
-        Self { lines, printer, store, answers, signals, status, told, leaving, broken }
+        let (status, told, leaving, broken, more) = (Status::Ok, 0, None, false, false);
+        Self { lines, printer, store, answers, signals, status, told, leaving, broken, more }
     }
 
     /// Shows the last event, closes the store and says how it all ended.
@@ -56,6 +60,25 @@ impl ServerFront {
             self.store.close();
         }
         status
+    }
+
+    /// Whether a signal came, or the reader of our output went away, which ends a server as any other program. A
+    /// terminal that was closed does not: where that is meant to end it, there is a signal as well.
+    fn is_asked_to_end(&mut self) -> bool {
+        if let Ok(signal) = self.signals.arrived.try_recv() {
+            if signal == SIGHUP {
+                self.status = self.status.or(Status::Signal(1));
+            }
+            return true;
+        }
+        match self.printer.gone() {
+            Some(Gone::Broken(kind)) => {
+                complain_quickly(format!("The output could not be written: {kind}."));
+                self.status = self.status.or(Status::Environment);
+                true
+            }
+            gone => gone == Some(Gone::Reader),
+        }
     }
 
     /// What the store has to say; what is for people is shown here.
@@ -83,9 +106,7 @@ fn event(at: Unix, body: ServerEvent) -> Event {
 
 impl Front for ServerFront {
     fn next(&mut self, now: Now) -> Option<Input<'static>> {
-        // A server whose reader went away serves on only if nobody would want to read: it ends as any program there.
-        let asked = self.signals.arrived.try_recv().is_ok() || self.printer.gone().is_some();
-        if asked && self.leaving.is_none() {
+        if self.leaving.is_none() && self.is_asked_to_end() {
             self.leaving = Some(now.mono + LEAVE_LIMIT);
             return Some(Input::Leave);
         }
@@ -101,7 +122,11 @@ impl Front for ServerFront {
                 return Some(input);
             }
         }
-        while !self.printer.is_behind() {
+        self.more = false;
+        for _ in 0..WAITING {
+            if self.printer.is_behind() {
+                return None;
+            }
             let word = match self.lines.take()? {
                 Line::Whole(line) => console::parse(&line),
                 Line::Long { .. } => Some(Console::Unknown(None)),
@@ -113,6 +138,8 @@ impl Front for ServerFront {
             }
             self.printer.answered();
         }
+        // Empty lines without end must not keep the loop from anything else.
+        self.more = true;
         None
     }
 
@@ -132,7 +159,7 @@ impl Front for ServerFront {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.leaving
+        if self.more { Some(Instant::ZERO) } else { self.leaving }
     }
 
     fn is_over(&self, now: Now) -> bool {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 
 use super::output;
-use crate::core::time::Unix;
 use crate::io::input::Wake;
 use crate::io::socket::Socket;
 use crate::io::stop::Stop;
@@ -34,12 +33,6 @@ pub fn seed() -> anyhow::Result<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|why| anyhow!("{why}")).context("The system gives no random numbers")?;
     Ok(seed)
-}
-
-/// The moment, for events that the shell makes.
-#[must_use]
-pub fn civil_time(clock: &crate::io::clock::Clock) -> Unix {
-    clock.now().unix
 }
 
 /// Signals that ask the program to end, as numbers.
