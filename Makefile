@@ -27,6 +27,9 @@ test-case-3: build ## play scenarios/test-case-3.chat
 scenarios: build  ## play every scenario
 	$(CHAT) run $(sort $(wildcard scenarios/*.chat))
 
+bench:            ## what it costs, as ratios against the bare system
+	$(CARGO) bench --bench throughput
+
 check: format lint docs ## what must hold before a commit, beside the tests
 
 format:           ## is everything formatted? (`cargo fmt -- --config-path .ci` does it)
@@ -41,4 +44,4 @@ docs:             ## the documentation of the code, every warning an error
 clean:            ## remove what was built
 	$(CARGO) clean
 
-.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios check format lint docs clean
+.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios bench check format lint docs clean

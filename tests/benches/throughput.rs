@@ -1,0 +1,167 @@
+//! What the program costs, as ratios against the bare system in the same run: `make bench`.
+//!
+//! Machines are shared and noisy: the ratios are for people to compare, no test asserts on them.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How many messages each measurement sends.
+const MESSAGES: u32 = 5_000;
+
+fn main() {
+    // `cargo test --benches` asks for a list of tests; there is none.
+    if std::env::args().any(|argument| argument == "--list") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let round_trip = raw_round_trip();
+    row("raw UDP, one at a time", MESSAGES, round_trip, None);
+    let server = Server::start(folder.path());
+    let _reader = server.client("y", folder.path(), &["--on-eof", "stay"], "");
+    let sends = |count: u32, to: &str| format!("send {to} hi\n").repeat(count as usize);
+    let one = server.timed("x", folder.path(), &[], &sends(MESSAGES, "y"));
+    row("direct messages, one at a time", MESSAGES, one, Some(round_trip));
+    let many = server.timed("x", folder.path(), &["--pipeline"], &sends(MESSAGES, "y"));
+    row("direct messages, --pipeline", MESSAGES, many, Some(round_trip));
+    let all = server.timed("x", folder.path(), &["--pipeline"], &"send_all hi\n".repeat(MESSAGES as usize));
+    row("send_all to one reader, --pipeline, on disk", MESSAGES, all, Some(round_trip));
+    let commits = raw_commits(folder.path());
+    row("raw SQLite, one commit a row", MESSAGES, commits, None);
+    server.leave("z", folder.path());
+    let saved = server.timed("x", folder.path(), &["--pipeline"], &sends(MESSAGES, "z"));
+    row("saved messages, --pipeline", MESSAGES, saved, Some(commits));
+}
+
+fn row(what: &str, count: u32, took: Duration, baseline: Option<Duration>) {
+    let each = took.as_secs_f64() * 1e6 / f64::from(count);
+    let ratio = baseline.map(|baseline| took.as_secs_f64() / baseline.as_secs_f64());
+    let ratio = ratio.map_or_else(|| "baseline".to_owned(), |ratio| format!("{ratio:.2} x baseline"));
+    print(&format!("{what:45} {each:8.1} us each  {ratio}"));
+}
+
+#[allow(clippy::print_stdout, reason = "a benchmark is a program of its own")]
+fn print(line: &str) {
+    println!("{line}");
+}
+
+/// A datagram there and one back, between two threads.
+fn raw_round_trip() -> Duration {
+    let (here, there) = (UdpSocket::bind("127.0.0.1:0").expect("a socket"), UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+    here.connect(there.local_addr().expect("an address")).expect("connected");
+    let echo = std::thread::spawn(move || {
+        let mut buffer = [0; 1500];
+        for _ in 0..MESSAGES {
+            let (length, from) = there.recv_from(&mut buffer).expect("a datagram");
+            there.send_to(&buffer[..length], from).expect("sent");
+        }
+    });
+    let (begin, mut buffer) = (Instant::now(), [0; 1500]);
+    for _ in 0..MESSAGES {
+        here.send(&[7; 200]).expect("sent");
+        here.recv(&mut buffer).expect("a datagram");
+    }
+    let took = begin.elapsed();
+    echo.join().expect("the echo");
+    took
+}
+
+/// One row a transaction, as durable as the server's.
+fn raw_commits(folder: &Path) -> Duration {
+    let base = rusqlite::Connection::open(folder.join("raw.db")).expect("a database");
+    base.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t(n INTEGER PRIMARY KEY, text TEXT)")
+        .expect("a table");
+    let begin = Instant::now();
+    for n in 0..MESSAGES {
+        base.execute("INSERT INTO t VALUES (?1, 'hi')", [n]).expect("a row");
+    }
+    begin.elapsed()
+}
+
+struct Server {
+    process: Child,
+    port: u64,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Self {
+        let mut process = chat(folder).args(["-s", "0", "--json"]).stdout(Stdio::piped()).spawn().expect("a server");
+        let mut line = String::new();
+        let mut out = BufReader::new(process.stdout.take().expect("its output"));
+        out.read_line(&mut line).expect("a line");
+        let port = event(&line)["port"].as_u64().expect("a port");
+        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        Self { process, port }
+    }
+
+    fn command(&self, name: &str, folder: &Path, options: &[&str], script: &str) -> Command {
+        let file = folder.join(format!("{name}.txt"));
+        std::fs::write(&file, script).expect("a script");
+        let mut command = chat(folder);
+        command.args(["-c", name, "127.0.0.1", &self.port.to_string(), "0", "--json", "--script"]).arg(file);
+        command.args(options).stdout(Stdio::piped());
+        command
+    }
+
+    /// A client that listens until it is dropped; returns when it is registered.
+    fn client(&self, name: &str, folder: &Path, options: &[&str], script: &str) -> Running {
+        let mut process = self.command(name, folder, options, script).spawn().expect("a client");
+        let mut out = BufReader::new(process.stdout.take().expect("its output"));
+        let mut line = String::new();
+        while !line.contains("\"registered\"") {
+            line.clear();
+            out.read_line(&mut line).expect("a line");
+        }
+        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        Running(process)
+    }
+
+    /// Runs a client to its end; returns the time from its registration to its last outcome, by its own clock.
+    fn timed(&self, name: &str, folder: &Path, options: &[&str], script: &str) -> Duration {
+        let mut process = self.command(name, folder, options, script).spawn().expect("a client");
+        let mut text = String::new();
+        process.stdout.take().expect("its output").read_to_string(&mut text).expect("its events");
+        assert!(process.wait().expect("an end").success(), "{text}");
+        let events: Vec<serde_json::Value> = text.lines().map(event).collect();
+        let at = |event: &serde_json::Value| {
+            let stamp: jiff::Timestamp = event["ts"].as_str().and_then(|ts| ts.parse().ok()).expect("a time");
+            stamp
+        };
+        let begin = events.iter().find(|event| event["event"] == "registered").map(at).expect("registered");
+        let end = events.iter().rfind(|event| event["event"] == "done").map(at).expect("done");
+        end.duration_since(begin).unsigned_abs()
+    }
+
+    /// Makes a name known and offline.
+    fn leave(&self, name: &str, folder: &Path) {
+        self.timed(name, folder, &[], "table\n");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn chat(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+    command.env("XDG_STATE_HOME", folder).env("HOME", folder).stdin(Stdio::null());
+    command
+}
+
+fn event(line: &str) -> serde_json::Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
