@@ -13,6 +13,7 @@ pub mod play;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod simulate;
 pub mod stage;
 mod token;
 mod waits;

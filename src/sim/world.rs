@@ -11,6 +11,7 @@ use crate::core::command;
 use crate::core::config::{ClientConfig, ServerConfig};
 use crate::core::console::Console;
 use crate::core::event::Event;
+use crate::core::fault::Faults;
 use crate::core::machine::{Ending, Input, Machine, Output};
 use crate::core::name::Name;
 use crate::core::record::Kept;
@@ -50,6 +51,7 @@ struct Actor {
     /// Whether its output takes nothing.
     blocked: bool,
     mailbag: Vec<(SocketAddr, Vec<u8>)>,
+    faults: Faults,
     showing: VecDeque<(Instant, Event)>,
     shown: u64,
     log: Vec<(Instant, Event)>,
@@ -76,6 +78,14 @@ impl World {
     /// A world with a server at port 1 of host 0, on this network.
     #[must_use]
     pub fn new(seed: u64, net: Net) -> Self {
+        let mut world = Self::without_server(seed, net);
+        world.start(SERVER);
+        world
+    }
+
+    /// The same world, whose server was not started yet.
+    #[must_use]
+    pub fn without_server(seed: u64, net: Net) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let mut world = Self {
@@ -92,7 +102,6 @@ impl World {
             sent: 0,
         };
         world.add(None);
-        world.start_server(Kept::default());
         world
     }
 
@@ -106,6 +115,7 @@ impl World {
             paused: false,
             blocked: false,
             mailbag: Vec::new(),
+            faults: Faults::new(self.rng.bits()),
             showing: VecDeque::new(),
             shown: 0,
             log: Vec::new(),
@@ -139,6 +149,17 @@ impl World {
         let index = self.add(Some(name));
         self.start(index);
         index
+    }
+
+    /// What disturbs the datagrams that an actor sends, before the network has them.
+    pub fn faults(&mut self, index: usize) -> &mut Faults {
+        &mut self.actors[index].faults
+    }
+
+    /// Where an actor is.
+    #[must_use]
+    pub fn addr(&self, index: usize) -> SocketAddr {
+        self.actors[index].addr
     }
 
     /// Starts an actor (again): a client in a new life, the server with what is on its disk.
@@ -260,6 +281,12 @@ impl World {
         self.now
     }
 
+    /// The time, for people.
+    #[must_use]
+    pub fn unix(&self) -> Unix {
+        self.clock().unix
+    }
+
     /// The disk.
     pub fn disk(&mut self) -> &mut Disk {
         &mut self.disk
@@ -338,7 +365,11 @@ impl World {
         let now = self.clock();
         while let Some(output) = self.actors[index].role.as_mut().and_then(|role| role.machine().poll(now)) {
             match output {
-                Output::Transmit { to, bytes } => self.send(index, to, bytes),
+                Output::Transmit { to, bytes } => {
+                    // Who swallowed it is of no interest here.
+                    let _ = self.actors[index].faults.send(self.now, to, bytes);
+                    self.depart(index);
+                }
                 Output::Persist(record) => self.disk.write(self.now + SYNC, record),
                 Output::Fetch(seqs) => self.actors[index].fetched.push_back((self.now + SYNC, seqs)),
                 Output::Event(event) => self.actors[index].showing.push_back((self.now + SHOW, event)),
@@ -350,6 +381,13 @@ impl World {
                     actor.role = None;
                 }
             }
+        }
+    }
+
+    /// Gives the network what an actor's faults let go by now.
+    fn depart(&mut self, index: usize) {
+        while let Some((to, bytes)) = self.actors[index].faults.due(self.now) {
+            self.send(index, to, bytes);
         }
     }
 
@@ -380,6 +418,7 @@ impl World {
     pub fn next(&self) -> Option<Instant> {
         let mut next = earliest(self.air.keys().next().map(|(at, _)| *at), self.disk.next());
         for actor in self.actors.iter().filter(|actor| !actor.paused) {
+            next = earliest(next, actor.faults.deadline());
             let deadline = match &actor.role {
                 None => continue,
                 Some(Role::Server(server)) => server.deadline(),
@@ -425,6 +464,7 @@ impl World {
             let mail = self.disk.fetch(&seqs);
             self.handle(index, Input::Mail(mail));
         }
+        self.depart(index);
         let before = self.actors[index].shown;
         let (now, actor) = (self.now, &mut self.actors[index]);
         while !actor.blocked

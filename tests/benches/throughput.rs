@@ -49,7 +49,8 @@ fn print(line: &str) {
 
 /// A datagram there and one back, between two threads.
 fn raw_round_trip() -> Duration {
-    let (here, there) = (UdpSocket::bind("127.0.0.1:0").expect("a socket"), UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+    let (here, there) =
+        (UdpSocket::bind("127.0.0.1:0").expect("a socket"), UdpSocket::bind("127.0.0.1:0").expect("a socket"));
     here.connect(there.local_addr().expect("an address")).expect("connected");
     let echo = std::thread::spawn(move || {
         let mut buffer = [0; 1500];
@@ -71,8 +72,10 @@ fn raw_round_trip() -> Duration {
 /// One row a transaction, as durable as the server's.
 fn raw_commits(folder: &Path) -> Duration {
     let base = rusqlite::Connection::open(folder.join("raw.db")).expect("a database");
-    base.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t(n INTEGER PRIMARY KEY, text TEXT)")
-        .expect("a table");
+    base.execute_batch(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t(n INTEGER PRIMARY KEY, text TEXT)",
+    )
+    .expect("a table");
     let begin = Instant::now();
     for n in 0..MESSAGES {
         base.execute("INSERT INTO t VALUES (?1, 'hi')", [n]).expect("a row");

@@ -1,0 +1,322 @@
+//! The stage of a simulated world: the same scenario in virtual time, replayable from its seed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::ast::{Actor, Fault, Need, Peer, Signal, Statement, Step, Way};
+use super::stage::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
+use crate::core::client_event::ClientEvent;
+use crate::core::event::{Body, Event};
+use crate::core::fault::Order;
+use crate::core::machine::Ending;
+use crate::core::name::Name;
+use crate::core::server_event::ServerEvent;
+use crate::core::status::Status;
+use crate::core::time::Instant;
+use crate::sim::network::Net;
+use crate::sim::world::{SERVER, World};
+
+/// Actors as machines in one world.
+pub struct SimStage {
+    world: World,
+    actors: BTreeMap<Actor, Player>,
+    happened: VecDeque<Happening>,
+}
+
+struct Player {
+    index: usize,
+    launch: Launch,
+    /// How much of its log was told, and how many events of this life.
+    told: usize,
+    seq: u64,
+    runs: bool,
+    /// The signal that it was sent last.
+    signal: Option<u8>,
+}
+
+/// Why this case cannot be simulated, if that is so.
+#[must_use]
+pub fn unsimulable(setup: &[Statement], statements: &[Statement]) -> Option<String> {
+    let args = setup.iter().chain(statements).find_map(|statement| match &statement.step {
+        Step::Server { args } | Step::Client { args, .. } => args.iter().find(|arg| *arg != "--text"),
+        _ => None,
+    })?;
+    Some(format!("{args} needs a real process"))
+}
+
+impl SimStage {
+    /// An empty stage on this network.
+    #[must_use]
+    pub fn new(seed: u64, net: Net) -> Self {
+        Self { world: World::without_server(seed, net), actors: BTreeMap::new(), happened: VecDeque::new() }
+    }
+
+    fn player(&self, actor: &Actor) -> Result<&Player, Refused> {
+        self.actors.get(actor).ok_or_else(|| Refused(format!("{actor} was never started")))
+    }
+
+    /// Tells what everybody showed since the last time, and who has ended.
+    fn gather(&mut self) {
+        for (actor, player) in &mut self.actors {
+            for (at, event) in &self.world.log(player.index)[player.told..] {
+                player.told += 1;
+                player.seq += 1;
+                show(&mut self.happened, actor, player, *at, event);
+            }
+            if !player.runs {
+                continue;
+            }
+            if let Some(ending) = self.world.ending(player.index).cloned() {
+                player.runs = false;
+                let signal = player.signal.filter(|_| *actor != Actor::Server);
+                let status = ending.status.or(signal.map_or(Status::Ok, Status::Signal)).code();
+                player.seq += 1;
+                let (at, event) = (self.world.now(), last_word(actor, &ending, status, self.world.unix()));
+                show(&mut self.happened, actor, player, at, &event);
+                let end = End { status, signal: None };
+                self.happened.push_back(Happening::Ended { actor: actor.clone(), at, end });
+            }
+        }
+    }
+
+    fn begin(&mut self, actor: &Actor) {
+        if let Some(player) = self.actors.get_mut(actor) {
+            (player.seq, player.runs, player.signal) = (0, true, None);
+        }
+        self.gather();
+    }
+
+    fn end_by(&mut self, actor: &Actor, signal: u8) {
+        let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
+        player.signal = Some(signal);
+        let index = player.index;
+        self.world.pause(index, false);
+        self.world.leave(index);
+        self.gather();
+    }
+
+    fn kill(&mut self, actor: &Actor) {
+        let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
+        player.runs = false;
+        self.world.kill(player.index);
+        let end = End { status: 137, signal: Some(9) };
+        self.happened.push_back(Happening::Ended { actor: actor.clone(), at: self.world.now(), end });
+    }
+
+    /// Those actors whose datagrams a peer stands for.
+    fn senders(&self, peer: &Peer) -> Vec<usize> {
+        let meant = self.actors.iter().filter(|(actor, _)| match peer {
+            Peer::Anybody => true,
+            Peer::Actor(meant) => meant == *actor,
+        });
+        meant.map(|(_, player)| player.index).collect()
+    }
+
+    fn order(&mut self, way: &Way, fault: Fault) {
+        let to = match &way.to {
+            Peer::Anybody => None,
+            Peer::Actor(actor) => self.actors.get(actor).map(|player| self.world.addr(player.index)),
+        };
+        for index in self.senders(&way.from) {
+            self.world.faults(index).obey(&Order { to, faults: vec![fault], ..Order::default() });
+        }
+    }
+}
+
+fn show(happened: &mut VecDeque<Happening>, actor: &Actor, player: &Player, at: Instant, event: &Event) {
+    if player.launch.text {
+        let lines = event.line().unwrap_or_default();
+        let lines = lines.split('\n').filter(|line| !line.is_empty());
+        happened.extend(lines.map(|line| {
+            let (actor, output) = (actor.clone(), Output::Line(line.to_owned()));
+            Happening::Output { actor, at, output }
+        }));
+    } else if let Ok(value) = serde_json::from_str(&event.json(player.seq, &player.launch.name)) {
+        happened.push_back(Happening::Output { actor: actor.clone(), at, output: Output::Event(value) });
+    }
+}
+
+/// The `exit` event, which a real program's shell makes.
+fn last_word(actor: &Actor, ending: &Ending, status: u8, at: crate::core::time::Unix) -> Event {
+    let body = match actor {
+        Actor::Server => Body::Server(ServerEvent::Exit { status }),
+        Actor::Client(_) => Body::Client(ClientEvent::Exit { status, shown: ending.exiting }),
+    };
+    Event { at, cmd: None, group: ending.group.clone(), body }
+}
+
+impl Stage for SimStage {
+    fn now(&self) -> Instant {
+        self.world.now()
+    }
+
+    fn next(&mut self, until: Instant) -> Happening {
+        loop {
+            if let Some(happening) = self.happened.pop_front() {
+                return happening;
+            }
+            let more = self.world.step(until);
+            self.gather();
+            if !more && self.happened.is_empty() {
+                return Happening::Time;
+            }
+        }
+    }
+
+    fn start(&mut self, launch: &Launch) -> Result<(), Refused> {
+        let index = match &launch.actor {
+            Actor::Server => {
+                self.world.start(SERVER);
+                SERVER
+            }
+            Actor::Client(_) => match Name::new(&launch.name) {
+                Ok(name) => self.world.client(name.as_str()),
+                Err(why) => {
+                    let (actor, at) = (launch.actor.clone(), self.world.now());
+                    let output = Output::Complaint(why.to_string());
+                    self.happened.push_back(Happening::Output { actor: actor.clone(), at, output });
+                    let end = End { status: Status::Usage.code(), signal: None };
+                    self.happened.push_back(Happening::Ended { actor, at, end });
+                    return Ok(());
+                }
+            },
+        };
+        let told = 0;
+        let player = Player { index, launch: launch.clone(), told, seq: 0, runs: true, signal: None };
+        self.actors.insert(launch.actor.clone(), player);
+        self.gather();
+        Ok(())
+    }
+
+    fn restart(&mut self, actor: &Actor) -> Result<(), Refused> {
+        let index = self.player(actor)?.index;
+        self.end_by(actor, 15);
+        while self.actors.get(actor).is_some_and(|player| player.runs) {
+            let limit = self.world.now() + std::time::Duration::from_secs(1);
+            if !self.world.step(limit) {
+                self.kill(actor);
+            }
+            self.gather();
+        }
+        self.world.start(index);
+        self.begin(actor);
+        Ok(())
+    }
+
+    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused> {
+        let index = self.player(actor)?.index;
+        if *actor == Actor::Server {
+            if let Some(word) = crate::core::console::parse(line.as_bytes()) {
+                self.world.console(word);
+            }
+        } else {
+            self.world.type_line(index, line);
+        }
+        self.gather();
+        Ok(())
+    }
+
+    fn close_input(&mut self, actor: &Actor) {
+        if let Some(index) = self.actors.get(actor).filter(|_| *actor != Actor::Server).map(|player| player.index) {
+            self.world.finish(index);
+            self.gather();
+        }
+    }
+
+    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refused> {
+        let index = self.player(actor)?.index;
+        match signal {
+            Signal::Kill => self.kill(actor),
+            Signal::Term => self.end_by(actor, 15),
+            Signal::Interrupt => self.end_by(actor, 2),
+            Signal::Hangup => self.end_by(actor, 1),
+            Signal::Pause => self.world.pause(index, true),
+            Signal::Resume => self.world.pause(index, false),
+        }
+        self.gather();
+        Ok(())
+    }
+
+    fn lacks(&self, _need: Need) -> Option<String> {
+        None
+    }
+
+    fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
+        match disturbance {
+            Disturbance::Fault(way, fault) => self.order(way, *fault),
+            Disturbance::Cut(a, b) => {
+                for (from, to) in [(a, b), (b, a)] {
+                    self.order(&Way { from: (*from).clone(), to: (*to).clone() }, Fault::Cut);
+                }
+            }
+            Disturbance::Heal => {
+                for index in self.senders(&Peer::Anybody) {
+                    self.world.faults(index).obey(&Order { heal: true, ..Order::default() });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::outcome::{CaseInfo, Verdict};
+    use crate::scenario::parse::parse;
+    use crate::scenario::play::{Settings, play};
+
+    /// Plays a scenario; returns what everybody showed, in order, with exact times.
+    fn transcript(seed: u64, text: &str, net: Net) -> String {
+        let scenario = parse(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
+        let case = &scenario.cases[0];
+        let info = CaseInfo {
+            file: "test.chat".into(),
+            title: case.title.clone(),
+            points: None,
+            visibility: case.visibility,
+            span: case.span.clone(),
+            steps: case.statements.len(),
+        };
+        let mut stage = SimStage::new(seed, net);
+        let result = play(info, &scenario.setup, case, &mut stage, &Settings::default(), &mut |_| {});
+        assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
+        format!("{:?}", result.transcript)
+    }
+
+    const CASE: &str = r#"case "mail"
+server
+client x y
+x> send y hi
+y< x: hi
+x> dereg x
+x< [You are Offline. Bye.]
+loss *->* 20%
+y> send x are you there?
+y< [Messages received by the server and saved]
+kill server
+restart server
+heal
+x> reg x
+x< [You have messages]
+x< y: {*} are you there?
+interrupt x
+x exits 130
+"#;
+
+    #[test]
+    fn a_scenario_is_played_in_virtual_time_and_replayed_byte_for_byte() {
+        let first = transcript(7, CASE, Net::LAN);
+        assert_eq!(first, transcript(7, CASE, Net::LAN));
+        assert_ne!(first, transcript(8, CASE, Net::LAN));
+    }
+
+    #[test]
+    fn what_needs_a_real_process_is_said() {
+        let text = "case \"c\"\nserver --db x.db\nclient x -- --text\n";
+        let scenario = parse(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
+        let reason = unsimulable(&scenario.setup, &scenario.cases[0].statements);
+        assert_eq!(reason.as_deref(), Some("--db needs a real process"));
+    }
+}
