@@ -12,10 +12,14 @@ use super::name::{Name, Text};
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the members are those of the event contract, by name")]
 pub enum ClientEvent {
-    /// The program runs and has its socket.
-    Started { server: String, addr: String, release: &'static str },
-    /// The port that a client got which had asked for a free one.
-    Listening { port: u16 },
+    /// The program runs and has its socket. `free_port` is the one it got when any would do, which is shown.
+    Started {
+        server: String,
+        addr: String,
+        release: &'static str,
+        #[serde(skip)]
+        free_port: Option<u16>,
+    },
     /// The server knows this client.
     Registered { name: Name },
     /// The server refused the name.
@@ -124,7 +128,7 @@ impl ClientEvent {
     #[must_use]
     pub fn line(&self) -> Option<String> {
         Some(match self {
-            Self::Listening { port } => format!("[Client listening on port {port}]"),
+            Self::Started { free_port: Some(port), .. } => format!("[Client listening on port {port}]"),
             Self::Registered { .. } => "[Welcome, You are registered.]".to_owned(),
             Self::Refused { name, reason, .. } => match *reason {
                 "name-in-use" => format!("[The name {name} is already in use.]"),

@@ -19,6 +19,8 @@ pub struct ClientConfig {
     pub server: String,
     /// Where the client's own socket is bound.
     pub addr: SocketAddr,
+    /// The port that it got, if it asked for any: that is shown.
+    pub free_port: Option<u16>,
     /// 32 random bytes: ids and everything else random comes from them.
     pub seed: [u8; 32],
     /// Leave without notice.

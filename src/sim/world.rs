@@ -174,6 +174,7 @@ impl World {
             servers: vec![server],
             server: server.to_string(),
             addr,
+            free_port: None,
             seed: self.seed(),
             silent_leave: false,
             trace: false,

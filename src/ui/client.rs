@@ -48,6 +48,7 @@ fn try_run(options: &ClientOptions, source: Source) -> anyhow::Result<Status> {
         addr: own_address(&servers, socket.local_port()),
         servers,
         server: format!("{}:{}", bracketed(&options.host), options.server_port),
+        free_port: (options.port == 0).then(|| socket.local_port()),
         seed: seed()?,
         silent_leave: options.silent_leave,
         trace: options.trace,
@@ -74,7 +75,7 @@ fn try_run(options: &ClientOptions, source: Source) -> anyhow::Result<Status> {
     };
     let feed = Feed::new(lines, typed, options);
     let mut client = Client::new(clock.now(), config);
-    let mut front = ClientFront::new(feed, printer, signals, surroundings, options);
+    let mut front = ClientFront::new(feed, printer, signals, surroundings);
     let ending = drive.run(&mut client, &mut front)?;
     Ok(front.end(ending, &clock))
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use nix::libc::SIGHUP;
 
-use super::cli::ClientOptions;
 use super::feed::{Failure, Fed, Feed};
 use super::output::{Gone, Printer};
 use super::start::{Signals, complain_quickly};
@@ -31,8 +30,6 @@ pub struct ClientFront {
     printer: Printer,
     signals: Signals,
     surroundings: Surroundings,
-    /// Say which port it is.
-    any_port: bool,
     /// The first reason of the shell's own for not being well.
     status: Status,
     /// That was not the first: a command had failed before.
@@ -64,19 +61,12 @@ enum Leaving {
 
 impl ClientFront {
     /// A front of a client that has not started yet.
-    pub fn new(
-        feed: Feed,
-        printer: Printer,
-        signals: Signals,
-        surroundings: Surroundings,
-        options: &ClientOptions,
-    ) -> Self {
+    pub fn new(feed: Feed, printer: Printer, signals: Signals, surroundings: Surroundings) -> Self {
         Self {
             feed,
             printer,
             signals,
             surroundings,
-            any_port: options.port == 0,
             status: Status::Ok,
             core_first: false,
             failed: false,
@@ -172,13 +162,6 @@ impl ClientFront {
         }
         self.surroundings.learn(event);
     }
-
-    /// A client on a free port says which one it got.
-    fn port_named(&self, event: &Event) -> Option<Event> {
-        let Body::Client(ClientEvent::Started { addr, .. }) = &event.body else { return None };
-        let port = addr.rsplit(':').next()?.parse().ok()?;
-        self.any_port.then(|| Event { body: Body::Client(ClientEvent::Listening { port }), ..event.clone() })
-    }
 }
 
 fn signal_number(signal: i32) -> u8 {
@@ -228,12 +211,7 @@ impl Front for ClientFront {
         for event in events {
             self.learn(&event);
             self.feed.event(now, &event);
-            let port = self.port_named(&event);
             self.printer.show(event);
-            if let Some(event) = port {
-                self.feed.event(now, &event);
-                self.printer.say(event);
-            }
         }
         // The first prompt waits for the welcome as the others do for the outcomes.
         if self.done >= self.given && self.welcome && self.table {

@@ -131,8 +131,8 @@ impl Client {
             out: VecDeque::new(),
             events: 0,
         };
-        let (server, addr) = (config.server, config.addr.to_string());
-        client.say(None, ClientEvent::Started { server, addr, release: RELEASE });
+        let (server, addr, free_port) = (config.server, config.addr.to_string(), config.free_port);
+        client.say(None, ClientEvent::Started { server, addr, release: RELEASE, free_port });
         client.enter(now.mono, None);
         client
     }
