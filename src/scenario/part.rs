@@ -139,8 +139,10 @@ impl Life {
             }
             "clients" => self.learn_rows(at, event.get("clients")),
             "exit" if text("line").is_some() => self.asked = true,
-            "no_ack" | "retry" | "removed" => return Some(ATTEMPT),
-            "client_offline" if text("reason") == Some("silent") => return Some(ATTEMPT),
+            "no_ack" | "retry" => return Some(ATTEMPT),
+            // Neither an acknowledgement came, nor an answer to the question of the server.
+            "removed" => return Some(2 * ATTEMPT),
+            "client_offline" if text("reason") == Some("silent") => return Some(2 * ATTEMPT),
             "server_unreachable" => {
                 let attempts = event.get("attempts").and_then(Value::as_u64).unwrap_or(1).clamp(1, 100);
                 return Some(ATTEMPT * u32::try_from(attempts).unwrap_or(1));

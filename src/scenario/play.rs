@@ -62,6 +62,8 @@ pub(crate) struct Player<'a> {
     transcript: VecDeque<Heard>,
     waits: Waits,
     checks: Vec<CheckResult>,
+    /// When somebody last was started, typed or got a signal.
+    acted: Instant,
     /// The line being played.
     now_playing: &'a Statement,
 }
@@ -102,6 +104,7 @@ pub fn play(
         transcript: VecDeque::new(),
         waits: Waits::default(),
         checks: Vec::new(),
+        acted: began,
         now_playing: first,
     };
     let stopped = player.play_all(&statements, &mut result.steps, told).err();
@@ -293,8 +296,8 @@ impl<'a> Player<'a> {
         if let Some(waited) = told.waited {
             // Nothing can have been waited for longer than since it was asked for.
             let asked = part.life.typed.unwrap_or(part.life.began);
-            let from = if actor == Actor::Server { at - waited } else { asked.max(at - waited) };
-            self.waits.add(from, at);
+            let asked = if actor == Actor::Server { self.acted } else { asked };
+            self.waits.add(asked.max(at - waited), at);
         }
         if let Some(overtaken) = told.overtaken {
             let sentence = format!("{actor} went on after `{}`, which was taken: `{}`", overtaken.taken, overtaken.now);
@@ -318,8 +321,10 @@ impl<'a> Player<'a> {
         self.vars.replace(template).map_err(|why| self.mistaken(&why))
     }
 
+    /// Notes what was done to an actor.
     fn note(&mut self, actor: &Actor, text: String) {
-        self.hear(self.stage.now(), actor, HeardKind::Note, text);
+        self.acted = self.stage.now();
+        self.hear(self.acted, actor, HeardKind::Note, text);
     }
 
     fn hear(&mut self, at: Instant, actor: &Actor, kind: HeardKind, text: String) {

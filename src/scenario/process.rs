@@ -108,7 +108,7 @@ impl ProcessStage {
         let arguments = self.arguments(launch, port).map_err(cannot)?;
         let who = (launch.actor.clone(), life);
         let form = if launch.text { pump::Form::Text } else { pump::Form::Json };
-        Child::spawn(&self.program, &arguments, home, form, who, self.clock, &self.outbox).map_err(cannot)
+        Child::spawn(&self.program, &arguments, home, form, who, (self.clock, &self.halt, &self.outbox)).map_err(cannot)
     }
 
     /// Puts a message where [`Stage::next`] finds it, and learns ports from it.
@@ -288,6 +288,3 @@ fn port_in(actor: &Actor, output: &Output) -> Option<u16> {
         _ => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

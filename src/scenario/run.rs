@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::Duration;
 
 use super::ast::{Case, Scenario, Step};
@@ -63,6 +65,9 @@ impl Default for RunOptions {
     }
 }
 
+/// How long after `--deadline` the runner may take to notice; then every process is ended all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A case to be played.
 struct Planned<'a> {
     info: CaseInfo,
@@ -111,9 +116,10 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
         Box::new(TextReport { verbose: options.verbose, colour: options.colour })
     };
     let mut out = Out { out, error: None };
+    let guard = options.deadline.map(|limit| guard(limit + PATIENCE, &halt));
     let result = play_all(options, planned, &program, &halt, report.as_mut(), &mut out);
     out.put(|out| report.run(out, &result));
-    drop(stop);
+    drop((stop, guard));
     match out.error {
         Some(error) if error.kind() != ErrorKind::BrokenPipe => {
             let sentence = format!("The report cannot be written: {error}.");
@@ -177,6 +183,21 @@ fn play_one(
     played.overhead += ending;
     let status = played.status();
     (played, status)
+}
+
+/// Ends every process after this time, even when the runner is blocked by whoever reads its report; not when what it
+/// gives back is dropped before.
+fn guard(limit: Duration, halt: &Halt) -> Sender<()> {
+    let (guarded, over) = mpsc::channel();
+    let halt = halt.clone();
+    let waiting = move || {
+        if over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            halt.end_all();
+        }
+    };
+    // Without the thread the runner's own look at the clock has to do.
+    drop(thread::Builder::new().name("deadline".to_owned()).spawn(waiting));
+    guarded
 }
 
 /// Why no further case is played, if that is so, and the exit status for that.

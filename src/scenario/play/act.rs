@@ -113,6 +113,7 @@ impl Player<'_> {
             part.life.typed = Some(now);
             part.life.asked |= line.trim() == "exit";
             let typed = self.stage.type_line(&actor, &line);
+            self.acted = now;
             self.hear(now, &actor, HeardKind::Typed, line.clone());
             typed.map_err(|Refused(why)| self.fail(Some(&actor), Cause::Mistake, Status::Failed, why))?;
         }

@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal as Posix, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
+use super::halt::Halt;
 use super::pump::{Form, pump};
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
@@ -51,6 +52,7 @@ pub(super) enum What {
 pub(super) struct Child {
     process: std::process::Child,
     group: Pid,
+    halt: Halt,
     input: Option<Sender<Vec<u8>>>,
     unread: Arc<AtomicUsize>,
     /// How many of its two streams may bring more.
@@ -70,8 +72,7 @@ impl Child {
         home: &Path,
         form: Form,
         who: (Actor, u32),
-        clock: Clock,
-        outbox: &SyncSender<Message>,
+        (clock, halt, outbox): (Clock, &Halt, &SyncSender<Message>),
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(home).process_group(0);
@@ -83,10 +84,12 @@ impl Child {
         let mut process = command.spawn()?;
         let (input, output, errors) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let group = Pid::from_raw(i32::try_from(process.id()).map_err(io::Error::other)?);
+        halt.begins(group);
         let (typed, lines) = mpsc::channel();
         let unread = Arc::new(AtomicUsize::new(0));
         // From here on a failure drops the child, which ends the process.
-        let child = Self { process, group, input: Some(typed), unread: unread.clone(), open: 2, end: None };
+        let (halt, input_end) = (halt.clone(), Some(typed));
+        let child = Self { process, group, halt, input: input_end, unread: unread.clone(), open: 2, end: None };
         let teller = Teller { who, clock, outbox: outbox.clone() };
         if let Some(input) = input {
             thread::Builder::new().name("stdin".to_owned()).spawn(move || write(input, &lines, &unread))?;
@@ -152,6 +155,7 @@ impl Child {
         }
         // As long as the process is not waited for, its number is not given to another one.
         let _ = killpg(self.group, Posix::SIGKILL);
+        self.halt.ends(self.group);
         let status = self.process.wait().unwrap_or_default();
         let signal = status.signal().and_then(|signal| u8::try_from(signal).ok());
         let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);

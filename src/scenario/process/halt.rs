@@ -1,8 +1,12 @@
-//! The request to end a run, from a signal to whichever stage is being played on.
+//! The request to end a run: it ends every process at once, whatever the runner is doing, and then the runner itself.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::signal::{Signal as Posix, killpg};
+use nix::unistd::Pid;
 
 use super::child::{Message, What};
 use crate::core::time::Instant;
@@ -11,31 +15,74 @@ use crate::scenario::ast::Actor;
 /// The request to end. Copies are the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Halt {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
     /// 0 as long as nobody asked.
-    signal: Arc<AtomicU8>,
-    stage: Arc<Mutex<Option<SyncSender<Message>>>>,
+    signal: AtomicU8,
+    stage: Mutex<Option<SyncSender<Message>>>,
+    groups: Mutex<Groups>,
+}
+
+/// The process groups that live. Each is taken out before its process is waited for: until then its number is not
+/// given to another one.
+#[derive(Debug, Default)]
+struct Groups {
+    living: BTreeSet<i32>,
+    /// There may be no more.
+    closed: bool,
 }
 
 impl Halt {
     /// Asks the run to end, by the signal of this number. The first one counts.
     pub fn ask(&self, signal: i32) {
         let signal = u8::try_from(signal).unwrap_or(u8::MAX);
-        let _ = self.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
-        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let _ = self.shared.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+        let stage = self.shared.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(stage) = stage {
             // A stage that has no room for it is awake, and looks at the signal next.
             drop(stage.try_send(Message { actor: Actor::Server, life: 0, at: Instant::ZERO, what: What::Wake }));
+        }
+        self.end_all();
+    }
+
+    /// Ends every process and lets none begin, without a word to the runner: it may be blocked.
+    pub fn end_all(&self) {
+        let mut groups = self.groups();
+        groups.closed = true;
+        for group in &groups.living {
+            let _ = killpg(Pid::from_raw(*group), Posix::SIGKILL);
         }
     }
 
     /// The signal, if one came.
     #[must_use]
     pub fn signal(&self) -> Option<u8> {
-        Some(self.signal.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
+        Some(self.shared.signal.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
 
     /// From now on a request wakes the stage that reads from this channel.
     pub(super) fn wakes(&self, stage: SyncSender<Message>) {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
+        *self.shared.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
+    }
+
+    /// Takes a new process group in, or ends it where there may be no more.
+    pub(super) fn begins(&self, group: Pid) {
+        let mut groups = self.groups();
+        groups.living.insert(group.as_raw());
+        if groups.closed {
+            let _ = killpg(group, Posix::SIGKILL);
+        }
+    }
+
+    /// Forgets a process group, which is about to be waited for.
+    pub(super) fn ends(&self, group: Pid) {
+        self.groups().living.remove(&group.as_raw());
+    }
+
+    fn groups(&self) -> MutexGuard<'_, Groups> {
+        self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
