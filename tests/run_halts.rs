@@ -1,0 +1,133 @@
+//! A run that is told to end: every process is gone, the report is written, and the status says why.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// A run of `chat run` whose actors live below a folder of its own.
+struct Run {
+    folder: TempDir,
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Run {
+    fn start(text: &str, options: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("a.chat");
+        fs::write(&file, text).unwrap();
+        let actors = folder.path().join("actors");
+        fs::create_dir(&actors).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+        command.arg("run").args(options).arg(file).env("TMPDIR", actors);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { folder, child, out }
+    }
+
+    fn actors(&self) -> PathBuf {
+        self.folder.path().join("actors")
+    }
+
+    /// Reads the report up to a line that has this in it.
+    fn read_to(&mut self, wanted: &str) {
+        let mut line = String::new();
+        while !line.contains(wanted) {
+            line.clear();
+            assert!(self.out.read_line(&mut line).unwrap() > 0, "the report ended before {wanted:?}");
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Reads the rest of the report and waits for the end: the report and the status.
+    fn finish(mut self) -> (String, Option<i32>) {
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        let status = self.child.wait().unwrap().code();
+        assert_eq!(living(&self.actors()), Vec::<String>::new());
+        assert_eq!(fs::read_dir(self.actors()).unwrap().count(), 0, "folders are left");
+        (rest, status)
+    }
+}
+
+/// The processes that live in a folder, by their command lines.
+fn living(folder: &Path) -> Vec<String> {
+    let folder = fs::canonicalize(folder).unwrap();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let there = processes.filter(|path| fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&folder)));
+    there.filter_map(|path| fs::read_to_string(path.join("cmdline")).ok()).filter(|line| !line.is_empty()).collect()
+}
+
+/// Waits until nobody lives in a folder any more.
+fn until_nobody_lives(folder: &Path) {
+    let begin = Instant::now();
+    while !living(folder).is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "still there: {:?}", living(folder));
+        std::thread::yield_now();
+    }
+}
+
+const TWO_CASES: &str = "server\nclient x y\n\ncase \"a\"\nx<10m nothing\n\ncase \"b\"\nx alive\n";
+
+#[test]
+fn a_signal_ends_everything_and_the_report_is_written() {
+    for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
+        let mut run = Run::start(TWO_CASES, &["--verbose"]);
+        run.read_to("client x y");
+        assert_eq!(living(&run.actors()).len(), 3);
+        run.signal(signal);
+        let (report, code) = run.finish();
+        assert_eq!(code, Some(status), "{report}");
+        assert!(
+            report.contains(&format!("cause     HALTED: the run was ended by signal {}", signal as i32)),
+            "{report}"
+        );
+        assert!(report.contains("----  b  ") && report.contains("2 cases: 0 passed, 1 failed, 1 skipped"), "{report}");
+    }
+}
+
+#[test]
+fn a_deadline_ends_everything_and_the_report_is_written() {
+    let (report, code) = Run::start(TWO_CASES, &["--deadline", "2s"]).finish();
+    assert_eq!(code, Some(5), "{report}");
+    assert!(report.contains("cause     DEADLINE: ") && report.contains("----  b  "), "{report}");
+}
+
+/// A scenario whose report is longer than a pipe holds, before it comes to its last line.
+fn talkative() -> String {
+    let line = format!("x> {}\n", "a".repeat(390));
+    format!("server\nclient x y\n{}sleep 10m\n", line.repeat(400))
+}
+
+#[test]
+fn a_runner_whose_report_nobody_reads_ends_everybody_all_the_same() {
+    let mut run = Run::start(&talkative(), &["--verbose"]);
+    run.read_to("client x y");
+    run.signal(Signal::SIGTERM);
+    until_nobody_lives(&run.actors());
+    let (_, code) = run.finish();
+    assert_eq!(code, Some(143));
+
+    let mut run = Run::start(&talkative(), &["--verbose", "--deadline", "2s"]);
+    run.read_to("server");
+    until_nobody_lives(&run.actors());
+    let (_, code) = run.finish();
+    assert_eq!(code, Some(5));
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_end_the_run() {
+    let Run { folder, mut child, out } = Run::start("server\nclient x\nx> send x hi\nx< x: hi\n", &[]);
+    drop(out);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(living(folder.path()), Vec::<String>::new());
+}
