@@ -13,6 +13,8 @@ pub mod play;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod score;
+pub mod sheet;
 pub mod simulate;
 pub mod stage;
 mod token;

@@ -285,7 +285,7 @@ fn plan<'a>(options: &RunOptions, scenarios: &'a [Scenario]) -> Vec<Planned<'a>>
             let info = CaseInfo {
                 file: file.clone(),
                 title: case.title.clone(),
-                points: case.points,
+                points: case.worth(),
                 visibility: case.visibility,
                 span: case.span.clone(),
                 steps: scenario.setup.len() + case.statements.len(),
