@@ -1,6 +1,7 @@
 //! Scenario files with many actors: what they say, what is wrong with them, and playing them.
 
 pub mod ast;
+mod audience;
 mod cast;
 pub mod diagnose;
 mod directives;

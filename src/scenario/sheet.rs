@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use self::format::Format;
 pub use self::view::View;
-pub use self::write::{ReportFile, ReportFiles};
+pub use self::write::{ReportFile, ReportFiles, Unwritable};
 use super::outcome::{CaseInfo, CaseResult, CheckResult, RunResult, Verdict};
 use super::report::{Report, TextReport};
 use super::score::{self, Score};

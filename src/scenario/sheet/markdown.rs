@@ -30,7 +30,7 @@ fn counts(sheet: &Sheet<'_>) -> String {
     let open = sheet.rows.iter().filter(|row| matches!(row.mark, Mark::Skipped | Mark::NotRun));
     let lost = open.map(|row| row.max).sum::<Score>();
     if lost > Score::default() {
-        words.push(format!("{lost} points could not be earned"));
+        words.push(format!("points that could not be earned: {lost}"));
     }
     words.join(", ")
 }

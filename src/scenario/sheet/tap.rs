@@ -69,7 +69,7 @@ fn description(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\\' | '#' => line.extend(['\\', c]),
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => line.extend(c.escape_unicode()),
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => _ = write!(line, "\\{}", c.escape_unicode()),
             c => line.push(c),
         }
     }

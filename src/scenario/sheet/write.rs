@@ -89,7 +89,7 @@ fn replace(path: &Path, bytes: &[u8], is_last: bool) -> io::Result<()> {
         return if is_last { std::fs::OpenOptions::new().write(true).open(&target)?.write_all(bytes) } else { Ok(()) };
     }
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = new_file(folder)?;
+    let mut file = new_file(folder).map_err(plain)?;
     file.write_all(bytes)?;
     file.persist(&target).map_err(|refused| refused.error)?;
     Ok(())
@@ -100,4 +100,10 @@ fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     use std::os::unix::fs::PermissionsExt;
     let permissions = std::fs::Permissions::from_mode(0o666);
     tempfile::Builder::new().prefix(".chat-report-").permissions(permissions).tempfile_in(folder)
+}
+
+/// The system's own error, without the name of a file that nobody asked for.
+fn plain(error: io::Error) -> io::Error {
+    let own = error.get_ref().and_then(|wrapped| wrapped.source()).and_then(|own| own.downcast_ref::<io::Error>());
+    own.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
 }
