@@ -1,8 +1,12 @@
 //! Reports as files, whole after every case: a run that is cut off, in whatever way, leaves what it has.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use tempfile::TempPath;
 
 use super::{Format, Sheet, View};
 use crate::core::time::Instant;
@@ -89,21 +93,23 @@ fn replace(path: &Path, bytes: &[u8], is_last: bool) -> io::Result<()> {
         return if is_last { std::fs::OpenOptions::new().write(true).open(&target)?.write_all(bytes) } else { Ok(()) };
     }
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = new_file(folder).map_err(plain)?;
+    let (mut file, path) = new_file(folder)?;
     file.write_all(bytes)?;
-    file.persist(&target).map_err(|refused| refused.error)?;
-    Ok(())
+    path.persist(&target).map_err(|refused| refused.error)
 }
 
 /// A file that vanishes unless it takes another's place, with the permissions of any new file.
-fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt;
-    let permissions = std::fs::Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(".chat-report-").permissions(permissions).tempfile_in(folder)
-}
-
-/// The system's own error, without the name of a file that nobody asked for.
-fn plain(error: io::Error) -> io::Error {
-    let own = error.get_ref().and_then(|wrapped| wrapped.source()).and_then(|own| own.downcast_ref::<io::Error>());
-    own.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
+fn new_file(folder: &Path) -> io::Result<(File, TempPath)> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = folder.join(format!(".chat-report-{}-{number}", std::process::id()));
+    let created = match File::create_new(&path) {
+        // One that was killed had the same number.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(&path)?;
+            File::create_new(&path)
+        }
+        created => created,
+    };
+    Ok((created?, TempPath::try_from_path(path)?))
 }
