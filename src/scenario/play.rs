@@ -66,6 +66,8 @@ pub(crate) struct Player<'a> {
     acted: Instant,
     /// The line being played.
     now_playing: &'a Statement,
+    /// The lines behind it.
+    coming: &'a [&'a Statement],
 }
 
 /// Plays a case. `told` hears of each step when it is over.
@@ -106,6 +108,7 @@ pub fn play(
         checks: Vec::new(),
         acted: began,
         now_playing: first,
+        coming: &statements,
     };
     let stopped = player.play_all(&statements, &mut result.steps, told).err();
     let end = player.stage.now();
@@ -136,12 +139,12 @@ fn lacking(setup: &[Statement], case: &Case, stage: &dyn Stage) -> Option<String
 impl<'a> Player<'a> {
     fn play_all(
         &mut self,
-        statements: &[&'a Statement],
+        statements: &'a [&'a Statement],
         steps: &mut Vec<StepResult>,
         told: &mut dyn FnMut(&StepResult),
     ) -> Played {
-        for statement in statements {
-            self.now_playing = statement;
+        for (n, statement) in statements.iter().enumerate() {
+            (self.now_playing, self.coming) = (statement, &statements[n + 1..]);
             let at = self.stage.now();
             let played = self.settle().and_then(|()| self.play_step(&statement.step));
             let took = self.stage.now().since(at);
@@ -310,6 +313,7 @@ impl<'a> Player<'a> {
         self.hear(at, actor, HeardKind::Note, end.to_string());
         let Some(part) = self.cast.get_mut(actor) else { return Ok(()) };
         part.life.end = Some((at, end));
+        part.life.asked |= is_to_end(actor, self.coming);
         if end.signal.is_none() && FAULTS.contains(&end.status) {
             let sentence = format!("{actor} {end}, which means a fault of the program itself");
             return Err(self.fail(Some(actor), Cause::Exited(Some(end)), Status::Failed, sentence));
@@ -374,6 +378,20 @@ impl<'a> Player<'a> {
     fn mistaken(&self, why: &BadVariable) -> Stop {
         self.fail(None, Cause::Mistake, Status::Parse, why.to_string())
     }
+}
+
+/// Whether a later line waits for this life of an actor to end. Then its ending is no surprise, however early it comes:
+/// otherwise what a line means would hang on how quickly the one before it was played.
+fn is_to_end(actor: &Actor, coming: &[&Statement]) -> bool {
+    for statement in coming {
+        match &statement.step {
+            Step::Restart(other) if other == actor => return false,
+            Step::Exits { who: Who::Each(actors), .. } if actors.contains(actor) => return true,
+            Step::Exits { who: Who::EveryClient, .. } if *actor != Actor::Server => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 #[cfg(test)]

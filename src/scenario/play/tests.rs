@@ -130,6 +130,10 @@ fn an_unasked_end_fails_at_the_next_line_that_names_it() {
     let in_the_window = fails("server\nclient x y\nx> die_at 100 1\nx!< a\n");
     assert_eq!(in_the_window, told("EXITED", 4, 4, sentence));
     passes("server\nclient x y\nx> die 1\ny!< a\nx exits 1\nx!< a\n");
+    // A later line that waits for the end makes it no surprise; but for a life that comes first.
+    passes("server\nclient x\nx> say last words; die 1\nsleep 1s\nx< last words\nx exits 1\n");
+    let restarted = fails("server\nclient x\nx> die 1\nsleep 1s\nrestart x\nx> die 1\nx exits 1\n");
+    assert_eq!(restarted, told("EXITED", 5, 4, sentence));
 }
 
 #[test]
