@@ -10,6 +10,8 @@ use super::time::Instant;
 
 /// The most datagrams held back at once; beyond that they leave at once.
 pub const HELD: usize = 65_536;
+/// The most addresses that have faults of their own.
+pub const WAYS: usize = 4_096;
 /// How long a datagram waits at most for the one that is to overtake it.
 pub const REORDER_WAITS: Duration = Duration::from_millis(30);
 
@@ -133,7 +135,7 @@ impl std::fmt::Display for Order {
 }
 
 /// What happens on the way to one address, or to anybody.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Rules {
     drop: u32,
     loss: u16,
@@ -144,14 +146,22 @@ struct Rules {
 }
 
 /// The faults of one program, and the datagrams they hold back.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Faults {
     rng: Rng,
     ways: BTreeMap<Option<SocketAddr>, Rules>,
-    /// Waits to be overtaken, until its time.
-    overtaken: BTreeMap<SocketAddr, Vec<u64>>,
+    /// What waits to be overtaken, by its place in the air.
+    overtaken: BTreeMap<SocketAddr, Vec<(Instant, u64)>>,
+    /// What is held back, by when it leaves and in which order.
     air: BTreeMap<(Instant, u64), (SocketAddr, Vec<u8>)>,
     count: u64,
+}
+
+/// No faults, and those to come with the seed 0.
+impl Default for Faults {
+    fn default() -> Self {
+        Self::new(0)
+    }
 }
 
 impl Faults {
@@ -162,7 +172,14 @@ impl Faults {
     }
 
     /// Carries an order out. What is held back already still arrives.
-    pub fn obey(&mut self, order: &Order) {
+    ///
+    /// # Errors
+    /// One sentence, when [`WAYS`] addresses have faults already; nothing is changed then.
+    pub fn obey(&mut self, order: &Order) -> Result<(), String> {
+        let is_new = !order.faults.is_empty() && order.to.is_some() && !self.ways.contains_key(&order.to);
+        if is_new && !order.heal && self.ways.len() >= WAYS {
+            return Err(format!("At most {WAYS} addresses can have faults of their own; heal undoes all of them."));
+        }
         if order.heal {
             self.ways.clear();
         }
@@ -180,6 +197,7 @@ impl Faults {
                 Fault::Cut => rules.cut = true,
             }
         }
+        Ok(())
     }
 
     /// Takes a datagram to be sent; [`Faults::due`] gives back what is to be sent and when. Returns by which fault it
@@ -198,34 +216,46 @@ impl Faults {
         if ways.iter().any(|rules| self.chance(rules.loss)) {
             return Some("loss");
         }
-        let delay: Duration = ways.iter().map(|rules| rules.delay).sum();
+        let delay = ways[0].delay.saturating_add(ways[1].delay);
         let copies = 1 + usize::from(ways.iter().any(|rules| self.chance(rules.duplicate)));
-        let held = ways.iter().any(|rules| self.chance(rules.reorder)) && self.air.len() < HELD;
-        let arrives = now + delay;
         let overtaken = self.overtaken.remove(&to).unwrap_or_default();
+        // One that overtakes is not overtaken itself, or all of them would be late and none out of order.
+        let held = ways.iter().any(|rules| self.chance(rules.reorder)) && overtaken.is_empty();
+        let is_full = self.air.len() + copies > HELD;
+        let arrives = if is_full { now } else { now + delay };
+        let leaves = if held && !is_full { arrives + REORDER_WAITS } else { arrives };
         for _ in 0..copies {
-            self.count += 1;
-            let at = if held { arrives + REORDER_WAITS } else { arrives };
-            self.air.insert((at, self.count), (to, bytes.clone()));
-            if held {
-                self.overtaken.entry(to).or_default().push(self.count);
+            let place = self.hold(leaves, to, bytes.clone());
+            if held && !is_full {
+                self.overtaken.entry(to).or_default().push(place);
             }
         }
         // What waited to be overtaken leaves right behind this one.
-        for number in overtaken {
-            let key = self.air.keys().find(|(_, other)| *other == number).copied();
-            if let Some((at, datagram)) = key.and_then(|key| Some((key.0, self.air.remove(&key)?))) {
-                self.count += 1;
-                self.air.insert((at.min(arrives), self.count), datagram);
+        for place in overtaken {
+            if let Some((to, bytes)) = self.air.remove(&place) {
+                self.hold(place.0.min(arrives), to, bytes);
             }
         }
         None
     }
 
+    fn hold(&mut self, leaves: Instant, to: SocketAddr, bytes: Vec<u8>) -> (Instant, u64) {
+        self.count += 1;
+        self.air.insert((leaves, self.count), (to, bytes));
+        (leaves, self.count)
+    }
+
     /// The next datagram that leaves now.
     pub fn due(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
         let entry = self.air.first_entry().filter(|entry| entry.key().0 <= now)?;
-        Some(entry.remove())
+        let (place, datagram) = entry.remove_entry();
+        if let Some(waiting) = self.overtaken.get_mut(&datagram.0) {
+            waiting.retain(|other| *other != place);
+            if waiting.is_empty() {
+                self.overtaken.remove(&datagram.0);
+            }
+        }
+        Some(datagram)
     }
 
     /// When the next one does.
@@ -257,7 +287,7 @@ mod tests {
 
     fn faults(order: &str) -> Faults {
         let mut faults = Faults::new(7);
-        faults.obey(&order.parse().unwrap());
+        faults.obey(&order.parse().unwrap()).unwrap();
         faults
     }
 
@@ -307,7 +337,7 @@ mod tests {
         assert_eq!(arrivals(&mut delayed, NOW + Duration::from_millis(20)), [1]);
         let mut overtaken = faults("reorder=100%");
         overtaken.send(NOW, addr(9), vec![1]);
-        overtaken.obey(&"heal".parse().unwrap());
+        overtaken.obey(&"heal".parse().unwrap()).unwrap();
         assert_eq!(arrivals(&mut overtaken, NOW), [] as [u8; 0]);
         overtaken.send(NOW, addr(9), vec![2]);
         assert_eq!(arrivals(&mut overtaken, NOW), [2, 1]);
@@ -320,8 +350,42 @@ mod tests {
     fn a_cut_lets_nothing_pass_until_it_is_healed_and_doubles_come_twice() {
         let mut faults = faults("cut");
         assert_eq!(faults.send(NOW, addr(9), vec![1]), Some("cut"));
-        faults.obey(&"heal,duplicate=100%".parse().unwrap());
+        faults.obey(&"heal,duplicate=100%".parse().unwrap()).unwrap();
         assert_eq!(faults.send(NOW, addr(9), vec![2]), None);
         assert_eq!(arrivals(&mut faults, NOW), [2, 2]);
+    }
+
+    #[test]
+    fn if_each_is_to_be_overtaken_every_other_one_is() {
+        let mut faults = faults("reorder=100%");
+        for n in 1..=4 {
+            faults.send(NOW, addr(9), vec![n]);
+        }
+        assert_eq!(arrivals(&mut faults, NOW), [2, 1, 4, 3]);
+        faults.send(NOW, addr(9), vec![5]);
+        assert_eq!(arrivals(&mut faults, NOW + REORDER_WAITS), [5]);
+        assert!(faults.overtaken.is_empty() && faults.deadline().is_none());
+    }
+
+    #[test]
+    fn what_is_held_back_has_a_limit_and_so_have_the_addresses() {
+        let mut late = faults("delay=1s,reorder=100%");
+        for _ in 0..=HELD {
+            late.send(NOW, addr(9), vec![1]);
+        }
+        assert_eq!(late.air.len(), HELD + 1);
+        assert_eq!(arrivals(&mut late, NOW), [1]);
+
+        let mut many = Faults::new(7);
+        let order =
+            |n: usize| format!("to=127.0.0.{}:{},drop=1", n / 256 + 1, 1024 + n % 256).parse::<Order>().unwrap();
+        for n in 0..WAYS {
+            assert_eq!(many.obey(&order(n)), Ok(()));
+        }
+        assert_eq!(many.obey(&order(0)), Ok(()));
+        let sentence = "At most 4096 addresses can have faults of their own; heal undoes all of them.";
+        assert_eq!(many.obey(&order(WAYS)), Err(sentence.to_owned()));
+        assert_eq!(many.obey(&Order { heal: true, ..order(WAYS) }), Ok(()));
+        assert_eq!(many.ways.len(), 1);
     }
 }

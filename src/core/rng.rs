@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use super::id::Life;
 
 /// A seeded generator that cannot be guessed without its seed.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rng(ChaCha12Rng);
 
 impl Rng {

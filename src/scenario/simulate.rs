@@ -111,14 +111,17 @@ impl SimStage {
         meant.map(|(_, player)| player.index).collect()
     }
 
-    fn order(&mut self, way: &Way, fault: Fault) {
+    fn order(&mut self, way: &Way, fault: Fault) -> Result<(), Refused> {
         let to = match &way.to {
             Peer::Anybody => None,
             Peer::Actor(actor) => self.actors.get(actor).map(|player| self.world.addr(player.index)),
         };
-        for index in self.senders(&way.from) {
-            self.world.faults(index).obey(&Order { to, faults: vec![fault], ..Order::default() });
-        }
+        let order = Order { to, faults: vec![fault], ..Order::default() };
+        self.senders(&way.from).into_iter().try_for_each(|index| self.obey(index, &order))
+    }
+
+    fn obey(&mut self, index: usize, order: &Order) -> Result<(), Refused> {
+        self.world.faults(index).obey(order).map_err(Refused)
     }
 }
 
@@ -243,18 +246,14 @@ impl Stage for SimStage {
     fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
         match disturbance {
             Disturbance::Fault(way, fault) => self.order(way, *fault),
-            Disturbance::Cut(a, b) => {
-                for (from, to) in [(a, b), (b, a)] {
-                    self.order(&Way { from: (*from).clone(), to: (*to).clone() }, Fault::Cut);
-                }
-            }
+            Disturbance::Cut(a, b) => [(a, b), (b, a)]
+                .into_iter()
+                .try_for_each(|(from, to)| self.order(&Way { from: (*from).clone(), to: (*to).clone() }, Fault::Cut)),
             Disturbance::Heal => {
-                for index in self.senders(&Peer::Anybody) {
-                    self.world.faults(index).obey(&Order { heal: true, ..Order::default() });
-                }
+                let heal = Order { heal: true, ..Order::default() };
+                self.senders(&Peer::Anybody).into_iter().try_for_each(|index| self.obey(index, &heal))
             }
         }
-        Ok(())
     }
 }
 
