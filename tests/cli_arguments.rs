@@ -84,6 +84,25 @@ fn options_go_with_their_role() {
 }
 
 #[test]
+fn faults_that_are_none_are_refused() {
+    let right = "A fault is loss=30%, delay=20ms, duplicate=10%, reorder=10%, drop=2, cut, to=IP:PORT, seed=7 or heal, \
+                 separated by commas, and";
+    for (order, item) in
+        [("loss=30", "loss=30"), ("drop=1,delay", "delay"), ("", ""), ("to=localhost:1", "to=localhost:1")]
+    {
+        let sentence = format!("{right} {item:?} is not.");
+        refused(&["-s", "0", "--fault", order], &sentence);
+        refused(&["-c", "x", "127.0.0.1", "8888", "9999", "--fault", "cut", "--fault", order], &sentence);
+    }
+    let long = format!("/tmp/{}", "a".repeat(150));
+    let sentence =
+        format!("The path of a control socket can have about 100 bytes, and {long} has 155; use a shorter one.");
+    refused(&["-s", "0", "--control", &long], &sentence);
+    refused(&["-s", "0", "--control", ""], "--control needs a value; chat --help shows which.");
+    refused(&["--fault", "cut"], "Options need a role: use -s PORT, or -c NAME SERVER-IP SERVER-PORT CLIENT-PORT.");
+}
+
+#[test]
 fn arguments_that_do_not_exist_are_refused() {
     refused(&["-s"], "-s needs a value; chat --help shows which.");
     refused(&["-x"], "There is no argument \"-x\"; chat --help shows what there is.");
@@ -113,6 +132,20 @@ fn the_environment_has_a_status_of_its_own() {
     let port = taken.local_addr().unwrap().port().to_string();
     let (out, err, status) = chat(&["-c", "x", "127.0.0.1", "8888", &port]);
     let sentence = format!("Port {port} is in use, choose another one, or 0 for a free one.\n");
+    assert_eq!((out.as_str(), err, status), ("", sentence, Some(3)));
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    let path = file.to_str().unwrap();
+    let (out, err, status) = chat(&["-s", "0", "--ephemeral", "--control", path]);
+    let sentence = format!("{path} is there already, choose another path.\n");
+    assert_eq!((out.as_str(), err, status), ("", sentence, Some(3)));
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    let nowhere = folder.path().join("no").join("where");
+    let (out, err, status) = chat(&["-s", "0", "--ephemeral", "--control", nowhere.to_str().unwrap()]);
+    let sentence =
+        format!("Orders cannot be taken at {}: No such file or directory (os error 2).\n", nowhere.display());
     assert_eq!((out.as_str(), err, status), ("", sentence, Some(3)));
 }
 

@@ -98,8 +98,10 @@ pub enum ClientEvent {
     },
     /// A datagram came (`--trace`).
     Received { peer: String, frame: String, bytes: usize },
-    /// A datagram was swallowed, by a fault or because it made no sense (`--trace`).
+    /// A datagram was swallowed, because it made no sense (`--trace`).
     Dropped { peer: String, frame: String, bytes: usize, reason: &'static str },
+    /// A datagram was swallowed on its way out by a fault of the network that was asked for: `loss`, `drop` or `cut`.
+    Fault { peer: String, frame: String, bytes: usize, fault: &'static str },
     /// The last word. `[Exiting]` is shown where the server was lost.
     Exit {
         status: u8,
@@ -173,7 +175,9 @@ impl ClientEvent {
             }
             Self::Exit { shown: true, .. } => "[Exiting]".to_owned(),
             Self::Exit { .. } | Self::Started { .. } | Self::Retry { .. } | Self::Done { .. } => return None,
-            Self::Sent { .. } | Self::Received { .. } | Self::Dropped { .. } => return None,
+            Self::Sent { .. } | Self::Received { .. } | Self::Dropped { .. } | Self::Fault { .. } => {
+                return None;
+            }
         })
     }
 }

@@ -81,8 +81,10 @@ pub enum ServerEvent {
     },
     /// A datagram came (`--trace`).
     Received { peer: String, frame: String, bytes: usize },
-    /// A datagram was swallowed, by a fault or because it made no sense (`--trace`).
+    /// A datagram was swallowed, because it made no sense (`--trace`).
     Dropped { peer: String, frame: String, bytes: usize, reason: &'static str },
+    /// A datagram was swallowed on its way out by a fault of the network that was asked for: `loss`, `drop` or `cut`.
+    Fault { peer: String, frame: String, bytes: usize, fault: &'static str },
     /// The last word.
     Exit { status: u8 },
 }
@@ -145,7 +147,9 @@ impl ServerEvent {
                 return None;
             }
             Self::Rejected { .. } | Self::Exit { .. } => return None,
-            Self::Sent { .. } | Self::Received { .. } | Self::Dropped { .. } => return None,
+            Self::Sent { .. } | Self::Received { .. } | Self::Dropped { .. } | Self::Fault { .. } => {
+                return None;
+            }
         })
     }
 }

@@ -1,8 +1,10 @@
 //! The thin shell: every effect, and no decision. Clocks, sockets, files, signals and threads live here.
 
 pub mod clock;
+pub mod control;
 pub mod drive;
 pub mod input;
+pub mod outgoing;
 pub mod socket;
 pub mod stop;
 pub mod store;

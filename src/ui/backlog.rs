@@ -92,6 +92,7 @@ fn is_needed(body: &Body) -> bool {
                 | C::Sent { .. }
                 | C::Received { .. }
                 | C::Dropped { .. }
+                | C::Fault { .. }
         ),
         Body::Server(event) => matches!(event, ServerEvent::Exit { .. }),
     }

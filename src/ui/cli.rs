@@ -12,7 +12,11 @@ use super::output;
 use crate::core::name::Name;
 use crate::scenario::run::RunOptions;
 
+mod network;
 mod run;
+
+use network::Network;
+pub use network::Trouble;
 
 /// What the program is asked to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +42,8 @@ pub struct ServerOptions {
     pub json: bool,
     /// Every datagram as an event.
     pub trace: bool,
+    /// How its network is disturbed.
+    pub trouble: Trouble,
 }
 
 /// Where a server keeps what it keeps.
@@ -78,6 +84,8 @@ pub struct ClientOptions {
     pub silent_leave: bool,
     /// Every datagram as an event.
     pub trace: bool,
+    /// How its network is disturbed.
+    pub trouble: Trouble,
 }
 
 /// What a client does at the end of its input, when every command has its outcome.
@@ -131,6 +139,9 @@ struct Arguments {
     /// Show every datagram that is sent and received
     #[arg(long)]
     trace: bool,
+
+    #[command(flatten)]
+    network: Network,
 
     #[command(flatten)]
     of_client: OfClient,
@@ -215,7 +226,8 @@ impl Arguments {
                     (None, true) => Place::Memory,
                     (None, false) => Place::Usual,
                 };
-                Ok(Role::Server(ServerOptions { port, place, json: self.json, trace: self.trace }))
+                let trouble = self.network.trouble()?;
+                Ok(Role::Server(ServerOptions { port, place, json: self.json, trace: self.trace, trouble }))
             }
             (None, Some(_)) => self.client_role(),
             (None, None) if self.is_bare() => Ok(Role::Launcher),
@@ -248,12 +260,14 @@ impl Arguments {
             fail_fast: of.fail_fast,
             silent_leave: of.silent_leave,
             trace: self.trace,
+            trouble: self.network.trouble()?,
         }))
     }
 
     fn is_bare(&self) -> bool {
         let of_server = self.of_server.db.is_some() || self.of_server.ephemeral;
-        !(self.json || self.text || self.trace || of_server) && self.of_client.refuse().is_ok()
+        !(self.json || self.text || self.trace || of_server || self.network.is_given())
+            && self.of_client.refuse().is_ok()
     }
 }
 

@@ -11,7 +11,7 @@ use super::feed::Feed;
 use super::output::{self, Printer, Style};
 use super::repl::Desk;
 use super::source::Source;
-use super::start::{Signals, bind, seed};
+use super::start::{Signals, bind, outgoing, seed};
 use super::surroundings::Surroundings;
 use crate::core::client::Client;
 use crate::core::config::ClientConfig;
@@ -54,7 +54,7 @@ fn try_run(options: &ClientOptions, source: Source) -> anyhow::Result<Status> {
         trace: options.trace,
     };
     let clock = Clock::start();
-    let mut drive = Drive::new(socket, clock)?;
+    let mut drive = Drive::new(socket, outgoing(&options.trouble)?, clock)?;
     let wake = drive.wake();
     let signals = Signals::listen(wake.clone())?;
     let style = Style { json: options.json, terminal: terminal::is_output(), me: options.name.to_string() };

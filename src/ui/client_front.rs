@@ -17,6 +17,7 @@ use crate::core::time::{Instant, Now, Unix};
 use crate::io::clock::Clock;
 use crate::io::drive::Front;
 use crate::io::input::WAITING;
+use crate::io::outgoing::Swallowed;
 
 /// How long a client that was asked to leave may take, with the notice to the server, which takes 150 ms at most.
 const LEAVE_LIMIT: Duration = Duration::from_millis(300);
@@ -217,6 +218,15 @@ impl Front for ClientFront {
         if self.done >= self.given && self.welcome && self.table {
             self.printer.answered();
         }
+    }
+
+    /// An event of the shell: the core does not count it among those that it waits to hear were shown.
+    fn swallowed(&mut self, now: Now, swallowed: Swallowed) {
+        let Swallowed { to, frame, bytes, fault } = swallowed;
+        let body = Body::Client(ClientEvent::Fault { peer: to.to_string(), frame, bytes, fault });
+        let event = Event { at: now.unix, cmd: None, group: None, body };
+        self.feed.event(now, &event);
+        self.printer.say(event);
     }
 
     /// A client keeps nothing on disk.

@@ -9,7 +9,7 @@ use super::output::{Printer, Style, complain};
 use super::repl::{Desk, state_folder};
 use super::server_front::ServerFront;
 use super::source::Source;
-use super::start::{Signals, bind, seed};
+use super::start::{Signals, bind, outgoing, seed};
 use super::surroundings::Surroundings;
 use crate::core::config::ServerConfig;
 use crate::core::server::Server;
@@ -38,7 +38,7 @@ fn try_run(options: &ServerOptions, source: Source) -> anyhow::Result<Status> {
     let socket = bind(options.port)?;
     let port = socket.local_port();
     let clock = Clock::start();
-    let mut drive = Drive::new(socket, clock)?;
+    let mut drive = Drive::new(socket, outgoing(&options.trouble)?, clock)?;
     let wake = drive.wake();
     let place = place(&options.place, port)?;
     let signals = Signals::listen(wake.clone())?;

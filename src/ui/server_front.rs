@@ -17,6 +17,7 @@ use crate::core::time::{Instant, Now, Unix};
 use crate::io::clock::Clock;
 use crate::io::drive::Front;
 use crate::io::input::{Line, Lines, WAITING};
+use crate::io::outgoing::Swallowed;
 use crate::io::store::{Store, StoreAnswer};
 
 /// How long a server that was asked to end may take.
@@ -148,6 +149,11 @@ impl Front for ServerFront {
             self.printer.show(event);
         }
         self.printer.answered();
+    }
+
+    fn swallowed(&mut self, now: Now, swallowed: Swallowed) {
+        let Swallowed { to, frame, bytes, fault } = swallowed;
+        self.printer.say(event(now.unix, ServerEvent::Fault { peer: to.to_string(), frame, bytes, fault }));
     }
 
     fn records(&mut self, records: Vec<Record>) {

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
+use super::cli::Trouble;
 use super::output;
+use crate::io::control::Control;
 use crate::io::input::Wake;
+use crate::io::outgoing::Outgoing;
 use crate::io::socket::Socket;
 use crate::io::stop::Stop;
 
@@ -23,6 +26,21 @@ pub fn bind(port: u16) -> anyhow::Result<Socket> {
         ErrorKind::AddrInUse => anyhow!("Port {port} is in use, choose another one, or 0 for a free one."),
         _ => anyhow!("Port {port} cannot be had: {why}."),
     })
+}
+
+/// The way out for datagrams, disturbed as it was asked for.
+///
+/// # Errors
+/// One sentence about the path where orders are to be taken.
+pub fn outgoing(trouble: &Trouble) -> anyhow::Result<Outgoing> {
+    let control = match &trouble.control {
+        None => None,
+        Some(path) => Some(Control::bind(path).map_err(|why| match why.kind() {
+            ErrorKind::AddrInUse => anyhow!("{} is there already, choose another path.", path.as_path().display()),
+            _ => anyhow!("Orders cannot be taken at {}: {why}.", path.as_path().display()),
+        })?),
+    };
+    Ok(Outgoing::new(trouble.faults.as_deref().cloned(), control))
 }
 
 /// 32 bytes of the system's randomness.
