@@ -73,7 +73,7 @@ fn options_go_with_their_role() {
     refused(&["-s", "0", "--linger", "1s"], "--linger is an option of a client (-c), not of a server.");
     let client = ["-c", "x", "127.0.0.1", "8888", "9999"];
     let with = |more: &[&'static str]| [&client[..], more].concat();
-    refused(&with(&["--db", "f"]), "--db and --ephemeral are options of a server, a client keeps nothing.");
+    refused(&with(&["--db", "f"]), "--db, --ephemeral and --mailbox are options of a server, a client keeps nothing.");
     refused(&with(&["--on-eof", "wait"]), "--on-eof is exit or stay, not \"wait\".");
     refused(&with(&["--linger", "soon"]), "A duration is written like 5s, 250ms or 1m, and \"soon\" is not.");
     refused(&with(&["--linger", "1s", "--on-eof", "exit"]), "--on-eof exit and --linger exclude each other.");

@@ -43,6 +43,8 @@ pub struct ServerConfig {
     pub seed: [u8; 32],
     /// What an earlier life left, and the file that it was read from.
     pub kept: Kept,
+    /// The most messages that are kept for one reader; more than [`crate::core::server::MAILBOX`] are not.
+    pub mailbox: usize,
     /// The file, for people.
     pub file: String,
     /// Show every datagram.

@@ -16,7 +16,7 @@ use crate::core::machine::{Ending, Input, Machine, Output};
 use crate::core::name::Name;
 use crate::core::record::Kept;
 use crate::core::rng::Rng;
-use crate::core::server::Server;
+use crate::core::server::{MAILBOX, Server};
 use crate::core::time::{Instant, Now, Unix, earliest};
 
 /// The server's actor.
@@ -135,7 +135,7 @@ impl World {
 
     fn start_server(&mut self, kept: Kept) {
         let seed = self.seed();
-        let config = ServerConfig { port: 7000, seed, kept, file: "disk".to_owned(), trace: false };
+        let config = ServerConfig { port: 7000, seed, kept, mailbox: MAILBOX, file: "disk".to_owned(), trace: false };
         let server = Server::new(self.clock(), config);
         self.begin(SERVER, Role::Server(Box::new(server)));
     }

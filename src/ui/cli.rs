@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::output;
 use crate::core::name::Name;
+use crate::core::server::MAILBOX;
 use crate::scenario::run::RunOptions;
 
 mod network;
@@ -38,6 +39,8 @@ pub struct ServerOptions {
     pub port: u16,
     /// Where names and mail are kept.
     pub place: Place,
+    /// The most messages kept for one reader.
+    pub mailbox: usize,
     /// Events as JSON.
     pub json: bool,
     /// Every datagram as an event.
@@ -195,6 +198,22 @@ struct OfServer {
     /// Keep nothing on disk
     #[arg(long)]
     ephemeral: bool,
+
+    /// Keep at most so many messages for one reader, 1 to 10000
+    #[arg(long, value_name = "MESSAGES", allow_negative_numbers = true)]
+    mailbox: Option<String>,
+}
+
+impl OfServer {
+    fn is_given(&self) -> bool {
+        self.db.is_some() || self.ephemeral || self.mailbox.is_some()
+    }
+
+    fn mailbox(&self) -> Result<usize, String> {
+        let Some(word) = &self.mailbox else { return Ok(MAILBOX) };
+        let messages = word.parse().ok().filter(|messages| (1..=MAILBOX).contains(messages));
+        messages.ok_or_else(|| format!("--mailbox is a number of messages from 1 to {MAILBOX}, and {word:?} is not."))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -221,13 +240,14 @@ impl Arguments {
             (Some(port), None) => {
                 self.of_client.refuse()?;
                 let port = port_of("The port", port, true)?;
+                let mailbox = self.of_server.mailbox()?;
                 let place = match (self.of_server.db, self.of_server.ephemeral) {
                     (Some(file), _) => Place::File(file),
                     (None, true) => Place::Memory,
                     (None, false) => Place::Usual,
                 };
                 let trouble = self.network.trouble()?;
-                Ok(Role::Server(ServerOptions { port, place, json: self.json, trace: self.trace, trouble }))
+                Ok(Role::Server(ServerOptions { port, place, mailbox, json: self.json, trace: self.trace, trouble }))
             }
             (None, Some(_)) => self.client_role(),
             (None, None) if self.is_bare() => Ok(Role::Launcher),
@@ -244,8 +264,8 @@ impl Arguments {
             return Err(format!("-c needs 4 arguments, NAME SERVER-IP SERVER-PORT CLIENT-PORT, and got {count}."));
         };
         let of = self.of_client;
-        if self.of_server.db.is_some() || self.of_server.ephemeral {
-            return Err("--db and --ephemeral are options of a server, a client keeps nothing.".to_owned());
+        if self.of_server.is_given() {
+            return Err("--db, --ephemeral and --mailbox are options of a server, a client keeps nothing.".to_owned());
         }
         Ok(Role::Client(ClientOptions {
             name: Name::new(name).map_err(|why| why.to_string())?,
@@ -265,9 +285,8 @@ impl Arguments {
     }
 
     fn is_bare(&self) -> bool {
-        let of_server = self.of_server.db.is_some() || self.of_server.ephemeral;
-        !(self.json || self.text || self.trace || of_server || self.network.is_given())
-            && self.of_client.refuse().is_ok()
+        let given = self.json || self.text || self.trace || self.of_server.is_given() || self.network.is_given();
+        !given && self.of_client.refuse().is_ok()
     }
 }
 

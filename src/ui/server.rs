@@ -56,7 +56,7 @@ fn try_run(options: &ServerOptions, source: Source) -> anyhow::Result<Status> {
             told();
         }),
     )?;
-    let config = ServerConfig { port, seed: seed()?, kept, file, trace: options.trace };
+    let config = ServerConfig { port, seed: seed()?, kept, mailbox: options.mailbox, file, trace: options.trace };
 
     let style = Style { json: options.json, terminal: terminal::is_output(), me: "server".to_owned() };
     let (printer, lines) = desk(options, source, style, &signals, wake)?;

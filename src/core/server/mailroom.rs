@@ -52,13 +52,15 @@ pub struct Mailroom {
     remembered: BTreeMap<MessageId, usize>,
     forget: VecDeque<(Instant, MessageId)>,
     last: u64,
+    /// The most messages a mailbox holds here.
+    most: usize,
 }
 
 impl Mailroom {
     /// The index of what an earlier life kept.
     #[must_use]
-    pub fn new(heads: Vec<MailHead>, receipts: Vec<Receipt>, last: u64) -> Self {
-        let mut room = Self { last, ..Self::default() };
+    pub fn new(heads: Vec<MailHead>, receipts: Vec<Receipt>, last: u64, most: usize) -> Self {
+        let mut room = Self { last, most: most.min(MAILBOX), ..Self::default() };
         for head in heads {
             room.insert(head);
         }
@@ -152,12 +154,13 @@ impl Mailroom {
         self.boxes.get(reader).map_or(0, |mailbox| mailbox.seqs.len())
     }
 
-    /// Whether a reader's mailbox takes no more.
+    /// Whether a reader's mailbox takes no more. What is on its way to somebody online counts only against the
+    /// limit of every server.
     #[must_use]
-    pub fn is_full(&self, reader: &Name, bytes: usize) -> bool {
-        self.boxes
-            .get(reader)
-            .is_some_and(|mailbox| mailbox.seqs.len() >= MAILBOX || mailbox.bytes + bytes > MAILBOX_BYTES)
+    pub fn is_full(&self, reader: &Name, bytes: usize, online: bool) -> bool {
+        let most = if online { MAILBOX } else { self.most };
+        let full = |mailbox: &Mailbox| mailbox.seqs.len() >= most || mailbox.bytes + bytes > MAILBOX_BYTES;
+        self.boxes.get(reader).is_some_and(full)
     }
 
     /// All readers with mail, and how many messages each lacks.
@@ -231,7 +234,7 @@ mod tests {
 
     #[test]
     fn one_message_serves_all_its_readers() {
-        let mut room = Mailroom::new(vec![head(3, &["y", "z"], 5)], vec![], 7);
+        let mut room = Mailroom::new(vec![head(3, &["y", "z"], 5)], vec![], 7, MAILBOX);
         assert_eq!(room.next_seq(), 8);
         assert_eq!((room.count(&name("y")), room.known(id(3))), (1, Some(2)));
         let now = Instant::ZERO;
@@ -247,21 +250,25 @@ mod tests {
 
     #[test]
     fn a_mailbox_has_limits_in_messages_and_in_bytes() {
-        let mut room = Mailroom::default();
+        let mut room = Mailroom::new(vec![], vec![], 0, MAILBOX);
         for seq in 1..=MAILBOX as u64 {
-            assert!(!room.is_full(&name("y"), 1));
+            assert!(!room.is_full(&name("y"), 1, false));
             room.insert(head(seq, &["y"], 1));
         }
-        assert!(room.is_full(&name("y"), 1));
-        let mut room = Mailroom::default();
+        assert!(room.is_full(&name("y"), 1, false));
+        let mut room = Mailroom::new(vec![], vec![], 0, 1);
+        room.insert(head(1, &["y"], 1));
+        assert!(room.is_full(&name("y"), 1, false));
+        assert!(!room.is_full(&name("y"), 1, true));
+        let mut room = Mailroom::new(vec![], vec![], 0, MAILBOX);
         room.insert(head(1, &["y"], MAILBOX_BYTES));
-        assert!(room.is_full(&name("y"), 1));
-        assert!(!room.is_full(&name("z"), 1));
+        assert!(room.is_full(&name("y"), 1, false));
+        assert!(!room.is_full(&name("z"), 1, false));
     }
 
     #[test]
     fn no_more_ids_and_receipts_are_kept_than_the_limits() {
-        let mut room = Mailroom::default();
+        let mut room = Mailroom::new(vec![], vec![], 0, MAILBOX);
         for number in 0..=REMEMBERED as u64 {
             room.remember(Instant::ZERO, id(number), 0);
         }

@@ -100,7 +100,7 @@ impl Server {
             guests: VecDeque::new(),
             silence: BTreeSet::new(),
             asks: BTreeMap::new(),
-            mail: mailroom::Mailroom::new(kept.mail, kept.receipts, kept.last_seq),
+            mail: mailroom::Mailroom::new(kept.mail, kept.receipts, kept.last_seq, config.mailbox),
             groups: kept.groups.into_iter().map(|(name, creator)| (name, groups::Group::new(creator))).collect(),
             unwritten: BTreeSet::new(),
             hungry: BTreeSet::new(),

@@ -100,7 +100,7 @@ impl Server {
             return self.reply(life, answer(r, Outcome::Saved));
         }
         let Ok(text) = Text::new(&text) else { return self.reply(life, answer(r, Outcome::Failed)) };
-        if self.mail.is_full(&to, text.as_str().len()) {
+        if self.mail.is_full(&to, text.as_str().len(), false) {
             self.say(ServerEvent::Rejected { reason: "mailbox-full", from, group: None });
             return self.reply(life, answer(r, Outcome::Full));
         }
@@ -126,7 +126,8 @@ impl Server {
             Some(_) => return self.reply(life, answer(r, Outcome::None)),
         };
         let bytes = text.as_str().len();
-        let takes = |name: &Name| *name != from && !self.mail.is_full(name, bytes);
+        let online = |name: &Name| self.table.get(name).is_some_and(|row| row.online);
+        let takes = |name: &Name| *name != from && !self.mail.is_full(name, bytes, online(name));
         let lacking: Vec<Name> = readers.into_iter().filter(takes).collect();
         let kind = if group.is_some() { Kind::Group } else { Kind::Channel };
         let (seq, kept_at) = (self.mail.next_seq(), self.unix);
