@@ -37,6 +37,15 @@ fn a_hangup_that_is_ignored_ends_nothing() {
 
 #[test]
 fn a_hangup_ends_a_server_otherwise() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .is_some_and(|mask| mask.ends_with(['1', '3', '5', '7', '9', 'b', 'd', 'f']));
+    if ignored {
+        // These tests are behind nohup themselves, and a shell cannot undo that.
+        return;
+    }
     let (mut child, mut shown) = server("");
     hang_up(&child);
     assert_eq!(line(&mut shown), "");

@@ -3,6 +3,7 @@
 //! SIGPIPE stays ignored, as Rust starts a program: a reader of our output that went away is an error of a write.
 
 use std::io;
+use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -19,17 +20,17 @@ impl Stop {
     /// Calls `told` with the number of each signal that comes, on a thread of its own, where it may block and lock.
     /// Signals that come together may be told in another order; two of one kind may be told as one.
     ///
-    /// SIGHUP stays ignored where whoever started the program wished so: that is what `nohup` is for.
+    /// SIGHUP is not told where whoever started the program wished it ignored: that is what `nohup` is for. Programs
+    /// that this one starts do not inherit the wish, since it is about a terminal that they do not have.
     ///
     /// # Errors
     /// The system refused to register a signal or to start the thread.
     pub fn listen(mut told: impl FnMut(i32) + Send + 'static) -> io::Result<Self> {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&n| n != SIGHUP || !is_ignored(&status, n));
-        let mut signals = Signals::new(wanted)?;
+        let survives_hangup = survives_hangup();
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let handle = signals.handle();
         let thread = thread::Builder::new().name("stop".to_owned()).spawn(move || {
-            for signal in signals.forever() {
+            for signal in signals.forever().filter(|signal| *signal != SIGHUP || !survives_hangup) {
                 told(signal);
             }
         })?;
@@ -47,7 +48,16 @@ impl Drop for Stop {
     }
 }
 
-/// Whether `/proc/self/status` says that a signal is ignored. Where there is no such file, none is.
+/// Whether whoever started the program wished it to survive its terminal: asked once, since listening ends the wish.
+fn survives_hangup() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        // Where there is no such file, nothing is known of such a wish.
+        is_ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), SIGHUP)
+    })
+}
+
+/// Whether `/proc/self/status` says that a signal is ignored.
 fn is_ignored(status: &str, signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
@@ -63,13 +73,22 @@ mod tests {
 
     use super::*;
 
+    /// Far beyond what a signal needs; only a failing test waits so long.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
     #[test]
     fn each_signal_is_told_and_none_after_the_drop() {
+        // These tests may be run behind nohup themselves.
+        let survives_hangup = survives_hangup();
         let (tell, told) = mpsc::channel();
         let stop = Stop::listen(move |signal| tell.send(signal).unwrap()).unwrap();
-        for signal in [SIGINT, SIGTERM, SIGHUP, SIGINT] {
+        raise(SIGHUP).unwrap();
+        if !survives_hangup {
+            assert_eq!(told.recv_timeout(PATIENCE), Ok(SIGHUP));
+        }
+        for signal in [SIGINT, SIGTERM, SIGINT] {
             raise(signal).unwrap();
-            assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(signal));
+            assert_eq!(told.recv_timeout(PATIENCE), Ok(signal));
         }
         drop(stop);
         raise(SIGTERM).unwrap();

@@ -36,6 +36,17 @@ pub struct Case {
     pub statements: Vec<Statement>,
 }
 
+impl Case {
+    /// What it is worth: what it says, or the sum of what its checks say; absent where neither says anything.
+    #[must_use]
+    pub fn worth(&self) -> Option<u32> {
+        let points =
+            |statement: &Statement| if let Step::Check { points, .. } = statement.step { points } else { None };
+        let of_checks = self.statements.iter().filter_map(points).reduce(u32::saturating_add);
+        self.points.or(of_checks)
+    }
+}
+
 /// Something that not every program of this kind can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
@@ -72,11 +83,22 @@ pub enum Visibility {
 impl Visibility {
     /// All of them, by the word that stands in a file and in reports.
     pub const ALL: [(&'static str, Visibility); 4] = [
-        ("visible", Self::Visible),
-        ("hidden", Self::Hidden),
-        ("after_due_date", Self::AfterDueDate),
-        ("after_published", Self::AfterPublished),
+        (Self::Visible.word(), Self::Visible),
+        (Self::Hidden.word(), Self::Hidden),
+        (Self::AfterDueDate.word(), Self::AfterDueDate),
+        (Self::AfterPublished.word(), Self::AfterPublished),
     ];
+
+    /// The word that stands in a file and in reports.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Visible => "visible",
+            Self::Hidden => "hidden",
+            Self::AfterDueDate => "after_due_date",
+            Self::AfterPublished => "after_published",
+        }
+    }
 }
 
 /// One line of a file.

@@ -1,6 +1,7 @@
 //! Scenario files with many actors: what they say, what is wrong with them, and playing them.
 
 pub mod ast;
+mod audience;
 mod cast;
 pub mod diagnose;
 mod directives;
@@ -13,6 +14,8 @@ pub mod play;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod score;
+pub mod sheet;
 pub mod simulate;
 pub mod stage;
 mod token;

@@ -38,7 +38,7 @@ pub struct CaseInfo {
     pub file: PathBuf,
     /// Its title.
     pub title: String,
-    /// What it is worth.
+    /// What it is worth, by its own word or those of its checks.
     pub points: Option<u32>,
     /// Who may see the result.
     pub visibility: Visibility,

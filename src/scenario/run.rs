@@ -1,12 +1,13 @@
 //! `chat run FILE...`: reads the files, plays their cases one after another on real processes, and reports.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
 use super::ast::{Case, Scenario, Step};
+use super::audience::Audience;
 use super::diagnose;
 use super::mistake::{Mistake, Refusal};
 use super::outcome::{CaseInfo, CaseResult, RunResult, Verdict};
@@ -14,6 +15,7 @@ use super::parse;
 use super::play::{Settings, play};
 use super::process::{Halt, ProcessStage};
 use super::report::{JsonReport, Report, TextReport};
+use super::sheet::{ReportFile, ReportFiles, View};
 use crate::core::pattern::Style;
 use crate::core::status::Status;
 use crate::core::time::Instant;
@@ -45,6 +47,10 @@ pub struct RunOptions {
     pub colour: bool,
     /// The program to play; this very one when absent.
     pub program: Option<PathBuf>,
+    /// Reports that are wanted as files.
+    pub reports: Vec<ReportFile>,
+    /// Who reads all reports.
+    pub view: View,
 }
 
 impl Default for RunOptions {
@@ -61,6 +67,8 @@ impl Default for RunOptions {
             verbose: false,
             colour: false,
             program: None,
+            reports: Vec::new(),
+            view: View::Teacher,
         }
     }
 }
@@ -110,22 +118,24 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     let halt = Halt::default();
     let asked = halt.clone();
     let stop = Stop::listen(move |signal| asked.ask(signal)).map_err(environment("Signals cannot be listened to"))?;
-    let mut report: Box<dyn Report> = if options.json {
+    let mut result = RunResult { cases: Vec::with_capacity(planned.len()), took: Duration::ZERO, status: Status::Ok };
+    let infos = planned.iter().map(|planned| planned.info.clone());
+    let files = ReportFiles::new(options.reports.clone(), options.view, infos);
+    // Better to hear now that it cannot be written than after the last case.
+    files.update(&result).map_err(|unwritable| (Status::Environment, unwritable.to_string()))?;
+    let report: Box<dyn Report> = if options.json {
         Box::new(JsonReport::default())
     } else {
         Box::new(TextReport { verbose: options.verbose, colour: options.colour })
     };
-    let mut out = Out { out, error: None };
+    let mut audience = Audience::new(out, report, files, options.view);
     let guard = options.deadline.map(|limit| guard(limit + PATIENCE, &halt));
-    let result = play_all(options, planned, &program, &halt, report.as_mut(), &mut out);
-    out.put(|out| report.run(out, &result));
+    play_all(options, planned, &program, &halt, &mut audience, &mut result);
+    audience.run(&result);
     drop((stop, guard));
-    match out.error {
-        Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let sentence = format!("The report cannot be written: {error}.");
-            Err((result.status.or(Status::Environment), sentence))
-        }
-        _ => Ok(result.status),
+    match audience.leave() {
+        Ok(()) => Ok(result.status),
+        Err(sentence) => Err((result.status.or(Status::Environment), sentence)),
     }
 }
 
@@ -134,25 +144,23 @@ fn play_all(
     planned: Vec<Planned<'_>>,
     program: &Path,
     halt: &Halt,
-    report: &mut dyn Report,
-    out: &mut Out<'_>,
-) -> RunResult {
+    audience: &mut Audience<'_>,
+    result: &mut RunResult,
+) {
     let clock = Clock::start();
     let begin = clock.now().mono;
     let deadline = options.deadline.map(|limit| begin + limit);
     let settings = Settings { style: options.style, time_scale: options.time_scale, text: options.text, deadline };
-    let mut result = RunResult { cases: Vec::with_capacity(planned.len()), took: Duration::ZERO, status: Status::Ok };
     for Planned { info, scenario, case } in planned {
-        let (played, status) = match reason_to_stop(options, &result, halt, clock.now().mono, deadline) {
+        let (played, status) = match reason_to_stop(options, result, halt, clock.now().mono, deadline) {
             Some((status, reason)) => (not_run(info, reason), status),
-            None => play_one(info, scenario, case, (clock, program, halt), &settings, report, out),
+            None => play_one(info, scenario, case, (clock, program, halt), &settings, audience),
         };
         result.status = result.status.or(status);
-        out.put(|out| report.case(out, &played));
         result.cases.push(played);
+        result.took = clock.now().mono.since(begin);
+        audience.case(result);
     }
-    result.took = clock.now().mono.since(begin);
-    result
 }
 
 fn play_one(
@@ -161,10 +169,9 @@ fn play_one(
     case: &Case,
     (clock, program, halt): (Clock, &Path, &Halt),
     settings: &Settings,
-    report: &mut dyn Report,
-    out: &mut Out<'_>,
+    audience: &mut Audience<'_>,
 ) -> (CaseResult, Status) {
-    out.put(|out| report.case_begins(out, &info));
+    audience.case_begins(&info);
     let mut stage = match ProcessStage::new(clock, program, halt) {
         Ok(stage) => stage,
         Err(error) => {
@@ -173,7 +180,7 @@ fn play_one(
         }
     };
     let about = info.clone();
-    let mut told = |step: &_| out.put(|out| report.step(out, &about, step));
+    let mut told = |step: &_| audience.step(&about, step);
     let mut played = play(info, &scenario.setup, case, &mut stage, settings, &mut told);
     // To end everybody is a part of the case.
     let end = clock.now().mono;
@@ -285,7 +292,7 @@ fn plan<'a>(options: &RunOptions, scenarios: &'a [Scenario]) -> Vec<Planned<'a>>
             let info = CaseInfo {
                 file: file.clone(),
                 title: case.title.clone(),
-                points: case.points,
+                points: case.worth(),
                 visibility: case.visibility,
                 span: case.span.clone(),
                 steps: scenario.setup.len() + case.statements.len(),
@@ -299,18 +306,4 @@ fn plan<'a>(options: &RunOptions, scenarios: &'a [Scenario]) -> Vec<Planned<'a>>
 /// A program given by a path with a slash is looked for from here, not from the folders of the actors.
 fn absolute(program: &Path) -> io::Result<PathBuf> {
     if program.components().count() > 1 { std::path::absolute(program) } else { Ok(program.to_owned()) }
-}
-
-/// The writer of a report, until it fails.
-struct Out<'a> {
-    out: &'a mut dyn Write,
-    error: Option<io::Error>,
-}
-
-impl Out<'_> {
-    fn put(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
-        if self.error.is_none() {
-            self.error = write(self.out).and_then(|()| self.out.flush()).err();
-        }
-    }
 }

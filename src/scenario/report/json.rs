@@ -5,8 +5,8 @@
 //! | `case_started` | `file`, `line`, `title`, `steps`, `points` |
 //! | `step` | `file`, `line`, `text`, `at_ms` (since the case began), `took_ms`, `ok` |
 //! | `failure` | `file`, `line`, `column`, `text`, `actor`, `cause`, `message`, `expected`, `nearest`, `late_ms`, `status`, `transcript` (rows: `at_ms`, `actor`, `kind`, `text`) |
-//! | `case` | `file`, `line`, `title`, `verdict` (`passed`, `failed`, `skipped`, `not_run`), `reason`, `took_ms`, `overhead_ms`, `points`, `checks` (rows: `title`, `points`, `passed`) |
-//! | `summary` | `cases`, `passed`, `failed`, `skipped`, `took_ms`, `status` |
+//! | `case` | `file`, `line`, `title`, `verdict` (`passed`, `failed`, `skipped`, `not_run`), `reason`, `took_ms`, `overhead_ms`, `points`, `score`, `max_score`, `visibility`, `checks` (rows: `title`, `points`, `passed`) |
+//! | `summary` | `cases`, `passed`, `failed` (flaky ones included), `flaky`, `skipped` (and not run), `score`, `max_score`, `took_ms`, `status` |
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use crate::core::time::Instant;
 use crate::scenario::outcome::{
     CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict,
 };
+use crate::scenario::score::{self, Score};
+use crate::scenario::sheet::{Mark, Sheet, View};
 
 /// The version of these lines.
 const VERSION: u32 = 1;
@@ -84,6 +86,9 @@ enum Line<'a> {
         overhead_ms: f64,
         #[serde(skip_serializing_if = "Option::is_none")]
         points: Option<u32>,
+        score: Score,
+        max_score: Score,
+        visibility: &'static str,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         checks: Vec<Check<'a>>,
     },
@@ -91,7 +96,10 @@ enum Line<'a> {
         cases: usize,
         passed: usize,
         failed: usize,
+        flaky: usize,
         skipped: usize,
+        score: Score,
+        max_score: Score,
         took_ms: f64,
         status: u8,
     },
@@ -158,15 +166,38 @@ impl Report for JsonReport {
             took_ms: millis(result.took),
             overhead_ms: millis(result.overhead),
             points: result.case.points,
+            score: score::earned(result),
+            max_score: score::worth(result),
+            visibility: result.case.visibility.word(),
             checks: result.checks.iter().map(Check::from).collect(),
         };
         put(out, line)
     }
 
     fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()> {
-        let (passed, failed, skipped) = result.counts();
-        let (cases, took_ms, status) = (result.cases.len(), millis(result.took), result.status.code());
-        put(out, Line::Summary { cases, passed, failed, skipped, took_ms, status })
+        Self::summary(out, &Sheet::of(result, View::Teacher))
+    }
+}
+
+impl JsonReport {
+    /// The last line.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn summary(out: &mut dyn Write, sheet: &Sheet<'_>) -> io::Result<()> {
+        let ((score, max_score), flaky) = (sheet.total(), sheet.count(Mark::Flaky));
+        let line = Line::Summary {
+            cases: sheet.rows.len(),
+            passed: sheet.count(Mark::Passed),
+            failed: sheet.count(Mark::Failed) + flaky,
+            flaky,
+            skipped: sheet.count(Mark::Skipped) + sheet.count(Mark::NotRun),
+            score,
+            max_score,
+            took_ms: millis(sheet.took),
+            status: sheet.status.code(),
+        };
+        put(out, line)
     }
 }
 

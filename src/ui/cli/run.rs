@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::core::pattern::Style;
 use crate::scenario::run::RunOptions;
+use crate::scenario::sheet::{Format, ReportFile, View};
 
 /// `chat run [OPTIONS] FILE...`
 #[derive(Debug, Args)]
@@ -46,6 +47,15 @@ pub(super) struct RunArguments {
     /// Report each step as it happens
     #[arg(long, short)]
     verbose: bool,
+
+    /// Keep a report of this format in this file, written anew after every case; can be given several times. Formats:
+    /// junit, tap, json, gradescope, classroom, markdown
+    #[arg(long = "report", value_name = "FORMAT=FILE")]
+    reports: Vec<String>,
+
+    /// Who reads the reports: a student sees not what hidden cases expect
+    #[arg(long, value_name = "teacher|student")]
+    view: Option<String>,
 }
 
 impl RunArguments {
@@ -75,6 +85,21 @@ impl RunArguments {
             verbose: self.verbose,
             colour,
             program: None,
+            reports: self.reports.iter().map(|word| report(word)).collect::<Result<_, _>>()?,
+            view: self.view.as_deref().map_or(Ok(View::default()), view)?,
         })
     }
+}
+
+fn report(word: &str) -> Result<ReportFile, String> {
+    let formats = Format::ALL.map(|(name, _)| name).join(", ");
+    let wrong = || format!("--report is FORMAT=FILE with a format of {formats}, and {word:?} is not.");
+    let (name, path) = word.split_once('=').filter(|(_, path)| !path.is_empty()).ok_or_else(wrong)?;
+    let (_, format) = Format::ALL.into_iter().find(|(one, _)| *one == name).ok_or_else(wrong)?;
+    Ok(ReportFile { format, path: path.into() })
+}
+
+fn view(word: &str) -> Result<View, String> {
+    let found = View::ALL.into_iter().find(|(name, _)| *name == word);
+    found.map(|(_, view)| view).ok_or_else(|| format!("--view is teacher or student, not {word:?}."))
 }

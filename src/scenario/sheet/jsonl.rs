@@ -1,0 +1,14 @@
+//! JSON lines: what `chat run --json` writes, but for the lines of steps.
+
+use super::Sheet;
+use crate::scenario::report::{JsonReport, Report};
+
+pub(super) fn render(sheet: &Sheet<'_>) -> String {
+    let (mut report, mut lines) = (JsonReport::default(), Vec::new());
+    for play in sheet.rows.iter().flat_map(|row| &row.plays) {
+        // Memory takes everything.
+        drop(report.case(&mut lines, play));
+    }
+    drop(JsonReport::summary(&mut lines, sheet));
+    String::from_utf8_lossy(&lines).into_owned()
+}

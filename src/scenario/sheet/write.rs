@@ -1,0 +1,115 @@
+//! Reports as files, whole after every case: a run that is cut off, in whatever way, leaves what it has.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tempfile::TempPath;
+
+use super::{Format, Sheet, View};
+use crate::core::time::Instant;
+use crate::scenario::outcome::{CaseInfo, CaseResult, RunResult, Verdict};
+
+/// A report that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportFile {
+    /// In which form.
+    pub format: Format,
+    /// Where. What stands there is replaced.
+    pub path: PathBuf,
+}
+
+/// The reports of one run.
+#[derive(Debug)]
+pub struct ReportFiles {
+    files: Vec<ReportFile>,
+    view: View,
+    /// The cases that are not played yet, as they stand in a report now.
+    open: Vec<CaseResult>,
+}
+
+/// A report that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("The report {} cannot be written: {error}.", path.display())]
+pub struct Unwritable {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl ReportFiles {
+    /// Nothing is written yet. `planned` is what will be played, in this order.
+    pub fn new(files: Vec<ReportFile>, view: View, planned: impl IntoIterator<Item = CaseInfo>) -> Self {
+        let open = planned.into_iter().map(|case| CaseResult {
+            case,
+            verdict: Verdict::NotRun("the run ended before it".to_owned()),
+            steps: Vec::new(),
+            checks: Vec::new(),
+            transcript: Vec::new(),
+            began: Instant::ZERO,
+            took: Duration::ZERO,
+            overhead: Duration::ZERO,
+        });
+        let open = open.collect();
+        Self { files, view, open }
+    }
+
+    /// Writes everything that is known: the results so far, and that the other cases are not run.
+    ///
+    /// # Errors
+    /// The first report that cannot be written; the others are, nevertheless.
+    pub fn update(&self, so_far: &RunResult) -> Result<(), Unwritable> {
+        self.write(so_far, false)
+    }
+
+    /// Writes what came of the whole run.
+    ///
+    /// # Errors
+    /// As for [`ReportFiles::update`].
+    pub fn finish(&self, run: &RunResult) -> Result<(), Unwritable> {
+        self.write(run, true)
+    }
+
+    fn write(&self, so_far: &RunResult, is_last: bool) -> Result<(), Unwritable> {
+        let open = self.open.get(so_far.cases.len()..).unwrap_or_default();
+        let sheet = Sheet::new(so_far.cases.iter().chain(open), so_far.took, so_far.status, self.view);
+        let mut written = Ok(());
+        for ReportFile { format, path } in &self.files {
+            let text = format.write(&sheet);
+            let put = replace(path, text.as_bytes(), is_last);
+            written = written.and(put.map_err(|error| Unwritable { path: path.clone(), error }));
+        }
+        written
+    }
+}
+
+/// Puts a whole new file in the place of an old one: a reader finds the one or the other. What is no file, such as a
+/// pipe, gets the last report alone.
+fn replace(path: &Path, bytes: &[u8], is_last: bool) -> io::Result<()> {
+    // What a link leads to is replaced, not the link.
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if std::fs::metadata(&target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return if is_last { std::fs::OpenOptions::new().write(true).open(&target)?.write_all(bytes) } else { Ok(()) };
+    }
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (mut file, path) = new_file(folder)?;
+    file.write_all(bytes)?;
+    path.persist(&target).map_err(|refused| refused.error)
+}
+
+/// A file that vanishes unless it takes another's place, with the permissions of any new file.
+fn new_file(folder: &Path) -> io::Result<(File, TempPath)> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = folder.join(format!(".chat-report-{}-{number}", std::process::id()));
+    let created = match File::create_new(&path) {
+        // One that was killed had the same number.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(&path)?;
+            File::create_new(&path)
+        }
+        created => created,
+    };
+    Ok((created?, TempPath::try_from_path(path)?))
+}

@@ -1,0 +1,389 @@
+//! Reports that are files: exactly so (`reports/*`, written anew by `BLESS=1`), and whatever stands in a run, what
+//! parsers that are not ours read in them is what came of it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat::core::log::Nearest;
+use chat::core::status::Status;
+use chat::core::time::Instant;
+use chat::scenario::ast::{Actor, Source, Span, Visibility};
+use chat::scenario::outcome::{
+    CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict,
+};
+use chat::scenario::sheet::{Format, Row, View};
+use chat::scenario::stage::End;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// What a hidden case expects, in each of the places where that could stand.
+const SECRETS: [&str; 3] = ["secret pattern", "secret status", "y exits 0"];
+
+fn span(line: usize, text: &str) -> Span {
+    let source = Arc::new(Source { path: "a.chat".into(), text: text.to_owned() });
+    Span { source, line, column: 1, start: 0, end: text.len() }
+}
+
+fn case(line: usize, title: &str) -> CaseResult {
+    let span = span(line, "case");
+    let (file, title) = (PathBuf::from("a.chat"), title.to_owned());
+    let case = CaseInfo { file, title, points: None, visibility: Visibility::Visible, span, steps: 3 };
+    let (took, overhead) = (Duration::from_millis(1250), Duration::from_millis(50));
+    let (verdict, steps, checks, transcript) = (Verdict::Passed, Vec::new(), Vec::new(), Vec::new());
+    CaseResult { case, verdict, steps, checks, transcript, began: Instant::ZERO, took, overhead }
+}
+
+fn failure(line: usize, text: &str, cause: Cause, sentence: &str) -> Verdict {
+    Verdict::Failed(Box::new(Failure {
+        span: span(line, text),
+        actor: Some(Actor::Server),
+        cause,
+        sentence: sentence.to_owned(),
+        expected: Some(text.to_owned()),
+        nearest: Some(Nearest { at: Instant::from_micros(1_000_000), text: "what came".to_owned(), likeness: 0.5 }),
+        status: Status::Expected,
+    }))
+}
+
+fn heard(kind: HeardKind, text: &str) -> Heard {
+    Heard { at: Instant::from_micros(500_000), actor: Actor::Server, kind, text: text.to_owned() }
+}
+
+fn check(title: &str, points: Option<u32>, passed: Option<bool>) -> CheckResult {
+    CheckResult { title: title.to_owned(), points, passed }
+}
+
+fn run(cases: Vec<CaseResult>) -> RunResult {
+    RunResult { cases, took: Duration::from_secs(10), status: Status::Expected }
+}
+
+/// One of each kind.
+fn small() -> RunResult {
+    let mut partly = case(5, "partly <&> | *x* # 1");
+    partly.case.points = Some(5);
+    partly.case.visibility = Visibility::Hidden;
+    partly.verdict = failure(9, "y< secret pattern", Cause::WrongText, "y showed something else within 4s");
+    partly.checks = vec![
+        check("sent", Some(2), Some(true)),
+        check("shown", None, Some(true)),
+        check("shown once", None, Some(false)),
+        check("and \\ never #", Some(1), None),
+    ];
+    partly.steps =
+        vec![StepResult { span: span(9, "y< secret pattern"), at: Instant::ZERO, took: Duration::ZERO, ok: false }];
+    partly.transcript = vec![heard(HeardKind::Typed, "send y hi"), heard(HeardKind::Shown, "\u{1b}[1mbold\u{0}")];
+    let mut exits = case(20, "it ends well");
+    exits.case.visibility = Visibility::AfterPublished;
+    let end = End { status: 1, signal: None };
+    exits.verdict =
+        failure(22, "y exits 0", Cause::Exited(Some(end)), "server ended with status 1 instead of secret status");
+    let mut unsteady = case(30, "now and then");
+    unsteady.verdict =
+        failure(31, "x< a", Cause::Late(Duration::from_millis(7)), "x showed it 7ms after the limit of 4s");
+    let mut skipped = case(40, "no faults here");
+    skipped.verdict = Verdict::Skipped("the network between processes cannot be disturbed".to_owned());
+    let mut unplayed = case(50, "too late");
+    unplayed.verdict = Verdict::NotRun("the time for the whole run is over (--deadline)".to_owned());
+    unplayed.took = Duration::ZERO;
+    run(vec![case(1, "works"), partly, exits, case(30, "now and then"), unsteady, skipped, unplayed])
+}
+
+fn endings() -> [(Format, &'static str); 6] {
+    [
+        (Format::Junit, "xml"),
+        (Format::Tap, "tap"),
+        (Format::Json, "jsonl"),
+        (Format::Gradescope, "gradescope.json"),
+        (Format::Classroom, "classroom.json"),
+        (Format::Markdown, "md"),
+    ]
+}
+
+#[test]
+fn every_form_is_exactly_so() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports");
+    let mut wrong = String::new();
+    for (format, ending) in endings() {
+        for (view, who) in [(View::Teacher, "small"), (View::Student, "small-student")] {
+            let (shown, file) = (format.render(&small(), view), folder.join(format!("{who}.{ending}")));
+            if std::env::var_os("BLESS").is_some() {
+                std::fs::write(&file, &shown).expect("writable");
+            }
+            let expected = std::fs::read_to_string(&file).unwrap_or_default();
+            if shown != expected {
+                wrong += &format!("== {}\n-- expected\n{expected}-- shown\n{shown}", file.display());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_student_sees_what_the_program_did_and_not_what_a_hidden_case_expects() {
+    let hiding = |run: &RunResult, view| endings().map(|(format, _)| format.render(run, view));
+    let told = hiding(&small(), View::Teacher).concat();
+    assert!(SECRETS.iter().all(|secret| told.contains(secret)), "{told}");
+    for text in hiding(&small(), View::Student) {
+        assert!(!SECRETS.iter().any(|secret| text.contains(secret)), "{text}");
+        let did = ["y showed something else within 4s", "server ended with status 1"];
+        assert!(did.iter().all(|did| text.contains(did)), "{text}");
+    }
+    let mut open = small();
+    open.cases.iter_mut().for_each(|result| result.case.visibility = Visibility::Visible);
+    assert_eq!(hiding(&open, View::Student), hiding(&open, View::Teacher));
+}
+
+#[test]
+fn an_output_has_a_limit() {
+    let mut long = case(1, "long");
+    long.verdict = failure(2, "x< a", Cause::Silence, "nothing");
+    // A line of an actor is cut long before: this many actors have too many lines nevertheless.
+    let line = |n: usize| Heard {
+        actor: Actor::Client(format!("x{n}").parse().unwrap()),
+        ..heard(HeardKind::Shown, &"é".repeat(300))
+    };
+    long.transcript = (0..200).map(line).collect();
+    let text = Format::Gradescope.render(&run(vec![long.clone()]), View::Teacher);
+    let output = serde_json::from_str::<Value>(&text).unwrap()["tests"][0]["output"].as_str().unwrap().to_owned();
+    assert!(output.ends_with("é… (the rest is cut)\n") && output.len() > Row::MAX_OUTPUT, "{}", output.len());
+    assert!(output.len() < Row::MAX_OUTPUT + 64, "{}", output.len());
+    long.transcript.truncate(20);
+    assert!(!Format::Gradescope.render(&run(vec![long]), View::Teacher).contains("is cut"));
+}
+
+/// The parsers that are not ours: a process that answers line by line.
+struct Reader {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Reader {
+    fn start() -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/read_report.py");
+        let mut command = Command::new("python3");
+        let mut child =
+            command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is installed");
+        let (requests, answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, requests, answers }
+    }
+
+    /// What stands in a report, or what is wrong with it.
+    fn read(&mut self, format: Format, text: &str) -> Result<Vec<Value>, String> {
+        let (name, _) = Format::ALL.into_iter().find(|(_, one)| *one == format).unwrap();
+        writeln!(self.requests, "{}", json!({"format": name, "text": text})).unwrap();
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        let answer: Value = serde_json::from_str(&line).unwrap();
+        match answer["cases"].as_array() {
+            Some(cases) => Ok(cases.clone()),
+            None => Err(format!("{}\n{text}", answer["wrong"])),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        drop((self.child.kill(), self.child.wait()));
+    }
+}
+
+/// How a format shows text that it cannot hold as it is, in a title and in a reason.
+fn shown(format: Format, text: &str) -> String {
+    let ends_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let show = |c: char| match format {
+        Format::Junit => match u32::from(c) {
+            9 | 10 | 13 | 0x20..=0xfffd | 0x10000.. => c.to_string(),
+            code => format!("\\u{{{code:x}}}"),
+        },
+        Format::Tap if ends_line(c) => format!("\\u{{{:x}}}", u32::from(c)),
+        Format::Markdown if ends_line(c) => " ".to_owned(),
+        _ => c.to_string(),
+    };
+    text.chars().map(show).collect()
+}
+
+/// One case as it was played, so often, and what must stand in every report of it.
+#[derive(Clone, Debug)]
+struct Expected {
+    plays: Vec<CaseResult>,
+    mark: &'static str,
+    score: f64,
+    max: f64,
+}
+
+/// Compares what a reader found with what was written.
+fn compare(format: Format, found: &[Value], expected: &[Expected]) -> Result<(), TestCaseError> {
+    if format == Format::Json {
+        // A line a play; what comes of several is the business of the reader.
+        let plays: usize = expected.iter().map(|case| case.plays.len()).sum();
+        prop_assert_eq!(found.len(), plays);
+    } else {
+        prop_assert_eq!(found.len(), expected.len());
+    }
+    let whole = |case: &Expected| if format == Format::Json { case.plays.len() } else { 1 };
+    let all = expected.iter().flat_map(|case| std::iter::repeat_n(case, whole(case)));
+    for (found, case) in found.iter().zip(all) {
+        prop_assert_eq!(&found["name"], &json!(shown(format, &case.plays[0].case.title)));
+        if format != Format::Json || case.plays.len() == 1 {
+            let mark = |mark: &Value| mark.is_null() || mark == case.mark;
+            prop_assert!(mark(&found["mark"]), "{} is {}", found, case.mark);
+            let near = |value: &Value, right: f64| value.as_f64().is_none_or(|value| (value - right).abs() < 1e-6);
+            prop_assert!(near(&found["score"], case.score), "{} not {}", found, case.score);
+        }
+        prop_assert!(
+            found["max"].as_f64().is_none_or(|max| (max - case.max).abs() < 1e-6),
+            "{} not {}",
+            found,
+            case.max
+        );
+        let status = match case.mark {
+            "passed" => "pass",
+            "failed" | "flaky" => "fail",
+            _ => "error",
+        };
+        prop_assert!(found["status"].is_null() || found["status"] == status, "{}", found);
+        if let ([play], Some(checks)) = (&case.plays[..], found["checks"].as_array()) {
+            let right = play.checks.iter().map(|check| json!([shown(format, &check.title), check.passed]));
+            prop_assert_eq!(checks, &right.collect::<Vec<_>>());
+        }
+    }
+    Ok(())
+}
+
+/// Text that some format has reasons to fear.
+fn text() -> impl Strategy<Value = String> {
+    let nasty = prop::sample::select(vec![
+        "#",
+        "\\",
+        "\\\\",
+        "|",
+        "```",
+        "]]>",
+        "<",
+        "&amp;",
+        "\"",
+        "'",
+        "\0",
+        "\u{1b}[2J",
+        "\n",
+        "\r",
+        "\t",
+        "\u{85}",
+        "\u{2028}",
+        "\u{fffe}",
+        "\u{ffff}",
+        "\u{feff}",
+        " # SKIP x",
+        "---",
+        "...",
+        "1..3",
+        "ok 1",
+        "- ",
+        ": ",
+        "é",
+        "😀",
+    ]);
+    let piece = prop_oneof![nasty.prop_map(str::to_owned), any::<char>().prop_map(String::from), "[ -~]{0,8}"];
+    prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        Just(Verdict::Passed),
+        (text(), text()).prop_map(|(line, sentence)| failure(7, &line, Cause::Silence, &sentence)),
+        text().prop_map(Verdict::Skipped),
+        text().prop_map(Verdict::NotRun),
+    ]
+}
+
+prop_compose! {
+    /// A case played once, or twice with the same outcome of its checks.
+    fn played(line: usize)(
+        title in text(),
+        verdicts in prop::collection::vec(verdict(), 1..3),
+        checks in prop::collection::vec((text(), prop::option::of(0..5_u32), any::<Option<bool>>()), 0..4),
+        points in prop::option::of(20..30_u32),
+        said in prop::collection::vec(text(), 0..4),
+    ) -> Vec<CaseResult> {
+        let play = |verdict: Verdict| {
+            let mut play = case(line, &title);
+            play.case.points = points;
+            let open = matches!(verdict, Verdict::Passed | Verdict::Failed(_));
+            let passed = |passed| if matches!(verdict, Verdict::Passed) { Some(true) } else { passed };
+            if open && points.is_some() {
+                play.checks = checks.iter().map(|(title, points, ok)| check(title, *points, passed(*ok))).collect();
+            }
+            play.transcript = said.iter().map(|text| heard(HeardKind::Shown, text)).collect();
+            play.verdict = verdict;
+            play
+        };
+        verdicts.into_iter().map(play).collect()
+    }
+}
+
+/// The rules of points and marks, told once more.
+fn judged(plays: Vec<CaseResult>) -> Expected {
+    let max = f64::from(plays[0].case.points.unwrap_or(1));
+    let earned = |play: &CaseResult| match play.verdict {
+        Verdict::Passed => max,
+        Verdict::Failed(_) => {
+            let said: u32 = play.checks.iter().filter_map(|check| check.points).sum();
+            let open = play.checks.iter().filter(|check| check.points.is_none()).count();
+            #[allow(clippy::cast_precision_loss, reason = "a few")]
+            let share = ((max - f64::from(said)) * 1000.0 / open.max(1) as f64).floor() / 1000.0;
+            let passed = play.checks.iter().filter(|check| check.passed == Some(true));
+            passed.map(|check| check.points.map_or(share, f64::from)).sum()
+        }
+        _ => 0.0,
+    };
+    let has = |of: fn(&Verdict) -> bool| plays.iter().any(|play| of(&play.verdict));
+    let (passed, failed) = (has(|it| matches!(it, Verdict::Passed)), has(|it| matches!(it, Verdict::Failed(_))));
+    let mark = match (passed, failed) {
+        (true, true) => "flaky",
+        (false, true) => "failed",
+        _ if has(|it| matches!(it, Verdict::NotRun(_))) => "not run",
+        _ if has(|it| matches!(it, Verdict::Skipped(_))) => "skipped",
+        _ => "passed",
+    };
+    let least = plays.iter().map(earned).fold(f64::INFINITY, f64::min);
+    let score = if matches!(mark, "passed" | "failed" | "flaky") { least } else { 0.0 };
+    Expected { plays, mark, score, max }
+}
+
+#[test]
+fn whatever_a_run_holds_other_parsers_read_what_came_of_it() {
+    let mut reader = Reader::start();
+    let cases = (1..5_usize).prop_flat_map(|count| (1..=count).map(played).collect::<Vec<_>>());
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 192,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let reader = std::cell::RefCell::new(&mut reader);
+    let checked = runner.run(&cases, |cases| {
+        let expected: Vec<Expected> = cases.into_iter().map(judged).collect();
+        let result = run(expected.iter().flat_map(|case| case.plays.clone()).collect());
+        for (_, format) in Format::ALL {
+            let found = reader.borrow_mut().read(format, &format.render(&result, View::Teacher));
+            compare(format, &found.map_err(TestCaseError::fail)?, &expected)?;
+        }
+        Ok(())
+    });
+    checked.unwrap();
+}
+
+#[test]
+fn the_readers_refuse_what_is_no_such_report() {
+    let mut reader = Reader::start();
+    let whole = small();
+    for (_, format) in Format::ALL {
+        let text = format.render(&whole, View::Teacher);
+        assert!(reader.read(format, &text).is_ok());
+        let end = text.len() - 4;
+        assert!(reader.read(format, &text[..end]).is_err(), "{}", &text[..end]);
+    }
+}
