@@ -6,7 +6,9 @@ pub mod screen;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,8 +19,18 @@ use tempfile::TempDir;
 /// Far more than anything takes: reaching it is a failure, never part of a test's course.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Lets programs started from here on be ended by a hangup, also where these tests are behind `nohup` themselves: what
+/// is ignored is inherited, what is handled is not.
+pub fn undo_nohup() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::new(AtomicBool::new(false))).unwrap();
+    });
+}
+
 /// `chat` in an environment that knows nothing of the person who runs the tests.
 pub fn command(home: &TempDir) -> Command {
+    undo_nohup();
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
     command.env_clear().env("HOME", home.path()).env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
     command
