@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// What a hidden case expects, in each of the places where that could stand.
-const SECRETS: [&str; 3] = ["secret pattern", "secret status", "y exits 0"];
+const SECRETS: [&str; 4] = ["another secret", "secret pattern", "secret status", "y exits 0"];
 
 fn span(line: usize, text: &str) -> Span {
     let source = Arc::new(Source { path: "a.chat".into(), text: text.to_owned() });
@@ -53,7 +53,12 @@ fn heard(kind: HeardKind, text: &str) -> Heard {
 }
 
 fn check(title: &str, points: Option<u32>, passed: Option<bool>) -> CheckResult {
-    CheckResult { title: title.to_owned(), points, passed }
+    let why = || match failure(12, "y< another secret", Cause::Silence, "y showed nothing like it") {
+        Verdict::Failed(failure) => Some(failure),
+        _ => None,
+    };
+    let failure = if passed == Some(false) { why() } else { None };
+    CheckResult { title: title.to_owned(), points, passed, failure }
 }
 
 fn run(cases: Vec<CaseResult>) -> RunResult {

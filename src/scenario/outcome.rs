@@ -110,7 +110,7 @@ pub struct StepResult {
 }
 
 /// One part of a case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CheckResult {
     /// Its title.
     pub title: String,
@@ -118,6 +118,8 @@ pub struct CheckResult {
     pub points: Option<u32>,
     /// `None` when it was not reached.
     pub passed: Option<bool>,
+    /// Why it failed.
+    pub failure: Option<Box<Failure>>,
 }
 
 /// Something in a transcript.
@@ -147,7 +149,7 @@ pub enum HeardKind {
 }
 
 /// Why a case failed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     /// The line that failed.
     pub span: Span,

@@ -2,6 +2,7 @@
 
 mod act;
 mod await_ready;
+mod check;
 mod expect;
 #[cfg(test)]
 mod puppets;
@@ -62,6 +63,8 @@ pub(crate) struct Player<'a> {
     transcript: VecDeque<Heard>,
     waits: Waits,
     checks: Vec<CheckResult>,
+    /// The first failure that ended a check and not the case.
+    failed: Option<Box<Failure>>,
     /// When somebody last was started, typed or got a signal.
     acted: Instant,
     /// The line being played.
@@ -106,19 +109,25 @@ pub fn play(
         transcript: VecDeque::new(),
         waits: Waits::default(),
         checks: Vec::new(),
+        failed: None,
         acted: began,
         now_playing: first,
         coming: &statements,
     };
     let stopped = player.play_all(&statements, &mut result.steps, told).err();
     let end = player.stage.now();
-    player.close_check(stopped.is_none());
-    player.announce_unreached(&statements, result.steps.len());
+    match &stopped {
+        None => player.pass_check(),
+        Some(Stop::Failed(failure)) => player.fail_check(failure),
+        Some(Stop::Skipped(_)) => {}
+    }
+    player.announce_unreached();
     result.took = end.since(began);
     result.overhead = player.waits.overhead(began, end);
     result.transcript = player.transcript.into();
     result.checks = player.checks;
-    match stopped {
+    // The first line that fails decides.
+    match player.failed.map(Stop::Failed).or(stopped) {
         None => {}
         Some(Stop::Failed(failure)) => result.verdict = Verdict::Failed(failure),
         Some(Stop::Skipped(reason)) => result.verdict = Verdict::Skipped(reason),
@@ -143,15 +152,17 @@ impl<'a> Player<'a> {
         steps: &mut Vec<StepResult>,
         told: &mut dyn FnMut(&StepResult),
     ) -> Played {
-        for (n, statement) in statements.iter().enumerate() {
-            (self.now_playing, self.coming) = (statement, &statements[n + 1..]);
+        let mut rest = statements;
+        while let [statement, coming @ ..] = rest {
+            (self.now_playing, self.coming) = (statement, coming);
             let at = self.stage.now();
             let played = self.settle().and_then(|()| self.play_step(&statement.step));
             let took = self.stage.now().since(at);
             let step = StepResult { span: statement.span.clone(), at, took, ok: played.is_ok() };
             told(&step);
             steps.push(step);
-            played?;
+            let lost = played.map_or_else(|stop| self.outlive(stop, coming), |()| Ok(0))?;
+            rest = coming.get(lost..).unwrap_or_default();
         }
         self.settle()?;
         let vanished = self.cast.iter().find(|(_, part)| part.has_vanished()).map(|(actor, _)| actor.clone());
@@ -187,8 +198,7 @@ impl<'a> Player<'a> {
             }
             Step::Mark(actors) => self.mark(actors),
             Step::Check { title, points } => {
-                self.close_check(true);
-                self.checks.push(CheckResult { title: title.clone(), points: *points, passed: None });
+                self.begin_check(title, *points);
                 Ok(())
             }
             Step::Type { who, line } => self.type_line(who, line),
@@ -336,22 +346,6 @@ impl<'a> Player<'a> {
             self.transcript.pop_front();
         }
         self.transcript.push_back(Heard { at, actor: actor.clone(), kind, text });
-    }
-
-    /// Ends the part of the case that is being played.
-    fn close_check(&mut self, passed: bool) {
-        if let Some(check) = self.checks.last_mut() {
-            check.passed = Some(passed);
-        }
-    }
-
-    /// Adds the parts that were not reached.
-    fn announce_unreached(&mut self, statements: &[&Statement], played: usize) {
-        for statement in statements.iter().skip(played) {
-            if let Step::Check { title, points } = &statement.step {
-                self.checks.push(CheckResult { title: title.clone(), points: *points, passed: None });
-            }
-        }
     }
 
     fn fail(&self, actor: Option<&Actor>, cause: Cause, status: Status, sentence: String) -> Stop {

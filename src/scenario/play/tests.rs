@@ -268,12 +268,51 @@ fn what_cannot_be_done_here_is_skipped_before_anything_starts() {
     }
 }
 
+/// What came of each check, and the first failing line.
+fn checks(text: &str) -> (Vec<(String, Option<bool>)>, Option<usize>) {
+    let result = played(text);
+    let failing = match &result.verdict {
+        Verdict::Failed(failure) => Some(failure.span.line),
+        _ => None,
+    };
+    (result.checks.into_iter().map(|check| (check.title, check.passed)).collect(), failing)
+}
+
+fn as_told<const N: usize>(checks: [(&str, Option<bool>); N]) -> Vec<(String, Option<bool>)> {
+    checks.map(|(title, passed)| (title.to_owned(), passed)).to_vec()
+}
+
 #[test]
-fn parts_of_a_case_pass_fail_or_are_not_reached() {
-    let text = "server\nclient x\ncase \"a\"\ncheck \"one\" points=1\nx> say a\nx< a\ncheck \"two\"\nx< b\ncheck \"three\"\nx< c\n";
-    let checks: Vec<_> = played(text).checks.into_iter().map(|check| (check.title, check.passed)).collect();
-    let expected = [("one", Some(true)), ("two", Some(false)), ("three", None)];
-    assert_eq!(checks, expected.map(|(title, passed)| (title.to_owned(), passed)));
+fn a_check_that_fails_ends_itself_and_the_first_decides() {
+    let (yes, no) = (Some(true), Some(false));
+    let head = "server\nclient x\ncase \"a\"\ncheck \"one\" points=1\nx> say a\nx< a\n";
+    let text = format!("{head}check \"two\"\nx< b\nx< never played\ncheck \"three\"\nx> say c\nx< c\n");
+    assert_eq!(checks(&text), (as_told([("one", yes), ("two", no), ("three", yes)]), Some(8)));
+    let result = played(&text);
+    let lines: Vec<usize> = result.steps.iter().map(|step| step.span.line).collect();
+    assert_eq!(lines, [1, 2, 4, 5, 6, 7, 8, 10, 11, 12]);
+    let failures: Vec<_> = result.checks.iter().map(|check| check.failure.as_ref().map(|why| why.span.line)).collect();
+    assert_eq!(failures, [None, Some(8), None]);
+    let text = format!("{head}x< a\ncheck \"two\"\nx> say b\nx!<1s b\n");
+    assert_eq!(checks(&text), (as_told([("one", no), ("two", no)]), Some(7)));
+    // What stands before the first check is for the case as a whole.
+    let text = "server\nclient x\nx< a\ncheck \"one\"\nx> say a\nx< a\n";
+    assert_eq!(checks(text), (as_told([("one", None)]), Some(3)));
+}
+
+#[test]
+fn somebody_who_is_gone_ends_the_case_whatever_the_check() {
+    let (yes, no) = (Some(true), Some(false));
+    for line in ["x> die 1", "y> die 1", "x> flood", "x> exit\nx exits 3", "client z\nz> die 6\nz exits"] {
+        let text = format!(
+            "server\nclient x y\ncheck \"one\"\nx alive\ncheck \"two\"\n{line}\nx< a\ncheck \"three\"\ny alive\n"
+        );
+        let (found, _) = checks(&text);
+        assert_eq!(found, as_told([("one", yes), ("two", no), ("three", None)]), "{line}");
+    }
+    // Then too the first line that failed decides.
+    let text = "server\nclient x\ncheck \"one\"\nx< a\ncheck \"two\"\nx> die 1\nx< a\ncheck \"three\"\nx alive\n";
+    assert_eq!(checks(text), (as_told([("one", no), ("two", no), ("three", None)]), Some(4)));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! | `case_started` | `file`, `line`, `title`, `steps`, `points` |
 //! | `step` | `file`, `line`, `text`, `at_ms` (since the case began), `took_ms`, `ok` |
 //! | `failure` | `file`, `line`, `column`, `text`, `actor`, `cause`, `message`, `expected`, `nearest`, `late_ms`, `status`, `transcript` (rows: `at_ms`, `actor`, `kind`, `text`) |
-//! | `case` | `file`, `line`, `title`, `verdict` (`passed`, `failed`, `skipped`, `not_run`), `reason`, `took_ms`, `overhead_ms`, `points`, `score`, `max_score`, `visibility`, `checks` (rows: `title`, `points`, `passed`) |
+//! | `case` | `file`, `line`, `title`, `verdict` (`passed`, `failed`, `skipped`, `not_run`), `reason`, `took_ms`, `overhead_ms`, `points`, `score`, `max_score`, `visibility`, `checks` (rows: `title`, `points`, `passed`, `line`, `cause`, `message`) |
 //! | `summary` | `cases`, `passed`, `failed` (flaky ones included), `flaky`, `skipped` (and not run), `score`, `max_score`, `took_ms`, `status` |
 
 use std::io::{self, Write};
@@ -126,11 +126,25 @@ struct Check<'a> {
     points: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     passed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
 }
 
 impl<'a> From<&'a CheckResult> for Check<'a> {
     fn from(check: &'a CheckResult) -> Self {
-        Self { title: &check.title, points: check.points, passed: check.passed }
+        let failure = check.failure.as_ref();
+        Self {
+            title: &check.title,
+            points: check.points,
+            passed: check.passed,
+            line: failure.map(|failure| failure.span.line),
+            cause: failure.map(|failure| failure.cause.word()),
+            message: failure.map(|failure| failure.sentence.as_str()),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use crate::scenario::outcome::{CaseInfo, CaseResult, Failure, Heard, HeardKind, 
 
 /// How many of the last lines of each actor a failure shows.
 const LAST_LINES: usize = 8;
+/// Before each line about a case.
+const INDENT: &str = "      ";
 /// The longest line that a report shows whole, in characters.
 const MAX_SHOWN: usize = 400;
 
@@ -43,18 +45,24 @@ impl TextReport {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    fn failure(self, out: &mut dyn Write, result: &CaseResult, failure: &Failure) -> io::Result<()> {
+    /// Where and why a line failed; each line begins with `indent`.
+    fn why(self, out: &mut dyn Write, result: &CaseResult, failure: &Failure, indent: &str) -> io::Result<()> {
         let Failure { span, sentence, .. } = failure;
-        writeln!(out, "      at        {span}")?;
-        writeln!(out, "      line      {}", shown(span.source_line().trim()))?;
-        writeln!(out, "      cause     {}: {}", self.paint(Hue::Bad, failure.cause.word()), shown(sentence))?;
+        writeln!(out, "{indent}at        {span}")?;
+        writeln!(out, "{indent}line      {}", shown(span.source_line().trim()))?;
+        writeln!(out, "{indent}cause     {}: {}", self.paint(Hue::Bad, failure.cause.word()), shown(sentence))?;
         if let Some(expected) = &failure.expected {
-            writeln!(out, "      expected  {}", shown(expected))?;
+            writeln!(out, "{indent}expected  {}", shown(expected))?;
         }
         if let Some(nearest) = &failure.nearest {
             let at = seconds(nearest.at.since(result.began));
-            writeln!(out, "      nearest   {}  (at {at})", shown(&nearest.text))?;
+            writeln!(out, "{indent}nearest   {}  (at {at})", shown(&nearest.text))?;
         }
+        Ok(())
+    }
+
+    fn failure(self, out: &mut dyn Write, result: &CaseResult, failure: &Failure) -> io::Result<()> {
+        self.why(out, result, failure, INDENT)?;
         writeln!(out, "      the last lines of each actor, in order of time:")?;
         let width = result.transcript.iter().map(|heard| heard.actor.to_string().len()).max().unwrap_or(0);
         for heard in last_lines(&result.transcript) {
@@ -96,7 +104,8 @@ impl Report for TextReport {
                 writeln!(out, "{}  {name}  {steps} steps in {time}{worth}", self.paint(Hue::Good, "PASS"))?;
             }
             Verdict::Failed(failure) => {
-                let played = result.steps.len();
+                let failed = result.steps.iter().position(|step| !step.ok);
+                let played = failed.map_or(result.steps.len(), |failed| failed + 1);
                 writeln!(out, "{}  {name}  step {played} of {steps} in {time}{worth}", self.paint(Hue::Bad, "FAIL"))?;
                 self.failure(out, result, failure)?;
             }
@@ -111,6 +120,9 @@ impl Report for TextReport {
                 None => "----".to_owned(),
             };
             writeln!(out, "      {word}  {}{worth}", shown(&check.title))?;
+            if let Some(failure) = check.failure.as_ref().filter(|failure| !is_verdict(result, failure)) {
+                self.why(out, result, failure, &INDENT.repeat(2))?;
+            }
         }
         Ok(())
     }
@@ -127,6 +139,11 @@ impl Report for TextReport {
             seconds(overhead)
         )
     }
+}
+
+/// Whether it is the failure that decided the case.
+fn is_verdict(result: &CaseResult, failure: &Failure) -> bool {
+    matches!(&result.verdict, Verdict::Failed(first) if **first == *failure)
 }
 
 /// The last lines of every actor, in order of time.

@@ -46,7 +46,9 @@ fn cells(text: &mut String, number: usize, row: &Row<'_>) {
             Some(false) => "failed",
             None => "not reached",
         };
-        _ = writeln!(text, "| {number}.{} | {title} | {mark} | {score}/{max} | | |", at + 1);
+        let why = part.check.failure.as_ref().map(|failure| format!("{}: {}", failure.cause.word(), failure.sentence));
+        let why = inline(&why.unwrap_or_default());
+        _ = writeln!(text, "| {number}.{} | {title} | {mark} | {score}/{max} |  | {why} |", at + 1);
     }
 }
 

@@ -34,9 +34,12 @@ fn subtest(tap: &mut String, row: &Row<'_>) {
         let ok = if check.passed == Some(true) { "ok" } else { "not ok" };
         let title = description(&check.title);
         _ = writeln!(tap, "{SUBTEST}{ok} {} - {title}", at + 1);
-        if check.passed.is_none() {
-            _ = writeln!(tap, "{SUBTEST}  ---\n{SUBTEST}  message: \"it was not reached\"\n{SUBTEST}  ...");
-        }
+        let message = match (&check.failure, check.passed) {
+            (Some(failure), _) => format!("{}: {}", failure.cause.word(), failure.sentence),
+            (None, None) => "not reached".to_owned(),
+            (None, Some(_)) => continue,
+        };
+        _ = writeln!(tap, "{SUBTEST}  ---\n{SUBTEST}  message: {}\n{SUBTEST}  ...", yaml(&message));
     }
     _ = writeln!(tap, "{SUBTEST}1..{}", checks.len());
 }

@@ -35,6 +35,7 @@ impl View {
         if let Verdict::Failed(failure) = &mut result.verdict {
             hide(failure);
         }
+        result.checks.iter_mut().filter_map(|check| check.failure.as_mut()).for_each(|failure| hide(failure));
         Cow::Owned(result)
     }
 
