@@ -67,6 +67,8 @@ pub struct CaseResult {
     pub took: Duration,
     /// What of that was no waiting for a limit, a window or a `sleep` to pass.
     pub overhead: Duration,
+    /// The command that plays just this case again in the same way.
+    pub replay: String,
 }
 
 impl CaseResult {

@@ -92,6 +92,7 @@ pub fn play(
         began,
         took: Duration::ZERO,
         overhead: Duration::ZERO,
+        replay: String::new(),
     };
     if let Some(reason) = lacking(setup, case, stage) {
         result.verdict = Verdict::Skipped(reason);

@@ -16,11 +16,13 @@ use super::play::{Settings, play};
 use super::process::{Halt, ProcessStage};
 use super::report::{JsonReport, Report, TextReport};
 use super::sheet::{ReportFile, ReportFiles, View};
+use super::simulate::{self, SimStage};
 use crate::core::pattern::Style;
 use crate::core::status::Status;
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
 use crate::io::stop::Stop;
+use crate::sim::network::Net;
 
 /// What is to be run, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +53,19 @@ pub struct RunOptions {
     pub reports: Vec<ReportFile>,
     /// Who reads all reports.
     pub view: View,
+    /// On a simulated network instead of real processes.
+    pub simulation: Option<Simulation>,
+}
+
+/// How a scenario is played in virtual time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Simulation {
+    /// The first seed.
+    pub first: u64,
+    /// How many seeds each case is played with; the first that fails ends it.
+    pub seeds: u64,
+    /// The name of the network, and the network.
+    pub net: (&'static str, Net),
 }
 
 impl Default for RunOptions {
@@ -69,6 +84,7 @@ impl Default for RunOptions {
             program: None,
             reports: Vec::new(),
             view: View::Teacher,
+            simulation: None,
         }
     }
 }
@@ -154,7 +170,18 @@ fn play_all(
     for Planned { info, scenario, case } in planned {
         let (played, status) = match reason_to_stop(options, result, halt, clock.now().mono, deadline) {
             Some((status, reason)) => (not_run(info, reason), status),
-            None => play_one(info, scenario, case, (clock, program, halt), &settings, audience),
+            None => {
+                audience.case_begins(&info);
+                let replay = replay(options, &info, options.simulation.map(|simulation| simulation.first));
+                let (mut played, status) = match options.simulation {
+                    Some(_) => simulate(options, &info, scenario, case, &settings, audience),
+                    None => play_one(info, scenario, case, (clock, program, halt), &settings, audience),
+                };
+                if played.replay.is_empty() {
+                    played.replay = replay;
+                }
+                (played, status)
+            }
         };
         result.status = result.status.or(status);
         result.cases.push(played);
@@ -171,7 +198,6 @@ fn play_one(
     settings: &Settings,
     audience: &mut Audience<'_>,
 ) -> (CaseResult, Status) {
-    audience.case_begins(&info);
     let mut stage = match ProcessStage::new(clock, program, halt) {
         Ok(stage) => stage,
         Err(error) => {
@@ -190,6 +216,51 @@ fn play_one(
     played.overhead += ending;
     let status = played.status();
     (played, status)
+}
+
+/// Plays a case in virtual time, with one seed after another until one fails.
+fn simulate(
+    options: &RunOptions,
+    info: &CaseInfo,
+    scenario: &Scenario,
+    case: &Case,
+    settings: &Settings,
+    audience: &mut Audience<'_>,
+) -> (CaseResult, Status) {
+    let simulation = options.simulation.unwrap_or(Simulation { first: 1, seeds: 1, net: ("perfect", Net::PERFECT) });
+    if let Some(reason) = simulate::unsimulable(&scenario.setup, &case.statements) {
+        let skipped = CaseResult { verdict: Verdict::Skipped(reason), ..not_run(info.clone(), String::new()) };
+        return (skipped, Status::Ok);
+    }
+    let mut seed = simulation.first;
+    let last = simulation.first.saturating_add(simulation.seeds.max(1) - 1);
+    // Deadlines are of real time, and pass in none here.
+    let settings = Settings { deadline: None, ..settings.clone() };
+    loop {
+        let mut stage = SimStage::new(seed, simulation.net.1);
+        let mut played = play(info.clone(), &scenario.setup, case, &mut stage, &settings, &mut |_| {});
+        let status = played.status();
+        if status != Status::Ok || seed >= last {
+            played.replay = replay(options, info, Some(seed));
+            played.steps.iter().for_each(|step| audience.step(info, step));
+            return (played, status);
+        }
+        seed += 1;
+    }
+}
+
+/// The command that plays just this case again, with this seed if there is one.
+fn replay(options: &RunOptions, info: &CaseInfo, seed: Option<u64>) -> String {
+    let mut words = vec!["chat".to_owned(), "run".to_owned()];
+    if let (Some(simulation), Some(seed)) = (options.simulation, seed) {
+        words.extend(["--simulate", "--net", simulation.net.0, "--seed"].map(str::to_owned));
+        words.push(seed.to_string());
+    }
+    if options.text {
+        words.push("--text".to_owned());
+    }
+    words.extend(["--case".to_owned(), info.title.clone(), info.file.display().to_string()]);
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 
 /// Ends every process after this time, even when the runner is blocked by whoever reads its report; not when what it
@@ -228,7 +299,17 @@ fn reason_to_stop(
 fn not_run(case: CaseInfo, reason: String) -> CaseResult {
     let (took, overhead, began) = (Duration::ZERO, Duration::ZERO, Instant::ZERO);
     let (steps, checks, transcript) = (Vec::new(), Vec::new(), Vec::new());
-    CaseResult { case, verdict: Verdict::NotRun(reason), steps, checks, transcript, began, took, overhead }
+    CaseResult {
+        case,
+        verdict: Verdict::NotRun(reason),
+        steps,
+        checks,
+        transcript,
+        began,
+        took,
+        overhead,
+        replay: String::new(),
+    }
 }
 
 /// Reads every file, and shows every mistake before giving up.

@@ -73,6 +73,7 @@ enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         late_ms: Option<f64>,
         status: u8,
+        replay: &'a str,
         transcript: Vec<Row<'a>>,
     },
     Case {
@@ -239,6 +240,7 @@ fn failure_line<'a>(result: &'a CaseResult, failure: &'a Failure) -> Line<'a> {
         nearest: failure.nearest.as_ref().map(|nearest| nearest.text.as_str()),
         late_ms: late(failure.cause),
         status: failure.status.code(),
+        replay: &result.replay,
         transcript: result.transcript.iter().map(row).collect(),
     }
 }

@@ -63,6 +63,7 @@ impl TextReport {
 
     fn failure(self, out: &mut dyn Write, result: &CaseResult, failure: &Failure) -> io::Result<()> {
         self.why(out, result, failure, INDENT)?;
+        writeln!(out, "{INDENT}replay    {}", shown(&result.replay))?;
         writeln!(out, "      the last lines of each actor, in order of time:")?;
         let width = result.transcript.iter().map(|heard| heard.actor.to_string().len()).max().unwrap_or(0);
         for heard in last_lines(&result.transcript) {

@@ -50,6 +50,7 @@ impl ReportFiles {
             began: Instant::ZERO,
             took: Duration::ZERO,
             overhead: Duration::ZERO,
+            replay: String::new(),
         });
         let open = open.collect();
         Self { files, view, open }

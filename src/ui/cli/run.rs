@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::core::pattern::Style;
-use crate::scenario::run::RunOptions;
+use crate::scenario::run::{RunOptions, Simulation};
 use crate::scenario::sheet::{Format, ReportFile, View};
+use crate::sim::network::Net;
 
 /// `chat run [OPTIONS] FILE...`
 #[derive(Debug, Args)]
@@ -53,6 +54,22 @@ pub(super) struct RunArguments {
     #[arg(long = "report", value_name = "FORMAT=FILE")]
     reports: Vec<String>,
 
+    /// Play on a simulated network in virtual time, as fast as the processor allows
+    #[arg(long)]
+    simulate: bool,
+
+    /// With --simulate: play each case with so many seeds, 1 without
+    #[arg(long, value_name = "COUNT", requires = "simulate")]
+    seeds: Option<String>,
+
+    /// With --simulate: the (first) seed, 1 without
+    #[arg(long, value_name = "SEED", requires = "simulate")]
+    seed: Option<String>,
+
+    /// With --simulate: the network, perfect without
+    #[arg(long, value_name = "hostile|lan|perfect|transatlantic|wifi-lossy", requires = "simulate")]
+    net: Option<String>,
+
     /// Who reads the reports: a student sees not what hidden cases expect
     #[arg(long, value_name = "teacher|student")]
     view: Option<String>,
@@ -73,7 +90,9 @@ impl RunArguments {
                 .filter(|factor| (0.1..=100.0).contains(factor))
                 .ok_or_else(|| format!("--time-scale is a factor from 0.1 to 100, and {word:?} is not."))?,
         };
+        let simulation = self.simulation()?;
         Ok(RunOptions {
+            simulation,
             files: self.files,
             json: self.json,
             style,
@@ -88,6 +107,21 @@ impl RunArguments {
             reports: self.reports.iter().map(|word| report(word)).collect::<Result<_, _>>()?,
             view: self.view.as_deref().map_or(Ok(View::default()), view)?,
         })
+    }
+}
+
+impl RunArguments {
+    fn simulation(&self) -> Result<Option<Simulation>, String> {
+        let number = |option: &str, word: &Option<String>| match word.as_deref() {
+            None => Ok(1),
+            Some(word) => word.parse().map_err(|_| format!("{option} is a whole number, and {word:?} is not.")),
+        };
+        let (seeds, first) = (number("--seeds", &self.seeds)?, number("--seed", &self.seed)?);
+        let name = self.net.as_deref().unwrap_or("perfect");
+        let names = Net::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let net = Net::PRESETS.iter().find(|(known, _)| *known == name);
+        let net = *net.ok_or_else(|| format!("--net is one of {names}, and {name:?} is not."))?;
+        Ok(self.simulate.then_some(Simulation { first, seeds, net }))
     }
 }
 
