@@ -1,12 +1,16 @@
 //! The receiving half of a link: puts datagrams in order, texts together, and knows what may be acknowledged.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::name::Text;
+use super::time::Instant;
 use super::wire::{Frame, MAX_GOT};
 
 /// The most datagrams ahead of the next expected one that are kept. Twice the largest window of a sender.
 pub const RECEIVE_WINDOW: u64 = 256;
+/// How long it may take to show something before its sender is told to wait.
+pub const SLOW: Duration = Duration::from_millis(50);
 
 /// See the module. Numbers count from 1.
 #[derive(Debug)]
@@ -15,8 +19,8 @@ pub struct Inbound {
     expected: u64,
     /// Datagrams from `expected` on that came, with the frames not yet handed on.
     arrived: BTreeMap<u64, VecDeque<Frame>>,
-    /// Datagrams of which frames were handed on and not confirmed: how many.
-    unconfirmed: BTreeMap<u64, usize>,
+    /// Datagrams of which frames were handed on and not confirmed: how many, and since when.
+    unconfirmed: BTreeMap<u64, (usize, Instant)>,
     /// All up to here is confirmed.
     acked: u64,
     limit: u64,
@@ -46,9 +50,9 @@ impl Default for Inbound {
 impl Inbound {
     /// A numbered datagram came. Returns whether a head is due for an answer: it is when the datagram is old, doubled
     /// or out of order; when it is the expected one, confirming it will say so.
-    pub fn arrive(&mut self, n: u64, frames: Vec<Frame>) -> bool {
+    pub fn arrive(&mut self, now: Instant, n: u64, frames: Vec<Frame>) -> bool {
         if n < self.expected {
-            self.wait_due |= n > self.acked;
+            self.wait_due |= n > self.acked && self.is_slow(now);
             return true;
         }
         if n - self.expected >= self.limit {
@@ -60,6 +64,11 @@ impl Inbound {
         }
         self.wait_due |= self.blocked;
         self.blocked || n > self.expected
+    }
+
+    /// Whether what was handed on first should have been shown by now.
+    fn is_slow(&self, now: Instant) -> bool {
+        self.unconfirmed.values().next().is_some_and(|(_, since)| now.since(*since) >= SLOW)
     }
 
     /// The sender sends nothing below `low` any more. What was not handed on by now never is.
@@ -116,17 +125,17 @@ impl Inbound {
     }
 
     /// Takes the next frame, after [`Inbound::prepare`].
-    pub fn take(&mut self) -> Option<(u64, Frame)> {
+    pub fn take(&mut self, now: Instant) -> Option<(u64, Frame)> {
         let n = self.expected;
         let frame = self.arrived.get_mut(&n)?.pop_front()?;
-        *self.unconfirmed.entry(n).or_default() += 1;
+        self.unconfirmed.entry(n).or_insert((0, now)).0 += 1;
         Some((n, frame))
     }
 
     /// A frame of datagram `n` is shown or done. Returns whether more can be acknowledged than before.
     pub fn confirm(&mut self, n: u64) -> bool {
         let before = self.acked;
-        if let Some(count) = self.unconfirmed.get_mut(&n) {
+        if let Some((count, _)) = self.unconfirmed.get_mut(&n) {
             *count -= 1;
             if *count == 0 {
                 self.unconfirmed.remove(&n);
@@ -186,16 +195,19 @@ mod tests {
 
     fn next(inbound: &mut Inbound) -> Option<(u64, Frame)> {
         inbound.prepare();
-        inbound.take()
+        inbound.take(Instant::ZERO)
     }
 
     #[test]
     fn frames_come_out_in_order_and_are_acknowledged_when_confirmed() {
         let mut inbound = Inbound::default();
-        assert!(inbound.arrive(2, vec![Frame::Bye]), "out of order is answered");
+        assert!(inbound.arrive(Instant::ZERO, 2, vec![Frame::Bye]), "out of order is answered");
         assert_eq!(next(&mut inbound), None);
         assert_eq!(inbound.report(), (0, vec![2], false));
-        assert!(!inbound.arrive(1, vec![Frame::Bye, Frame::Unknown]), "the expected one waits for its confirmation");
+        assert!(
+            !inbound.arrive(Instant::ZERO, 1, vec![Frame::Bye, Frame::Unknown]),
+            "the expected one waits for its confirmation"
+        );
         for n in [1, 1, 2] {
             assert_eq!(next(&mut inbound).map(|(n, _)| n), Some(n));
         }
@@ -208,30 +220,33 @@ mod tests {
     }
 
     #[test]
-    fn a_doubled_datagram_that_is_not_confirmed_is_answered_by_wait() {
+    fn a_doubled_datagram_that_is_not_confirmed_for_long_is_answered_by_wait() {
         let mut inbound = Inbound::default();
-        inbound.arrive(1, vec![Frame::Bye]);
+        inbound.arrive(Instant::ZERO, 1, vec![Frame::Bye]);
         let _ = next(&mut inbound);
         inbound.prepare();
-        assert!(inbound.arrive(1, vec![Frame::Bye]));
+        let slow = Instant::ZERO + SLOW;
+        assert!(inbound.arrive(slow - Duration::from_micros(1), 1, vec![Frame::Bye]));
+        assert!(!inbound.report().2, "it may still be shown in time");
+        assert!(inbound.arrive(slow, 1, vec![Frame::Bye]));
         assert!(inbound.report().2);
         inbound.confirm(1);
-        assert!(inbound.arrive(1, vec![Frame::Bye]));
+        assert!(inbound.arrive(slow, 1, vec![Frame::Bye]));
         assert_eq!(inbound.report(), (1, vec![], false));
     }
 
     #[test]
     fn a_text_in_pieces_is_put_together_up_to_its_limit() {
         let mut inbound = Inbound::default();
-        inbound.arrive(1, vec![part("one "), part("two ")]);
+        inbound.arrive(Instant::ZERO, 1, vec![part("one "), part("two ")]);
         assert_eq!(next(&mut inbound), None);
-        inbound.arrive(2, vec![all("three")]);
+        inbound.arrive(Instant::ZERO, 2, vec![all("three")]);
         assert_eq!(next(&mut inbound), Some((2, all("one two three"))));
         inbound.confirm(2);
-        inbound.arrive(3, vec![part(&"x".repeat(Text::MAX)), part("y"), all("z")]);
+        inbound.arrive(Instant::ZERO, 3, vec![part(&"x".repeat(Text::MAX)), part("y"), all("z")]);
         assert_eq!(next(&mut inbound), Some((3, Frame::Unknown)), "too long to be a text");
         inbound.confirm(3);
-        inbound.arrive(4, vec![all("whole")]);
+        inbound.arrive(Instant::ZERO, 4, vec![all("whole")]);
         assert_eq!(next(&mut inbound), Some((4, all("whole"))));
         inbound.confirm(4);
         assert!(inbound.is_idle());
@@ -240,13 +255,13 @@ mod tests {
     #[test]
     fn what_was_withdrawn_is_never_handed_on() {
         let mut inbound = Inbound::default();
-        inbound.arrive(1, vec![part("begun")]);
+        inbound.arrive(Instant::ZERO, 1, vec![part("begun")]);
         inbound.prepare();
-        inbound.arrive(3, vec![Frame::Bye]);
+        inbound.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
         inbound.raise(5);
-        inbound.arrive(3, vec![Frame::Bye]);
+        inbound.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
         assert_eq!(next(&mut inbound), None);
-        inbound.arrive(5, vec![all("new")]);
+        inbound.arrive(Instant::ZERO, 5, vec![all("new")]);
         assert_eq!(next(&mut inbound), Some((5, all("new"))));
         inbound.confirm(5);
         assert_eq!(inbound.report(), (5, vec![], false));
@@ -256,13 +271,13 @@ mod tests {
     fn no_more_is_kept_than_the_window() {
         let mut inbound = Inbound::default();
         for n in 2..2000 {
-            inbound.arrive(n, vec![Frame::Bye]);
+            inbound.arrive(Instant::ZERO, n, vec![Frame::Bye]);
         }
         assert_eq!(inbound.waiting() as u64, RECEIVE_WINDOW - 1);
         let mut inbound = Inbound::default();
         inbound.limit(16);
         for n in 1..2000 {
-            inbound.arrive(n, vec![Frame::Bye]);
+            inbound.arrive(Instant::ZERO, n, vec![Frame::Bye]);
         }
         assert_eq!(inbound.waiting(), 16);
     }

@@ -101,9 +101,10 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link from the life `me` to the life `peer`, on which nothing was said yet.
+    /// A link from the life `me` to the life `peer`, on which nothing was said yet. Its
+    /// first datagram has the number `first`, above those of earlier links of the two.
     #[must_use]
-    pub fn new(me: Life, peer: Life, addr: SocketAddr) -> Self {
+    pub fn new(me: Life, peer: Life, addr: SocketAddr, first: u64) -> Self {
         Self {
             me,
             peer,
@@ -112,7 +113,7 @@ impl Link {
             queued_bytes: 0,
             in_flight: BTreeMap::new(),
             messages: VecDeque::new(),
-            next_number: 1,
+            next_number: first,
             rtt: Rtt::default(),
             lossy_until: None,
             inbound: Inbound::default(),
@@ -189,7 +190,7 @@ impl Link {
             self.inbound.raise(low);
         }
         if let Some(n) = head.n {
-            self.head_due |= self.inbound.arrive(n, frames);
+            self.head_due |= self.inbound.arrive(now, n, frames);
         }
         self.head_due |= head.ask;
     }
@@ -240,9 +241,9 @@ impl Link {
     }
 
     /// Takes the frame that [`Link::front`] shows.
-    pub fn take(&mut self) -> Option<(u64, Frame)> {
+    pub fn take(&mut self, now: Instant) -> Option<(u64, Frame)> {
         self.head_due |= self.inbound.prepare();
-        self.inbound.take()
+        self.inbound.take(now)
     }
 
     /// A frame of datagram `n` that was taken is shown or done.

@@ -18,13 +18,15 @@ pub struct Links {
     touched: BTreeSet<Life>,
     timers: BTreeSet<(Instant, Life)>,
     armed: BTreeMap<Life, Instant>,
+    closed: u64,
 }
 
 impl Links {
     /// No links yet, of the life `me`.
     #[must_use]
     pub fn new(me: Life) -> Self {
-        Self { me, links: BTreeMap::new(), touched: BTreeSet::new(), timers: BTreeSet::new(), armed: BTreeMap::new() }
+        let (touched, timers) = (BTreeSet::new(), BTreeSet::new());
+        Self { me, links: BTreeMap::new(), touched, timers, armed: BTreeMap::new(), closed: 0 }
     }
 
     /// The link to `peer`, if there is one, to look at.
@@ -46,14 +48,17 @@ impl Links {
             if self.links.len() >= MAX_LINKS {
                 return None;
             }
-            self.links.insert(peer, Link::new(self.me, peer, addr));
+            // A peer may remember an earlier link of these two lives: all that this one sends must look new to it, and
+            // no late acknowledgement of that one may look like one of this one.
+            let first = (self.closed << 32) + 1;
+            self.links.insert(peer, Link::new(self.me, peer, addr, first));
         }
         self.get_mut(peer)
     }
 
     /// Forgets the link to `peer` and all that was under way on it.
     pub fn close(&mut self, peer: Life) {
-        self.links.remove(&peer);
+        self.closed += u64::from(self.links.remove(&peer).is_some());
         self.touched.remove(&peer);
         if let Some(at) = self.armed.remove(&peer) {
             self.timers.remove(&(at, peer));
@@ -122,5 +127,45 @@ impl Links {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{Frame, parse};
+    use super::*;
+
+    fn addr() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 9))
+    }
+
+    /// The number of the first datagram of a new link to life 2.
+    fn first_number(links: &mut Links) -> u64 {
+        links.open(Life(2), addr()).unwrap().push(Frame::Unknown, None, None);
+        let (_, departure) = links.transmit(Instant::ZERO).unwrap();
+        parse(&departure.bytes).unwrap().head.n.unwrap()
+    }
+
+    #[test]
+    fn a_link_that_is_opened_again_goes_on_above_all_earlier_numbers() {
+        let mut links = Links::new(Life(1));
+        assert_eq!(first_number(&mut links), 1);
+        links.close(Life(2));
+        assert_eq!(first_number(&mut links), (1 << 32) + 1);
+        links.close(Life(3));
+        links.close(Life(2));
+        assert_eq!(first_number(&mut links), (2 << 32) + 1);
+    }
+
+    #[test]
+    fn there_are_no_more_links_than_the_limit() {
+        let mut links = Links::new(Life(1));
+        for life in 0..MAX_LINKS as u128 {
+            assert!(links.open(Life(life), addr()).is_some());
+        }
+        assert!(links.open(Life(u128::MAX), addr()).is_none());
+        assert!(links.open(Life(0), addr()).is_some(), "one that is there stays");
+        links.close(Life(0));
+        assert!(links.open(Life(u128::MAX), addr()).is_some());
     }
 }

@@ -11,7 +11,7 @@
 //! | `chat` | the version, 1. Another one is answered by `{"chat":1,"no":"version"}` if that is no longer than the question |
 //! | `me` | id of the sender's life: 32 hexadecimal digits, random at each start |
 //! | `you` | id of the life that is meant. Not that life any more: the answer is `{"chat":1,"gone":"YOU","you":"ME"}`, once, if that is no longer than the question |
-//! | `n` | number of this datagram, from 1, on the link from `me` to `you`; absent when its frames are not acknowledged |
+//! | `n` | number of this datagram on the link from `me` to `you`, from 1, or from above all that these two lives used before; absent when its frames are not acknowledged |
 //! | `low` | with `n`: the sender no longer sends anything below this number |
 //! | `ack` | all datagrams up to this number were received, and what they say was shown or done |
 //! | `got` | datagrams beyond `ack` that were received, as distances from `ack` |
@@ -29,7 +29,7 @@
 //!
 //! 1. `hello` with a random token, without number. The answer `challenge` repeats the token and holds a cookie: it
 //!    proves that the client receives at its address, before it is sent more.
-//! 2. `reg` with the cookie is datagram 1 of the link. The answer is `welcome` or `refused`, after it the kept
+//! 2. `reg` with the cookie is the first datagram of the link. The answer is `welcome` or `refused`, after it the kept
 //!    messages as `post` frames, then the table as `rows`.
 //! 3. Requests have a number `r`, rising; the `answer` repeats it. A request that was received is not done twice.
 //! 4. `alive` at least every 20 s, without number, with `ask`.
@@ -172,8 +172,15 @@ pub enum Frame {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gone: Vec<Name>,
     },
-    /// From client to client: a direct message, sent at `at` (microseconds since 1970).
-    Msg { id: MessageId, at: i64, text: String },
+    /// From client to client: a direct message, sent at `at` (microseconds since 1970). To be shown after the message
+    /// with the number `after` of the same life, which comes by way of the server; not acknowledged before.
+    Msg {
+        id: MessageId,
+        at: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+        text: String,
+    },
     /// A piece of a text; the next frame with a text ends it.
     Part { text: String },
     /// Keep a direct message; without asking its reader if `again`.
@@ -418,7 +425,7 @@ mod tests {
     fn a_datagram_reads_as_documented() {
         let id = MessageId { life: Life(1), number: 2 };
         let head = Head { n: Some(3), low: Some(3), ack: Some(9), ..Head::new(Life(1), Some(Life(2))) };
-        let lines = Frame::Msg { id, at: 5, text: "hi".into() }.lines();
+        let lines = Frame::Msg { id, at: 5, after: None, text: "hi".into() }.lines();
         let bytes = emit(&head, lines.iter().map(String::as_str));
         let shown = String::from_utf8(bytes.clone()).unwrap();
         let life = |n| format!("{n:032x}");
@@ -472,7 +479,7 @@ mod tests {
         #[test]
         fn any_text_is_cut_into_lines_that_fit_and_is_put_together_again(text in "\\PC{0,900}|[\\x00-\\x1f\"\\\\é🎈]{0,900}") {
             let id = MessageId { life: Life(1), number: 2 };
-            let lines = Frame::Msg { id, at: 0, text: text.clone() }.lines();
+            let lines = Frame::Msg { id, at: 0, after: None, text: text.clone() }.lines();
             let mut together = String::new();
             for line in &lines {
                 prop_assert!(line.len() < MAX_FRAME);

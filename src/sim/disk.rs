@@ -17,6 +17,8 @@ pub struct Disk {
     unsynced: VecDeque<(Instant, Record)>,
     /// How many records have their outcome in this life of the server.
     through: u64,
+    /// Every record that was ever synced, in order.
+    history: Vec<Record>,
     /// Whether new messages are refused.
     pub full: bool,
 }
@@ -51,6 +53,7 @@ impl Disk {
     }
 
     fn apply(&mut self, record: Record) {
+        self.history.push(record.clone());
         match record {
             Record::Name(record) => {
                 self.names.insert(record.name.clone(), record);
@@ -88,6 +91,17 @@ impl Disk {
     /// All kept messages, in order.
     pub fn mail(&self) -> impl Iterator<Item = &Mail> {
         self.mail.values()
+    }
+
+    /// Every record that was ever synced, in order; refused ones are not among them.
+    #[must_use]
+    pub fn history(&self) -> &[Record] {
+        &self.history
+    }
+
+    /// All receipts that wait, in order.
+    pub fn receipts(&self) -> impl Iterator<Item = &Receipt> {
+        self.receipts.values()
     }
 
     /// The server crashed: what was not synced never was. Returns what its next life finds.

@@ -14,7 +14,7 @@ use crate::core::event::Event;
 use crate::core::fault::Faults;
 use crate::core::machine::{Ending, Input, Machine, Output};
 use crate::core::name::Name;
-use crate::core::record::Kept;
+use crate::core::record::{Kept, Record};
 use crate::core::rng::Rng;
 use crate::core::server::{MAILBOX, Server};
 use crate::core::time::{Instant, Now, Unix, earliest};
@@ -215,6 +215,12 @@ impl World {
         }
     }
 
+    /// Whether an actor is stopped.
+    #[must_use]
+    pub fn is_paused(&self, index: usize) -> bool {
+        self.actors[index].paused
+    }
+
     /// Whether an actor's output takes anything.
     pub fn block(&mut self, index: usize, blocked: bool) {
         self.actors[index].blocked = blocked;
@@ -291,6 +297,18 @@ impl World {
     /// The disk.
     pub fn disk(&mut self) -> &mut Disk {
         &mut self.disk
+    }
+
+    /// Every record that was ever synced, in order.
+    #[must_use]
+    pub fn disk_history(&self) -> &[Record] {
+        self.disk.history()
+    }
+
+    /// How many messages and how many receipts are on disk.
+    #[must_use]
+    pub fn disk_holds(&self) -> (usize, usize) {
+        (self.disk.mail().count(), self.disk.receipts().count())
     }
 
     /// What an actor has shown, in all its lives.

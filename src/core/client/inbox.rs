@@ -100,7 +100,7 @@ impl Client {
                 Some((_, Frame::Post { .. })) if full || self.presence != Presence::Online => return,
                 Some(_) => {}
             }
-            let Some((n, frame)) = link.take() else { return };
+            let Some((n, frame)) = link.take(now) else { return };
             if !self.frame_of_server(now, life, n, frame)
                 && let Some(link) = self.links.get_mut(life)
             {
@@ -128,13 +128,17 @@ impl Client {
             Frame::Answer { r, is, n, row, names, more } => self.answered(now, r, Answer { is, n, row, names, more }),
             Frame::Post { id, kind, from, group, at, kept, text } => {
                 let (at, kept) = (Unix::from_micros(at), kept.map(Unix::from_micros));
-                return self.incoming(life, n, Incoming { kind, from, id, group, at, kept, text });
+                let waits = self.incoming(life, n, Incoming { kind, from, id, group, at, kept, text });
+                // Later messages of the sender may have overtaken this one.
+                self.read_peer(now, id.life);
+                return waits;
             }
             Frame::Receipt { id, reader, .. } if !self.inbox.receipts.insert(&reader, id) => {
                 return self.confirm_when_shown(self.events, life, n, 0);
             }
             Frame::Receipt { id, reader, kept } => {
                 let kept_at = Unix::from_micros(kept).seconds();
+                self.reached(&reader, id);
                 let event = self.say(None, ClientEvent::Receipt { to: reader, id, kept_at });
                 return self.confirm_when_shown(event, life, n, 0);
             }
@@ -144,7 +148,7 @@ impl Client {
     }
 
     /// Reads what another client sent, as far as it can be shown.
-    pub(super) fn read_peer(&mut self, _now: Instant, life: Life) {
+    pub(super) fn read_peer(&mut self, now: Instant, life: Life) {
         if self.presence != Presence::Online {
             return;
         }
@@ -153,12 +157,14 @@ impl Client {
             let held_full = self.group.is_some() && self.inbox.holds_enough();
             let Some(link) = self.links.get_mut(life) else { return };
             link.block(full && !held_full);
-            let Some((_, frame)) = link.front() else { return };
-            if matches!(frame, Frame::Msg { .. }) && (full || held_full) {
-                return;
+            if let Some((_, Frame::Msg { after, .. })) = link.front() {
+                let first = after.map(|number| MessageId { life, number });
+                if full || held_full || first.is_some_and(|first| !self.inbox.seen.contains(&from, first)) {
+                    return;
+                }
             }
-            let waits = match link.take() {
-                Some((n, Frame::Msg { id, at, text })) => {
+            let waits = match link.take(now) {
+                Some((n, Frame::Msg { id, at, text, .. })) => {
                     let (kind, at) = (Kind::Direct, Unix::from_micros(at));
                     let message = Incoming { kind, from, id, group: None, at, kept: None, text };
                     (n, self.incoming(life, n, message))

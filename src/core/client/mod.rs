@@ -81,6 +81,8 @@ pub struct Client {
     requests: requests::Requests,
     outboxes: BTreeMap<Name, outbox::Outbox>,
     tags: BTreeMap<Tag, Name>,
+    /// The last message to each reader that the server keeps for it or passes on: later ones must not overtake it.
+    kept: BTreeMap<Name, u64>,
     inbox: inbox::Inbox,
     group: Option<Name>,
     backlog: VecDeque<(u64, Result<Command, Mistake>)>,
@@ -119,6 +121,7 @@ impl Client {
             requests: requests::Requests::default(),
             outboxes: BTreeMap::new(),
             tags: BTreeMap::new(),
+            kept: BTreeMap::new(),
             inbox: inbox::Inbox::default(),
             group: None,
             backlog: VecDeque::new(),

@@ -61,7 +61,7 @@ impl Client {
 
     /// Sends what may leave to `name` now: nothing behind a message that has to go another way.
     fn send_waiting(&mut self, now: Instant, name: &Name) {
-        let row = self.table.get(name.as_str());
+        let (row, after) = (self.table.get(name.as_str()), self.kept.get(name).copied());
         let Some(outbox) = self.outboxes.get_mut(name) else { return };
         if outbox.is_empty() {
             self.outboxes.remove(name);
@@ -81,7 +81,7 @@ impl Client {
                             let tag = self.requests.next_number();
                             message.stage = Stage::Sent(tag);
                             self.tags.insert(tag, name.clone());
-                            link.push(message.frame(), Some(tag), Some(LIMIT));
+                            link.push(message.frame(after), Some(tag), Some(LIMIT));
                         }
                         _ => break,
                     }
@@ -232,6 +232,7 @@ impl Client {
         let (cmd, id) = (Some(message.cmd), message.id);
         match outcome {
             Outcome::Saved => {
+                self.kept.insert(to.clone(), id.number);
                 self.say(cmd, ClientEvent::Saved { to: to.clone(), id });
                 self.done(cmd, None);
             }
@@ -245,6 +246,7 @@ impl Client {
     /// The second and last direct try.
     fn send_again(&mut self, now: Instant, name: &Name) {
         let Some(row) = self.table.get(name.as_str()) else { return };
+        let after = self.kept.get(name).copied();
         let Some(message) = self.outboxes.get_mut(name).and_then(VecDeque::front_mut) else { return };
         if let Stage::SentAgain(tag) = message.stage {
             self.tags.remove(&tag);
@@ -254,10 +256,17 @@ impl Client {
                 let tag = self.requests.next_number();
                 message.stage = Stage::SentAgain(tag);
                 link.moved(row.addr);
-                link.push(message.frame(), Some(tag), Some(LIMIT));
+                link.push(message.frame(after), Some(tag), Some(LIMIT));
                 self.tags.insert(tag, name.clone());
             }
             None => self.save(now, name, true),
+        }
+    }
+
+    /// A kept message reached its reader: what follows needs not wait for it.
+    pub(super) fn reached(&mut self, reader: &Name, id: MessageId) {
+        if id.life == self.me && self.kept.get(reader).is_some_and(|number| *number <= id.number) {
+            self.kept.remove(reader);
         }
     }
 
@@ -268,7 +277,7 @@ impl Client {
 }
 
 impl Outgoing {
-    fn frame(&self) -> Frame {
-        Frame::Msg { id: self.id, at: self.at.micros(), text: self.text.clone().into() }
+    fn frame(&self, after: Option<u64>) -> Frame {
+        Frame::Msg { id: self.id, at: self.at.micros(), after, text: self.text.clone().into() }
     }
 }

@@ -46,6 +46,12 @@ impl Seen {
         true
     }
 
+    /// Whether this id is remembered.
+    #[must_use]
+    pub fn contains(&self, from: &Name, id: MessageId) -> bool {
+        self.senders.get(from).is_some_and(|ids| ids.known.contains(&id))
+    }
+
     fn forget_oldest(&mut self) {
         let oldest = self.senders.iter().min_by_key(|(_, ids)| ids.used).map(|(name, _)| name.clone());
         if let Some(ids) = oldest.and_then(|name| self.senders.remove(&name)) {
@@ -68,6 +74,7 @@ mod tests {
         let (mut seen, y) = (Seen::default(), Name::new("y").unwrap());
         assert!(seen.insert(&y, id(0)));
         assert!(!seen.insert(&y, id(0)));
+        assert!(seen.contains(&y, id(0)));
         for number in 1..=IDS_A_SENDER as u64 {
             assert!(seen.insert(&y, id(number)));
         }

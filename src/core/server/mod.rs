@@ -242,7 +242,7 @@ impl Server {
         for fate in fates {
             self.fate(now, life, fate);
         }
-        while let Some((n, frame)) = self.links.get_mut(life).and_then(super::link::Link::take) {
+        while let Some((n, frame)) = self.links.get_mut(life).and_then(|link| link.take(now)) {
             if let Some(link) = self.links.get_mut(life) {
                 link.confirm(n);
             }

@@ -100,8 +100,9 @@ impl Session {
 impl Server {
     /// A datagram of a life without link. Returns whether it proves its address and asks for a name.
     pub(super) fn admit(&mut self, now: Instant, addr: SocketAddr, life: Life, head: &Head, frames: &[Frame]) -> bool {
-        let (Some(1), [Frame::Reg { cookie, via, .. }, ..]) = (head.n, frames) else { return false };
-        if !self.cookies.check(now, addr, life, cookie) {
+        let [Frame::Reg { cookie, via, .. }, ..] = frames else { return false };
+        let is_first = head.n.is_some() && head.n == head.low;
+        if !is_first || !self.cookies.check(now, addr, life, cookie) {
             return false;
         }
         // A life that is known elsewhere may move only when nobody answers there any more.
