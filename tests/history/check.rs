@@ -1,0 +1,354 @@
+//! What must be true of every history, whatever happened in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chat::core::client_event::ClientEvent;
+use chat::core::event::{Body, Event, Kind, RowView};
+use chat::core::id::{Life as LifeId, MessageId};
+use chat::core::record::{Mail, Record};
+use chat::core::server_event::ServerEvent;
+use chat::core::time::Instant;
+use chat::sim::world::SERVER;
+
+use super::{Actor, End, History, Life};
+
+/// A message as one life of its reader saw it.
+struct Shown<'a> {
+    kind: Kind,
+    id: MessageId,
+    stored: bool,
+    /// Whether it was shown inside a group.
+    in_group: bool,
+    at: Instant,
+    from: &'a str,
+    text: &'a str,
+}
+
+/// One life of a client, as its log tells it.
+struct Seen<'a> {
+    actor: &'a Actor,
+    life: &'a Life,
+    last: bool,
+    log: &'a [(Instant, Event)],
+    shown: Vec<Shown<'a>>,
+}
+
+/// Everything that is wrong with a history, one a line.
+pub fn faults(history: &History) -> Vec<String> {
+    let seen = lives(history);
+    let mut faults = Vec::new();
+    let kept = kept(history);
+    nothing_is_left(history, &mut faults);
+    for seen in &seen {
+        each_command_has_its_outcome(seen, &mut faults);
+        messages_are_what_was_typed(history, seen, &mut faults);
+        each_message_is_shown_once(seen, &mut faults);
+        direct_messages_are_in_order(seen, &mut faults);
+        what_the_server_passed_on_is_in_order(seen, &kept, &mut faults);
+        nobody_offline_is_shown_a_message(seen, &mut faults);
+        limits_are_kept(history, seen, &mut faults);
+    }
+    promises_are_kept(history, &seen, &kept, &mut faults);
+    receipts_are_true(history, &seen, &kept, &mut faults);
+    last_words_were_direct(history, &seen, &mut faults);
+    tables_converge(history, &seen, &mut faults);
+    faults
+}
+
+fn lives(history: &History) -> Vec<Seen<'_>> {
+    let mut all = Vec::new();
+    for actor in &history.actors {
+        let log = history.world.log(actor.index);
+        for (at, life) in actor.lives.iter().enumerate() {
+            let until = actor.lives.get(at + 1).map_or(log.len(), |next| next.log_from);
+            let log = &log[life.log_from..until];
+            let shown = log.iter().filter_map(|(at, event)| shown(*at, event)).collect();
+            all.push(Seen { actor, life, last: at + 1 == actor.lives.len(), log, shown });
+        }
+    }
+    all
+}
+
+fn client_event(event: &Event) -> Option<&ClientEvent> {
+    match &event.body {
+        Body::Client(event) => Some(event),
+        Body::Server(_) => None,
+    }
+}
+
+fn shown(at: Instant, event: &Event) -> Option<Shown<'_>> {
+    match client_event(event)? {
+        ClientEvent::Message { kind, from, text, id, stored, .. } => Some(Shown {
+            kind: *kind,
+            id: *id,
+            stored: stored.is_some(),
+            in_group: event.group.is_some(),
+            at,
+            from: from.as_str(),
+            text: text.as_str(),
+        }),
+        _ => None,
+    }
+}
+
+/// Every message that was ever on the server's disk.
+fn kept(history: &History) -> BTreeMap<MessageId, &Mail> {
+    let records = history.world.disk_history().iter();
+    let mail = records.filter_map(|record| if let Record::Mail(mail) = record { Some((mail.id, mail)) } else { None });
+    mail.collect()
+}
+
+fn nothing_is_left(history: &History, faults: &mut Vec<String>) {
+    if !history.world.is_idle() {
+        let busy = |actor: &&Actor| history.world.client_machine(actor.index).is_some_and(|client| !client.is_idle());
+        let busy: Vec<&str> = history.present().iter().filter(busy).map(|actor| actor.name.as_str()).collect();
+        let server = history.world.server_machine().is_some_and(|server| !server.is_idle());
+        faults.push(format!("the world does not come to rest: server {server}, clients {busy:?}"));
+    }
+    for actor in history.present() {
+        match history.world.client_machine(actor.index) {
+            None => faults.push(format!("{} does not run at the end", actor.name)),
+            Some(client) if client.unsettled() > 0 => {
+                faults.push(format!("{}: {} commands without outcome", actor.name, client.unsettled()));
+            }
+            Some(_) => {}
+        }
+    }
+    let (mail, receipts) = history.world.disk_holds();
+    if mail + receipts > 0 {
+        faults.push(format!("{mail} messages and {receipts} receipts stay on disk although everybody is online"));
+    }
+}
+
+/// When everything is well again, direct messages go from client to client.
+fn last_words_were_direct(history: &History, seen: &[Seen<'_>], faults: &mut Vec<String>) {
+    for text in &history.last_words {
+        let live = |seen: &&Seen<'_>| seen.shown.iter().any(|message| message.text == text && !message.stored);
+        if seen.iter().filter(live).count() != 1 {
+            faults.push(format!("{:.20} did not come live", text));
+        }
+    }
+    for seen in seen.iter().filter(|seen| seen.last) {
+        let lacked = |event: &Event| matches!(client_event(event), Some(ClientEvent::NoAck { .. }));
+        for (at, _) in seen.log.iter().filter(|(at, event)| *at >= history.well_since && lacked(event)) {
+            faults.push(format!("{} at {at:?}: no acknowledgement although all is well", seen.actor.name));
+        }
+    }
+}
+
+fn each_command_has_its_outcome(seen: &Seen<'_>, faults: &mut Vec<String>) {
+    let mut done: BTreeMap<u64, u32> = BTreeMap::new();
+    for (at, event) in seen.log {
+        let Some(cmd) = event.cmd else { continue };
+        if done.contains_key(&cmd) {
+            faults.push(format!("{} at {at:?}: command {cmd} goes on after its outcome: {event:?}", seen.actor.name));
+        }
+        if matches!(client_event(event), Some(ClientEvent::Done { .. })) {
+            *done.entry(cmd).or_default() += 1;
+        }
+    }
+    if seen.life.end == End::ByItself {
+        for cmd in (1..=seen.life.typed).filter(|cmd| !done.contains_key(cmd)) {
+            faults.push(format!("{}: command {cmd} of {} has no outcome", seen.actor.name, seen.life.typed));
+        }
+    }
+}
+
+fn messages_are_what_was_typed(history: &History, seen: &Seen<'_>, faults: &mut Vec<String>) {
+    for message in &seen.shown {
+        let fits = history.texts.get(message.text).is_some_and(|typed| {
+            let direct = message.kind == Kind::Direct;
+            typed.from == message.from
+                && typed.to.is_some() == direct
+                && (!direct || typed.to.as_ref() == Some(&seen.actor.name))
+        });
+        if !fits {
+            faults.push(format!("{} was shown what nobody typed: {:.80}", seen.actor.name, message.text));
+        }
+    }
+}
+
+fn each_message_is_shown_once(seen: &Seen<'_>, faults: &mut Vec<String>) {
+    let mut ids = BTreeSet::new();
+    for message in &seen.shown {
+        if !ids.insert(message.id) {
+            faults.push(format!("{} at {:?}: shown twice: {:.20}", seen.actor.name, message.at, message.text));
+        }
+    }
+}
+
+fn direct_messages_are_in_order(seen: &Seen<'_>, faults: &mut Vec<String>) {
+    let mut last: BTreeMap<LifeId, (u64, &str)> = BTreeMap::new();
+    // A direct message is shown inside a group only when no more can be held: before those that are.
+    for message in seen.shown.iter().filter(|message| message.kind == Kind::Direct && !message.in_group) {
+        let (number, text) = last.insert(message.id.life, (message.id.number, message.text)).unwrap_or((0, ""));
+        if number > message.id.number {
+            let (name, from) = (&seen.actor.name, message.from);
+            faults.push(format!("{name} at {:?}: {from}'s {:.20} came after {text:.20}", message.at, message.text));
+        }
+    }
+}
+
+fn what_the_server_passed_on_is_in_order(seen: &Seen<'_>, kept: &BTreeMap<MessageId, &Mail>, faults: &mut Vec<String>) {
+    let mut last = 0;
+    let passed_on = |message: &&Shown<'_>| message.kind != Kind::Direct || message.stored;
+    for message in seen.shown.iter().filter(passed_on) {
+        let Some(mail) = kept.get(&message.id) else {
+            faults.push(format!("{}: {:.20} was passed on and never kept", seen.actor.name, message.text));
+            continue;
+        };
+        if mail.seq < last {
+            faults.push(format!("{} at {:?}: {:.20} is out of order", seen.actor.name, message.at, message.text));
+        }
+        last = mail.seq;
+    }
+}
+
+fn nobody_offline_is_shown_a_message(seen: &Seen<'_>, faults: &mut Vec<String>) {
+    let mut offline = None;
+    for (at, event) in seen.log {
+        match client_event(event) {
+            Some(ClientEvent::Offline { .. }) => offline = Some(*at),
+            Some(ClientEvent::Registered { .. }) => offline = None,
+            // What was held in a group is shown at once after the word.
+            Some(ClientEvent::Message { text, .. }) if offline.is_some_and(|since| since < *at) => {
+                faults.push(format!("{} at {at:?}: shown while offline: {:.20}", seen.actor.name, text.as_str()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn limits_are_kept(history: &History, seen: &Seen<'_>, faults: &mut Vec<String>) {
+    if history.held_up {
+        return;
+    }
+    for (at, event) in seen.log {
+        if let Some(ClientEvent::Delivered { rtt_ms, .. }) = client_event(event)
+            && *rtt_ms > 500.0
+        {
+            faults.push(format!("{} at {at:?}: acknowledged after {rtt_ms} ms", seen.actor.name));
+        }
+    }
+}
+
+/// Received, saved and accepted mean that the reader is shown it.
+fn promises_are_kept(
+    history: &History,
+    seen: &[Seen<'_>],
+    kept: &BTreeMap<MessageId, &Mail>,
+    faults: &mut Vec<String>,
+) {
+    let shown_by = |name: &str, id: MessageId| {
+        seen.iter().any(|seen| seen.actor.name == name && seen.shown.iter().any(|message| message.id == id))
+    };
+    // What a group member held when it was killed is lost with it.
+    let may_have_held = |name: &str| {
+        seen.iter().any(|seen| seen.actor.name == name && seen.life.joined && seen.life.end == End::Killed)
+    };
+    for seen in seen {
+        for (at, event) in seen.log {
+            let (name, promise) = (&seen.actor.name, client_event(event));
+            match promise {
+                Some(ClientEvent::Delivered { to, id, .. }) => {
+                    if !shown_by(to.as_str(), *id) && !may_have_held(to.as_str()) {
+                        faults.push(format!("{name} at {at:?}: {to} received {id} and was never shown it"));
+                    }
+                }
+                Some(ClientEvent::Saved { to, id }) => {
+                    if !kept.get(id).is_some_and(|mail| mail.lacking == [to.clone()]) {
+                        faults.push(format!("{name} at {at:?}: {id} was saved and is not on disk"));
+                    }
+                }
+                Some(ClientEvent::Accepted { id, recipients, .. }) if *recipients > 0 && !kept.contains_key(id) => {
+                    faults.push(format!("{name} at {at:?}: {id} was accepted and is not on disk"));
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut names = BTreeSet::new();
+    for record in history.world.disk_history() {
+        match record {
+            Record::Name(row) => {
+                names.insert(&row.name);
+            }
+            Record::Mail(mail) => {
+                if mail.kind == Kind::Channel {
+                    let everybody = names.iter().filter(|name| ***name != mail.from);
+                    if !everybody.eq(mail.lacking.iter().collect::<Vec<_>>().iter()) {
+                        faults.push(format!("{:.20} is not for everybody", mail.text.as_str()));
+                    }
+                }
+                for reader in &mail.lacking {
+                    let exempt = mail.kind == Kind::Direct && may_have_held(reader.as_str());
+                    if !exempt && !shown_by(reader.as_str(), mail.id) {
+                        faults.push(format!("{reader} was never shown the kept {:.20}", mail.text.as_str()));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn receipts_are_true(
+    history: &History,
+    seen: &[Seen<'_>],
+    kept: &BTreeMap<MessageId, &Mail>,
+    faults: &mut Vec<String>,
+) {
+    let mut told: BTreeMap<MessageId, u32> = BTreeMap::new();
+    for life in seen {
+        let mut here = BTreeSet::new();
+        for (at, event) in life.log {
+            let Some(ClientEvent::Receipt { to, id, .. }) = client_event(event) else { continue };
+            *told.entry(*id).or_default() += 1;
+            if !here.insert(*id) {
+                faults.push(format!("{} at {at:?}: a second receipt for {id}", life.actor.name));
+            }
+            let shown = |other: &Seen<'_>| {
+                let early = other.shown.iter().any(|message| message.id == *id && message.at <= *at);
+                other.actor.name == to.as_str() && (early || other.life.joined)
+            };
+            if !seen.iter().any(shown) {
+                faults.push(format!("{} at {at:?}: a receipt for {id}, which {to} was not shown", life.actor.name));
+            }
+        }
+    }
+    for mail in kept.values().filter(|mail| mail.kind == Kind::Direct) {
+        match told.get(&mail.id) {
+            None => faults.push(format!("no receipt for {:.20}", mail.text.as_str())),
+            // A life that was killed may have seen one that it could not acknowledge.
+            Some(2..) if !history.server_killed && !history.killed(mail.from.as_str()) => {
+                faults.push(format!("more than one receipt for {:.20}", mail.text.as_str()));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn tables_converge(history: &History, seen: &[Seen<'_>], faults: &mut Vec<String>) {
+    let server = history.world.log(SERVER).iter().rev().find_map(|(_, event)| match &event.body {
+        Body::Server(ServerEvent::Clients { clients, .. }) => Some(clients),
+        _ => None,
+    });
+    let Some(expected) = server else {
+        return faults.push("the server shows no table".to_owned());
+    };
+    let offline: Vec<&RowView> = expected.iter().filter(|row| !row.online).collect();
+    if !offline.is_empty() {
+        faults.push(format!("still offline at the end: {offline:?}"));
+    }
+    let present: Vec<&str> = history.present().iter().map(|actor| actor.name.as_str()).collect();
+    for seen in seen.iter().filter(|seen| seen.last && present.contains(&seen.actor.name.as_str())) {
+        let own = seen.log.iter().rev().find_map(|(_, event)| match client_event(event) {
+            Some(ClientEvent::Clients { clients, .. }) => Some(clients),
+            _ => None,
+        });
+        let is_original = history.present().iter().any(|actor| actor.index == seen.actor.index);
+        if is_original && own != Some(expected) {
+            faults.push(format!("{} has another table: {own:?} instead of {expected:?}", seen.actor.name));
+        }
+    }
+}

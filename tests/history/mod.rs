@@ -1,0 +1,385 @@
+//! Random histories: what people, crashes and networks do to a world, all from one seed; then everything heals.
+
+pub mod check;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chat::core::console::Console;
+use chat::core::rng::Rng;
+use chat::core::time::Instant;
+use chat::sim::network::Net;
+use chat::sim::world::{SERVER, World};
+
+/// How long a healed world has to come to rest: longer than the server's patience with a silent client.
+const REST: Duration = Duration::from_secs(90);
+
+/// A network that loses every second datagram.
+const HALF_LOST: Net =
+    Net { latency: Duration::from_millis(5), jitter: Duration::from_millis(5), loss: 0.5, ..Net::PERFECT };
+
+/// How one life of a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It runs, or ended by itself.
+    ByItself,
+    /// Killed.
+    Killed,
+    /// Asked to end at once.
+    Asked,
+}
+
+/// One life of a client.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// Where its part of the log begins.
+    pub log_from: usize,
+    /// How many commands were typed.
+    pub typed: u64,
+    /// Whether it was ever told to join a group.
+    pub joined: bool,
+    pub end: End,
+}
+
+/// A client over all its lives.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    pub index: usize,
+    pub name: String,
+    pub lives: Vec<Life>,
+}
+
+/// A message that was typed.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    pub from: String,
+    pub to: Option<String>,
+}
+
+/// A history, played.
+pub struct History {
+    pub world: World,
+    pub actors: Vec<Actor>,
+    /// What was typed, by text; each text is typed once.
+    pub texts: BTreeMap<String, Typed>,
+    /// Texts that were typed when everything was well again.
+    pub last_words: BTreeSet<String>,
+    /// When they were.
+    pub well_since: Instant,
+    /// Whether the server was ever killed, and whether anything made messages wait for long.
+    pub server_killed: bool,
+    pub held_up: bool,
+    /// What was done, for people.
+    pub script: Vec<(Instant, String)>,
+    rng: Rng,
+    originals: usize,
+}
+
+impl History {
+    /// Plays the history of this seed to its end.
+    pub fn play(seed: u64) -> Self {
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let mut rng = Rng::new(bytes);
+        let nets = Net::PRESETS.len() as u64 + 1;
+        let (net_name, net) = match rng.bits() % nets {
+            at if at + 1 < nets => Net::PRESETS[at as usize],
+            _ => ("half-lost", HALF_LOST),
+        };
+        let mut history = Self {
+            world: World::new(seed, net),
+            actors: Vec::new(),
+            texts: BTreeMap::new(),
+            last_words: BTreeSet::new(),
+            well_since: Instant::ZERO,
+            server_killed: false,
+            held_up: false,
+            script: vec![(Instant::ZERO, format!("network {net_name}"))],
+            rng,
+            originals: 0,
+        };
+        history.originals = 3 + history.below(6);
+        for at in 0..history.originals {
+            let name = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal"][at];
+            history.add(name);
+            history.pause_between_steps();
+        }
+        let crashes = history.below(3) > 0;
+        for _ in 0..20 + history.below(60) {
+            history.pause_between_steps();
+            history.step(crashes);
+        }
+        history.heal();
+        history
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.rng.bits() % n as u64) as usize
+    }
+
+    fn anybody(&mut self) -> String {
+        let at = self.below(self.originals);
+        self.actors[at].name.clone()
+    }
+
+    fn note(&mut self, what: String) {
+        self.script.push((self.world.now(), what));
+    }
+
+    fn pause_between_steps(&mut self) {
+        let most = [1, 1, 20_000, 200_000, 1_200_000][self.below(5)];
+        let micros = self.below(most) as u64;
+        self.world.run_for(Duration::from_micros(micros));
+    }
+
+    fn add(&mut self, name: &str) {
+        let index = self.world.client(name);
+        self.note(format!("start {name} as {index}"));
+        let life = Life { log_from: 0, typed: 0, joined: false, end: End::ByItself };
+        self.actors.push(Actor { index, name: name.to_owned(), lives: vec![life] });
+    }
+
+    fn runs(&self, at: usize) -> bool {
+        self.world.client_machine(self.actors[at].index).is_some()
+    }
+
+    fn start(&mut self, at: usize) {
+        let index = self.actors[at].index;
+        let log_from = self.world.log(index).len();
+        self.note(format!("start {} again", self.actors[at].name));
+        self.world.start(index);
+        self.actors[at].lives.push(Life { log_from, typed: 0, joined: false, end: End::ByItself });
+    }
+
+    fn kill(&mut self, at: usize) {
+        self.note(format!("kill {}", self.actors[at].name));
+        self.life(at).end = End::Killed;
+        self.world.kill(self.actors[at].index);
+    }
+
+    fn life(&mut self, at: usize) -> &mut Life {
+        self.actors[at].lives.last_mut().expect("a life")
+    }
+
+    fn type_line(&mut self, at: usize, line: &str) {
+        if self.runs(at) && !self.world.is_paused(self.actors[at].index) {
+            self.life(at).typed += 1;
+            self.life(at).joined |= line.starts_with("join_group");
+            let shown: String = line.chars().take(60).collect();
+            self.note(format!("{}> {shown}", self.actors[at].name));
+            self.world.type_line(self.actors[at].index, line);
+        }
+    }
+
+    fn text(&mut self, at: usize, to: Option<String>) -> String {
+        let length = match self.below(20) {
+            0 => 1 + self.below(65_000),
+            1 | 2 => 1 + self.below(5_000),
+            _ => 1,
+        };
+        let mut text = format!("m{}", self.texts.len());
+        while text.len() < length {
+            text.push(['.', 'ä', '\u{1}', '"', '😀', 'x'][self.below(6)]);
+        }
+        self.texts.insert(text.clone(), Typed { from: self.actors[at].name.clone(), to });
+        text
+    }
+
+    fn step(&mut self, crashes: bool) {
+        let at = self.below(self.actors.len());
+        match self.below(100) {
+            0..50 => self.send(at),
+            50..58 => {
+                let text = self.text(at, None);
+                self.type_line(at, &format!("send_all {text}"));
+            }
+            58..62 => self.type_line(at, "dereg"),
+            62..66 => self.type_line(at, "reg"),
+            66..80 => self.group_command(at),
+            _ if !crashes => self.type_line(at, "table"),
+            80..88 => self.trouble_of_the_network(at),
+            _ => self.trouble(at),
+        }
+    }
+
+    fn send(&mut self, at: usize) {
+        let to = match self.below(20) {
+            0 => "nobody".to_owned(),
+            _ => self.anybody(),
+        };
+        let count = if self.below(10) == 0 { 1 + self.below(80) } else { 1 };
+        for _ in 0..count {
+            let text = self.text(at, Some(to.clone()));
+            self.type_line(at, &format!("send {to} {text}"));
+        }
+    }
+
+    fn group_command(&mut self, at: usize) {
+        let group = ["g", "h"][self.below(2)];
+        match self.below(10) {
+            0 | 1 => self.type_line(at, &format!("create_group {group}")),
+            2..5 => self.type_line(at, &format!("join_group {group}")),
+            5 => self.type_line(at, "leave_group"),
+            6 => self.type_line(at, "list_groups"),
+            7 => self.type_line(at, "list_members"),
+            _ => {
+                let text = self.text(at, None);
+                self.type_line(at, &format!("send_group {text}"));
+            }
+        }
+    }
+
+    fn trouble_of_the_network(&mut self, at: usize) {
+        let index = self.actors[at].index;
+        let other = self.below(self.originals + 1);
+        match self.below(6) {
+            0 | 1 => {
+                self.note(format!("cut {index} and {other}"));
+                self.world.cut(index, other, true);
+                self.world.cut(other, index, true);
+            }
+            2 => {
+                self.note(format!("cut from {index} to {other}"));
+                self.world.cut(index, other, true);
+            }
+            3 => {
+                let count = 1 + self.below(5) as u32;
+                self.note(format!("drop {count} from {index} to {other}"));
+                self.world.drop_next(index, other, count);
+            }
+            _ => {
+                self.note("heal".to_owned());
+                self.world.heal();
+            }
+        }
+    }
+
+    fn trouble(&mut self, at: usize) {
+        let index = self.actors[at].index;
+        match self.below(20) {
+            0 | 1 => self.end_and_start_server(),
+            2..9 if self.runs(at) => self.kill(at),
+            2..9 => self.start(at),
+            9 if self.runs(at) && !self.world.is_paused(index) => {
+                self.note(format!("ask {} to leave", self.actors[at].name));
+                self.life(at).end = End::Asked;
+                self.world.leave(index);
+            }
+            10 if self.runs(at) && !self.world.is_paused(index) => {
+                self.note(format!("end of input of {}", self.actors[at].name));
+                self.world.finish(index);
+            }
+            9..13 if !self.runs(at) => self.start(at),
+            11..14 => {
+                let index = if self.below(4) == 0 { SERVER } else { index };
+                let paused = !self.world.is_paused(index);
+                self.note(format!("pause {index}: {paused}"));
+                self.held_up = true;
+                self.world.pause(index, paused);
+            }
+            14..16 => {
+                let blocked = self.below(2) == 0;
+                self.note(format!("block {index}: {blocked}"));
+                self.held_up = true;
+                self.world.block(index, blocked);
+            }
+            16 if self.actors.len() < self.originals + 2 => {
+                let name = self.anybody();
+                self.add(&name);
+            }
+            _ => self.send(at),
+        }
+    }
+
+    fn end_and_start_server(&mut self) {
+        if self.world.server_machine().is_some() {
+            self.note("kill the server".to_owned());
+            self.server_killed = true;
+            self.world.kill(SERVER);
+        } else {
+            self.note("start the server".to_owned());
+            self.world.start(SERVER);
+        }
+    }
+
+    /// Everything works again and everybody comes back, then nothing is left to do.
+    fn heal(&mut self) {
+        self.note("everything heals".to_owned());
+        self.world.heal();
+        self.world.set_net(Net::PERFECT);
+        if self.world.server_machine().is_none() {
+            self.world.start(SERVER);
+        }
+        for index in 0..=self.actors.len() {
+            if self.world.is_paused(index) {
+                self.world.pause(index, false);
+            }
+            self.world.block(index, false);
+        }
+        for at in self.originals..self.actors.len() {
+            if self.runs(at) {
+                self.kill(at);
+            }
+        }
+        self.world.run_for(REST);
+        for _ in 0..2 {
+            for at in 0..self.originals {
+                if self.runs(at) {
+                    self.type_line(at, "leave_group");
+                    self.type_line(at, "reg");
+                } else {
+                    self.start(at);
+                }
+            }
+            self.world.run_for(REST);
+        }
+        self.well_since = self.world.now();
+        // Everybody reaches everybody, and what was given up half-way is swept from every link.
+        for at in 0..self.originals {
+            for to in 0..self.originals {
+                let to = self.actors[to].name.clone();
+                let text = self.text(at, Some(to.clone()));
+                self.last_words.insert(text.clone());
+                self.type_line(at, &format!("send {to} {text}"));
+            }
+        }
+        self.world.run_for(REST);
+        self.world.console(Console::Table);
+        for at in 0..self.originals {
+            self.type_line(at, "table");
+        }
+        self.world.run_for(Duration::from_secs(1));
+        // What came late on a path is over when the keep-alives are; idle means between two of them.
+        for _ in 0..1000 {
+            if self.world.is_idle() {
+                return;
+            }
+            self.world.run_for(Duration::from_micros(100));
+        }
+    }
+
+    /// Whether a life of this name was killed.
+    pub fn killed(&self, name: &str) -> bool {
+        let actors = self.actors.iter().filter(|actor| actor.name == name);
+        actors.flat_map(|actor| &actor.lives).any(|life| life.end == End::Killed)
+    }
+
+    /// What was done and what everybody showed, in order of time.
+    pub fn transcript(&self) -> String {
+        let mut lines: Vec<(Instant, String)> = self.script.clone();
+        for index in 0..=self.actors.len() {
+            let name = if index == SERVER { "server" } else { &self.actors[index - 1].name };
+            for (at, event) in self.world.log(index) {
+                let shown: String = event.json(0, name).chars().take(300).collect();
+                lines.push((*at, format!("    {index} {shown}")));
+            }
+        }
+        lines.sort_by_key(|(at, _)| *at);
+        lines.into_iter().map(|(at, line)| format!("{at:?} {line}\n")).collect()
+    }
+
+    /// Those who are there at the end.
+    pub fn present(&self) -> &[Actor] {
+        &self.actors[..self.originals]
+    }
+}
