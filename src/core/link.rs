@@ -97,7 +97,7 @@ pub struct Link {
     inbound: Inbound,
     head_due: bool,
     low_due: bool,
-    ask_due: bool,
+    answer_due: Option<u32>,
 }
 
 impl Link {
@@ -119,7 +119,7 @@ impl Link {
             inbound: Inbound::default(),
             head_due: false,
             low_due: false,
-            ask_due: false,
+            answer_due: None,
         }
     }
 
@@ -173,11 +173,6 @@ impl Link {
         self.messages.drain(..).filter_map(|message| message.tag).collect()
     }
 
-    /// Asks the peer for any answer, in the next datagram.
-    pub fn ask(&mut self) {
-        self.ask_due = true;
-    }
-
     /// Takes in a datagram of the peer. The fates of messages are added to `fates`.
     pub fn receive(&mut self, now: Instant, head: &Head, frames: Vec<Frame>, fates: &mut Vec<Fate>) {
         if let Some(ack) = head.ack.filter(|&ack| ack < self.next_number) {
@@ -192,7 +187,7 @@ impl Link {
         if let Some(n) = head.n {
             self.head_due |= self.inbound.arrive(now, n, frames);
         }
-        self.head_due |= head.ask;
+        self.answer_due = head.ask.or(self.answer_due);
     }
 
     fn acknowledged(&mut self, now: Instant, ack: u64, got: &[u16], fates: &mut Vec<Fate>) {
@@ -287,7 +282,7 @@ impl Link {
         if !self.queue.is_empty() && self.in_flight.len() < window {
             return Some(self.first(now));
         }
-        if self.head_due || self.low_due || self.ask_due {
+        if self.head_due || self.low_due || self.answer_due.is_some() {
             let low = self.low_due.then_some(self.next_number);
             let head = Head { low, ..self.head() };
             return Some(Departure { bytes: wire::emit(&head, []), copy: None });
@@ -359,12 +354,12 @@ impl Link {
         self.head_due = false;
         self.low_due = false;
         let (ack, got, wait) = self.inbound.report();
-        let ask = std::mem::take(&mut self.ask_due);
+        let answer = self.answer_due.take();
         Head {
             ack: Some(ack).filter(|ack| *ack > 0 || !got.is_empty()),
             got,
             wait,
-            ask,
+            answer,
             ..Head::new(self.me, Some(self.peer))
         }
     }

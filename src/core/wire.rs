@@ -10,13 +10,14 @@
 //! | --- | --- |
 //! | `chat` | the version, 1. Another one is answered by `{"chat":1,"no":"version"}` if that is no longer than the question |
 //! | `me` | id of the sender's life: 32 hexadecimal digits, random at each start |
-//! | `you` | id of the life that is meant. Not that life any more: the answer is `{"chat":1,"gone":"YOU","you":"ME"}`, once, if that is no longer than the question |
+//! | `you` | id of the life that is meant. Not that life any more: the answer to a datagram with `n` or `ask` is `{"chat":1,"gone":"YOU","you":"ME"}`, once, if that is no longer than the question |
 //! | `n` | number of this datagram on the link from `me` to `you`, from 1, or from above all that these two lives used before; absent when its frames are not acknowledged |
 //! | `low` | with `n`: the sender no longer sends anything below this number |
 //! | `ack` | all datagrams up to this number were received, and what they say was shown or done |
 //! | `got` | datagrams beyond `ack` that were received, as distances from `ack` |
 //! | `wait` | received, but its reader cannot take it yet: have patience |
-//! | `ask` | answer at once, whatever else you are doing: a bare head will do |
+//! | `ask` | a number: repeat it in `answer` at once, whatever else you are doing; a bare head will do |
+//! | `answer` | the number of a question: what came on another occasion proves nothing |
 //!
 //! # Links
 //!
@@ -52,7 +53,7 @@ pub const VERSION: u32 = 1;
 pub const MAX_DATAGRAM: usize = 1_200;
 
 /// The most bytes of a head with its newline.
-pub const MAX_HEAD: usize = 300;
+pub const MAX_HEAD: usize = 320;
 
 /// The most bytes of a frame with its newline, so that any one fits behind any head.
 pub const MAX_FRAME: usize = MAX_DATAGRAM - MAX_HEAD;
@@ -93,9 +94,12 @@ pub struct Head {
     /// It came and is not shown yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub wait: bool,
-    /// Answer at once.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub ask: bool,
+    /// Answer at once, with this number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ask: Option<u32>,
+    /// The answer to that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<u32>,
 }
 
 impl Head {
@@ -103,6 +107,13 @@ impl Head {
     #[must_use]
     pub fn new(me: Life, you: Option<Life>) -> Self {
         Self { chat: VERSION, me: Some(me), you, ..Self::default() }
+    }
+
+    /// Whether its sender waits for an answer. A bare acknowledgement does not, and may overtake the datagram that
+    /// would make its sender known.
+    #[must_use]
+    pub fn wants_answer(&self) -> bool {
+        self.n.is_some() || self.ask.is_some()
     }
 
     /// The answer to what was sent to a life that is gone.
@@ -444,7 +455,8 @@ mod tests {
             ack: most,
             got: vec![128; MAX_GOT],
             wait: true,
-            ask: true,
+            ask: Some(u32::MAX),
+            answer: Some(u32::MAX),
             ..Head::new(Life(u128::MAX), Some(Life(u128::MAX)))
         };
         assert!(emit(&head, []).len() <= MAX_HEAD, "{}", emit(&head, []).len());

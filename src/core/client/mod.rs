@@ -250,7 +250,7 @@ impl Client {
         if head.you != Some(self.me) {
             if let ([Frame::Challenge { token, cookie }], None) = (frames.as_slice(), head.you) {
                 self.challenged(now, from, peer, token, cookie);
-            } else if let Some(you) = head.you {
+            } else if let Some(you) = head.you.filter(|_| head.wants_answer()) {
                 let answer = Head::gone(you, peer);
                 if wire::emit(&answer, []).len() <= bytes.len() {
                     self.send_plain(from, &answer, None);
@@ -287,7 +287,7 @@ impl Client {
         if self.presence != Presence::Online {
             // Neither shown nor acknowledged; but what we sent before may still be acknowledged.
             frames.clear();
-            head = Head { n: None, low: None, ask: false, ..head };
+            head = Head { n: None, low: None, ask: None, ..head };
         }
         if self.table.name_of(peer).is_none() && !self.admit_stranger(now, from, peer) {
             return;

@@ -216,7 +216,7 @@ impl Client {
 
     /// A datagram came from the server's address, of another life than the one we know: it was restarted.
     pub(super) fn other_server(&mut self, now: Instant, head: &Head) {
-        if head.ask {
+        if head.ask.is_some() {
             self.forgotten(now);
         }
     }
@@ -271,7 +271,7 @@ impl Client {
         self.home.spoken = now;
         match (self.home.life, self.home.addr) {
             (Some(life), Some(addr)) if self.home.registered => {
-                let head = Head { ask: true, ..Head::new(self.me, Some(life)) };
+                let head = Head { ask: Some(0), ..Head::new(self.me, Some(life)) };
                 self.send_plain(addr, &head, Some(Frame::Alive { table: self.table.version() }));
             }
             _ => self.need_server(now),

@@ -20,6 +20,8 @@ const RESTART_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Ask {
     life: Life,
+    /// What the answer must repeat: an old datagram on its way here is none.
+    number: u32,
     until: Instant,
     copies: u32,
     next: Instant,
@@ -82,8 +84,17 @@ impl Server {
     fn ask(&mut self, now: Instant, name: &Name, limit: Duration) {
         let Some(row) = self.table.get(name) else { return };
         if !self.asks.contains_key(name) {
-            let ask =
-                Ask { life: row.life, until: now + limit, copies: 0, next: now, claims: Vec::new(), saves: Vec::new() };
+            self.questions = self.questions.wrapping_add(1);
+            let number = self.questions;
+            let ask = Ask {
+                number,
+                life: row.life,
+                until: now + limit,
+                copies: 0,
+                next: now,
+                claims: Vec::new(),
+                saves: Vec::new(),
+            };
             self.asks.insert(name.clone(), ask);
             self.ask_again(now, name);
         }
@@ -94,7 +105,7 @@ impl Server {
         let Some(ask) = self.asks.get_mut(name) else { return };
         ask.copies += 1;
         ask.next = now + Rtt::default().timeout(ask.copies);
-        let head = Head { ask: true, ..Head::new(self.me, Some(ask.life)) };
+        let head = Head { ask: Some(ask.number), ..Head::new(self.me, Some(ask.life)) };
         self.send_plain(addr, &head, None);
     }
 
@@ -110,9 +121,9 @@ impl Server {
         }
     }
 
-    /// Word of the holder: it keeps its name, and its messages can be sent to it directly.
-    pub(super) fn answered(&mut self, now: Instant, life: Life, name: &Name) {
-        if self.asks.get(name).is_some_and(|ask| ask.life == life) {
+    /// The holder answered: it keeps its name, and its messages can be sent to it directly.
+    pub(super) fn answered(&mut self, now: Instant, life: Life, name: &Name, answer: Option<u32>) {
+        if self.asks.get(name).is_some_and(|ask| ask.life == life && Some(ask.number) == answer) {
             self.resolve_ask(now, name);
         }
     }
@@ -137,6 +148,7 @@ impl Server {
         let reading = self.sessions.get(&gone).is_some_and(super::sessions::Session::is_reading);
         if here || reading {
             self.asks.entry(name.clone()).or_insert(Ask {
+                number: 0,
                 life: gone,
                 until: now,
                 copies: 0,

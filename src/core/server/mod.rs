@@ -60,6 +60,8 @@ pub struct Server {
     guests: VecDeque<(Instant, Life)>,
     silence: BTreeSet<(Instant, Life)>,
     asks: BTreeMap<Name, asking::Ask>,
+    /// How many questions were asked.
+    questions: u32,
     mail: mailroom::Mailroom,
     /// Messages that are being written: neither answered nor handed out before they are on disk.
     unwritten: BTreeSet<MessageId>,
@@ -100,6 +102,7 @@ impl Server {
             guests: VecDeque::new(),
             silence: BTreeSet::new(),
             asks: BTreeMap::new(),
+            questions: 0,
             mail: mailroom::Mailroom::new(kept.mail, kept.receipts, kept.last_seq, config.mailbox),
             groups: kept.groups.into_iter().map(|(name, creator)| (name, groups::Group::new(creator))).collect(),
             unwritten: BTreeSet::new(),
@@ -218,7 +221,7 @@ impl Server {
             self.client_says(now, from, peer, &head, frames);
         } else if (you == self.me || self.table.name_of(peer).is_some()) && frames == [Frame::Bye] {
             self.send_plain(from, &Head::new(self.me, Some(peer)), Some(Frame::Bye));
-        } else {
+        } else if head.wants_answer() {
             let answer = Head::gone(you, peer);
             if wire::emit(&answer, []).len() <= bytes.len() {
                 self.send_plain(from, &answer, None);
@@ -238,7 +241,7 @@ impl Server {
         if let Some(link) = self.links.get_mut(life) {
             link.receive(now, head, frames, &mut fates);
         }
-        self.heard(now, life);
+        self.heard(now, life, head.answer);
         for fate in fates {
             self.fate(now, life, fate);
         }

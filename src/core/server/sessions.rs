@@ -249,12 +249,12 @@ impl Server {
     }
 
     /// A client said anything at all.
-    pub(super) fn heard(&mut self, now: Instant, life: Life) {
+    pub(super) fn heard(&mut self, now: Instant, life: Life, answer: Option<u32>) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
         session.heard = now;
         let lost = session.standing == Standing::Lost;
         let Some(name) = session.name.clone() else { return };
-        self.answered(now, life, &name);
+        self.answered(now, life, &name, answer);
         if lost {
             let addr = self.sessions.get(&life).map(|session| session.addr.to_string()).unwrap_or_default();
             self.say(ServerEvent::ClientRegistered { name: name.clone(), addr });
