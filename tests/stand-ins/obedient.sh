@@ -20,6 +20,15 @@ else
     echo '>>> [Welcome, You are registered.]'
     echo '>>> [Client table updated.]'
 fi
-while read -r line; do
-    eval "$line"
+# A trapped signal ends a `read` in some shells; the end of input ends the next one too.
+missed=
+while :; do
+    if read -r line; then
+        missed=
+        eval "$line"
+    elif [ $missed ]; then
+        break
+    else
+        missed=yes
+    fi
 done
