@@ -57,6 +57,8 @@ struct Actor {
     log: Vec<(Instant, Event)>,
     ending: Option<Ending>,
     fetched: VecDeque<(Instant, Vec<u64>)>,
+    /// When its machine wants to be called.
+    deadline: Option<Instant>,
 }
 
 /// The world; see the module.
@@ -121,6 +123,7 @@ impl World {
             log: Vec::new(),
             ending: None,
             fetched: VecDeque::new(),
+            deadline: None,
         });
         index
     }
@@ -401,6 +404,7 @@ impl World {
                 }
             }
         }
+        self.actors[index].deadline = self.actors[index].role.as_mut().and_then(|role| role.machine().deadline());
     }
 
     /// Gives the network what an actor's faults let go by now.
@@ -438,14 +442,12 @@ impl World {
         let mut next = earliest(self.air.keys().next().map(|(at, _)| *at), self.disk.next());
         for actor in self.actors.iter().filter(|actor| !actor.paused) {
             next = earliest(next, actor.faults.deadline());
-            let deadline = match &actor.role {
-                None => continue,
-                Some(Role::Server(server)) => server.deadline(),
-                Some(Role::Client(client)) => client.deadline(),
-            };
+            if actor.role.is_none() {
+                continue;
+            }
             let showing = actor.showing.front().filter(|_| !actor.blocked).map(|(at, _)| *at);
             let fetched = actor.fetched.front().map(|(at, _)| *at);
-            next = [deadline, showing, fetched].into_iter().fold(next, earliest);
+            next = [actor.deadline, showing, fetched].into_iter().fold(next, earliest);
         }
         next
     }
@@ -497,7 +499,9 @@ impl World {
             let shown = actor.shown;
             self.handle(index, Input::Shown(shown));
         }
-        self.handle(index, Input::Timeout);
+        if self.actors[index].deadline.is_some_and(|at| at <= now) {
+            self.handle(index, Input::Timeout);
+        }
     }
 
     /// Lets this much time pass.

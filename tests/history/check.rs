@@ -256,7 +256,7 @@ fn promises_are_kept(
                     }
                 }
                 Some(ClientEvent::Saved { to, id }) => {
-                    if !kept.get(id).is_some_and(|mail| mail.lacking == [to.clone()]) {
+                    if kept.get(id).is_none_or(|mail| mail.lacking != [to.clone()]) {
                         faults.push(format!("{name} at {at:?}: {id} was saved and is not on disk"));
                     }
                 }

@@ -171,10 +171,11 @@ impl History {
         }
     }
 
-    fn text(&mut self, at: usize, to: Option<String>) -> String {
-        let length = match self.below(20) {
-            0 => 1 + self.below(65_000),
-            1 | 2 => 1 + self.below(5_000),
+    /// A text that was never typed before; `long` ones take up to a hundred datagrams.
+    fn text(&mut self, at: usize, to: Option<String>, long: bool) -> String {
+        let length = match self.below(100) {
+            0..2 if long => 1 + self.below(65_000),
+            2..10 => 1 + self.below(2_000),
             _ => 1,
         };
         let mut text = format!("m{}", self.texts.len());
@@ -190,7 +191,7 @@ impl History {
         match self.below(100) {
             0..50 => self.send(at),
             50..58 => {
-                let text = self.text(at, None);
+                let text = self.text(at, None, true);
                 self.type_line(at, &format!("send_all {text}"));
             }
             58..62 => self.type_line(at, "dereg"),
@@ -209,7 +210,7 @@ impl History {
         };
         let count = if self.below(10) == 0 { 1 + self.below(80) } else { 1 };
         for _ in 0..count {
-            let text = self.text(at, Some(to.clone()));
+            let text = self.text(at, Some(to.clone()), count == 1);
             self.type_line(at, &format!("send {to} {text}"));
         }
     }
@@ -223,7 +224,7 @@ impl History {
             6 => self.type_line(at, "list_groups"),
             7 => self.type_line(at, "list_members"),
             _ => {
-                let text = self.text(at, None);
+                let text = self.text(at, None, true);
                 self.type_line(at, &format!("send_group {text}"));
             }
         }
@@ -338,7 +339,7 @@ impl History {
         for at in 0..self.originals {
             for to in 0..self.originals {
                 let to = self.actors[to].name.clone();
-                let text = self.text(at, Some(to.clone()));
+                let text = self.text(at, Some(to.clone()), false);
                 self.last_words.insert(text.clone());
                 self.type_line(at, &format!("send {to} {text}"));
             }
