@@ -1,6 +1,7 @@
 //! Random histories of crashes, losses and commands, each from one seed: whatever happens, the contract holds.
 //!
-//! `CHAT_SEED=7 cargo test --test core_histories` replays one and shows it; `CHAT_SEEDS=10000` plays so many.
+//! `CHAT_SEED=7 cargo test --test core_histories` replays one; `CHAT_SEEDS=10000`
+//! plays so many.
 
 mod history;
 
@@ -20,14 +21,13 @@ fn number(variable: &str) -> Option<u64> {
 fn verdict(seed: u64) -> Result<(), String> {
     let history = History::play(seed);
     let faults = check::faults(&history);
-    if number("CHAT_SEED").is_some() {
-        eprintln!("{}", history.transcript());
-    }
     if faults.is_empty() {
         return Ok(());
     }
+    let path = format!("{}/history-{seed}.txt", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&path, history.transcript()).expect("a transcript");
     let again = format!("CHAT_SEED={seed} cargo test --test core_histories");
-    Err(format!("seed {seed}, replayed by `{again}`:\n  {}\n", faults.join("\n  ")))
+    Err(format!("seed {seed}, replayed by `{again}`, transcript in {path}:\n  {}\n", faults.join("\n  ")))
 }
 
 /// Plays all seeds, on all processors.
