@@ -16,11 +16,13 @@ pub(super) struct Audience<'a> {
     /// Why the reader of the output hears no more.
     deaf: Option<io::Error>,
     unwritable: Option<Unwritable>,
+    /// Why a record is not whole.
+    unrecorded: Option<String>,
 }
 
 impl<'a> Audience<'a> {
     pub(super) fn new(out: &'a mut dyn Write, report: Box<dyn Report>, files: ReportFiles, view: View) -> Self {
-        Self { out, report, files, view, deaf: None, unwritable: None }
+        Self { out, report, files, view, deaf: None, unwritable: None, unrecorded: None }
     }
 
     pub(super) fn case_begins(&mut self, case: &CaseInfo) {
@@ -43,6 +45,11 @@ impl<'a> Audience<'a> {
         }
     }
 
+    /// A record could not be kept.
+    pub(super) fn unrecorded(&mut self, sentence: String) {
+        self.unrecorded.get_or_insert(sentence);
+    }
+
     pub(super) fn run(&mut self, result: &RunResult) {
         let written = self.files.finish(result);
         self.unwritable = self.unwritable.take().or(written.err());
@@ -56,7 +63,7 @@ impl<'a> Audience<'a> {
                 Err(format!("The report cannot be written: {error}."))
             }
             (_, Some(unwritable)) => Err(unwritable.to_string()),
-            _ => Ok(()),
+            _ => self.unrecorded.map_or(Ok(()), Err),
         }
     }
 

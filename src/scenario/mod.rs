@@ -12,6 +12,7 @@ pub mod parse;
 mod part;
 pub mod play;
 pub mod process;
+pub mod record;
 pub mod report;
 pub mod run;
 pub mod score;

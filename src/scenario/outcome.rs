@@ -75,6 +75,22 @@ impl CaseResult {
     /// The most entries of a transcript.
     pub const MAX_HEARD: usize = 16_384;
 
+    /// A case that was not begun, for this reason.
+    #[must_use]
+    pub fn not_run(case: CaseInfo, reason: String) -> Self {
+        Self {
+            case,
+            verdict: Verdict::NotRun(reason),
+            steps: Vec::new(),
+            checks: Vec::new(),
+            transcript: Vec::new(),
+            began: Instant::ZERO,
+            took: Duration::ZERO,
+            overhead: Duration::ZERO,
+            replay: String::new(),
+        }
+    }
+
     /// The exit status that it stands for. What was skipped is no failure.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -1,11 +1,13 @@
 //! The stage of real processes: each actor is one, in a process group and folders of its own.
 
 mod child;
+mod copied;
 mod halt;
 mod ports;
 mod pump;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -42,6 +44,8 @@ pub struct ProcessStage {
     server: Option<u16>,
     /// In its place while there is no server.
     silent: Option<Silent>,
+    /// Where copies of everything that they write are kept.
+    copies: Option<PathBuf>,
     /// Behind the processes, so that they are gone when it is removed.
     folder: TempDir,
 }
@@ -78,8 +82,14 @@ impl ProcessStage {
             actors: BTreeMap::new(),
             server: None,
             silent: None,
+            copies: None,
             folder: tempfile::Builder::new().prefix("chat-run-").tempdir()?,
         })
+    }
+
+    /// Keeps copies of everything that actors write in this folder, `ACTOR.jsonl` or `ACTOR.out`, and `ACTOR.err`.
+    pub fn keep_output(&mut self, folder: &Path) {
+        self.copies = Some(folder.to_owned());
     }
 
     /// What its command line is, without the program.
@@ -108,7 +118,17 @@ impl ProcessStage {
         let arguments = self.arguments(launch, port).map_err(cannot)?;
         let who = (launch.actor.clone(), life);
         let form = if launch.text { pump::Form::Text } else { pump::Form::Json };
-        Child::spawn(&self.program, &arguments, home, form, who, (self.clock, &self.halt, &self.outbox)).map_err(cannot)
+        let copies = self.copies(launch, life).map_err(cannot)?;
+        let ways = (self.clock, &self.halt, &self.outbox);
+        Child::spawn(&self.program, &arguments, home, form, who, copies, ways).map_err(cannot)
+    }
+
+    /// The files for copies of what an actor writes, where they are wanted: of its output and its complaints.
+    fn copies(&self, launch: &Launch, life: u32) -> io::Result<[Option<File>; 2]> {
+        let Some(folder) = &self.copies else { return Ok([None, None]) };
+        std::fs::create_dir_all(folder)?;
+        let of = |ending: &str| copied::file(&folder.join(format!("{}.{ending}", launch.actor)), life).map(Some);
+        Ok([of(if launch.text { "out" } else { "jsonl" })?, of("err")?])
     }
 
     /// Puts a message where [`Stage::next`] finds it, and learns ports from it.

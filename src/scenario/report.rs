@@ -6,7 +6,7 @@ mod text;
 use std::io::{self, Write};
 
 pub use self::json::JsonReport;
-pub use self::text::TextReport;
+pub use self::text::{TextReport, timeline};
 use super::outcome::{CaseInfo, CaseResult, RunResult, StepResult};
 
 /// A form of report.

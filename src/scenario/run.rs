@@ -14,6 +14,7 @@ use super::outcome::{CaseInfo, CaseResult, RunResult, Verdict};
 use super::parse;
 use super::play::{Settings, play};
 use super::process::{Halt, ProcessStage};
+use super::record::{self, Recorder};
 use super::report::{JsonReport, Report, TextReport};
 use super::sheet::{ReportFile, ReportFiles, View};
 use super::simulate::{self, SimStage};
@@ -55,6 +56,8 @@ pub struct RunOptions {
     pub view: View,
     /// On a simulated network instead of real processes.
     pub simulation: Option<Simulation>,
+    /// Where a record of each case is kept.
+    pub record: Option<PathBuf>,
 }
 
 /// How a scenario is played in virtual time.
@@ -85,6 +88,7 @@ impl Default for RunOptions {
             reports: Vec::new(),
             view: View::Teacher,
             simulation: None,
+            record: None,
         }
     }
 }
@@ -169,13 +173,19 @@ fn play_all(
     let settings = Settings { style: options.style, time_scale: options.time_scale, text: options.text, deadline };
     for Planned { info, scenario, case } in planned {
         let (played, status) = match reason_to_stop(options, result, halt, clock.now().mono, deadline) {
-            Some((status, reason)) => (not_run(info, reason), status),
+            Some((status, reason)) => (CaseResult::not_run(info, reason), status),
             None => {
                 audience.case_begins(&info);
                 let replay = replay(options, &info, options.simulation.map(|simulation| simulation.first));
                 let (mut played, status) = match options.simulation {
                     Some(_) => simulate(options, &info, scenario, case, &settings, audience),
-                    None => play_one(info, scenario, case, (clock, program, halt), &settings, audience),
+                    None => {
+                        let number = result.cases.len() + 1;
+                        let name = record::folder_name(number, &info.title);
+                        let record = options.record.as_ref().map(|all| all.join(name));
+                        let world = World { clock, program, halt, record };
+                        play_one(info, scenario, case, &world, &settings, audience)
+                    }
                 };
                 if played.replay.is_empty() {
                     played.replay = replay;
@@ -194,24 +204,30 @@ fn play_one(
     info: CaseInfo,
     scenario: &Scenario,
     case: &Case,
-    (clock, program, halt): (Clock, &Path, &Halt),
+    world: &World<'_>,
     settings: &Settings,
     audience: &mut Audience<'_>,
 ) -> (CaseResult, Status) {
-    let mut stage = match ProcessStage::new(clock, program, halt) {
+    let mut stage = match ProcessStage::new(world.clock, world.program, world.halt) {
         Ok(stage) => stage,
         Err(error) => {
             let reason = format!("there can be no temporary folder: {error}");
-            return (not_run(info, reason), Status::Environment);
+            return (CaseResult::not_run(info, reason), Status::Environment);
         }
     };
     let about = info.clone();
     let mut told = |step: &_| audience.step(&about, step);
+    if let Some(folder) = &world.record {
+        stage.keep_output(folder);
+    }
+    let mut stage = Recorder::new(stage, world.record.as_deref());
     let mut played = play(info, &scenario.setup, case, &mut stage, settings, &mut told);
+    let end = world.clock.now().mono;
+    if let Err(unkept) = stage.keep(&played) {
+        audience.unrecorded(unkept.to_string());
+    }
     // To end everybody is a part of the case.
-    let end = clock.now().mono;
-    drop(stage);
-    let ending = clock.now().mono.since(end);
+    let ending = world.clock.now().mono.since(end);
     played.took += ending;
     played.overhead += ending;
     let status = played.status();
@@ -229,7 +245,8 @@ fn simulate(
 ) -> (CaseResult, Status) {
     let simulation = options.simulation.unwrap_or(Simulation { first: 1, seeds: 1, net: ("perfect", Net::PERFECT) });
     if let Some(reason) = simulate::unsimulable(&scenario.setup, &case.statements) {
-        let skipped = CaseResult { verdict: Verdict::Skipped(reason), ..not_run(info.clone(), String::new()) };
+        let skipped =
+            CaseResult { verdict: Verdict::Skipped(reason), ..CaseResult::not_run(info.clone(), String::new()) };
         return (skipped, Status::Ok);
     }
     let mut seed = simulation.first;
@@ -263,6 +280,14 @@ fn replay(options: &RunOptions, info: &CaseInfo, seed: Option<u64>) -> String {
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 
+/// Where a case is played.
+struct World<'a> {
+    clock: Clock,
+    program: &'a Path,
+    halt: &'a Halt,
+    record: Option<PathBuf>,
+}
+
 /// Ends every process after this time, even when the runner is blocked by whoever reads its report; not when what it
 /// gives back is dropped before.
 fn guard(limit: Duration, halt: &Halt) -> Sender<()> {
@@ -294,22 +319,6 @@ fn reason_to_stop(
     }
     let failed = result.status != Status::Ok;
     (options.fail_fast && failed).then(|| (result.status, "a case before it failed (--fail-fast)".to_owned()))
-}
-
-fn not_run(case: CaseInfo, reason: String) -> CaseResult {
-    let (took, overhead, began) = (Duration::ZERO, Duration::ZERO, Instant::ZERO);
-    let (steps, checks, transcript) = (Vec::new(), Vec::new(), Vec::new());
-    CaseResult {
-        case,
-        verdict: Verdict::NotRun(reason),
-        steps,
-        checks,
-        transcript,
-        began,
-        took,
-        overhead,
-        replay: String::new(),
-    }
 }
 
 /// Reads every file, and shows every mistake before giving up.

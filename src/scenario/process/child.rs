@@ -1,5 +1,6 @@
 //! One process of an actor: its group, its folders, and the threads that read and write for it.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -14,6 +15,7 @@ use nix::sys::signal::{Signal as Posix, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
+use super::copied::Copied;
 use super::halt::Halt;
 use super::pump::{Form, pump};
 use crate::core::time::Instant;
@@ -62,7 +64,8 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts a program in this folder. `who` is put on everything that its threads tell.
+    /// Starts a program in this folder. `who` is put on everything that its threads tell; `copies` take what it writes
+    /// to its two streams.
     ///
     /// # Errors
     /// When the system cannot start it, or a thread for it.
@@ -72,6 +75,7 @@ impl Child {
         home: &Path,
         form: Form,
         who: (Actor, u32),
+        copies: [Option<File>; 2],
         (clock, halt, outbox): (Clock, &Halt, &SyncSender<Message>),
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
@@ -86,6 +90,7 @@ impl Child {
         let group = Pid::from_raw(i32::try_from(process.id()).map_err(io::Error::other)?);
         halt.begins(group);
         let (typed, lines) = mpsc::channel();
+        let [of_output, of_errors] = copies;
         let unread = Arc::new(AtomicUsize::new(0));
         // From here on a failure drops the child, which ends the process.
         let (halt, input_end) = (halt.clone(), Some(typed));
@@ -95,10 +100,10 @@ impl Child {
             thread::Builder::new().name("stdin".to_owned()).spawn(move || write(input, &lines, &unread))?;
         }
         if let Some(output) = output {
-            teller.clone().read(output, form)?;
+            teller.clone().read(Copied::new(output, of_output), form)?;
         }
         if let Some(errors) = errors {
-            teller.clone().read(errors, Form::Complaint)?;
+            teller.clone().read(Copied::new(errors, of_errors), Form::Complaint)?;
         }
         thread::Builder::new().name("wait".to_owned()).spawn(move || {
             await_end(group);

@@ -65,7 +65,7 @@ impl TextReport {
         self.why(out, result, failure, INDENT)?;
         writeln!(out, "{INDENT}replay    {}", shown(&result.replay))?;
         writeln!(out, "      the last lines of each actor, in order of time:")?;
-        let width = result.transcript.iter().map(|heard| heard.actor.to_string().len()).max().unwrap_or(0);
+        let width = width(&result.transcript);
         for heard in last_lines(&result.transcript) {
             let line = transcript_line(heard, result.began, width);
             writeln!(
@@ -140,6 +140,18 @@ impl Report for TextReport {
             seconds(overhead)
         )
     }
+}
+
+/// The whole transcript of a case: a line for each thing that was typed, shown or done, in order of time.
+#[must_use]
+pub fn timeline(result: &CaseResult) -> String {
+    let width = width(&result.transcript);
+    result.transcript.iter().map(|heard| transcript_line(heard, result.began, width) + "\n").collect()
+}
+
+/// How wide the names of actors are.
+fn width(transcript: &[Heard]) -> usize {
+    transcript.iter().map(|heard| heard.actor.to_string().len()).max().unwrap_or(0)
 }
 
 /// Whether it is the failure that decided the case.

@@ -59,7 +59,7 @@ fn test<'a>(row: &'a Row<'_>) -> Test<'a> {
         score: row.score,
         max_score: row.max,
         message: if row.mark == Mark::Passed { String::new() } else { row.output() },
-        test_code: replay(&case.title, &file),
+        test_code: row.deciding().replay.clone(),
         filename: file,
         line_no: case.span.line,
         execution_time: format!("{:.3}s", row.took.as_secs_f64()),
@@ -72,9 +72,4 @@ fn status(mark: Mark) -> &'static str {
         Mark::Failed | Mark::Flaky => "fail",
         Mark::Skipped | Mark::NotRun => "error",
     }
-}
-
-/// The command line, quoted for a shell. One that cannot be quoted is none.
-fn replay(title: &str, file: &str) -> String {
-    shlex::try_join(["chat", "run", "--case", title, file]).unwrap_or_default()
 }

@@ -4,13 +4,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tempfile::TempPath;
 
 use super::{Format, Sheet, View};
-use crate::core::time::Instant;
-use crate::scenario::outcome::{CaseInfo, CaseResult, RunResult, Verdict};
+use crate::scenario::outcome::{CaseInfo, CaseResult, RunResult};
 
 /// A report that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,18 +39,8 @@ pub struct Unwritable {
 impl ReportFiles {
     /// Nothing is written yet. `planned` is what will be played, in this order.
     pub fn new(files: Vec<ReportFile>, view: View, planned: impl IntoIterator<Item = CaseInfo>) -> Self {
-        let open = planned.into_iter().map(|case| CaseResult {
-            case,
-            verdict: Verdict::NotRun("the run ended before it".to_owned()),
-            steps: Vec::new(),
-            checks: Vec::new(),
-            transcript: Vec::new(),
-            began: Instant::ZERO,
-            took: Duration::ZERO,
-            overhead: Duration::ZERO,
-            replay: String::new(),
-        });
-        let open = open.collect();
+        let reason = || "the run ended before it".to_owned();
+        let open = planned.into_iter().map(|case| CaseResult::not_run(case, reason())).collect();
         Self { files, view, open }
     }
 

@@ -73,6 +73,10 @@ pub(super) struct RunArguments {
     /// Who reads the reports: a student sees not what hidden cases expect
     #[arg(long, value_name = "teacher|student")]
     view: Option<String>,
+
+    /// Keep in this folder, for each case, what its actors wrote, its course, and a diagram of its datagrams
+    #[arg(long, value_name = "FOLDER", conflicts_with = "simulate")]
+    record: Option<PathBuf>,
 }
 
 impl RunArguments {
@@ -105,6 +109,7 @@ impl RunArguments {
             colour,
             program: None,
             reports: self.reports.iter().map(|word| report(word)).collect::<Result<_, _>>()?,
+            record: self.record,
             view: self.view.as_deref().map_or(Ok(View::default()), view)?,
         })
     }

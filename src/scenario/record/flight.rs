@@ -1,0 +1,91 @@
+//! Datagrams on their way: what one actor said that it sent, matched with what another said that it received.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::trace::{Datagram, Trace, What};
+use crate::scenario::ast::Actor;
+
+/// Everything that was sent, in order of time, until it is known what became of it.
+pub(super) struct Flights<'a> {
+    ports: BTreeMap<u16, &'a Actor>,
+    /// Those who tell of their datagrams.
+    speaking: BTreeSet<&'a Actor>,
+    waiting: BTreeMap<Route<'a>, VecDeque<Flight<'a>>>,
+}
+
+/// What is the same at both ends: from whom, to which port, the frame and the length.
+type Route<'a> = (&'a Actor, u16, &'a str, u64);
+
+/// A datagram that left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight<'a> {
+    pub(super) from: &'a Actor,
+    pub(super) datagram: &'a Datagram,
+    /// When it left.
+    pub(super) micros: i64,
+    /// Which retransmission it is.
+    pub(super) copy: Option<u64>,
+}
+
+impl<'a> Flights<'a> {
+    pub(super) fn new(traces: &'a [Trace], server: Option<&'a Actor>) -> Self {
+        let mut flights = Self { ports: BTreeMap::new(), speaking: BTreeSet::new(), waiting: BTreeMap::new() };
+        for trace in traces {
+            match &trace.what {
+                What::Listens { port, server: at } => {
+                    flights.ports.insert(*port, &trace.actor);
+                    if let (Some(at), Some(server)) = (at, server) {
+                        flights.ports.entry(*at).or_insert(server);
+                    }
+                }
+                What::Sent { datagram, copy } => {
+                    let flight = Flight { from: &trace.actor, datagram, micros: trace.micros, copy: *copy };
+                    flights.waiting.entry(route(&trace.actor, datagram.port, datagram)).or_default().push_back(flight);
+                }
+                _ => {}
+            }
+            if matches!(trace.what, What::Sent { .. } | What::Received(_)) {
+                flights.speaking.insert(&trace.actor);
+            }
+        }
+        for flights in flights.waiting.values_mut() {
+            flights.make_contiguous().sort_by_key(|flight| flight.micros);
+        }
+        flights
+    }
+
+    /// Whose port it is. Ports are kept over a restart, and no two actors share one.
+    pub(super) fn owner(&self, port: u16) -> Option<&'a Actor> {
+        self.ports.get(&port).copied()
+    }
+
+    /// Whether somebody tells of every datagram. Of the others nobody knows what arrived, or how often something left.
+    pub(super) fn is_speaking(&self, actor: Option<&Actor>) -> bool {
+        actor.is_none_or(|actor| self.speaking.contains(actor))
+    }
+
+    /// A fault took this away from what an actor sent: the last of its kind, for a fault is told at once.
+    pub(super) fn lose(&mut self, by: &'a Trace, datagram: &'a Datagram) -> Option<Flight<'a>> {
+        let sent = self.waiting.get_mut(&route(&by.actor, datagram.port, datagram))?;
+        let before = sent.partition_point(|flight| flight.micros <= by.micros);
+        before.checked_sub(1).and_then(|last| sent.remove(last))
+    }
+
+    /// This came from an actor: the first of its kind that is on its way.
+    pub(super) fn land(&mut self, at: &'a Trace, datagram: &'a Datagram, from: &'a Actor) -> Option<Flight<'a>> {
+        let ports = self.ports.iter().filter(|(_, owner)| **owner == &at.actor).map(|(port, _)| *port);
+        let mut routes = ports.map(|port| route(from, port, datagram));
+        let departed = |sent: &VecDeque<Flight<'_>>| sent.front().is_some_and(|flight| flight.micros <= at.micros);
+        let route = routes.find(|route| self.waiting.get(route).is_some_and(departed))?;
+        self.waiting.get_mut(&route)?.pop_front()
+    }
+
+    /// Those of which nobody has heard again.
+    pub(super) fn rest(&self) -> impl Iterator<Item = &Flight<'a>> {
+        self.waiting.values().flatten()
+    }
+}
+
+fn route<'a>(from: &'a Actor, port: u16, datagram: &'a Datagram) -> Route<'a> {
+    (from, port, &datagram.frame, datagram.bytes)
+}
