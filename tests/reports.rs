@@ -33,7 +33,17 @@ fn case(line: usize, title: &str) -> CaseResult {
     let case = CaseInfo { file, title, points: None, visibility: Visibility::Visible, span, steps: 3 };
     let (took, overhead) = (Duration::from_millis(1250), Duration::from_millis(50));
     let (verdict, steps, checks, transcript) = (Verdict::Passed, Vec::new(), Vec::new(), Vec::new());
-    CaseResult { case, verdict, steps, checks, transcript, began: Instant::ZERO, took, overhead, replay: String::new() }
+    CaseResult {
+        case,
+        verdict,
+        steps,
+        checks,
+        transcript,
+        began: Instant::ZERO,
+        took,
+        overhead,
+        replay: "chat run".to_owned(),
+    }
 }
 
 fn failure(line: usize, text: &str, cause: Cause, sentence: &str) -> Verdict {

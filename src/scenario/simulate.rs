@@ -12,7 +12,7 @@ use crate::core::name::Name;
 use crate::core::server_event::ServerEvent;
 use crate::core::status::Status;
 use crate::core::time::Instant;
-use crate::sim::network::Net;
+pub use crate::sim::network::Net;
 use crate::sim::world::{SERVER, World};
 
 /// Actors as machines in one world.

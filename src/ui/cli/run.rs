@@ -7,7 +7,7 @@ use clap::Args;
 use crate::core::pattern::Style;
 use crate::scenario::run::{RunOptions, Simulation};
 use crate::scenario::sheet::{Format, ReportFile, View};
-use crate::sim::network::Net;
+use crate::scenario::simulate::Net;
 
 /// `chat run [OPTIONS] FILE...`
 #[derive(Debug, Args)]
