@@ -25,7 +25,10 @@ impl Readme {
         let named = [("8888", "{server}"), ("9001", "{x}"), ("9002", "{y}")];
         named.iter().for_each(|(port, stand_in)| text = text.replace(port, stand_in));
         named.iter().for_each(|(_, stand_in)| text = text.replace(stand_in, &free_port().to_string()));
-        Self { text, home: tempfile::tempdir().unwrap() }
+        let home = tempfile::tempdir().unwrap();
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        std::os::unix::fs::symlink(scenarios, home.path().join("scenarios")).unwrap();
+        Self { text, home }
     }
 
     fn blocks(&self, language: &str) -> Vec<Vec<&str>> {
