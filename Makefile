@@ -27,6 +27,13 @@ test-case-3: build ## play scenarios/test-case-3.chat
 scenarios: build  ## play every scenario
 	$(CHAT) run $(sort $(wildcard scenarios/*.chat))
 
+chaos:            ## ten thousand random histories, and two hundred kills of a real server
+	CHAT_SEEDS=10000 $(CARGO) test --test core_histories
+	CHAT_KILLS=200 $(CARGO) test --test crash
+
+soak:             ## ten minutes of coming, going, groups, mail and loss; prints what memory does
+	CHAT_SOAK_SECONDS=600 $(CARGO) test --test soak -- --nocapture
+
 bench:            ## what it costs, as ratios against the bare system
 	$(CARGO) bench --bench throughput
 
@@ -44,4 +51,4 @@ docs:             ## the documentation of the code, every warning an error
 clean:            ## remove what was built
 	$(CARGO) clean
 
-.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios bench check format lint docs clean
+.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios chaos soak bench check format lint docs clean

@@ -13,7 +13,8 @@ const STREAM: u32 = 200;
 /// How many fresh worlds the share of `No ACK` is measured with, each with one message as the first contact.
 const WORLDS: u64 = 1_200;
 const LOSSES: [f64; 7] = [0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5];
-const NETS: [(&str, Net); 3] = [("lan", Net::LAN), ("wifi-lossy", Net::WIFI_LOSSY), ("transatlantic", Net::TRANSATLANTIC)];
+const NETS: [(&str, Net); 3] =
+    [("lan", Net::LAN), ("wifi-lossy", Net::WIFI_LOSSY), ("transatlantic", Net::TRANSATLANTIC)];
 
 /// Two clients that were registered on a perfect network, and the network between them.
 fn pair(seed: u64, net: Net) -> World {
