@@ -258,9 +258,9 @@ impl History {
     fn trouble(&mut self, at: usize) {
         let index = self.actors[at].index;
         match self.below(20) {
-            0 | 1 => self.end_and_start_server(),
-            2..9 if self.runs(at) => self.kill(at),
-            2..9 => self.start(at),
+            0..4 => self.end_and_start_server(),
+            4..9 if self.runs(at) => self.kill(at),
+            4..9 => self.start(at),
             9 if self.runs(at) && !self.world.is_paused(index) => {
                 self.note(format!("ask {} to leave", self.actors[at].name));
                 self.life(at).end = End::Asked;
@@ -284,6 +284,11 @@ impl History {
                 self.held_up = true;
                 self.world.block(index, blocked);
             }
+            17 => {
+                let full = self.below(2) == 0;
+                self.note(format!("disk full: {full}"));
+                self.world.disk().full = full;
+            }
             16 if self.actors.len() < self.originals + 2 => {
                 let name = self.anybody();
                 self.add(&name);
@@ -297,6 +302,11 @@ impl History {
             self.note("kill the server".to_owned());
             self.server_killed = true;
             self.world.kill(SERVER);
+            if self.below(2) == 0 {
+                self.pause_between_steps();
+                self.note("start the server at once".to_owned());
+                self.world.start(SERVER);
+            }
         } else {
             self.note("start the server".to_owned());
             self.world.start(SERVER);
@@ -307,6 +317,7 @@ impl History {
     fn heal(&mut self) {
         self.note("everything heals".to_owned());
         self.world.heal();
+        self.world.disk().full = false;
         self.world.set_net(Net::PERFECT);
         if self.world.server_machine().is_none() {
             self.world.start(SERVER);
