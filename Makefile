@@ -28,8 +28,8 @@ scenarios: build  ## play every scenario
 	$(CHAT) run $(sort $(wildcard scenarios/*.chat))
 
 chaos:            ## ten thousand random histories, and two hundred kills of a real server
-	CHAT_SEEDS=10000 $(CARGO) test --test core_histories
-	CHAT_KILLS=200 $(CARGO) test --test crash
+	CHAT_SEEDS=10000 $(CARGO) test --release --test core_histories
+	CHAT_KILLS=200 $(CARGO) test --release --test crash
 
 soak:             ## ten minutes of coming, going, groups, mail and loss; prints what memory does
 	CHAT_SOAK_SECONDS=600 $(CARGO) test --test soak -- --nocapture
