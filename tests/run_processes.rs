@@ -8,7 +8,7 @@ use std::time::Duration;
 use chat::core::status::Status;
 use chat::io::clock::Clock;
 use chat::scenario::ast::Actor;
-use chat::scenario::process::{Halt, ProcessStage};
+use chat::scenario::process::{Halt, ProcessStage, Program};
 use chat::scenario::run::{RunOptions, run};
 use chat::scenario::stage::{Launch, Stage};
 use tempfile::TempDir;
@@ -307,7 +307,7 @@ fn a_panic_ends_every_process() {
     let (clock, halt) = (Clock::start(), Halt::default());
     let script = format!("echo $$ > {}; echo there", file.display());
     let panicked = std::panic::catch_unwind(|| {
-        let mut stage = ProcessStage::new(clock, &obedient(), &halt).unwrap();
+        let mut stage = ProcessStage::new(clock, &Program::Own(obedient()), &halt).unwrap();
         let actor = Actor::Client("x".parse().unwrap());
         let launch = Launch { actor: actor.clone(), name: "x".to_owned(), args: Vec::new(), text: true };
         stage.start(&launch).unwrap();

@@ -139,12 +139,19 @@ impl Log {
     /// looked at anew, unless it was taken already, which is told.
     pub fn partial(&mut self, at: Instant, raw: &str) -> Option<Overtaken> {
         let now = normal(raw);
+        let marked = self.marked == self.end();
         if self.open
             && let Some(last) = self.entries.back_mut()
         {
             let line = last.lines.first_mut()?;
             let now = now.unwrap_or_default();
             if line.text == now {
+                return None;
+            }
+            if marked {
+                // It was looked away from; what it is now came later.
+                self.push(at, vec![now], Object::None, raw.len());
+                self.open = true;
                 return None;
             }
             self.bytes = self.bytes.saturating_sub(line.text.len()) + now.len();
@@ -183,7 +190,6 @@ impl Log {
     pub fn mark(&mut self) {
         self.cursor = self.end();
         self.marked = self.cursor;
-        self.open = false;
     }
 
     /// Everything that is kept, in order.
@@ -369,6 +375,23 @@ mod tests {
         assert_eq!((log.entries().count(), log.lost()), (Log::MAX_ENTRIES, 1));
         assert!(Watch::new(How::Next, matcher("1")).look(&mut log).is_none());
         assert!(Watch::new(How::Next, matcher("2")).look(&mut log).is_some());
+    }
+
+    #[test]
+    fn a_line_without_its_end_is_seen_behind_a_mark_only_when_it_goes_on() {
+        let mut log = Log::new("x");
+        log.partial(Instant::ZERO, ">>> [Client");
+        log.mark();
+        log.partial(Instant::ZERO, ">>> [Client");
+        assert!(Watch::new(How::Next, matcher("{*}")).look(&mut log).is_none());
+        log.partial(Instant::ZERO, ">>> [Client table");
+        log.line(Instant::ZERO, ">>> [Client table updated.]");
+        let found = Watch::new(How::Next, matcher("{*}")).look(&mut log).map(|found| found.text);
+        assert_eq!(found.as_deref(), Some("[Client table updated.]"));
+        log.line(Instant::ZERO, ">>> next");
+        log.mark();
+        log.line(Instant::ZERO, ">>> next");
+        assert!(Watch::new(How::Next, matcher("next")).look(&mut log).is_some());
     }
 
     #[test]

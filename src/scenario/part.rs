@@ -33,6 +33,10 @@ pub(crate) struct Life {
     pub(crate) paused: bool,
     /// It has said where it listens.
     pub(crate) listening: bool,
+    /// The stage has said that it is ready.
+    pub(crate) ready: bool,
+    /// A line without its end that it showed last, as patterns see it.
+    unfinished: Option<String>,
     /// It was registered at least once.
     pub(crate) registered: bool,
     /// It was registered, and has not said since that it is offline.
@@ -93,13 +97,29 @@ impl Part {
         self.life.known.get(name).is_some_and(|(_, online)| !online)
     }
 
+    /// Whether this was shown already, as a line without its end.
+    pub(crate) fn has_shown(&self, line: &str) -> bool {
+        self.life.unfinished.as_deref() == Some(line)
+    }
+
     /// Puts output into the log and learns from it.
     pub(crate) fn hear(&mut self, at: Instant, output: Output) -> Told {
         self.life.heard = Some(at);
         match output {
             Output::Complaint(_) => Told::default(),
+            Output::Ready => {
+                (self.life.ready, self.life.listening) = (true, true);
+                Told::default()
+            }
+            Output::Partial(raw) => {
+                let overtaken = self.log.partial(at, &raw);
+                self.life.unfinished = normal(&raw);
+                let waited = normal(&raw).and_then(|line| self.life.learn_from_line(at, &line));
+                Told { waited, overtaken }
+            }
             Output::Line(raw) => {
                 let overtaken = self.log.line(at, &raw);
+                self.life.unfinished = None;
                 let waited = normal(&raw).and_then(|line| self.life.learn_from_line(at, &line));
                 Told { waited, overtaken }
             }

@@ -142,6 +142,13 @@ fn lacking(setup: &[Statement], case: &Case, stage: &dyn Stage) -> Option<String
         return Some(reason);
     }
     let mut steps = setup.iter().chain(&case.statements).map(|statement| &statement.step);
+    let refused = steps.clone().find_map(|step| match step {
+        Step::Server { args } | Step::Client { args, .. } => stage.refuses(args),
+        _ => None,
+    });
+    if refused.is_some() {
+        return refused;
+    }
     let disturbs = steps.any(|step| matches!(step, Step::Fault { .. } | Step::Cut(..) | Step::Heal));
     disturbs.then(|| stage.lacks(Need::Faults)).flatten()
 }
@@ -298,11 +305,14 @@ impl<'a> Player<'a> {
 
     fn take_in(&mut self, actor: Actor, at: Instant, output: Output) -> Played {
         let (kind, text) = match &output {
-            Output::Line(line) => (HeardKind::Shown, line.as_str()),
+            Output::Line(line) | Output::Partial(line) => (HeardKind::Shown, line.as_str()),
+            Output::Ready => (HeardKind::Note, "ready"),
             Output::Complaint(line) => (HeardKind::Complained, line.as_str()),
             Output::Event(event) => (HeardKind::Shown, event.get("line").and_then(Value::as_str).unwrap_or("")),
         };
-        for line in text.split('\n').filter_map(normal) {
+        let shown = |line: &String| self.cast.get(&actor).is_some_and(|part| part.has_shown(line));
+        let lines: Vec<String> = text.split('\n').filter_map(normal).filter(|line| !shown(line)).collect();
+        for line in lines {
             self.hear(at, &actor, kind, line);
         }
         let Some(part) = self.cast.get_mut(&actor) else { return Ok(()) };
@@ -325,7 +335,7 @@ impl<'a> Player<'a> {
         let Some(part) = self.cast.get_mut(actor) else { return Ok(()) };
         part.life.end = Some((at, end));
         part.life.asked |= is_to_end(actor, self.coming);
-        if end.signal.is_none() && FAULTS.contains(&end.status) {
+        if !self.stage.is_foreign() && end.signal.is_none() && FAULTS.contains(&end.status) {
             let sentence = format!("{actor} {end}, which means a fault of the program itself");
             return Err(self.fail(Some(actor), Cause::Exited(Some(end)), Status::Failed, sentence));
         }

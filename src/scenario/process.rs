@@ -2,9 +2,12 @@
 
 mod child;
 mod copied;
+mod foreign;
 mod halt;
 mod ports;
 mod pump;
+mod strays;
+mod terminal;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -17,11 +20,14 @@ use nix::sys::signal::Signal as Posix;
 use tempfile::TempDir;
 
 use self::child::{Child, Message, What};
+pub use self::foreign::Implementation;
 pub use self::halt::Halt;
-use self::ports::{Silent, free_port};
+use self::ports::{Reserved, Silent, free_port, is_bound};
+use self::strays::Strays;
 use super::ast::{Actor, Need, Signal};
 use super::stage::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
 use crate::core::normal::normal;
+use crate::core::pattern::Matcher;
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
 
@@ -30,10 +36,22 @@ const MAX_WAITING: usize = 1024;
 /// How long the output of a process that has ended is waited for: something that left its process group may hold it.
 const LAST_OUTPUT: Duration = Duration::from_millis(200);
 
+/// How often is looked whether another program than ours is ready.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What the actors are processes of.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// Ours, that speaks JSON and takes a free port by itself.
+    Own(PathBuf),
+    /// Any other one with the same command line.
+    Foreign(Implementation),
+}
+
 /// Actors as processes of one program.
 pub struct ProcessStage {
     clock: Clock,
-    program: PathBuf,
+    program: Program,
     halt: Halt,
     inbox: Receiver<Message>,
     /// Handed to the threads of each process.
@@ -46,6 +64,8 @@ pub struct ProcessStage {
     silent: Option<Silent>,
     /// Where copies of everything that they write are kept.
     copies: Option<PathBuf>,
+    /// Behind the processes: what is left of them when they are gone.
+    _strays: Option<Strays>,
     /// Behind the processes, so that they are gone when it is removed.
     folder: TempDir,
 }
@@ -55,6 +75,12 @@ struct Process {
     home: PathBuf,
     /// The port to start again with: 0 until it is known.
     port: u16,
+    /// Keeps it from others.
+    _reserved: Option<Reserved>,
+    /// Its program is another one, and it is not known yet that it is ready.
+    watched: bool,
+    /// It has closed its terminal at that time, which was not told yet.
+    closed: Option<Instant>,
     /// How often it was started.
     life: u32,
     child: Child,
@@ -69,12 +95,14 @@ impl ProcessStage {
     ///
     /// # Errors
     /// When there can be no temporary folder.
-    pub fn new(clock: Clock, program: &Path, halt: &Halt) -> io::Result<Self> {
+    pub fn new(clock: Clock, program: &Program, halt: &Halt) -> io::Result<Self> {
         let (outbox, inbox) = mpsc::sync_channel(MAX_WAITING);
         halt.wakes(outbox.clone());
+        let folder = tempfile::Builder::new().prefix("chat-run-").tempdir()?;
+        let strays = matches!(program, Program::Foreign(_)).then(|| Strays::of(folder.path()));
         Ok(Self {
             clock,
-            program: program.to_owned(),
+            program: program.clone(),
             halt: halt.clone(),
             inbox,
             outbox,
@@ -83,7 +111,8 @@ impl ProcessStage {
             server: None,
             silent: None,
             copies: None,
-            folder: tempfile::Builder::new().prefix("chat-run-").tempdir()?,
+            _strays: strays,
+            folder,
         })
     }
 
@@ -102,10 +131,15 @@ impl ProcessStage {
                 (None, Some(silent)) => silent.port(),
                 (None, none) => none.insert(Silent::new()?).port(),
             };
-            let typed = "--typed".to_owned();
             let name = launch.name.clone();
-            vec!["-c".to_owned(), name, "127.0.0.1".to_owned(), server.to_string(), port.to_string(), typed]
+            vec!["-c".to_owned(), name, "127.0.0.1".to_owned(), server.to_string(), port.to_string()]
         };
+        if let Program::Foreign(_) = self.program {
+            return Ok(words);
+        }
+        if launch.actor != Actor::Server {
+            words.push("--typed".to_owned());
+        }
         if !launch.text {
             words.push("--json".to_owned());
         }
@@ -117,10 +151,22 @@ impl ProcessStage {
         let cannot = |error: io::Error| Refused(format!("{} cannot be started: {error}", launch.actor));
         let arguments = self.arguments(launch, port).map_err(cannot)?;
         let who = (launch.actor.clone(), life);
-        let form = if launch.text { pump::Form::Text } else { pump::Form::Json };
         let copies = self.copies(launch, life).map_err(cannot)?;
-        let ways = (self.clock, &self.halt, &self.outbox);
-        Child::spawn(&self.program, &arguments, home, form, who, copies, ways).map_err(cannot)
+        let around = (self.clock, &self.halt, &self.outbox);
+        match &self.program {
+            Program::Own(program) => {
+                let form = if launch.text { pump::Form::Text } else { pump::Form::Json };
+                Child::spawn(program, &arguments, home, form, who, copies, around).map_err(cannot)
+            }
+            Program::Foreign(implementation) => {
+                let mut command = implementation.command(home).map_err(cannot)?;
+                command.args(arguments);
+                Child::spawn_at_terminal(command, home, who, copies, around).map_err(|error| {
+                    let word = implementation.words.first().map_or("", String::as_str);
+                    Refused(format!("{} cannot be started: {word}: {error}", launch.actor))
+                })
+            }
+        }
     }
 
     /// The files for copies of what an actor writes, where they are wanted: of its output and its complaints.
@@ -140,6 +186,15 @@ impl ProcessStage {
         match what {
             What::Wake => {}
             What::Output(output) => {
+                if process.watched
+                    && let Program::Foreign(Implementation { ready: Some((_, ready)), .. }) = &self.program
+                    && actor != Actor::Server
+                    && shows(&output, ready)
+                {
+                    process.watched = false;
+                    let (actor, ready) = (actor.clone(), Output::Ready);
+                    self.happened.push_back(Happening::Output { actor, at, output: ready });
+                }
                 if let Some(port) = port_in(&actor, &output) {
                     process.port = port;
                     if actor == Actor::Server {
@@ -154,6 +209,7 @@ impl ProcessStage {
             }
             What::Eof => {
                 process.child.open = process.child.open.saturating_sub(1);
+                process.closed = (process.child.open == 0).then_some(at);
                 self.tell_ends();
             }
             What::Exited => {
@@ -174,6 +230,41 @@ impl ProcessStage {
                 self.happened.push_back(Happening::Ended { actor: actor.clone(), at, end });
             }
         }
+    }
+
+    /// Looks what can be said of processes of another program.
+    fn look_around(&mut self) {
+        let Program::Foreign(implementation) = &self.program else { return };
+        let now = self.clock.now().mono;
+        for (actor, process) in &mut self.actors {
+            if process.ended.is_some() {
+                continue;
+            }
+            if process.closed.is_some_and(|at| at + LAST_OUTPUT <= now) {
+                process.closed = None;
+                let output = Output::Complaint("(it has closed its terminal, and runs on)".to_owned());
+                self.happened.push_back(Happening::Output { actor: actor.clone(), at: now, output });
+            }
+            let quiet = || process.child.heard().is_some_and(|at| at + implementation.quiet <= now);
+            let ready = process.watched
+                && match actor {
+                    Actor::Server => is_bound(process.port),
+                    Actor::Client(_) => implementation.ready.is_none() && quiet(),
+                };
+            if ready {
+                process.watched = false;
+                if *actor == Actor::Server {
+                    self.server = Some(process.port);
+                }
+                self.happened.push_back(Happening::Output { actor: actor.clone(), at: now, output: Output::Ready });
+            }
+        }
+    }
+
+    /// When to look around again, if at all.
+    fn next_look(&self, now: Instant) -> Option<Instant> {
+        let watched = |process: &Process| process.ended.is_none() && (process.watched || process.closed.is_some());
+        self.actors.values().any(watched).then(|| now + LOOK)
     }
 
     /// When the output of somebody that has ended need not be waited for any more.
@@ -202,6 +293,7 @@ impl Stage for ProcessStage {
             if let Some(signal) = self.halt.signal() {
                 return Happening::Halt(signal);
             }
+            self.look_around();
             match self.take(until) {
                 Some(Ok(happening)) => return happening,
                 Some(Err(())) => return Happening::Time,
@@ -215,7 +307,7 @@ impl Stage for ProcessStage {
                 }
                 continue;
             }
-            let wake = self.next_end().map_or(until, |end| end.min(until));
+            let wake = [self.next_end(), self.next_look(now)].into_iter().flatten().fold(until, Instant::min);
             match self.inbox.recv_timeout(wake.since(now)) {
                 Ok(message) => self.sort(message),
                 // Never disconnected: the stage itself holds a sender.
@@ -232,10 +324,19 @@ impl Stage for ProcessStage {
         let home = self.folder.path().join(launch.actor.to_string());
         child::folders(&home).map_err(cannot)?;
         // What people see does not tell which port was taken, so it is chosen here.
-        let port = if launch.text && launch.actor != Actor::Server { free_port().map_err(cannot)? } else { 0 };
+        let foreign = matches!(self.program, Program::Foreign(_));
+        let reserved = if foreign { Some(Reserved::new().map_err(cannot)?) } else { None };
+        let port = match &reserved {
+            Some(reserved) => reserved.port(),
+            None if launch.text && launch.actor != Actor::Server => free_port().map_err(cannot)?,
+            None => 0,
+        };
         let child = self.spawn(launch, &home, port, 1)?;
-        let process = Process { launch: launch.clone(), home, port, life: 1, child, ended: None, told: false };
-        self.actors.insert(launch.actor.clone(), process);
+        let (launch, watched) = (launch.clone(), foreign);
+        let (life, closed, ended, told) = (1, None, None, false);
+        let actor = launch.actor.clone();
+        let process = Process { launch, home, port, _reserved: reserved, watched, closed, life, child, ended, told };
+        self.actors.insert(actor, process);
         Ok(())
     }
 
@@ -249,8 +350,11 @@ impl Stage for ProcessStage {
         let (launch, home, port) = (process.launch.clone(), process.home.clone(), process.port);
         let life = process.life.saturating_add(1);
         let child = self.spawn(&launch, &home, port, life)?;
-        let process = Process { launch, home, port, life, child, ended: None, told: false };
-        self.actors.insert(actor.clone(), process);
+        if let Some(process) = self.actors.get_mut(actor) {
+            (process.life, process.child) = (life, child);
+            (process.ended, process.told, process.closed) = (None, false, None);
+            process.watched = matches!(self.program, Program::Foreign(_));
+        }
         Ok(())
     }
 
@@ -280,7 +384,18 @@ impl Stage for ProcessStage {
         process.child.signal(posix).map_err(|error| Refused(format!("{actor} cannot be sent a signal: {error}")))
     }
 
+    fn is_foreign(&self) -> bool {
+        matches!(self.program, Program::Foreign(_))
+    }
+
+    fn refuses(&self, args: &[String]) -> Option<String> {
+        if self.is_foreign() { Implementation::refuses(args) } else { None }
+    }
+
     fn lacks(&self, need: Need) -> Option<String> {
+        if let Program::Foreign(implementation) = &self.program {
+            return implementation.lacks(need);
+        }
         match need {
             Need::Faults => Some("the network between processes cannot be disturbed".to_owned()),
             Need::Groups | Need::Offline | Need::Receipts => None,
@@ -289,6 +404,14 @@ impl Stage for ProcessStage {
 
     fn disturb(&mut self, _disturbance: &Disturbance<'_>) -> Result<(), Refused> {
         Err(Refused("the network between processes cannot be disturbed".to_owned()))
+    }
+}
+
+/// Whether this is what an actor shows when it is ready.
+fn shows(output: &Output, ready: &Matcher) -> bool {
+    match output {
+        Output::Line(line) | Output::Partial(line) => normal(line).is_some_and(|line| ready.line(&line).is_some()),
+        Output::Event(_) | Output::Complaint(_) | Output::Ready => false,
     }
 }
 

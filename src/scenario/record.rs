@@ -104,6 +104,14 @@ impl<S: Stage> Stage for Recorder<'_, S> {
         self.stage.signal(actor, signal)
     }
 
+    fn is_foreign(&self) -> bool {
+        self.stage.is_foreign()
+    }
+
+    fn refuses(&self, args: &[String]) -> Option<String> {
+        self.stage.refuses(args)
+    }
+
     fn lacks(&self, need: Need) -> Option<String> {
         self.stage.lacks(need)
     }

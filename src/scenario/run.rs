@@ -13,7 +13,7 @@ use super::mistake::{Mistake, Refusal};
 use super::outcome::{CaseInfo, CaseResult, RunResult, Verdict};
 use super::parse;
 use super::play::{Settings, play};
-use super::process::{Halt, ProcessStage};
+use super::process::{Halt, Implementation, ProcessStage, Program};
 use super::record::{self, Recorder};
 use super::report::{JsonReport, Report, TextReport};
 use super::sheet::{ReportFile, ReportFiles, View};
@@ -50,6 +50,8 @@ pub struct RunOptions {
     pub colour: bool,
     /// The program to play; this very one when absent.
     pub program: Option<PathBuf>,
+    /// Another program, that is not ours, to play instead.
+    pub implementation: Option<Implementation>,
     /// Reports that are wanted as files.
     pub reports: Vec<ReportFile>,
     /// Who reads all reports.
@@ -85,6 +87,7 @@ impl Default for RunOptions {
             verbose: false,
             colour: false,
             program: None,
+            implementation: None,
             reports: Vec::new(),
             view: View::Teacher,
             simulation: None,
@@ -126,9 +129,10 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
         let word = options.case.as_deref().unwrap_or_default();
         return Err((Status::Usage, format!("No case has a title with {word:?} in it.")));
     }
-    let program = match &options.program {
-        Some(program) => absolute(program),
-        None => std::env::current_exe(),
+    let program = match (&options.implementation, &options.program) {
+        (Some(implementation), _) => Ok(Program::Foreign(implementation.clone())),
+        (None, Some(program)) => absolute(program).map(Program::Own),
+        (None, None) => std::env::current_exe().map(Program::Own),
     };
     let environment = |what: &str| {
         let what = what.to_owned();
@@ -162,7 +166,7 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
 fn play_all(
     options: &RunOptions,
     planned: Vec<Planned<'_>>,
-    program: &Path,
+    program: &Program,
     halt: &Halt,
     audience: &mut Audience<'_>,
     result: &mut RunResult,
@@ -273,6 +277,9 @@ fn replay(options: &RunOptions, info: &CaseInfo, seed: Option<u64>) -> String {
         words.extend(["--simulate", "--net", simulation.net.0, "--seed"].map(str::to_owned));
         words.push(seed.to_string());
     }
+    if let Some(implementation) = &options.implementation {
+        words.extend(implementation.spelled());
+    }
     if options.text {
         words.push("--text".to_owned());
     }
@@ -283,7 +290,7 @@ fn replay(options: &RunOptions, info: &CaseInfo, seed: Option<u64>) -> String {
 /// Where a case is played.
 struct World<'a> {
     clock: Clock,
-    program: &'a Path,
+    program: &'a Program,
     halt: &'a Halt,
     record: Option<PathBuf>,
 }
@@ -359,13 +366,13 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 fn unplayable(options: &RunOptions, scenario: &Scenario) -> Vec<Mistake> {
     let all = scenario.setup.iter().chain(scenario.cases.iter().flat_map(|case| &case.statements));
     let json = all.filter(|statement| match &statement.step {
-        Step::Expect { pattern, .. } => options.text && pattern.is_json(),
+        Step::Expect { pattern, .. } => pattern.is_json() && (options.text || options.implementation.is_some()),
         _ => false,
     });
     let mistake = |statement: &super::ast::Statement| Mistake {
         span: statement.span.clone(),
         message: "a JSON pattern never matches what people see".to_owned(),
-        help: Some("play it without --text".to_owned()),
+        help: Some(format!("play it without --{}", if options.implementation.is_some() { "impl" } else { "text" })),
         included: Vec::new(),
     };
     json.map(mistake).collect()

@@ -46,6 +46,17 @@ pub trait Stage {
     /// Why this need of a case cannot be met here, if that is so: the case is skipped for this reason.
     fn lacks(&self, need: Need) -> Option<String>;
 
+    /// Whether the actors are another program than ours. Then the stage itself says when one is ready, by
+    /// [`Output::Ready`], and all of them are played as people see them.
+    fn is_foreign(&self) -> bool {
+        false
+    }
+
+    /// Why an actor cannot be given these further arguments, if that is so: the case is skipped for this reason.
+    fn refuses(&self, _args: &[String]) -> Option<String> {
+        None
+    }
+
     /// Disturbs the network between actors.
     ///
     /// # Errors
@@ -107,6 +118,10 @@ pub enum Happening {
 pub enum Output {
     /// A line of text, without its end.
     Line(String),
+    /// A line of text that has no end yet, from its beginning. More of it may come.
+    Partial(String),
+    /// Nothing: the stage sees that it is ready.
+    Ready,
     /// An event.
     Event(Value),
     /// A line on standard error, which no pattern sees.

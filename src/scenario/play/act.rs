@@ -26,7 +26,7 @@ impl Player<'_> {
 
     pub(super) fn start(&mut self, actor: Actor, name: String, args: &[String]) -> Played {
         let args = args.iter().map(|arg| self.replace(arg)).collect::<Played<Vec<_>>>()?;
-        let text = self.settings.text || args.iter().any(|arg| arg == "--text");
+        let text = self.settings.text || self.stage.is_foreign() || args.iter().any(|arg| arg == "--text");
         let launch = Launch { actor: actor.clone(), name, args, text };
         let began = self.stage.now();
         self.stage.start(&launch).map_err(|why| self.not_started(&actor, &why))?;

@@ -33,7 +33,11 @@ impl Player<'_> {
             }
             if !self.turn(until)? {
                 let limit = until.since(begin);
-                let sentence = format!("the server did not say within {limit:?} that it listens");
+                let sentence = if self.stage.is_foreign() {
+                    format!("the server did not listen on its port within {limit:?}")
+                } else {
+                    format!("the server did not say within {limit:?} that it listens")
+                };
                 return Err(self.fail(Some(&Actor::Server), Cause::NotReady, Status::Environment, sentence));
             }
         }
@@ -58,6 +62,7 @@ impl Player<'_> {
                     self.turn((since + SILENCE).min(until))?;
                     continue;
                 }
+                Lacking::Readiness => format!("{actor} was not ready"),
                 Lacking::Registration => format!("{actor} was not registered"),
                 Lacking::Table(viewer) => format!("the table of {viewer} did not name {actor}"),
             };
@@ -79,6 +84,9 @@ impl Player<'_> {
         let Some(part) = self.cast.get(actor) else { return Lacking::Ended };
         if part.life.end.is_some() {
             return Lacking::Ended;
+        }
+        if self.stage.is_foreign() {
+            return if part.life.ready { Lacking::Nothing } else { Lacking::Readiness };
         }
         if !part.life.registered {
             return Lacking::Registration;
@@ -106,6 +114,8 @@ enum Lacking {
     Nothing,
     /// The client has ended.
     Ended,
+    /// The stage has not said that it is ready.
+    Readiness,
     Registration,
     /// This one's table does not name it.
     Table(Actor),

@@ -1,4 +1,5 @@
-//! One process of an actor: its group, its folders, and the threads that read and write for it.
+//! One process of an actor: its group, its folders, and the threads that read and write for it, by pipes or a
+//! terminal.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,6 +19,7 @@ use nix::unistd::Pid;
 use super::copied::Copied;
 use super::halt::Halt;
 use super::pump::{Form, pump};
+use super::terminal::{self, Watched};
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
 use crate::scenario::ast::Actor;
@@ -57,6 +59,8 @@ pub(super) struct Child {
     halt: Halt,
     input: Option<Sender<Vec<u8>>>,
     unread: Arc<AtomicUsize>,
+    /// What is known of one at a terminal.
+    terminal: Option<Watched>,
     /// How many of its two streams may bring more.
     pub(super) open: u8,
     /// How it ended; from then on its number may be that of another process.
@@ -64,8 +68,8 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts a program in this folder. `who` is put on everything that its threads tell; `copies` take what it writes
-    /// to its two streams.
+    /// Starts a program in this folder, its input and output being pipes. `who` is put on everything that its threads
+    /// tell; `copies` take what it writes to its two streams.
     ///
     /// # Errors
     /// When the system cannot start it, or a thread for it.
@@ -75,41 +79,89 @@ impl Child {
         home: &Path,
         form: Form,
         who: (Actor, u32),
-        copies: [Option<File>; 2],
-        (clock, halt, outbox): (Clock, &Halt, &SyncSender<Message>),
+        [of_output, of_errors]: [Option<File>; 2],
+        around: (Clock, &Halt, &SyncSender<Message>),
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(home).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).current_dir(home).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let (mut child, teller, lines) = Self::begin(command, home, None, who, of_errors, around)?;
+        let unread = child.unread.clone();
+        if let Some(input) = child.process.stdin.take() {
+            thread::Builder::new().name("stdin".to_owned()).spawn(move || write(input, &lines, &unread))?;
+        }
+        if let Some(output) = child.process.stdout.take() {
+            teller.read(Copied::new(output, of_output), form)?;
+        }
+        Ok(child)
+    }
+
+    /// Starts a program at a terminal of its own; only what it complains of goes another way.
+    ///
+    /// # Errors
+    /// When the system cannot start it, or a thread for it.
+    pub(super) fn spawn_at_terminal(
+        mut command: Command,
+        home: &Path,
+        who: (Actor, u32),
+        [of_output, of_errors]: [Option<File>; 2],
+        around: (Clock, &Halt, &SyncSender<Message>),
+    ) -> io::Result<Self> {
+        let (ours, theirs) = terminal::open()?;
+        command.stdin(theirs.try_clone()?).stdout(theirs);
+        let (watched, clock) = (Watched::default(), around.0);
+        // The end of the program goes with the command: nobody else holds it.
+        let (child, teller, lines) = Self::begin(command, home, Some(watched.clone()), who, of_errors, around)?;
+        let (unread, input, writes) = (child.unread.clone(), ours.try_clone()?, watched.clone());
+        let typing = move || terminal::write(input, &writes, &lines, &unread);
+        thread::Builder::new().name("type".to_owned()).spawn(typing)?;
+        let reading = move || {
+            let tell = &mut |at, output| teller.tell_at(at, What::Output(output));
+            if let Err(limit) = terminal::read(&ours, of_output, &watched, clock, tell) {
+                teller.tell(What::Flood(limit));
+            }
+            teller.tell(What::Eof);
+        };
+        thread::Builder::new().name("read".to_owned()).spawn(reading)?;
+        Ok(child)
+    }
+
+    /// Starts a program in a group of its own, and what every kind of it needs.
+    fn begin(
+        mut command: Command,
+        home: &Path,
+        terminal: Option<Watched>,
+        who: (Actor, u32),
+        of_errors: Option<File>,
+        (clock, halt, outbox): (Clock, &Halt, &SyncSender<Message>),
+    ) -> io::Result<(Self, Teller, Receiver<Vec<u8>>)> {
+        command.process_group(0).stderr(Stdio::piped());
         command.env("NO_COLOR", "1").env("TZ", "UTC").env("LC_ALL", "C.UTF-8").env("HOME", home);
         for (variable, folder) in FOLDERS {
             command.env(variable, home.join(folder));
         }
-        let mut process = command.spawn()?;
-        let (input, output, errors) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
+        let process = command.spawn()?;
         let group = Pid::from_raw(i32::try_from(process.id()).map_err(io::Error::other)?);
         halt.begins(group);
         let (typed, lines) = mpsc::channel();
-        let [of_output, of_errors] = copies;
         let unread = Arc::new(AtomicUsize::new(0));
         // From here on a failure drops the child, which ends the process.
-        let (halt, input_end) = (halt.clone(), Some(typed));
-        let child = Self { process, group, halt, input: input_end, unread: unread.clone(), open: 2, end: None };
+        let (halt, input) = (halt.clone(), Some(typed));
+        let mut child = Self { process, group, halt, input, unread, terminal, open: 2, end: None };
         let teller = Teller { who, clock, outbox: outbox.clone() };
-        if let Some(input) = input {
-            thread::Builder::new().name("stdin".to_owned()).spawn(move || write(input, &lines, &unread))?;
-        }
-        if let Some(output) = output {
-            teller.clone().read(Copied::new(output, of_output), form)?;
-        }
-        if let Some(errors) = errors {
+        if let Some(errors) = child.process.stderr.take() {
             teller.clone().read(Copied::new(errors, of_errors), Form::Complaint)?;
         }
+        let waiter = teller.clone();
         thread::Builder::new().name("wait".to_owned()).spawn(move || {
             await_end(group);
-            teller.tell(What::Exited);
+            waiter.tell(What::Exited);
         })?;
-        Ok(child)
+        Ok((child, teller, lines))
+    }
+
+    /// When one at a terminal last wrote anything.
+    pub(super) fn heard(&self) -> Option<Instant> {
+        self.terminal.as_ref().and_then(Watched::heard)
     }
 
     /// Types a line.
@@ -121,8 +173,15 @@ impl Child {
             return Err("cannot be typed to, its input is closed".to_owned());
         };
         let bytes = [line.as_bytes(), b"\n"].concat();
+        if self.terminal.is_some() && bytes.len() > terminal::MAX_TYPED {
+            let limit = terminal::MAX_TYPED - 1;
+            return Err(format!("cannot be typed to: a line at a terminal has at most {limit} bytes"));
+        }
         if self.unread.fetch_add(bytes.len(), Ordering::SeqCst) + bytes.len() > MAX_UNREAD {
             return Err(format!("does not read its input, and more than {} MiB wait already", MAX_UNREAD >> 20));
+        }
+        if let Some(watched) = &self.terminal {
+            watched.typed(line);
         }
         // A process that has closed its input reads nothing: what it shows will tell.
         drop(input.send(bytes));
@@ -131,7 +190,11 @@ impl Child {
 
     /// Closes its input behind what was typed.
     pub(super) fn close_input(&mut self) {
-        self.input = None;
+        if let (Some(input), Some(_)) = (self.input.take(), &self.terminal) {
+            // A terminal stays open: it hands on that nothing more comes.
+            self.unread.fetch_add(1, Ordering::SeqCst);
+            drop(input.send(vec![terminal::END_OF_INPUT]));
+        }
     }
 
     /// Sends a signal to its group; SIGSTOP has worked when this returns. One that has ended gets none.
@@ -157,6 +220,9 @@ impl Child {
     pub(super) fn bury(&mut self) -> End {
         if let Some(end) = self.end {
             return end;
+        }
+        if let Some(watched) = &self.terminal {
+            watched.leave();
         }
         // As long as the process is not waited for, its number is not given to another one.
         let _ = killpg(self.group, Posix::SIGKILL);
@@ -219,8 +285,13 @@ struct Teller {
 impl Teller {
     /// False when nobody listens any more.
     fn tell(&self, what: What) -> bool {
+        self.tell_at(self.clock.now().mono, what)
+    }
+
+    /// The same of something that happened before.
+    fn tell_at(&self, at: Instant, what: What) -> bool {
         let (actor, life) = self.who.clone();
-        self.outbox.send(Message { actor, life, at: self.clock.now().mono, what }).is_ok()
+        self.outbox.send(Message { actor, life, at, what }).is_ok()
     }
 
     fn read(self, stream: impl Read + Send + 'static, form: Form) -> io::Result<()> {

@@ -36,13 +36,58 @@ impl Form {
     }
 }
 
+/// Cuts what a stream brings into lines, within the limits.
+#[derive(Debug, Default)]
+pub(super) struct Splitter {
+    line: Vec<u8>,
+    bytes: usize,
+    lines: usize,
+}
+
+impl Splitter {
+    /// Takes in what came. `tell` gets each line that has its end, without it, and says whether anybody still listens;
+    /// so does the answer.
+    ///
+    /// # Errors
+    /// Which limit was passed, to be said behind the actor's name.
+    pub(super) fn feed(&mut self, chunk: &[u8], tell: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, String> {
+        self.bytes += chunk.len();
+        if self.bytes > MAX_BYTES {
+            return Err(format!("wrote more than {} MiB", MAX_BYTES >> 20));
+        }
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if self.line.len() > MAX_LINE {
+                return Err(format!("wrote a line of more than {} MiB", MAX_LINE >> 20));
+            }
+            if self.line.last() == Some(&b'\n') {
+                self.line.pop();
+                self.lines += 1;
+                if self.lines > MAX_LINES {
+                    return Err(format!("wrote more than {MAX_LINES} lines"));
+                }
+                if !tell(&self.line) {
+                    return Ok(false);
+                }
+                self.line.clear();
+            }
+        }
+        Ok(true)
+    }
+
+    /// The line that has no end yet.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.line
+    }
+}
+
 /// Reads a stream to its end, line by line; a last line may lack its end. `tell` says whether anybody still listens.
 ///
 /// # Errors
 /// Which limit was passed, to be said behind the actor's name; nothing more is read then.
 pub(super) fn pump(mut stream: impl Read, form: Form, tell: &mut dyn FnMut(Output) -> bool) -> Result<(), String> {
     let mut chunk = vec![0; 64 * 1024];
-    let (mut line, mut bytes, mut lines) = (Vec::new(), 0, 0);
+    let mut lines = Splitter::default();
     loop {
         let read = match stream.read(&mut chunk) {
             Ok(0) => break,
@@ -51,30 +96,12 @@ pub(super) fn pump(mut stream: impl Read, form: Form, tell: &mut dyn FnMut(Outpu
             // The other end of a pipe cannot fail in another way than by going away.
             Err(_) => break,
         };
-        bytes += read;
-        if bytes > MAX_BYTES {
-            return Err(format!("wrote more than {} MiB", MAX_BYTES >> 20));
-        }
-        for piece in chunk[..read].split_inclusive(|byte| *byte == b'\n') {
-            line.extend_from_slice(piece);
-            if line.len() > MAX_LINE {
-                return Err(format!("wrote a line of more than {} MiB", MAX_LINE >> 20));
-            }
-            if line.last() == Some(&b'\n') {
-                line.pop();
-                lines += 1;
-                if lines > MAX_LINES {
-                    return Err(format!("wrote more than {MAX_LINES} lines"));
-                }
-                if !tell(form.output(&line)) {
-                    return Ok(());
-                }
-                line.clear();
-            }
+        if !lines.feed(&chunk[..read], &mut |line| tell(form.output(line)))? {
+            return Ok(());
         }
     }
-    if !line.is_empty() {
-        tell(form.output(&line));
+    if !lines.rest().is_empty() {
+        tell(form.output(lines.rest()));
     }
     Ok(())
 }

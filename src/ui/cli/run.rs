@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::core::pattern::Style;
+use crate::core::pattern::{Matcher, Pattern, Style};
+use crate::core::vars::Vars;
+use crate::core::wrong::Wrong;
+use crate::scenario::ast::Need;
+use crate::scenario::process::Implementation;
 use crate::scenario::run::{RunOptions, Simulation};
 use crate::scenario::sheet::{Format, ReportFile, View};
 use crate::scenario::simulate::Net;
@@ -54,6 +58,23 @@ pub(super) struct RunArguments {
     #[arg(long = "report", value_name = "FORMAT=FILE")]
     reports: Vec<String>,
 
+    /// Play another program with the same command line, such as 'python3 ChatApp.py'. What is asked of it are its words
+    /// and -s PORT or -c NAME IP PORT PORT
+    #[arg(long = "impl", value_name = "COMMAND", conflicts_with = "simulate")]
+    implementation: Option<String>,
+
+    /// With --impl: run it in this folder, instead of in a fresh one for each actor
+    #[arg(long, value_name = "DIR", requires = "implementation")]
+    impl_dir: Option<PathBuf>,
+
+    /// With --impl: what a client shows when it is ready; without, it is when it has been quiet for 300 ms
+    #[arg(long, value_name = "PATTERN", requires = "implementation")]
+    ready: Option<String>,
+
+    /// With --impl: what it can do, of groups, offline and receipts, with commas between; offline without
+    #[arg(long, value_name = "LIST", requires = "implementation")]
+    capabilities: Option<String>,
+
     /// Play on a simulated network in virtual time, as fast as the processor allows
     #[arg(long)]
     simulate: bool,
@@ -95,8 +116,10 @@ impl RunArguments {
                 .ok_or_else(|| format!("--time-scale is a factor from 0.1 to 100, and {word:?} is not."))?,
         };
         let simulation = self.simulation()?;
+        let implementation = self.implementation(style, time_scale)?;
         Ok(RunOptions {
             simulation,
+            implementation,
             files: self.files,
             json: self.json,
             style,
@@ -116,6 +139,24 @@ impl RunArguments {
 }
 
 impl RunArguments {
+    fn implementation(&self, style: Style, time_scale: f64) -> Result<Option<Implementation>, String> {
+        let Some(command) = &self.implementation else { return Ok(None) };
+        let words = shlex::split(command).filter(|words| !words.is_empty());
+        let words =
+            words.ok_or_else(|| format!("--impl is a command as a shell splits it, and {command:?} is none."))?;
+        if let Some(folder) = self.impl_dir.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(format!("--impl-dir is a folder, and {} is none.", folder.display()));
+        }
+        let capabilities = self.capabilities.as_deref().map(capabilities).transpose()?;
+        Ok(Some(Implementation {
+            words,
+            folder: self.impl_dir.clone(),
+            ready: self.ready.as_deref().map(|pattern| ready(pattern, style)).transpose()?,
+            capabilities: capabilities.unwrap_or(Implementation::USUAL.to_vec()),
+            quiet: Implementation::QUIET.mul_f64(time_scale),
+        }))
+    }
+
     fn simulation(&self) -> Result<Option<Simulation>, String> {
         let number = |option: &str, word: &Option<String>| match word.as_deref() {
             None => Ok(1),
@@ -128,6 +169,25 @@ impl RunArguments {
         let net = *net.ok_or_else(|| format!("--net is one of {names}, and {name:?} is not."))?;
         Ok(self.simulate.then_some(Simulation { first, seeds, net }))
     }
+}
+
+fn ready(pattern: &str, style: Style) -> Result<(String, Matcher), String> {
+    let wrong = |why: Wrong| format!("--ready is a pattern of text, and {pattern:?} is not: {}.", why.message);
+    let parsed = Pattern::parse(pattern).map_err(wrong)?;
+    if parsed.is_json() {
+        return Err(format!("--ready is a pattern of text, and {pattern:?} is one of JSON."));
+    }
+    Ok((pattern.to_owned(), parsed.fill(&Vars::default(), style).map_err(wrong)?))
+}
+
+fn capabilities(list: &str) -> Result<Vec<Need>, String> {
+    let need = |word: &str| {
+        let known = Need::ALL.into_iter().find(|(known, need)| *known == word && *need != Need::Faults);
+        known.map(|(_, need)| need).ok_or_else(|| {
+            format!("--capabilities are groups, offline and receipts with commas between, and {word:?} is none.")
+        })
+    };
+    list.split(',').map(str::trim).filter(|word| !word.is_empty()).map(need).collect()
 }
 
 fn report(word: &str) -> Result<ReportFile, String> {
