@@ -29,7 +29,7 @@ fn run(folder: &Path, options: &[&str]) -> (String, Option<i32>) {
 
 /// The lines of a diagram without their times, and not more than one of those that are alike and follow each other.
 fn statements(diagram: &str) -> Vec<String> {
-    let time = regex::Regex::new(r"[0-9.]+ s |[0-9]+ ms").unwrap();
+    let time = regex::Regex::new(r"[0-9.]+ s |, [0-9]+ ms on the way").unwrap();
     let mut lines: Vec<String> = diagram.lines().map(|line| time.replace_all(line.trim(), "").into_owned()).collect();
     lines.dedup();
     lines

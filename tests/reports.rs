@@ -55,6 +55,7 @@ fn failure(line: usize, text: &str, cause: Cause, sentence: &str) -> Verdict {
         expected: Some(text.to_owned()),
         nearest: Some(Nearest { at: Instant::from_micros(1_000_000), text: "what came".to_owned(), likeness: 0.5 }),
         status: Status::Expected,
+        remedy: None,
     }))
 }
 

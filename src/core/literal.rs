@@ -10,8 +10,9 @@ use super::wrong::Wrong;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Literal(Vec<Piece>);
 
+/// A part of a literal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub(crate) enum Piece {
     Text(String),
     /// `{*}`, or `{name}` with its name.
     Gap(Option<String>),
@@ -34,6 +35,11 @@ impl Literal {
         }
         pieces.text(&text[at..]);
         Ok(Self(pieces.0))
+    }
+
+    /// Its parts, in order.
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.0
     }
 
     /// The names it captures, in order.

@@ -2,6 +2,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod adapt;
 mod json_pattern;
 mod likeness;
 mod literal;

@@ -5,6 +5,7 @@ use std::fmt;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use super::adapt::adapt;
 use super::json_pattern::{JsonMatcher, JsonPattern};
 use super::literal::{Glob, Literal};
 use super::vars::{Part, Vars, split};
@@ -96,6 +97,20 @@ impl Pattern {
             Form::Json(json) => (self.source.clone(), Way::Json(json.fill(vars, style))),
         };
         Ok(Matcher { sketch, way })
+    }
+
+    /// A literal rewritten to match this line, its wildcards, captures and variables kept where they can be. `None` for
+    /// other patterns, when it matches already, and when no literal says such a line.
+    #[must_use]
+    pub fn adapt(&self, vars: &Vars, style: Style, line: &str) -> Option<String> {
+        let Form::Literal(literal) = &self.form else { return None };
+        let matches = |pattern: &Pattern| pattern.fill(vars, style).is_ok_and(|matcher| matcher.line(line).is_some());
+        if matches(self) {
+            return None;
+        }
+        let written = adapt(literal.pieces(), vars, line)?;
+        let adapted = Self::parse(&written).ok()?;
+        (matches(&adapted) && adapted.names() == self.names()).then_some(written)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod ast;
 mod audience;
+mod bless;
 mod cast;
 pub mod diagnose;
 mod directives;
@@ -13,6 +14,7 @@ mod part;
 pub mod play;
 pub mod process;
 pub mod record;
+mod replace;
 pub mod report;
 pub mod run;
 pub mod score;

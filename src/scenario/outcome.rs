@@ -183,6 +183,17 @@ pub struct Failure {
     pub nearest: Option<Nearest>,
     /// The exit status that it stands for.
     pub status: Status,
+    /// How the pattern would have matched what came instead, where it failed by its text alone.
+    pub remedy: Option<Remedy>,
+}
+
+/// A pattern as it is written, and as it would have to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remedy {
+    /// As it is.
+    pub old: String,
+    /// As it would have to be.
+    pub new: String,
 }
 
 /// Why a case failed, in one word.

@@ -6,6 +6,7 @@ mod check;
 mod expect;
 #[cfg(test)]
 mod puppets;
+mod remedy;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -362,7 +363,7 @@ impl<'a> Player<'a> {
     fn fail(&self, actor: Option<&Actor>, cause: Cause, status: Status, sentence: String) -> Stop {
         let span = self.now_playing.span.clone();
         let (actor, expected, nearest) = (actor.cloned(), None, None);
-        Stop::Failed(Box::new(Failure { span, actor, cause, sentence, expected, nearest, status }))
+        Stop::Failed(Box::new(Failure { span, actor, cause, sentence, expected, nearest, status, remedy: None }))
     }
 
     fn vanished(&self, actor: &Actor) -> Stop {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ast::{Case, Scenario, Step};
 use super::audience::Audience;
+use super::bless;
 use super::diagnose;
 use super::mistake::{Mistake, Refusal};
 use super::outcome::{CaseInfo, CaseResult, RunResult, Verdict};
@@ -58,6 +59,8 @@ pub struct RunOptions {
     pub view: View,
     /// On a simulated network instead of real processes.
     pub simulation: Option<Simulation>,
+    /// Rewrite expectations that failed by their text alone.
+    pub bless: bool,
     /// Where a record of each case is kept.
     pub record: Option<PathBuf>,
 }
@@ -91,6 +94,7 @@ impl Default for RunOptions {
             reports: Vec::new(),
             view: View::Teacher,
             simulation: None,
+            bless: false,
             record: None,
         }
     }
@@ -120,6 +124,9 @@ pub fn run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> St
 }
 
 fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> Result<Status, (Status, String)> {
+    if let Some(refusal) = options.bless.then(bless::refusal).flatten() {
+        return Err((Status::Usage, refusal));
+    }
     let scenarios = match read_all(options, err) {
         Ok(scenarios) => scenarios,
         Err(status) => return Ok(status),
@@ -157,6 +164,9 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     play_all(options, planned, &program, &halt, &mut audience, &mut result);
     audience.run(&result);
     drop((stop, guard));
+    if options.bless {
+        bless::bless(&result, err);
+    }
     match audience.leave() {
         Ok(()) => Ok(result.status),
         Err(sentence) => Err((result.status.or(Status::Environment), sentence)),

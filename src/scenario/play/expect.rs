@@ -167,6 +167,8 @@ impl Player<'_> {
     fn unmet(&self, actor: &Actor, matcher: &Matcher, cause: Cause, status: Status, sentence: String) -> Stop {
         let nearest = self.cast.get(actor).and_then(|part| part.log.nearest(matcher));
         let nearest = nearest.filter(|_| matches!(cause, Cause::Silence | Cause::WrongText | Cause::Exited(_)));
+        let came = nearest.as_ref().filter(|_| cause == Cause::WrongText);
+        let remedy = came.and_then(|nearest| self.remedy(actor, nearest));
         Stop::Failed(Box::new(Failure {
             span: self.now_playing.span.clone(),
             actor: Some(actor.clone()),
@@ -175,6 +177,7 @@ impl Player<'_> {
             expected: Some(matcher.sketch().to_owned()),
             nearest,
             status,
+            remedy,
         }))
     }
 }

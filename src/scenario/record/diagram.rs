@@ -118,7 +118,7 @@ fn arrows(traces: &[Trace], server: Option<&Actor>) -> Vec<Statement> {
     arrivals.sort_by_key(|(trace, ..)| trace.micros);
     for (trace, datagram, reason) in arrivals {
         if let Some(from) = flights.owner(datagram.port) {
-            let told = flights.is_speaking(Some(from));
+            let told = flights.has_told(from, trace.micros);
             let label = arrived(trace, datagram, reason, flights.land(trace, datagram, from), told);
             draw(trace.micros, from, Some(&trace.actor), true, label);
         }
@@ -250,6 +250,30 @@ mod tests {
             "    p0-xnobody: 0.030 s hello, not seen to arrive",
         ];
         assert_eq!(drawn(&traces, &[]), expected);
+    }
+
+    #[test]
+    fn nothing_is_said_that_nobody_told() {
+        // y is killed before it tells of what it sent; the server never tells of anything.
+        let mut traces = listening();
+        traces.extend([
+            event("x", 1, json!({"event": "started", "addr": "127.0.0.1:1001", "server": "127.0.0.1:1000"})),
+            datagram("sent", "y", 500, 1001, "msg"),
+            datagram("received", "x", 1000, 1002, "head"),
+            event("y", 2000, json!({"event": "started", "addr": "127.0.0.1:1002"})),
+            datagram("sent", "x", 3000, 1000, "hello"),
+            datagram("received", "x", 4000, 1000, "welcome"),
+        ]);
+        let server =
+            Heard { at: Instant::from_micros(100), actor: Actor::Server, kind: HeardKind::Note, text: "a".to_owned() };
+        let expected = [
+            "    Note over p0: 0.000 s (a)",
+            "    p2-xp1: 0.001 s msg, not seen to arrive",
+            "    p2->>p1: 0.001 s head",
+            "    p1->>p0: 0.003 s hello",
+            "    p0->>p1: 0.004 s welcome",
+        ];
+        assert_eq!(drawn(&traces, &[server])[4..], expected);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::scenario::ast::Actor;
 /// Everything that was sent, in order of time, until it is known what became of it.
 pub(super) struct Flights<'a> {
     ports: BTreeMap<u16, &'a Actor>,
-    /// Those who tell of their datagrams.
-    speaking: BTreeSet<&'a Actor>,
+    /// When those who tell of their datagrams told something, and whether it was that they had begun.
+    told: BTreeMap<&'a Actor, BTreeMap<i64, bool>>,
     waiting: BTreeMap<Route<'a>, VecDeque<Flight<'a>>>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Flight<'a> {
 
 impl<'a> Flights<'a> {
     pub(super) fn new(traces: &'a [Trace], server: Option<&'a Actor>) -> Self {
-        let mut flights = Self { ports: BTreeMap::new(), speaking: BTreeSet::new(), waiting: BTreeMap::new() };
+        let mut flights = Self { ports: BTreeMap::new(), told: BTreeMap::new(), waiting: BTreeMap::new() };
         for trace in traces {
             match &trace.what {
                 What::Listens { port, server: at } => {
@@ -44,10 +44,14 @@ impl<'a> Flights<'a> {
                 }
                 _ => {}
             }
-            if matches!(trace.what, What::Sent { .. } | What::Received(_)) {
-                flights.speaking.insert(&trace.actor);
-            }
+            let begins = matches!(trace.what, What::Listens { .. });
+            *flights.told.entry(&trace.actor).or_default().entry(trace.micros).or_default() |= begins;
         }
+        // Somebody who only says where it listens keeps its datagrams to itself.
+        let speaks = |trace: &Trace| matches!(trace.what, What::Sent { .. } | What::Received(_));
+        let speaking: BTreeSet<&Actor> =
+            traces.iter().filter(|trace| speaks(trace)).map(|trace| &trace.actor).collect();
+        flights.told.retain(|actor, _| speaking.contains(actor));
         for flights in flights.waiting.values_mut() {
             flights.make_contiguous().sort_by_key(|flight| flight.micros);
         }
@@ -59,9 +63,15 @@ impl<'a> Flights<'a> {
         self.ports.get(&port).copied()
     }
 
-    /// Whether somebody tells of every datagram. Of the others nobody knows what arrived, or how often something left.
+    /// Whether somebody tells of every datagram. Of the others nobody knows what arrived.
     pub(super) fn is_speaking(&self, actor: Option<&Actor>) -> bool {
-        actor.is_none_or(|actor| self.speaking.contains(actor))
+        actor.is_none_or(|actor| self.told.contains_key(actor))
+    }
+
+    /// Whether somebody has told of everything that it had sent by then: one that was killed may not have come to it.
+    pub(super) fn has_told(&self, actor: &Actor, micros: i64) -> bool {
+        let later = self.told.get(actor).and_then(|told| told.range(micros.saturating_add(1)..).next());
+        later.is_some_and(|(_, begins)| !begins)
     }
 
     /// A fault took this away from what an actor sent: the last of its kind, for a fault is told at once.

@@ -58,6 +58,7 @@ fn hidden_step(step: &StepResult) -> StepResult {
 fn hide(failure: &mut Failure) {
     failure.span = hidden(&failure.span);
     failure.expected = None;
+    failure.remedy = None;
     let actor = failure.actor.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
     match failure.cause {
         // Such a sentence says which status was the right one.

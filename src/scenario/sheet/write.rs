@@ -1,14 +1,12 @@
 //! Reports as files, whole after every case: a run that is cut off, in whatever way, leaves what it has.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use tempfile::TempPath;
 
 use super::{Format, Sheet, View};
 use crate::scenario::outcome::{CaseInfo, CaseResult, RunResult};
+use crate::scenario::replace;
 
 /// A report that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,39 +64,18 @@ impl ReportFiles {
         let mut written = Ok(());
         for ReportFile { format, path } in &self.files {
             let text = format.write(&sheet);
-            let put = replace(path, text.as_bytes(), is_last);
+            let put = put(path, text.as_bytes(), is_last);
             written = written.and(put.map_err(|error| Unwritable { path: path.clone(), error }));
         }
         written
     }
 }
 
-/// Puts a whole new file in the place of an old one: a reader finds the one or the other. What is no file, such as a
-/// pipe, gets the last report alone.
-fn replace(path: &Path, bytes: &[u8], is_last: bool) -> io::Result<()> {
-    // What a link leads to is replaced, not the link.
-    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+/// What is no file, such as a pipe, gets the last report alone.
+fn put(path: &Path, bytes: &[u8], is_last: bool) -> io::Result<()> {
+    let target = replace::target(path);
     if std::fs::metadata(&target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-        return if is_last { std::fs::OpenOptions::new().write(true).open(&target)?.write_all(bytes) } else { Ok(()) };
+        return if is_last { OpenOptions::new().write(true).open(&target)?.write_all(bytes) } else { Ok(()) };
     }
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (mut file, path) = new_file(folder)?;
-    file.write_all(bytes)?;
-    path.persist(&target).map_err(|refused| refused.error)
-}
-
-/// A file that vanishes unless it takes another's place, with the permissions of any new file.
-fn new_file(folder: &Path) -> io::Result<(File, TempPath)> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let path = folder.join(format!(".chat-report-{}-{number}", std::process::id()));
-    let created = match File::create_new(&path) {
-        // One that was killed had the same number.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            std::fs::remove_file(&path)?;
-            File::create_new(&path)
-        }
-        created => created,
-    };
-    Ok((created?, TempPath::try_from_path(path)?))
+    replace::replace(path, bytes)
 }

@@ -95,6 +95,10 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "teacher|student")]
     view: Option<String>,
 
+    /// Rewrite expectations that failed by their text alone to what came; wildcards and captures stay. Not where CI is set
+    #[arg(long)]
+    bless: bool,
+
     /// Keep in this folder, for each case, what its actors wrote, its course, and a diagram of its datagrams
     #[arg(long, value_name = "FOLDER", conflicts_with = "simulate")]
     record: Option<PathBuf>,
@@ -132,6 +136,7 @@ impl RunArguments {
             colour,
             program: None,
             reports: self.reports.iter().map(|word| report(word)).collect::<Result<_, _>>()?,
+            bless: self.bless,
             record: self.record,
             view: self.view.as_deref().map_or(Ok(View::default()), view)?,
         })

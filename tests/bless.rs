@@ -1,0 +1,83 @@
+//! `chat run --bless`: what is rewritten, and what is not.
+
+use std::path::Path;
+use std::process::Command;
+
+const BEFORE: &str = "# A comment with x< x: hello\n\
+server\n\
+client x y\n\
+case \"several checks\"\n\
+check \"first\"\n\
+x> send y hello\n\
+y<5s x: hallo  \r\n\
+check \"second\"\n\
+x< [Message {what} by y!]\n\
+check \"third\"\n\
+x,y< [Client tables updated.]\n\
+check \"fourth\"\n\
+y< /x: hallo/\n\
+case \"one more\"\n\
+set who=y\n\
+x> dereg x\n\
+x< [You are Off line. Bye.]\n";
+
+/// The texts that came; a list of actors and a regular expression are left alone.
+const AFTER: &str = "# A comment with x< x: hello\n\
+server\n\
+client x y\n\
+case \"several checks\"\n\
+check \"first\"\n\
+x> send y hello\n\
+y<5s x: hello  \r\n\
+check \"second\"\n\
+x< [Message {what} by y.]\n\
+check \"third\"\n\
+x,y< [Client tables updated.]\n\
+check \"fourth\"\n\
+y< /x: hallo/\n\
+case \"one more\"\n\
+set who=y\n\
+x> dereg x\n\
+x< [You are Offline. Bye.]\n";
+
+fn bless(folder: &Path, ci: &str) -> (String, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+    // Limits are as short as they can be: all that is awaited has come.
+    command.current_dir(folder).args(["run", "a.chat", "--bless", "--time-scale", "0.25"]).env("CI", ci);
+    let output = command.output().unwrap();
+    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+}
+
+#[test]
+fn texts_follow_what_came_and_wildcards_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.chat");
+    std::fs::write(&file, BEFORE).unwrap();
+    let (said, status) = bless(folder.path(), "");
+    let expected = "a.chat:7: `x: hallo` is now `x: hello`\n\
+                    a.chat:9: `[Message {what} by y!]` is now `[Message {what} by y.]`\n\
+                    a.chat:17: `[You are Off line. Bye.]` is now `[You are Offline. Bye.]`\n";
+    // The run has failed all the same: another one shows whether it passes now.
+    assert_eq!((said.as_str(), status), (expected, Some(5)));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), AFTER);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_passes_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.chat");
+    std::fs::write(&file, "server\nclient x\nx> dereg x\nx< [You are {*}. Bye.]\n").unwrap();
+    let before = std::fs::metadata(&file).unwrap().modified().unwrap();
+    assert_eq!(bless(folder.path(), ""), (String::new(), Some(0)));
+    assert_eq!(std::fs::metadata(&file).unwrap().modified().unwrap(), before);
+}
+
+#[test]
+fn it_is_refused_where_nobody_looks() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.chat"), BEFORE).unwrap();
+    let sentence = "--bless is refused where CI is set: a person has to look at what it rewrites.\n".to_owned();
+    assert_eq!(bless(folder.path(), "true"), (sentence, Some(1)));
+    assert_eq!(std::fs::read_to_string(folder.path().join("a.chat")).unwrap(), BEFORE);
+}
