@@ -103,17 +103,17 @@ fn an_actor_has_a_home_and_an_environment_of_its_own() {
 #[test]
 fn a_restart_keeps_arguments_and_port() {
     passes(
-        "server --db file\nclient x=y -- --trace\nserver> echo $*\nserver< -s 0 --json --db file\nx> echo $*\n\
-         x< -c y 127.0.0.1 4711 0 --typed --json --trace\nkill x\nkill server\nrestart server\nserver> echo $*\n\
-         server< -s 4711 --json --db file\nrestart x\nx> echo $*\n\
-         x< -c y 127.0.0.1 4711 4712 --typed --json --trace\n",
+        "server --db file\nclient x=y -- --trace\nserver> echo $*\nserver< -s {port} --json --db file\nx> echo $*\n\
+         x< -c y 127.0.0.1 ${port} {own} --typed --json --trace\nkill x\nkill server\nrestart server\nserver> echo $*\n\
+         server< -s ${port} --json --db file\nrestart x\nx> echo $*\n\
+         x< -c y 127.0.0.1 ${port} 4712 --typed --json --trace\n",
     );
 }
 
 #[test]
 fn what_people_see_has_its_port_from_the_beginning() {
     passes(
-        "server --text\nclient x -- --text\nx> echo $*\nx< /^-c x 127.0.0.1 4711 [1-9]\\d+ --typed --text$/\nserver> echo $*\nserver< -s 0 --text\n",
+        "server --text\nclient x -- --text\nx> echo $*\nx< /^-c x 127.0.0.1 (?<port>[1-9]\\d+) [1-9]\\d+ --typed --text$/\nserver> echo $*\nserver< -s ${port} --text\n",
     );
 }
 

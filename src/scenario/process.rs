@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use self::child::{Child, Message, What};
 pub use self::foreign::Implementation;
 pub use self::halt::Halt;
-use self::ports::{Reserved, Silent, free_port, is_bound};
+use self::ports::{Reserved, Silent, is_bound};
 use self::strays::Strays;
 use super::ast::{Actor, Need, Signal};
 use super::stage::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
@@ -76,7 +76,7 @@ struct Process {
     /// The port to start again with: 0 until it is known.
     port: u16,
     /// Keeps it from others.
-    _reserved: Option<Reserved>,
+    _reserved: Reserved,
     /// Its program is another one, and it is not known yet that it is ready.
     watched: bool,
     /// It has closed its terminal at that time, which was not told yet.
@@ -323,14 +323,11 @@ impl Stage for ProcessStage {
         let cannot = |error: io::Error| Refused(format!("{} cannot be started: {error}", launch.actor));
         let home = self.folder.path().join(launch.actor.to_string());
         child::folders(&home).map_err(cannot)?;
-        // What people see does not tell which port was taken, so it is chosen here.
         let foreign = matches!(self.program, Program::Foreign(_));
-        let reserved = if foreign { Some(Reserved::new().map_err(cannot)?) } else { None };
-        let port = match &reserved {
-            Some(reserved) => reserved.port(),
-            None if launch.text && launch.actor != Actor::Server => free_port().map_err(cannot)?,
-            None => 0,
-        };
+        // A free port that an actor took by itself could be somebody else's as soon as the actor has ended, while
+        // others still write to it.
+        let reserved = Reserved::new().map_err(cannot)?;
+        let port = reserved.port();
         let child = self.spawn(launch, &home, port, 1)?;
         let (launch, watched) = (launch.clone(), foreign);
         let (life, closed, ended, told) = (1, None, None, false);

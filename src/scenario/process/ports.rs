@@ -5,14 +5,6 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A port that is free now, for a program that cannot tell which one it took.
-///
-/// # Errors
-/// When the system has none.
-pub(super) fn free_port() -> io::Result<u16> {
-    Ok(Silent::new()?.port())
-}
-
 /// A port that is held so that nobody listens there, and that never answers.
 #[derive(Debug)]
 pub(super) struct Silent {
@@ -38,8 +30,7 @@ impl Silent {
     }
 }
 
-/// A UDP port for a program that cannot be told to take a free one, kept from every other run on this host until it is
-/// dropped.
+/// A UDP port for an actor, kept from every other run on this host until it is dropped.
 ///
 /// It is below those that the system gives away by itself. The TCP port of the same number, which nobody needs, tells
 /// other runs that it is taken: it is free again when its holder is gone, however that came about.
@@ -141,7 +132,7 @@ mod tests {
     fn a_silent_port_is_taken_and_a_free_one_is_not() {
         let silent = Silent::new().unwrap();
         assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, silent.port())).is_err());
-        let port = free_port().unwrap();
+        let port = Silent::new().unwrap().port();
         assert!(port >= 1024 && port != silent.port());
     }
 }
