@@ -223,7 +223,7 @@ mod tests {
         let mut outputs = Vec::new();
         read(&ours, None, watched, Clock::start(), &mut |_, output| {
             if matches!(output, Output::Partial(_)) {
-                drop(wrote.send(()));
+                let _ = wrote.send(());
             }
             outputs.push(output);
             true
