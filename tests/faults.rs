@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
+use chat::core::status::Status;
+use chat::scenario::run::{RunOptions, run};
+use chat::scenario::seed::Seed;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::{PATIENCE, Program};
@@ -207,4 +210,248 @@ fn a_server_tells_what_it_lost() {
     let members = ["me", "fault", "frame", "peer"].map(|member| fault[member].as_str().unwrap().to_owned());
     assert_eq!(members, ["server".to_owned(), "drop".to_owned(), "challenge".to_owned(), addr.to_string()]);
     assert!(peer.recv(&mut [0; 2048]).is_ok(), "the second answer arrives");
+}
+
+/// Plays a scenario with real processes; its status and what was reported.
+fn play(text: &str, seed: Option<u64>) -> (Status, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.chat");
+    std::fs::write(&file, text).unwrap();
+    let program = Some(PathBuf::from(env!("CARGO_BIN_EXE_chat")));
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let options = RunOptions { files: vec![file], program, seed: seed.map(Seed), ..RunOptions::default() };
+    let status = run(&options, &mut out, &mut err);
+    (status, String::from_utf8(out).unwrap() + &String::from_utf8(err).unwrap())
+}
+
+fn passes(text: &str) {
+    let (status, report) = play(text, None);
+    assert_eq!(status, Status::Ok, "{report}");
+    assert!(report.contains("1 case: 1 passed"), "{report}");
+}
+
+#[test]
+fn scenario_drop_swallows_so_many_and_only_on_its_way() {
+    passes(
+        r#"server
+client x y z
+drop y->x 2
+y> send z hi
+y< {"event":"delivered","to":"z"}
+y!<100ms {"event":"fault"}
+x> send y hi
+y< {"event":"fault","fault":"drop","frame":"head"}
+y< {"event":"fault","fault":"drop","frame":"head"}
+x< {"event":"delivered","to":"y"}
+y!< {"event":"fault"}
+"#,
+    );
+}
+
+#[test]
+fn scenario_loss_is_lost_and_heals() {
+    passes(
+        r#"server
+client x y
+loss x->* 100%
+x> send y hi
+x< {"event":"fault","fault":"loss","frame":"msg"}
+x< [No ACK from y, message sent to server.]
+x< {"event":"fault","fault":"loss","frame":"save"}
+heal
+x< [Client y exists!!]
+y< x: hi
+mark
+x> send y again
+x< {"event":"delivered"}
+x!< {"event":"fault"}
+"#,
+    );
+}
+
+#[test]
+fn scenario_duplicate_sends_two() {
+    passes(
+        r#"server
+client x
+client y -- --trace
+duplicate x->y 100%
+mark y
+x> send y hi
+y<~ {"event":"received","frame":"msg"}
+y<~ {"event":"received","frame":"msg"}
+y<~ x: hi
+x< [Message received by y.]
+y!<2s x: hi
+"#,
+    );
+}
+
+#[test]
+fn scenario_delay_is_longer_than_the_first_patience() {
+    passes(
+        r#"server
+client x
+client y -- --trace
+delay x->y 100ms
+x> send y hi
+x< {"event":"delivered","to":"y"}
+# Sent again while the first was on its way: y received more than one.
+y<~ {"event":"received","frame":"msg"}
+y<~ {"event":"received","frame":"msg"}
+y<~ x: hi
+y!<1s x: hi
+"#,
+    );
+}
+
+#[test]
+fn scenario_reorder_lets_the_next_one_overtake() {
+    passes(
+        r#"server
+client x y
+reorder x->y 100%
+x> send y 1
+y< x: 1
+x< {"event":"delivered","to":"y"}
+x> send y 2
+y< x: 2
+x< {"event":"delivered","to":"y"}
+"#,
+    );
+}
+
+#[test]
+fn scenario_cut_is_both_ways_and_heals() {
+    passes(
+        r#"server
+client x y z
+cut x y
+x> send y hi
+x< {"event":"fault","fault":"cut","frame":"msg"}
+y> send x hi
+y< {"event":"fault","fault":"cut","frame":"msg"}
+x,y< {"event":"no_ack"}
+x> send z hi
+z< x: hi
+heal
+mark
+x> send y again
+y< x: again
+x!< {"event":"fault"}
+"#,
+    );
+}
+
+#[test]
+fn faults_outlive_a_restart_and_hold_for_who_comes_later() {
+    passes(
+        r#"server
+client x y
+loss x->server 100%
+cut y *
+kill x
+restart x
+x< {"event":"fault","fault":"loss","frame":"hello"}
+x< [Server not responding]
+cut * server
+client z
+z< {"event":"fault","fault":"cut","frame":"hello"}
+z< [Server not responding]
+heal
+restart x
+x< [Welcome, You are registered.]
+x!< {"event":"fault"}
+"#,
+    );
+}
+
+#[test]
+fn who_does_not_run_loses_from_its_next_start_on() {
+    passes(
+        r#"server
+client x
+kill x
+drop x->server 2
+drop x->server 1
+restart x
+x< {"event":"fault","fault":"drop","frame":"hello"}
+x< {"event":"fault","fault":"drop","frame":"hello"}
+x< {"event":"fault","fault":"drop","frame":"hello"}
+x< [Welcome, You are registered.]
+x!< {"event":"fault"}
+"#,
+    );
+}
+
+#[test]
+fn who_is_paused_obeys_before_it_sends_anything() {
+    passes(
+        r#"server
+client x y
+pause y
+x> send y hi
+drop y->x 1
+loss y->* 100%
+resume y
+y< x: hi
+y< {"event":"fault","fault":"drop","frame":"head"}
+y< {"event":"fault","fault":"loss","frame":"head"}
+heal
+x< {"event":"done"}
+"#,
+    );
+}
+
+#[test]
+fn where_no_control_socket_can_be_faults_are_skipped_with_the_reason() {
+    let home = tempfile::tempdir().unwrap();
+    let deep = home.path().join("d".repeat(120));
+    std::fs::create_dir(&deep).unwrap();
+    let file = home.path().join("a.chat");
+    std::fs::write(&file, "server\nclient x\ncase \"a\" needs=faults\nx alive\ncase \"b\"\nx alive\n").unwrap();
+    let mut command = support::command(&home);
+    let ran = command.env("TMPDIR", &deep).arg("run").arg(&file).output().unwrap();
+    let report = String::from_utf8(ran.stdout).unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{report}");
+    let skipped = report.lines().find(|line| line.starts_with("SKIP  a  ")).unwrap();
+    assert!(skipped.contains("The path of a control socket can have about 100 bytes, and "), "{skipped}");
+    assert!(report.contains("2 cases: 1 passed, 0 failed, 1 skipped or not run; "), "{report}");
+}
+
+#[test]
+fn a_failure_names_the_seed_and_only_where_there_are_faults() {
+    let (status, report) = play("server\nclient x\nloss x->* 10%\nx<100ms no such line\n", Some(5));
+    assert_eq!(status, Status::Expected);
+    assert!(report.contains("replay    chat run --seed 5 --case "), "{report}");
+    let (status, report) = play("server\nclient x\nx<100ms no such line\n", Some(5));
+    assert_eq!(status, Status::Expected);
+    assert!(report.contains("replay    chat run --case "), "{report}");
+}
+
+#[test]
+fn the_same_seed_loses_the_same_datagrams() {
+    // Nobody answers here, so that each client sends the same datagrams.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let lost = ["7", "7", "8"].map(|seed| {
+        let order = format!("loss=50%,seed={seed}");
+        Program::start(&["-c", "x", "127.0.0.1", &port, "0", "--json", "--trace", "--fault", &order])
+    });
+    let lost = lost.map(|client| {
+        let (events, _) = rest(client);
+        let mut lost: Vec<bool> = Vec::new();
+        for event in &events {
+            match event["event"].as_str() {
+                Some("sent") => lost.push(false),
+                Some("fault") => *lost.last_mut().unwrap() = true,
+                _ => {}
+            }
+        }
+        assert!(lost.len() >= 20, "{events:#?}");
+        lost.truncate(20);
+        lost
+    });
+    assert_eq!(lost[0], lost[1]);
+    assert_ne!(lost[0], lost[2]);
 }

@@ -10,6 +10,7 @@ use chat::io::clock::Clock;
 use chat::scenario::ast::Actor;
 use chat::scenario::process::{Halt, ProcessStage, Program};
 use chat::scenario::run::{RunOptions, run};
+use chat::scenario::seed::Seed;
 use chat::scenario::stage::{Launch, Stage};
 use tempfile::TempDir;
 
@@ -103,17 +104,17 @@ fn an_actor_has_a_home_and_an_environment_of_its_own() {
 #[test]
 fn a_restart_keeps_arguments_and_port() {
     passes(
-        "server --db file\nclient x=y -- --trace\nserver> echo $*\nserver< -s {port} --json --db file\nx> echo $*\n\
-         x< -c y 127.0.0.1 ${port} {own} --typed --json --trace\nkill x\nkill server\nrestart server\nserver> echo $*\n\
-         server< -s ${port} --json --db file\nrestart x\nx> echo $*\n\
-         x< -c y 127.0.0.1 ${port} 4712 --typed --json --trace\n",
+        "server --db file\nclient x=y -- --trace\nserver> echo $*\nserver< -s {port} --json --control {*} --fault seed={*} --db file\nx> echo $*\n\
+         x< -c y 127.0.0.1 ${port} {own} --typed --json --control {*} --fault seed={*} --trace\nkill x\nkill server\nrestart server\nserver> echo $*\n\
+         server< -s ${port} --json --control {*} --fault seed={*} --db file\nrestart x\nx> echo $*\n\
+         x< -c y 127.0.0.1 ${port} ${own} --typed --json --control {*} --fault seed={*} --trace\n",
     );
 }
 
 #[test]
 fn what_people_see_has_its_port_from_the_beginning() {
     passes(
-        "server --text\nclient x -- --text\nx> echo $*\nx< /^-c x 127.0.0.1 (?<port>[1-9]\\d+) [1-9]\\d+ --typed --text$/\nserver> echo $*\nserver< -s ${port} --text\n",
+        "server --text\nclient x -- --text\nx> echo $*\nx< /^-c x 127.0.0.1 (?<port>[1-9]\\d+) [1-9]\\d+ --typed --control \\S+ --fault seed=\\d+ --text$/\nserver> echo $*\nserver< -s ${port} --control {*} --fault seed={*} --text\n",
     );
 }
 
@@ -245,9 +246,11 @@ fn the_next_case_runs_after_a_failure_and_the_first_status_counts() {
 }
 
 #[test]
-fn a_case_that_cannot_be_played_is_skipped_with_the_reason() {
-    let ran = passes("client x\ncase \"a\" needs=faults\nx alive\ncase \"b\"\nx alive\n");
-    assert!(ran.out.contains("SKIP  a  ") && ran.out.contains("the network between processes cannot be disturbed\n"));
+fn who_takes_no_orders_for_its_network_fails_the_case() {
+    let report = "cause     NOT READY: x does not take orders for its network";
+    fails("client x\ndrop x->* 1\nx alive\n", Status::Environment, report);
+    // Who has ended sends nothing any more.
+    passes("client x\nx> exit 0\ndrop x->* 1\nheal\nx exits 0\n");
 }
 
 #[test]
@@ -307,7 +310,7 @@ fn a_panic_ends_every_process() {
     let (clock, halt) = (Clock::start(), Halt::default());
     let script = format!("echo $$ > {}; echo there", file.display());
     let panicked = std::panic::catch_unwind(|| {
-        let mut stage = ProcessStage::new(clock, &Program::Own(obedient()), &halt).unwrap();
+        let mut stage = ProcessStage::new(clock, &Program::Own(obedient()), &halt, Seed(7)).unwrap();
         let actor = Actor::Client("x".parse().unwrap());
         let launch = Launch { actor: actor.clone(), name: "x".to_owned(), args: Vec::new(), text: true };
         stage.start(&launch).unwrap();

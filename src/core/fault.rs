@@ -200,9 +200,15 @@ impl Faults {
         Ok(())
     }
 
+    /// Whether there is nothing that could happen to a datagram.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.ways.is_empty() && self.air.is_empty()
+    }
+
     /// Takes a datagram to be sent; [`Faults::due`] gives back what is to be sent and when. Returns by which fault it
     /// was swallowed, if it was.
-    pub fn send(&mut self, now: Instant, to: SocketAddr, bytes: Vec<u8>) -> Option<&'static str> {
+    pub fn send(&mut self, now: Instant, to: SocketAddr, bytes: &[u8]) -> Option<&'static str> {
         let ways = [Some(to), None].map(|way| self.ways.get(&way).copied().unwrap_or_default());
         if ways.iter().any(|rules| rules.cut) {
             return Some("cut");
@@ -225,7 +231,7 @@ impl Faults {
         let arrives = if is_full { now } else { now + delay };
         let leaves = if held && !is_full { arrives + REORDER_WAITS } else { arrives };
         for _ in 0..copies {
-            let place = self.hold(leaves, to, bytes.clone());
+            let place = self.hold(leaves, to, bytes.to_vec());
             if held && !is_full {
                 self.overtaken.entry(to).or_default().push(place);
             }
@@ -310,8 +316,8 @@ mod tests {
     #[test]
     fn so_many_are_dropped_and_no_more_and_only_there() {
         let mut faults = faults("to=127.0.0.1:9,drop=2");
-        assert_eq!(faults.send(NOW, addr(8), vec![0]), None);
-        let swallowed = [1, 2, 3].map(|n| faults.send(NOW, addr(9), vec![n]));
+        assert_eq!(faults.send(NOW, addr(8), &[0]), None);
+        let swallowed = [1, 2, 3].map(|n| faults.send(NOW, addr(9), &[n]));
         assert_eq!(swallowed, [Some("drop"), Some("drop"), None]);
         assert_eq!(arrivals(&mut faults, NOW), [0, 3]);
         assert_eq!(faults.deadline(), None);
@@ -321,7 +327,7 @@ mod tests {
     fn a_share_is_lost_the_same_one_for_the_same_seed() {
         let lost = |seed: u64| -> Vec<bool> {
             let mut faults = faults(&format!("loss=30%,seed={seed}"));
-            (0..1000).map(|_| faults.send(NOW, addr(9), vec![0]).is_some()).collect()
+            (0..1000).map(|_| faults.send(NOW, addr(9), &[0]).is_some()).collect()
         };
         assert_eq!(lost(7), lost(7));
         assert_ne!(lost(7), lost(8));
@@ -332,26 +338,27 @@ mod tests {
     #[test]
     fn what_is_delayed_or_overtaken_arrives_later() {
         let mut delayed = faults("delay=20ms");
-        delayed.send(NOW, addr(9), vec![1]);
+        delayed.send(NOW, addr(9), &[1]);
         assert_eq!(arrivals(&mut delayed, NOW + Duration::from_micros(19_999)), [] as [u8; 0]);
         assert_eq!(arrivals(&mut delayed, NOW + Duration::from_millis(20)), [1]);
         let mut overtaken = faults("reorder=100%");
-        overtaken.send(NOW, addr(9), vec![1]);
+        overtaken.send(NOW, addr(9), &[1]);
         overtaken.obey(&"heal".parse().unwrap()).unwrap();
         assert_eq!(arrivals(&mut overtaken, NOW), [] as [u8; 0]);
-        overtaken.send(NOW, addr(9), vec![2]);
+        overtaken.send(NOW, addr(9), &[2]);
         assert_eq!(arrivals(&mut overtaken, NOW), [2, 1]);
         let mut alone = faults("reorder=100%");
-        alone.send(NOW, addr(9), vec![1]);
+        alone.send(NOW, addr(9), &[1]);
         assert_eq!(alone.deadline(), Some(NOW + REORDER_WAITS));
     }
 
     #[test]
     fn a_cut_lets_nothing_pass_until_it_is_healed_and_doubles_come_twice() {
         let mut faults = faults("cut");
-        assert_eq!(faults.send(NOW, addr(9), vec![1]), Some("cut"));
+        assert!(!faults.is_idle() && Faults::default().is_idle());
+        assert_eq!(faults.send(NOW, addr(9), &[1]), Some("cut"));
         faults.obey(&"heal,duplicate=100%".parse().unwrap()).unwrap();
-        assert_eq!(faults.send(NOW, addr(9), vec![2]), None);
+        assert_eq!(faults.send(NOW, addr(9), &[2]), None);
         assert_eq!(arrivals(&mut faults, NOW), [2, 2]);
     }
 
@@ -359,10 +366,10 @@ mod tests {
     fn if_each_is_to_be_overtaken_every_other_one_is() {
         let mut faults = faults("reorder=100%");
         for n in 1..=4 {
-            faults.send(NOW, addr(9), vec![n]);
+            faults.send(NOW, addr(9), &[n]);
         }
         assert_eq!(arrivals(&mut faults, NOW), [2, 1, 4, 3]);
-        faults.send(NOW, addr(9), vec![5]);
+        faults.send(NOW, addr(9), &[5]);
         assert_eq!(arrivals(&mut faults, NOW + REORDER_WAITS), [5]);
         assert!(faults.overtaken.is_empty() && faults.deadline().is_none());
     }
@@ -371,7 +378,7 @@ mod tests {
     fn what_is_held_back_has_a_limit_and_so_have_the_addresses() {
         let mut late = faults("delay=1s,reorder=100%");
         for _ in 0..=HELD {
-            late.send(NOW, addr(9), vec![1]);
+            late.send(NOW, addr(9), &[1]);
         }
         assert_eq!(late.air.len(), HELD + 1);
         assert_eq!(arrivals(&mut late, NOW), [1]);

@@ -58,12 +58,13 @@ impl Outgoing {
 
     /// Takes what is to be sent, and gives back what leaves now, in order, and what never will.
     pub fn pass(&mut self, now: Instant, transmits: Vec<Transmit>) -> (Vec<Transmit>, Vec<Swallowed>) {
-        let Some(faults) = &mut self.faults else { return (transmits, Vec::new()) };
+        let Some(faults) = self.faults.as_mut().filter(|faults| !faults.is_idle()) else {
+            return (transmits, Vec::new());
+        };
         let mut swallowed = Vec::new();
         for (to, bytes) in transmits {
-            let what = (wire::summary(&bytes), bytes.len());
-            if let Some(fault) = faults.send(now, to, bytes) {
-                swallowed.push(Swallowed { to, frame: what.0, bytes: what.1, fault });
+            if let Some(fault) = faults.send(now, to, &bytes) {
+                swallowed.push(Swallowed { to, frame: wire::summary(&bytes), bytes: bytes.len(), fault });
             }
         }
         (std::iter::from_fn(|| faults.due(now)).collect(), swallowed)

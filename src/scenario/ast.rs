@@ -195,6 +195,14 @@ pub enum Step {
     Alive(Who),
 }
 
+impl Step {
+    /// Whether it does something to the network.
+    #[must_use]
+    pub fn disturbs(&self) -> bool {
+        matches!(self, Self::Fault { .. } | Self::Cut(..) | Self::Heal)
+    }
+}
+
 /// A client to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewClient {
@@ -249,7 +257,7 @@ pub enum Signal {
 }
 
 /// One direction between two ends of the network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Way {
     /// Who sends.
     pub from: Peer,
@@ -258,7 +266,7 @@ pub struct Way {
 }
 
 /// One end of a disturbed way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
     /// `*`
     Anybody,

@@ -18,9 +18,11 @@ mod replace;
 pub mod report;
 pub mod run;
 pub mod score;
+pub mod seed;
 pub mod sheet;
 pub mod simulate;
 pub mod stage;
+mod standing;
 mod token;
 mod waits;
 

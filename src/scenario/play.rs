@@ -47,11 +47,7 @@ impl Default for Settings {
 const FAULTS: [u8; 2] = [6, 101];
 
 /// Why a case goes on no more.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    Failed(Box<Failure>),
-    Skipped(String),
-}
+pub(crate) type Stop = Box<Failure>;
 
 pub(crate) type Played<T = ()> = Result<T, Stop>;
 
@@ -120,8 +116,7 @@ pub fn play(
     let end = player.stage.now();
     match &stopped {
         None => player.pass_check(),
-        Some(Stop::Failed(failure)) => player.fail_check(failure),
-        Some(Stop::Skipped(_)) => {}
+        Some(failure) => player.fail_check(failure),
     }
     player.announce_unreached();
     result.took = end.since(began);
@@ -129,10 +124,8 @@ pub fn play(
     result.transcript = player.transcript.into();
     result.checks = player.checks;
     // The first line that fails decides.
-    match player.failed.map(Stop::Failed).or(stopped) {
-        None => {}
-        Some(Stop::Failed(failure)) => result.verdict = Verdict::Failed(failure),
-        Some(Stop::Skipped(reason)) => result.verdict = Verdict::Skipped(reason),
+    if let Some(failure) = player.failed.or(stopped) {
+        result.verdict = Verdict::Failed(failure);
     }
     result
 }
@@ -150,8 +143,7 @@ fn lacking(setup: &[Statement], case: &Case, stage: &dyn Stage) -> Option<String
     if refused.is_some() {
         return refused;
     }
-    let disturbs = steps.any(|step| matches!(step, Step::Fault { .. } | Step::Cut(..) | Step::Heal));
-    disturbs.then(|| stage.lacks(Need::Faults)).flatten()
+    steps.any(Step::disturbs).then(|| stage.lacks(Need::Faults)).flatten()
 }
 
 impl<'a> Player<'a> {
@@ -363,7 +355,7 @@ impl<'a> Player<'a> {
     fn fail(&self, actor: Option<&Actor>, cause: Cause, status: Status, sentence: String) -> Stop {
         let span = self.now_playing.span.clone();
         let (actor, expected, nearest) = (actor.cloned(), None, None);
-        Stop::Failed(Box::new(Failure { span, actor, cause, sentence, expected, nearest, status, remedy: None }))
+        Box::new(Failure { span, actor, cause, sentence, expected, nearest, status, remedy: None })
     }
 
     fn vanished(&self, actor: &Actor) -> Stop {

@@ -8,6 +8,7 @@ mod ports;
 mod pump;
 mod strays;
 mod terminal;
+mod trouble;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -24,7 +25,9 @@ pub use self::foreign::Implementation;
 pub use self::halt::Halt;
 use self::ports::{Reserved, Silent, is_bound};
 use self::strays::Strays;
+use self::trouble::Trouble;
 use super::ast::{Actor, Need, Signal};
+use super::seed::Seed;
 use super::stage::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
 use crate::core::normal::normal;
 use crate::core::pattern::Matcher;
@@ -64,6 +67,8 @@ pub struct ProcessStage {
     silent: Option<Silent>,
     /// Where copies of everything that they write are kept.
     copies: Option<PathBuf>,
+    /// Faults of the network between own actors.
+    trouble: Trouble,
     /// Behind the processes: what is left of them when they are gone.
     _strays: Option<Strays>,
     /// Behind the processes, so that they are gone when it is removed.
@@ -73,7 +78,7 @@ pub struct ProcessStage {
 struct Process {
     launch: Launch,
     home: PathBuf,
-    /// The port to start again with: 0 until it is known.
+    /// Its own, in every life.
     port: u16,
     /// Keeps it from others.
     _reserved: Reserved,
@@ -90,12 +95,19 @@ struct Process {
     told: bool,
 }
 
+impl Process {
+    fn runs(&self) -> bool {
+        self.ended.is_none()
+    }
+}
+
 impl ProcessStage {
-    /// An empty stage for this program. Stages of one run share the clock.
+    /// An empty stage for this program. Stages of one run share the clock. The random numbers behind faults of the
+    /// network come from the seed.
     ///
     /// # Errors
     /// When there can be no temporary folder.
-    pub fn new(clock: Clock, program: &Program, halt: &Halt) -> io::Result<Self> {
+    pub fn new(clock: Clock, program: &Program, halt: &Halt, seed: Seed) -> io::Result<Self> {
         let (outbox, inbox) = mpsc::sync_channel(MAX_WAITING);
         halt.wakes(outbox.clone());
         let folder = tempfile::Builder::new().prefix("chat-run-").tempdir()?;
@@ -111,6 +123,7 @@ impl ProcessStage {
             server: None,
             silent: None,
             copies: None,
+            trouble: Trouble::new(folder.path(), seed),
             _strays: strays,
             folder,
         })
@@ -122,7 +135,7 @@ impl ProcessStage {
     }
 
     /// What its command line is, without the program.
-    fn arguments(&mut self, launch: &Launch, port: u16) -> io::Result<Vec<String>> {
+    fn arguments(&mut self, launch: &Launch, port: u16, life: u32) -> io::Result<Vec<String>> {
         let mut words = if launch.actor == Actor::Server {
             vec!["-s".to_owned(), port.to_string()]
         } else {
@@ -143,13 +156,14 @@ impl ProcessStage {
         if !launch.text {
             words.push("--json".to_owned());
         }
+        words.extend(self.words_of_trouble(&launch.actor, life));
         words.extend(launch.args.iter().cloned());
         Ok(words)
     }
 
     fn spawn(&mut self, launch: &Launch, home: &Path, port: u16, life: u32) -> Result<Child, Refused> {
         let cannot = |error: io::Error| Refused(format!("{} cannot be started: {error}", launch.actor));
-        let arguments = self.arguments(launch, port).map_err(cannot)?;
+        let arguments = self.arguments(launch, port, life).map_err(cannot)?;
         let who = (launch.actor.clone(), life);
         let copies = self.copies(launch, life).map_err(cannot)?;
         let around = (self.clock, &self.halt, &self.outbox);
@@ -177,7 +191,7 @@ impl ProcessStage {
         Ok([of(if launch.text { "out" } else { "jsonl" })?, of("err")?])
     }
 
-    /// Puts a message where [`Stage::next`] finds it, and learns ports from it.
+    /// Puts a message where [`Stage::next`] finds it, and learns from it whether the server listens.
     fn sort(&mut self, message: Message) {
         let Message { actor, life, at, what } = message;
         let Some(process) = self.actors.get_mut(&actor).filter(|process| process.life == life && !process.told) else {
@@ -195,11 +209,8 @@ impl ProcessStage {
                     let (actor, ready) = (actor.clone(), Output::Ready);
                     self.happened.push_back(Happening::Output { actor, at, output: ready });
                 }
-                if let Some(port) = port_in(&actor, &output) {
-                    process.port = port;
-                    if actor == Actor::Server {
-                        self.server = Some(port);
-                    }
+                if actor == Actor::Server && listens(&output) {
+                    self.server = Some(process.port);
                 }
                 self.happened.push_back(Happening::Output { actor, at, output });
             }
@@ -338,7 +349,7 @@ impl Stage for ProcessStage {
     }
 
     fn restart(&mut self, actor: &Actor) -> Result<(), Refused> {
-        let Some(process) = self.actors.get(actor) else {
+        let Some(process) = self.actors.get_mut(actor) else {
             return Err(Refused(format!("{actor} was not started")));
         };
         if !process.told {
@@ -378,6 +389,7 @@ impl Stage for ProcessStage {
             Signal::Pause => Posix::SIGSTOP,
             Signal::Resume => Posix::SIGCONT,
         };
+        self.trouble.signal(actor, signal);
         process.child.signal(posix).map_err(|error| Refused(format!("{actor} cannot be sent a signal: {error}")))
     }
 
@@ -394,13 +406,13 @@ impl Stage for ProcessStage {
             return implementation.lacks(need);
         }
         match need {
-            Need::Faults => Some("the network between processes cannot be disturbed".to_owned()),
+            Need::Faults => self.trouble.lacking(),
             Need::Groups | Need::Offline | Need::Receipts => None,
         }
     }
 
-    fn disturb(&mut self, _disturbance: &Disturbance<'_>) -> Result<(), Refused> {
-        Err(Refused("the network between processes cannot be disturbed".to_owned()))
+    fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
+        self.order_all(disturbance)
     }
 }
 
@@ -412,19 +424,11 @@ fn shows(output: &Output, ready: &Matcher) -> bool {
     }
 }
 
-/// The port on which an actor says that it listens.
-fn port_in(actor: &Actor, output: &Output) -> Option<u16> {
-    match (actor, output) {
-        (Actor::Server, Output::Line(line)) => {
-            let line = normal(line)?;
-            line.strip_prefix("[Server listening on port ")?.strip_suffix(']')?.parse().ok()
-        }
-        (Actor::Server, Output::Event(event)) if event["event"] == "listening" => {
-            event["port"].as_u64().and_then(|port| u16::try_from(port).ok())
-        }
-        (Actor::Client(_), Output::Event(event)) if event["event"] == "started" => {
-            event["addr"].as_str()?.rsplit_once(':')?.1.parse().ok()
-        }
-        _ => None,
+/// Whether this is how a server says that it listens.
+fn listens(output: &Output) -> bool {
+    match output {
+        Output::Line(line) => normal(line).is_some_and(|line| line.starts_with("[Server listening on port ")),
+        Output::Event(event) => event["event"] == "listening",
+        Output::Partial(_) | Output::Complaint(_) | Output::Ready => false,
     }
 }

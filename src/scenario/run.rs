@@ -17,6 +17,7 @@ use super::play::{Settings, play};
 use super::process::{Halt, Implementation, ProcessStage, Program};
 use super::record::{self, Recorder};
 use super::report::{JsonReport, Report, TextReport};
+use super::seed::Seed;
 use super::sheet::{ReportFile, ReportFiles, View};
 use super::simulate::{self, SimStage};
 use crate::core::pattern::Style;
@@ -53,6 +54,8 @@ pub struct RunOptions {
     pub program: Option<PathBuf>,
     /// Another program, that is not ours, to play instead.
     pub implementation: Option<Implementation>,
+    /// Where the random numbers behind faults of the network come from; a new seed when absent.
+    pub seed: Option<Seed>,
     /// Reports that are wanted as files.
     pub reports: Vec<ReportFile>,
     /// Who reads all reports.
@@ -91,6 +94,7 @@ impl Default for RunOptions {
             colour: false,
             program: None,
             implementation: None,
+            seed: None,
             reports: Vec::new(),
             view: View::Teacher,
             simulation: None,
@@ -108,6 +112,12 @@ struct Planned<'a> {
     info: CaseInfo,
     scenario: &'a Scenario,
     case: &'a Case,
+}
+
+impl Planned<'_> {
+    fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.scenario.setup.iter().chain(&self.case.statements).map(|statement| &statement.step)
+    }
 }
 
 /// Runs scenario files. Reports go to `out`, mistakes and what keeps the run from beginning to `err`. A reader of `out`
@@ -146,6 +156,7 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
         move |error: io::Error| (Status::Environment, format!("{what}: {error}."))
     };
     let program = program.map_err(environment("The program to play cannot be found"))?;
+    let seed = options.seed.map_or_else(Seed::random, Ok).map_err(environment("The system gives no random numbers"))?;
     let halt = Halt::default();
     let asked = halt.clone();
     let stop = Stop::listen(move |signal| asked.ask(signal)).map_err(environment("Signals cannot be listened to"))?;
@@ -161,7 +172,7 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     };
     let mut audience = Audience::new(out, report, files, options.view);
     let guard = options.deadline.map(|limit| guard(limit + PATIENCE, &halt));
-    play_all(options, planned, &program, &halt, &mut audience, &mut result);
+    play_all(options, planned, (&program, seed), &halt, &mut audience, &mut result);
     audience.run(&result);
     drop((stop, guard));
     if options.bless {
@@ -176,7 +187,7 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
 fn play_all(
     options: &RunOptions,
     planned: Vec<Planned<'_>>,
-    program: &Program,
+    (program, seed): (&Program, Seed),
     halt: &Halt,
     audience: &mut Audience<'_>,
     result: &mut RunResult,
@@ -185,19 +196,22 @@ fn play_all(
     let begin = clock.now().mono;
     let deadline = options.deadline.map(|limit| begin + limit);
     let settings = Settings { style: options.style, time_scale: options.time_scale, text: options.text, deadline };
-    for Planned { info, scenario, case } in planned {
+    for planned in planned {
+        let seed_of_faults = planned.steps().any(Step::disturbs).then_some(seed.0);
+        let Planned { info, scenario, case } = planned;
         let (played, status) = match reason_to_stop(options, result, halt, clock.now().mono, deadline) {
             Some((status, reason)) => (CaseResult::not_run(info, reason), status),
             None => {
                 audience.case_begins(&info);
-                let replay = replay(options, &info, options.simulation.map(|simulation| simulation.first));
+                let replay =
+                    replay(options, &info, options.simulation.map(|simulation| simulation.first).or(seed_of_faults));
                 let (mut played, status) = match options.simulation {
                     Some(_) => simulate(options, &info, scenario, case, &settings, audience),
                     None => {
                         let number = result.cases.len() + 1;
                         let name = record::folder_name(number, &info.title);
                         let record = options.record.as_ref().map(|all| all.join(name));
-                        let world = World { clock, program, halt, record };
+                        let world = World { clock, program, halt, seed: seed.of_case(&info.title), record };
                         play_one(info, scenario, case, &world, &settings, audience)
                     }
                 };
@@ -222,7 +236,7 @@ fn play_one(
     settings: &Settings,
     audience: &mut Audience<'_>,
 ) -> (CaseResult, Status) {
-    let mut stage = match ProcessStage::new(world.clock, world.program, world.halt) {
+    let mut stage = match ProcessStage::new(world.clock, world.program, world.halt, world.seed) {
         Ok(stage) => stage,
         Err(error) => {
             let reason = format!("there can be no temporary folder: {error}");
@@ -283,9 +297,11 @@ fn simulate(
 /// The command that plays just this case again, with this seed if there is one.
 fn replay(options: &RunOptions, info: &CaseInfo, seed: Option<u64>) -> String {
     let mut words = vec!["chat".to_owned(), "run".to_owned()];
-    if let (Some(simulation), Some(seed)) = (options.simulation, seed) {
-        words.extend(["--simulate", "--net", simulation.net.0, "--seed"].map(str::to_owned));
-        words.push(seed.to_string());
+    if let Some(simulation) = options.simulation {
+        words.extend(["--simulate", "--net", simulation.net.0].map(str::to_owned));
+    }
+    if let Some(seed) = seed {
+        words.extend(["--seed".to_owned(), seed.to_string()]);
     }
     if let Some(implementation) = &options.implementation {
         words.extend(implementation.spelled());
@@ -302,6 +318,7 @@ struct World<'a> {
     clock: Clock,
     program: &'a Program,
     halt: &'a Halt,
+    seed: Seed,
     record: Option<PathBuf>,
 }
 

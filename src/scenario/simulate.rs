@@ -1,9 +1,11 @@
 //! The stage of a simulated world: the same scenario in virtual time, replayable from its seed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
-use super::ast::{Actor, Fault, Need, Peer, Signal, Statement, Step, Way};
+use super::ast::{Actor, Fault, Need, Signal, Statement, Step, Way};
 use super::stage::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
+use super::standing::{Standing, order};
 use crate::core::client_event::ClientEvent;
 use crate::core::event::{Body, Event};
 use crate::core::fault::Order;
@@ -20,6 +22,7 @@ pub struct SimStage {
     world: World,
     actors: BTreeMap<Actor, Player>,
     happened: VecDeque<Happening>,
+    standing: Standing,
 }
 
 struct Player {
@@ -47,7 +50,12 @@ impl SimStage {
     /// An empty stage on this network.
     #[must_use]
     pub fn new(seed: u64, net: Net) -> Self {
-        Self { world: World::without_server(seed, net), actors: BTreeMap::new(), happened: VecDeque::new() }
+        Self {
+            world: World::without_server(seed, net),
+            actors: BTreeMap::new(),
+            happened: VecDeque::new(),
+            standing: Standing::default(),
+        }
     }
 
     fn player(&self, actor: &Actor) -> Result<&Player, Refused> {
@@ -102,22 +110,17 @@ impl SimStage {
         self.happened.push_back(Happening::Ended { actor: actor.clone(), at: self.world.now(), end });
     }
 
-    /// Those actors whose datagrams a peer stands for.
-    fn senders(&self, peer: &Peer) -> Vec<usize> {
-        let meant = self.actors.iter().filter(|(actor, _)| match peer {
-            Peer::Anybody => true,
-            Peer::Actor(meant) => meant == *actor,
-        });
-        meant.map(|(_, player)| player.index).collect()
+    fn order(&mut self, way: &Way, fault: Fault) -> Result<(), Refused> {
+        let orders = self
+            .actors
+            .iter()
+            .filter_map(|(actor, player)| Some((player.index, order(actor, way, fault, |to| self.addr(to))?)));
+        let orders: Vec<_> = orders.collect();
+        orders.into_iter().try_for_each(|(index, order)| self.obey(index, &order))
     }
 
-    fn order(&mut self, way: &Way, fault: Fault) -> Result<(), Refused> {
-        let to = match &way.to {
-            Peer::Anybody => None,
-            Peer::Actor(actor) => self.actors.get(actor).map(|player| self.world.addr(player.index)),
-        };
-        let order = Order { to, faults: vec![fault], ..Order::default() };
-        self.senders(&way.from).into_iter().try_for_each(|index| self.obey(index, &order))
+    fn addr(&self, actor: &Actor) -> Option<SocketAddr> {
+        self.actors.get(actor).map(|player| self.world.addr(player.index))
     }
 
     fn obey(&mut self, index: usize, order: &Order) -> Result<(), Refused> {
@@ -167,12 +170,9 @@ impl Stage for SimStage {
 
     fn start(&mut self, launch: &Launch) -> Result<(), Refused> {
         let index = match &launch.actor {
-            Actor::Server => {
-                self.world.start(SERVER);
-                SERVER
-            }
+            Actor::Server => SERVER,
             Actor::Client(_) => match Name::new(&launch.name) {
-                Ok(name) => self.world.client(name.as_str()),
+                Ok(name) => self.world.enter(name),
                 Err(why) => {
                     let (actor, at) = (launch.actor.clone(), self.world.now());
                     let output = Output::Complaint(why.to_string());
@@ -183,6 +183,11 @@ impl Stage for SimStage {
                 }
             },
         };
+        // Disturbed from its first datagram on.
+        for order in self.standing.orders(&launch.actor, |to| self.addr(to)) {
+            self.obey(index, &order)?;
+        }
+        self.world.start(index);
         let told = 0;
         let player = Player { index, launch: launch.clone(), told, seq: 0, runs: true, signal: None };
         self.actors.insert(launch.actor.clone(), player);
@@ -244,16 +249,13 @@ impl Stage for SimStage {
     }
 
     fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
-        match disturbance {
-            Disturbance::Fault(way, fault) => self.order(way, *fault),
-            Disturbance::Cut(a, b) => [(a, b), (b, a)]
-                .into_iter()
-                .try_for_each(|(from, to)| self.order(&Way { from: (*from).clone(), to: (*to).clone() }, Fault::Cut)),
-            Disturbance::Heal => {
-                let heal = Order { heal: true, ..Order::default() };
-                self.senders(&Peer::Anybody).into_iter().try_for_each(|index| self.obey(index, &heal))
-            }
+        let new = self.standing.take(disturbance);
+        if matches!(disturbance, Disturbance::Heal) {
+            let heal = Order { heal: true, ..Order::default() };
+            let everybody: Vec<usize> = self.actors.values().map(|player| player.index).collect();
+            return everybody.into_iter().try_for_each(|index| self.obey(index, &heal));
         }
+        new.iter().try_for_each(|(way, fault)| self.order(way, *fault))
     }
 }
 
@@ -309,6 +311,13 @@ x exits 130
         let first = transcript(7, CASE, Net::LAN);
         assert_eq!(first, transcript(7, CASE, Net::LAN));
         assert_ne!(first, transcript(8, CASE, Net::LAN));
+    }
+
+    #[test]
+    fn faults_of_everybody_are_those_of_who_comes_later_too() {
+        let text = "case \"c\"\nserver\ncut * server\nclient x\nx< [Server not responding]\nheal\nclient y\n\
+                    y< [Welcome, You are registered.]\n";
+        transcript(7, text, Net::LAN);
     }
 
     #[test]

@@ -57,10 +57,10 @@ pub trait Stage {
         None
     }
 
-    /// Disturbs the network between actors.
+    /// Disturbs the network between actors; returns when that is in force.
     ///
     /// # Errors
-    /// When that cannot be done here: the case is skipped for this reason.
+    /// When it failed, although nothing [was lacking](Stage::lacks).
     fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused>;
 }
 

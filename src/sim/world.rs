@@ -148,10 +148,14 @@ impl World {
     /// # Panics
     /// When the name is none: worlds are built by tests and scenarios that checked it.
     pub fn client(&mut self, name: &str) -> usize {
-        let name = Name::new(name).expect("a name");
-        let index = self.add(Some(name));
+        let index = self.enter(Name::new(name).expect("a name"));
         self.start(index);
         index
+    }
+
+    /// Adds a client that is not started yet.
+    pub fn enter(&mut self, name: Name) -> usize {
+        self.add(Some(name))
     }
 
     /// What disturbs the datagrams that an actor sends, before the network has them.
@@ -389,7 +393,7 @@ impl World {
             match output {
                 Output::Transmit { to, bytes } => {
                     // Who swallowed it is of no interest here.
-                    let _ = self.actors[index].faults.send(self.now, to, bytes);
+                    let _ = self.actors[index].faults.send(self.now, to, &bytes);
                     self.depart(index);
                 }
                 Output::Persist(record) => self.disk.write(self.now + SYNC, record),

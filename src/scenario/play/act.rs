@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Played, Player, Stop};
+use super::{Played, Player};
 use crate::core::status::Status;
 use crate::scenario::ast::{Actor, NewClient, Signal, Who};
 use crate::scenario::outcome::{Cause, HeardKind};
@@ -85,7 +85,8 @@ impl Player<'_> {
     }
 
     pub(super) fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Played {
-        self.stage.disturb(disturbance).map_err(|Refused(reason)| Stop::Skipped(reason))
+        let disturbed = self.stage.disturb(disturbance);
+        disturbed.map_err(|Refused(why)| self.fail(None, Cause::NotReady, Status::Environment, why))
     }
 
     pub(super) fn mark(&mut self, actors: &[Actor]) -> Played {

@@ -77,7 +77,7 @@ impl Player<'_> {
         let span = self.now_playing.span.clone();
         let (cause, status) = (Cause::NotReady, Status::Expected);
         let (actor, expected, nearest) = (Some(actor.clone()), None, None);
-        Stop::Failed(Box::new(Failure { span, actor, cause, sentence, expected, nearest, status, remedy: None }))
+        Box::new(Failure { span, actor, cause, sentence, expected, nearest, status, remedy: None })
     }
 
     fn lacking(&self, actor: &Actor) -> Lacking {

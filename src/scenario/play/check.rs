@@ -20,8 +20,7 @@ impl Player<'_> {
 
     /// What a failure ends: the check that is being played, where there is one and everybody is still there. Says how
     /// many of the coming lines go with it. Otherwise it ends the case.
-    pub(super) fn outlive(&mut self, stop: Stop, coming: &[&Statement]) -> Played<usize> {
-        let Stop::Failed(failure) = stop else { return Err(stop) };
+    pub(super) fn outlive(&mut self, failure: Stop, coming: &[&Statement]) -> Played<usize> {
         self.fail_check(&failure);
         let harmless = match failure.cause {
             Cause::Silence | Cause::Late(_) | Cause::WrongText | Cause::Duplicate | Cause::Forbidden => true,
@@ -30,7 +29,7 @@ impl Player<'_> {
         };
         let goes_on = harmless && !self.checks.is_empty() && !self.cast.values().any(super::Part::has_vanished);
         if !goes_on {
-            return Err(Stop::Failed(failure));
+            return Err(failure);
         }
         self.failed.get_or_insert(failure);
         Ok(coming.iter().take_while(|statement| !matches!(statement.step, Step::Check { .. })).count())

@@ -169,7 +169,7 @@ impl Player<'_> {
         let nearest = nearest.filter(|_| matches!(cause, Cause::Silence | Cause::WrongText | Cause::Exited(_)));
         let came = nearest.as_ref().filter(|_| cause == Cause::WrongText);
         let remedy = came.and_then(|nearest| self.remedy(actor, nearest));
-        Stop::Failed(Box::new(Failure {
+        Box::new(Failure {
             span: self.now_playing.span.clone(),
             actor: Some(actor.clone()),
             cause,
@@ -178,7 +178,7 @@ impl Player<'_> {
             nearest,
             status,
             remedy,
-        }))
+        })
     }
 }
 

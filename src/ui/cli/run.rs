@@ -10,6 +10,7 @@ use crate::core::wrong::Wrong;
 use crate::scenario::ast::Need;
 use crate::scenario::process::Implementation;
 use crate::scenario::run::{RunOptions, Simulation};
+use crate::scenario::seed::Seed;
 use crate::scenario::sheet::{Format, ReportFile, View};
 use crate::scenario::simulate::Net;
 
@@ -83,8 +84,8 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "COUNT", requires = "simulate")]
     seeds: Option<String>,
 
-    /// With --simulate: the (first) seed, 1 without
-    #[arg(long, value_name = "SEED", requires = "simulate")]
+    /// The seed behind faults of the network, to play a run again; with --simulate: the (first) seed, 1 without
+    #[arg(long, value_name = "SEED")]
     seed: Option<String>,
 
     /// With --simulate: the network, perfect without
@@ -123,6 +124,7 @@ impl RunArguments {
         let implementation = self.implementation(style, time_scale)?;
         Ok(RunOptions {
             simulation,
+            seed: number("--seed", self.seed.as_deref())?.map(Seed),
             implementation,
             files: self.files,
             json: self.json,
@@ -163,17 +165,19 @@ impl RunArguments {
     }
 
     fn simulation(&self) -> Result<Option<Simulation>, String> {
-        let number = |option: &str, word: &Option<String>| match word.as_deref() {
-            None => Ok(1),
-            Some(word) => word.parse().map_err(|_| format!("{option} is a whole number, and {word:?} is not.")),
-        };
-        let (seeds, first) = (number("--seeds", &self.seeds)?, number("--seed", &self.seed)?);
+        let seeds = number("--seeds", self.seeds.as_deref())?.unwrap_or(1);
+        let first = number("--seed", self.seed.as_deref())?.unwrap_or(1);
         let name = self.net.as_deref().unwrap_or("perfect");
         let names = Net::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let net = Net::PRESETS.iter().find(|(known, _)| *known == name);
         let net = *net.ok_or_else(|| format!("--net is one of {names}, and {name:?} is not."))?;
         Ok(self.simulate.then_some(Simulation { first, seeds, net }))
     }
+}
+
+fn number(option: &str, word: Option<&str>) -> Result<Option<u64>, String> {
+    let wrong = |word: &str| format!("{option} is a whole number, and {word:?} is not.");
+    word.map(|word| word.parse().map_err(|_| wrong(word))).transpose()
 }
 
 fn ready(pattern: &str, style: Style) -> Result<(String, Matcher), String> {
