@@ -3,6 +3,7 @@
 mod child;
 mod copied;
 mod foreign;
+mod gone;
 mod halt;
 mod ports;
 mod pump;

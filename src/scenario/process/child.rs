@@ -17,6 +17,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use super::copied::Copied;
+use super::gone;
 use super::halt::Halt;
 use super::pump::{Form, pump};
 use super::terminal::{self, Watched};
@@ -216,7 +217,7 @@ impl Child {
         Ok(())
     }
 
-    /// Ends what is left of its group, waits for the process itself, and says how it ended.
+    /// Ends what is left of its group, waits until all of it is gone, and says how the process itself ended.
     pub(super) fn bury(&mut self) -> End {
         if let Some(end) = self.end {
             return end;
@@ -228,6 +229,7 @@ impl Child {
         let _ = killpg(self.group, Posix::SIGKILL);
         self.halt.ends(self.group);
         let status = self.process.wait().unwrap_or_default();
+        gone::await_group(self.group);
         let signal = status.signal().and_then(|signal| u8::try_from(signal).ok());
         let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
         let end = End { status: signal.map_or(code, |signal| 128 | signal), signal };

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal as Posix, kill};
 use nix::unistd::Pid;
 
+use super::gone;
+
 /// Dropping it ends every process in whose environment this folder is the beginning of `HOME`. Only systems with `/proc`
 /// tell; elsewhere what leaves its group is left.
 #[derive(Debug)]
@@ -15,9 +17,6 @@ pub(super) struct Strays {
 }
 
 impl Strays {
-    /// How often is looked for those that were begun meanwhile.
-    const ROUNDS: usize = 16;
-
     pub(super) fn of(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
@@ -25,27 +24,25 @@ impl Strays {
     /// Those that run.
     fn find(&self) -> Vec<Pid> {
         let mark = [b"HOME=", self.folder.as_os_str().as_bytes(), b"/"].concat();
-        let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-        let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let Some(all) = gone::all() else { return Vec::new() };
         // One that has ended and is not waited for has no environment any more.
-        let ours = numbers.filter(|number: &i32| {
+        let ours = all.filter(|number| {
             let environment = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(&mark))
         });
-        ours.map(Pid::from_raw).collect()
+        ours.collect()
     }
 }
 
 impl Drop for Strays {
     fn drop(&mut self) {
-        for _ in 0..Self::ROUNDS {
+        // Again and again: some may be begun meanwhile.
+        gone::await_that(|| {
             let strays = self.find();
-            if strays.is_empty() {
-                return;
+            for stray in &strays {
+                let _ = kill(*stray, Posix::SIGKILL);
             }
-            for stray in strays {
-                let _ = kill(stray, Posix::SIGKILL);
-            }
-        }
+            strays.is_empty()
+        });
     }
 }
