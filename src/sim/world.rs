@@ -109,7 +109,8 @@ impl World {
 
     fn add(&mut self, name: Option<Name>) -> usize {
         let index = self.actors.len();
-        let addr = SocketAddr::from(([10, 0, 0, u8::try_from(index).unwrap_or(u8::MAX)], 7000));
+        let host = 0x0a00_0000 + u32::try_from(index).unwrap_or(u32::MAX);
+        let addr = SocketAddr::from((std::net::Ipv4Addr::from(host), 7000));
         self.actors.push(Actor {
             addr,
             name,
@@ -289,6 +290,12 @@ impl World {
         self.nets.clear();
     }
 
+    /// How many actors there are, the server among them.
+    #[must_use]
+    pub fn actors(&self) -> usize {
+        self.actors.len()
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> Instant {
@@ -304,6 +311,11 @@ impl World {
     /// The disk.
     pub fn disk(&mut self) -> &mut Disk {
         &mut self.disk
+    }
+
+    /// Everything on the disk is lost.
+    pub fn wipe_disk(&mut self) {
+        self.disk = Disk::default();
     }
 
     /// Every record that was ever synced, in order.
@@ -328,6 +340,12 @@ impl World {
     #[must_use]
     pub fn lines(&self, index: usize) -> Vec<String> {
         self.log(index).iter().filter_map(|(_, event)| event.line()).collect()
+    }
+
+    /// How many events wait in front of an actor's output.
+    #[must_use]
+    pub fn showing(&self, index: usize) -> usize {
+        self.actors[index].showing.len()
     }
 
     /// How an actor's last life ended, if it did by itself.
