@@ -29,6 +29,10 @@ use super::status::Status;
 use super::time::{Instant, Now, earliest};
 use super::wire::{self, Datagram, Frame, Head, Malformed};
 
+pub use inbox::{HELD, HELD_BYTES, STRANGER_DATAGRAMS, STRANGERS, UNSHOWN, UNSHOWN_BYTES};
+pub use outbox::UNDER_WAY;
+pub use register::{KEEP_ALIVE, NOTICE_EVERY, NOTICES};
+
 /// How long a direct message, an attempt or a question has: the exercise's 500 ms.
 pub const LIMIT: Duration = Duration::from_millis(500);
 /// How many attempts of [`LIMIT`] a request to the server has.

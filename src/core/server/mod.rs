@@ -32,7 +32,12 @@ use super::status::Status;
 use super::time::{Instant, Now, Unix, earliest};
 use super::wire::{self, Datagram, Frame, Head, Malformed};
 
+pub use asking::WAITING;
+pub use feeding::{FETCH_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
+pub use groups::{GROUPS, GROUPS_A_CREATOR, MEMBERS};
 pub use mailroom::{MAILBOX, MAILBOX_BYTES};
+pub use sessions::{GUESTS, NAME_KEPT};
+pub use table::{DROPPED, NAMES};
 
 /// How long a client has to acknowledge, and how long it has to answer a question.
 pub const LIMIT: Duration = Duration::from_millis(500);
