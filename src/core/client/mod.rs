@@ -275,6 +275,7 @@ impl Client {
         if frames == [Frame::Bye] && head.n.is_none() {
             return self.bye(now);
         }
+        self.server_is_there(now);
         let mut fates = Vec::new();
         if let Some(life) = self.home.life
             && let Some(link) = self.links.get_mut(life)
@@ -329,6 +330,7 @@ impl Client {
             }
         }
         self.registration_timeout(now);
+        self.entering_timeout(now);
         self.requests_timeout(now);
         self.strangers_timeout(now);
         self.keep_alive(now);

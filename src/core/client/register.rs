@@ -35,6 +35,9 @@ pub struct Registration {
 pub struct Entering {
     /// The command `reg`, if that is why.
     pub cmd: Option<u64>,
+    /// After the welcome: the attempts to hear from the server, whose mail and table are to come.
+    attempt: u32,
+    ends: Instant,
 }
 
 /// Notice is being given.
@@ -53,7 +56,7 @@ impl Leaving {
 impl Client {
     /// Begins to register because a user waits for it.
     pub(super) fn enter(&mut self, now: Instant, cmd: Option<u64>) {
-        self.entering = Some(Entering { cmd });
+        self.entering = Some(Entering { cmd, attempt: 1, ends: now + LIMIT });
         self.register(now);
     }
 
@@ -128,8 +131,13 @@ impl Client {
             registration.attempt += 1;
             registration.ends = now + LIMIT;
             let attempt = registration.attempt;
+            let is_asked = registration.r.is_some();
             let cmd = self.entering.as_ref().and_then(|entering| entering.cmd);
             self.say(cmd, ClientEvent::Retry { what: "reg", attempt, of: ATTEMPTS });
+            if is_asked {
+                // Perhaps it is another server by now, that knows nothing of this: it will say so.
+                self.send_alive(now);
+            }
         }
         let Some(registration) = &mut self.registration else { return };
         if let Some((copies, due)) = &mut registration.hello
@@ -145,9 +153,37 @@ impl Client {
         }
     }
 
+    /// Between the welcome and the first table: a server that says nothing any more is lost.
+    pub(super) fn entering_timeout(&mut self, now: Instant) {
+        let Some(entering) = self.entering.as_mut().filter(|_| self.registration.is_none()) else { return };
+        if entering.ends > now {
+            return;
+        }
+        let cmd = entering.cmd;
+        if entering.attempt >= ATTEMPTS {
+            self.entering = None;
+            return self.lost_server(now, "reg", cmd);
+        }
+        entering.attempt += 1;
+        entering.ends = now + LIMIT;
+        let attempt = entering.attempt;
+        self.say(cmd, ClientEvent::Retry { what: "reg", attempt, of: ATTEMPTS });
+        self.send_alive(now);
+    }
+
+    /// Word of the server: what it owes to a user that is being let in is still to come.
+    pub(super) fn server_is_there(&mut self, now: Instant) {
+        if let Some(entering) = &mut self.entering {
+            entering.attempt = 1;
+            entering.ends = now + LIMIT;
+        }
+    }
+
     pub(super) fn registration_deadline(&self) -> Option<Instant> {
-        let registration = self.registration.as_ref()?;
-        earliest(Some(registration.ends), registration.hello.map(|(_, due)| due))
+        match &self.registration {
+            Some(registration) => earliest(Some(registration.ends), registration.hello.map(|(_, due)| due)),
+            None => self.entering.as_ref().map(|entering| entering.ends),
+        }
     }
 
     fn registration_failed(&mut self, now: Instant) {
@@ -269,12 +305,19 @@ impl Client {
             return;
         }
         self.home.spoken = now;
-        match (self.home.life, self.home.addr) {
-            (Some(life), Some(addr)) if self.home.registered => {
-                let head = Head { ask: Some(0), ..Head::new(self.me, Some(life)) };
-                self.send_plain(addr, &head, Some(Frame::Alive { table: self.table.version() }));
-            }
-            _ => self.need_server(now),
+        if self.home.registered && self.home.life.is_some() {
+            self.send_alive(now);
+        } else {
+            self.need_server(now);
+        }
+    }
+
+    /// A word to the server that it answers, one way or the other.
+    fn send_alive(&mut self, now: Instant) {
+        if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
+            self.home.spoken = now;
+            let head = Head { ask: Some(0), ..Head::new(self.me, Some(life)) };
+            self.send_plain(addr, &head, Some(Frame::Alive { table: self.table.version() }));
         }
     }
 
