@@ -82,6 +82,12 @@ impl Links {
         self.links.iter().map(|(life, link)| (*life, link))
     }
 
+    /// All links, to use.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.touched.extend(self.links.keys().copied());
+        self.links.values_mut()
+    }
+
     /// Tells the fates of messages whose patience has ended by now.
     pub fn expire(&mut self, now: Instant) -> Vec<(Life, Fate)> {
         let mut told = Vec::new();

@@ -101,9 +101,13 @@ impl Client {
                 Some(_) => {}
             }
             let Some((n, frame)) = link.take(now) else { return };
-            if !self.frame_of_server(now, life, n, frame)
-                && let Some(link) = self.links.get_mut(life)
-            {
+            let is_shown = matches!(frame, Frame::Post { .. } | Frame::Receipt { .. });
+            if !is_shown {
+                // Before it is done, not after: it may be the last thing this client does.
+                link.confirm(n);
+            }
+            let waits = self.frame_of_server(now, life, n, frame);
+            if let Some(link) = self.links.get_mut(life).filter(|_| is_shown && !waits) {
                 link.confirm(n);
             }
         }

@@ -237,7 +237,30 @@ impl Client {
                 self.drop_commands(reason);
                 self.end(now, false, None);
             }
-            _ => self.presence = Presence::Offline,
+            _ => {
+                self.presence = Presence::Offline;
+                self.table.left(self.name.as_str());
+                if let Some(group) = self.group.take() {
+                    self.say_bare(None, ClientEvent::Removed { group, reason });
+                    self.show_held();
+                }
+                self.drop_under_way(reason);
+            }
+        }
+    }
+
+    /// What was asked of the server or sent by now has no way any more: it failed.
+    fn drop_under_way(&mut self, reason: &'static str) {
+        self.requests.clear();
+        self.outboxes.clear();
+        self.tags.clear();
+        for link in self.links.iter_mut() {
+            link.withdraw();
+        }
+        let waiting = self.backlog.iter().map(|(cmd, _)| *cmd).chain(self.finishing.flatten());
+        let waiting: Vec<u64> = waiting.collect();
+        for cmd in self.open.clone().into_iter().filter(|cmd| !waiting.contains(cmd)) {
+            self.done(Some(cmd), Some(reason));
         }
     }
 

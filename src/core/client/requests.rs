@@ -103,6 +103,11 @@ impl Requests {
         }
     }
 
+    /// Nothing is asked any more.
+    pub fn clear(&mut self) {
+        self.pending.clear();
+    }
+
     /// When the next attempt ends.
     pub fn deadline(&self) -> Option<Instant> {
         self.pending.values().map(|request| request.ends).min()
