@@ -1,0 +1,68 @@
+//! Worlds for tests that read like traces: who shows what, and when, to the microsecond.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::time::Duration;
+
+use chat::core::time::Instant;
+use chat::sim::network::Net;
+use chat::sim::world::World;
+
+pub const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+pub const fn us(us: u64) -> Duration {
+    Duration::from_micros(us)
+}
+
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// A network that loses everything.
+pub const DEAD: Net = Net { loss: 1.0, ..Net::PERFECT };
+
+/// A world with these clients, registered one after another: actors 1, 2 and so on. A datagram takes 50 µs, a sync
+/// 200 µs, and what is to be shown is shown after 20 µs.
+pub fn world(names: &[&str]) -> World {
+    let mut world = World::new(1, Net::PERFECT);
+    for name in names {
+        world.client(name);
+        world.run_for(ms(100));
+    }
+    assert!(world.is_idle(), "nothing is under way");
+    world
+}
+
+/// A moment, from which on the logs are looked at.
+pub struct Mark {
+    at: Instant,
+    logs: Vec<usize>,
+}
+
+pub fn mark(world: &World) -> Mark {
+    Mark { at: world.now(), logs: (0..world.actors()).map(|index| world.log(index).len()).collect() }
+}
+
+impl Mark {
+    /// What an actor showed since then: milliseconds, the group in front, the line. Lines of one event are joined by ` / `.
+    pub fn trace(&self, world: &World, actor: usize) -> Vec<String> {
+        let since = self.logs.get(actor).copied().unwrap_or(0);
+        let shown = world.log(actor)[since..].iter().filter_map(|(at, event)| {
+            let group = event.group.as_ref().map(|group| format!("({group}) ")).unwrap_or_default();
+            let line = event.line()?.replace('\n', " / ");
+            let micros = at.since(self.at).as_micros();
+            Some(format!("{}.{:03} {group}{line}", micros / 1000, micros % 1000))
+        });
+        shown.collect()
+    }
+
+    /// The same without the times.
+    pub fn lines(&self, world: &World, actor: usize) -> Vec<String> {
+        let trace = self.trace(world, actor);
+        trace.iter().map(|line| line.split_once(' ').expect("a time").1.to_owned()).collect()
+    }
+}
+
+/// Nothing is under way, queued or half assembled anywhere.
+pub fn at_rest(world: &World) {
+    assert!(world.is_idle(), "something is left");
+}
