@@ -1,10 +1,11 @@
 //! The client machine: registers, chats from its own copy of the table, falls back to the server, leaves with notice.
 //!
 //! This file holds the state, the way in and the way out. Its parts: [`commands`] takes what was typed, [`register`]
-//! comes and goes, [`requests`] asks the server, [`outbox`] sends direct messages, [`inbox`] shows what comes.
+//! comes, [`leaving`] goes, [`requests`] asks the server, [`outbox`] sends direct messages, [`inbox`] shows what comes.
 
 mod commands;
 mod inbox;
+mod leaving;
 mod outbox;
 mod register;
 mod requests;
@@ -30,8 +31,9 @@ use super::time::{Instant, Now, earliest};
 use super::wire::{self, Datagram, Frame, Head, Malformed};
 
 pub use inbox::{HELD, HELD_BYTES, STRANGER_DATAGRAMS, STRANGERS, UNSHOWN, UNSHOWN_BYTES};
+pub use leaving::{NOTICE_EVERY, NOTICES};
 pub use outbox::UNDER_WAY;
-pub use register::{KEEP_ALIVE, NOTICE_EVERY, NOTICES};
+pub use register::KEEP_ALIVE;
 
 /// How long a direct message, an attempt or a question has: the exercise's 500 ms.
 pub const LIMIT: Duration = Duration::from_millis(500);
@@ -81,7 +83,7 @@ pub struct Client {
     links: Links,
     registration: Option<register::Registration>,
     entering: Option<register::Entering>,
-    leaving: Option<register::Leaving>,
+    leaving: Option<leaving::Leaving>,
     requests: requests::Requests,
     outboxes: BTreeMap<Name, outbox::Outbox>,
     tags: BTreeMap<Tag, Name>,
@@ -396,7 +398,7 @@ impl Machine for Client {
             self.requests.deadline(),
             self.inbox.deadline(),
             self.keep_alive_deadline(),
-            self.leaving.as_ref().map(register::Leaving::deadline),
+            self.leaving.as_ref().map(leaving::Leaving::deadline),
         ];
         own.into_iter().fold(self.links.deadline(), earliest)
     }

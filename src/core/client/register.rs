@@ -1,4 +1,4 @@
-//! Coming and going: registration, coming back, the keep-alive, and leaving with notice.
+//! Coming: registration, coming back, and the keep-alive.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,10 +13,6 @@ use super::{ATTEMPTS, Client, LIMIT, Presence};
 
 /// How often a silent client says that it is there: more often than every 20 s, so that one may be late.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// The most copies of the notice of a leave.
-pub const NOTICES: u32 = 3;
-/// How far apart they are; after the last one as long again for its answer.
-pub const NOTICE_EVERY: Duration = Duration::from_millis(50);
 
 /// A registration under way.
 #[derive(Debug)]
@@ -38,19 +34,6 @@ pub struct Entering {
     /// After the welcome: the attempts to hear from the server, whose mail and table are to come.
     attempt: u32,
     ends: Instant,
-}
-
-/// Notice is being given.
-#[derive(Debug)]
-pub struct Leaving {
-    notices: u32,
-    next: Instant,
-}
-
-impl Leaving {
-    pub(super) fn deadline(&self) -> Instant {
-        self.next
-    }
 }
 
 impl Client {
@@ -346,56 +329,5 @@ impl Client {
 
     pub(super) fn keep_alive_deadline(&self) -> Option<Instant> {
         (self.presence == Presence::Online).then_some(self.home.spoken + KEEP_ALIVE)
-    }
-
-    /// De-registered at the user's wish.
-    pub(super) fn deregistered(&mut self, cmd: Option<u64>) {
-        self.presence = Presence::Offline;
-        self.home.registered = false;
-        self.table.left(self.name.as_str());
-        self.say(cmd, ClientEvent::Offline { name: self.name.clone(), reason: "dereg" });
-        self.group = None;
-        self.show_held();
-        self.done(cmd, None);
-    }
-
-    /// Leaves: what was held is shown, the server is told unless it need not be, then the program ends.
-    pub(super) fn leave(&mut self, now: Instant) {
-        if matches!(self.presence, Presence::Leaving | Presence::Ended) {
-            return;
-        }
-        let told = matches!(self.presence, Presence::Offline) || self.silent_leave || self.home.life.is_none();
-        self.show_held();
-        self.group = None;
-        self.registration = None;
-        self.entering = None;
-        if told {
-            return self.end(now, false, None);
-        }
-        self.presence = Presence::Leaving;
-        self.leaving = Some(Leaving { notices: 0, next: now });
-        self.leaving_timeout(now);
-    }
-
-    pub(super) fn leaving_timeout(&mut self, now: Instant) {
-        let Some(leaving) = &mut self.leaving else { return };
-        if leaving.next > now {
-            return;
-        }
-        if leaving.notices >= NOTICES {
-            return self.end(now, false, None);
-        }
-        leaving.notices += 1;
-        leaving.next = now + NOTICE_EVERY;
-        if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
-            self.send_plain(addr, &Head::new(self.me, Some(life)), Some(Frame::Bye));
-        }
-    }
-
-    /// The server knows that we leave.
-    pub(super) fn bye(&mut self, now: Instant) {
-        if self.leaving.is_some() {
-            self.end(now, false, None);
-        }
     }
 }

@@ -1,0 +1,79 @@
+//! Going: de-registration, and leaving with notice.
+
+use std::time::Duration;
+
+use super::super::client_event::ClientEvent;
+use super::super::time::Instant;
+use super::super::wire::{Frame, Head};
+use super::{Client, Presence};
+
+/// The most copies of the notice of a leave.
+pub const NOTICES: u32 = 3;
+/// How far apart they are; after the last one as long again for its answer.
+pub const NOTICE_EVERY: Duration = Duration::from_millis(50);
+
+/// Notice is being given.
+#[derive(Debug)]
+pub struct Leaving {
+    notices: u32,
+    next: Instant,
+}
+
+impl Leaving {
+    pub(super) fn deadline(&self) -> Instant {
+        self.next
+    }
+}
+
+impl Client {
+    /// De-registered at the user's wish.
+    pub(super) fn deregistered(&mut self, cmd: Option<u64>) {
+        self.presence = Presence::Offline;
+        self.home.registered = false;
+        self.table.left(self.name.as_str());
+        self.say(cmd, ClientEvent::Offline { name: self.name.clone(), reason: "dereg" });
+        self.group = None;
+        self.show_held();
+        self.done(cmd, None);
+    }
+
+    /// Leaves: what was held is shown, the server is told unless it need not be, then the program ends.
+    pub(super) fn leave(&mut self, now: Instant) {
+        if matches!(self.presence, Presence::Leaving | Presence::Ended) {
+            return;
+        }
+        let told = matches!(self.presence, Presence::Offline) || self.silent_leave || self.home.life.is_none();
+        self.show_held();
+        self.group = None;
+        self.registration = None;
+        self.entering = None;
+        if told {
+            return self.end(now, false, None);
+        }
+        self.presence = Presence::Leaving;
+        self.leaving = Some(Leaving { notices: 0, next: now });
+        self.leaving_timeout(now);
+    }
+
+    pub(super) fn leaving_timeout(&mut self, now: Instant) {
+        let Some(leaving) = &mut self.leaving else { return };
+        if leaving.next > now {
+            return;
+        }
+        if leaving.notices >= NOTICES {
+            return self.end(now, false, None);
+        }
+        leaving.notices += 1;
+        leaving.next = now + NOTICE_EVERY;
+        if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
+            self.send_plain(addr, &Head::new(self.me, Some(life)), Some(Frame::Bye));
+        }
+    }
+
+    /// The server knows that we leave.
+    pub(super) fn bye(&mut self, now: Instant) {
+        if self.leaving.is_some() {
+            self.end(now, false, None);
+        }
+    }
+}
