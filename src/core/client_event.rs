@@ -88,20 +88,6 @@ pub enum ClientEvent {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'static str>,
     },
-    /// A datagram left (`--trace`). `frame` is the first frame in it, `copy` counts retransmissions from 1.
-    Sent {
-        peer: String,
-        frame: String,
-        bytes: usize,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        copy: Option<u32>,
-    },
-    /// A datagram came (`--trace`).
-    Received { peer: String, frame: String, bytes: usize },
-    /// A datagram was swallowed, because it made no sense (`--trace`).
-    Dropped { peer: String, frame: String, bytes: usize, reason: &'static str },
-    /// A datagram was swallowed on its way out by a fault of the network that was asked for: `loss`, `drop` or `cut`.
-    Fault { peer: String, frame: String, bytes: usize, fault: &'static str },
     /// The last word. `[Exiting]` is shown where the server was lost.
     Exit {
         status: u8,
@@ -175,9 +161,6 @@ impl ClientEvent {
             }
             Self::Exit { shown: true, .. } => "[Exiting]".to_owned(),
             Self::Exit { .. } | Self::Started { .. } | Self::Retry { .. } | Self::Done { .. } => return None,
-            Self::Sent { .. } | Self::Received { .. } | Self::Dropped { .. } | Self::Fault { .. } => {
-                return None;
-            }
         })
     }
 }

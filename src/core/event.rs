@@ -6,6 +6,7 @@ use super::client_event::ClientEvent;
 use super::name::Name;
 use super::server_event::ServerEvent;
 use super::time::Unix;
+use super::trace_event::TraceEvent;
 
 /// The version of the envelope. New keys leave it alone; anything else raises it.
 pub const VERSION: u32 = 1;
@@ -31,6 +32,8 @@ pub enum Body {
     Client(ClientEvent),
     /// In a server.
     Server(ServerEvent),
+    /// To a datagram, in either.
+    Trace(TraceEvent),
 }
 
 /// What a message is: to one, to everybody or to a group.
@@ -77,6 +80,7 @@ impl Event {
         match &self.body {
             Body::Client(body) => body.line(),
             Body::Server(body) => body.line(),
+            Body::Trace(_) => None,
         }
     }
 

@@ -3,6 +3,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod adapt;
+mod door;
 mod json_pattern;
 mod likeness;
 mod literal;
@@ -34,6 +35,7 @@ pub mod server_event;
 pub mod status;
 pub mod suggest;
 pub mod time;
+pub mod trace_event;
 pub mod vars;
 pub mod watch;
 pub mod wire;

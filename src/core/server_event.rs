@@ -71,20 +71,6 @@ pub enum ServerEvent {
     Warning { code: &'static str, message: String, definite: bool },
     /// A failure, with what to do about it.
     Error { code: &'static str, message: String, definite: bool },
-    /// A datagram left (`--trace`).
-    Sent {
-        peer: String,
-        frame: String,
-        bytes: usize,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        copy: Option<u32>,
-    },
-    /// A datagram came (`--trace`).
-    Received { peer: String, frame: String, bytes: usize },
-    /// A datagram was swallowed, because it made no sense (`--trace`).
-    Dropped { peer: String, frame: String, bytes: usize, reason: &'static str },
-    /// A datagram was swallowed on its way out by a fault of the network that was asked for: `loss`, `drop` or `cut`.
-    Fault { peer: String, frame: String, bytes: usize, fault: &'static str },
     /// The last word.
     Exit { status: u8 },
 }
@@ -147,9 +133,6 @@ impl ServerEvent {
                 return None;
             }
             Self::Rejected { .. } | Self::Exit { .. } => return None,
-            Self::Sent { .. } | Self::Received { .. } | Self::Dropped { .. } | Self::Fault { .. } => {
-                return None;
-            }
         })
     }
 }

@@ -11,12 +11,13 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::clock::Clock;
 use super::input::Wake;
-use super::outgoing::{Outgoing, Swallowed, Transmit};
+use super::outgoing::{Outgoing, Transmit};
 use super::socket::{Socket, is_loss};
 use crate::core::event::Event;
 use crate::core::machine::{Ending, Input, Machine, Output};
 use crate::core::record::Record;
 use crate::core::time::{Instant, Now, earliest};
+use crate::core::trace_event::TraceEvent;
 
 /// The most datagrams, and the most other inputs, of one turn: small enough to keep every deadline within a few
 /// milliseconds, large enough to make one transaction and one write of many.
@@ -38,7 +39,7 @@ pub trait Front {
     fn events(&mut self, now: Now, events: Vec<Event>);
 
     /// Takes in that a datagram did not leave. Never blocks.
-    fn swallowed(&mut self, now: Now, swallowed: Swallowed);
+    fn swallowed(&mut self, now: Now, swallowed: TraceEvent);
 
     /// Takes the records of one turn, which belong together. Never blocks.
     fn records(&mut self, records: Vec<Record>);

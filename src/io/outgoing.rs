@@ -5,23 +5,10 @@ use std::net::SocketAddr;
 use super::control::Control;
 use crate::core::fault::{Faults, Order};
 use crate::core::time::Instant;
-use crate::core::wire;
+use crate::core::trace_event::TraceEvent;
 
 /// A datagram and where it goes.
 pub type Transmit = (SocketAddr, Vec<u8>);
-
-/// A datagram that a fault took away.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Swallowed {
-    /// Where it was going.
-    pub to: SocketAddr,
-    /// The kind of its first frame.
-    pub frame: String,
-    /// How long it was.
-    pub bytes: usize,
-    /// `loss`, `drop` or `cut`.
-    pub fault: &'static str,
-}
 
 /// The way out of a program. Without faults it holds and costs nothing.
 #[derive(Debug, Default)]
@@ -57,14 +44,14 @@ impl Outgoing {
     }
 
     /// Takes what is to be sent, and gives back what leaves now, in order, and what never will.
-    pub fn pass(&mut self, now: Instant, transmits: Vec<Transmit>) -> (Vec<Transmit>, Vec<Swallowed>) {
+    pub fn pass(&mut self, now: Instant, transmits: Vec<Transmit>) -> (Vec<Transmit>, Vec<TraceEvent>) {
         let Some(faults) = self.faults.as_mut().filter(|faults| !faults.is_idle()) else {
             return (transmits, Vec::new());
         };
         let mut swallowed = Vec::new();
         for (to, bytes) in transmits {
             if let Some(fault) = faults.send(now, to, &bytes) {
-                swallowed.push(Swallowed { to, frame: wire::summary(&bytes), bytes: bytes.len(), fault });
+                swallowed.push(TraceEvent::fault(to, &bytes, fault));
             }
         }
         (std::iter::from_fn(|| faults.due(now)).collect(), swallowed)
@@ -115,7 +102,7 @@ mod tests {
         let (leaving, swallowed) = outgoing.pass(NOW, vec![datagram(1), datagram(2), datagram(1)]);
         assert_eq!(leaving, [datagram(2), datagram(1)]);
         let (to, frame) = (datagram(1).0, "bye".to_owned());
-        assert_eq!(swallowed, [Swallowed { to, frame, bytes: 23, fault: "drop" }]);
+        assert_eq!(swallowed, [TraceEvent::Fault { peer: to.to_string(), frame, bytes: 23, fault: "drop" }]);
     }
 
     #[test]

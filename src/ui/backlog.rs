@@ -84,17 +84,9 @@ impl Backlog {
 fn is_needed(body: &Body) -> bool {
     use ClientEvent as C;
     match body {
-        Body::Client(event) => !matches!(
-            event,
-            C::Table { .. }
-                | C::Retry { .. }
-                | C::Warning { .. }
-                | C::Sent { .. }
-                | C::Received { .. }
-                | C::Dropped { .. }
-                | C::Fault { .. }
-        ),
+        Body::Client(event) => !matches!(event, C::Table { .. } | C::Retry { .. } | C::Warning { .. }),
         Body::Server(event) => matches!(event, ServerEvent::Exit { .. }),
+        Body::Trace(_) => false,
     }
 }
 

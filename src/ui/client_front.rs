@@ -14,10 +14,10 @@ use crate::core::machine::{Ending, Input};
 use crate::core::record::Record;
 use crate::core::status::Status;
 use crate::core::time::{Instant, Now, Unix};
+use crate::core::trace_event::TraceEvent;
 use crate::io::clock::Clock;
 use crate::io::drive::Front;
 use crate::io::input::WAITING;
-use crate::io::outgoing::Swallowed;
 
 /// How long a client that was asked to leave may take, with the notice to the server, which takes 150 ms at most.
 const LEAVE_LIMIT: Duration = Duration::from_millis(300);
@@ -221,10 +221,8 @@ impl Front for ClientFront {
     }
 
     /// An event of the shell: the core does not count it among those that it waits to hear were shown.
-    fn swallowed(&mut self, now: Now, swallowed: Swallowed) {
-        let Swallowed { to, frame, bytes, fault } = swallowed;
-        let body = Body::Client(ClientEvent::Fault { peer: to.to_string(), frame, bytes, fault });
-        let event = Event { at: now.unix, cmd: None, group: None, body };
+    fn swallowed(&mut self, now: Now, swallowed: TraceEvent) {
+        let event = Event { at: now.unix, cmd: None, group: None, body: Body::Trace(swallowed) };
         self.feed.event(now, &event);
         self.printer.say(event);
     }

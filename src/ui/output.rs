@@ -290,7 +290,8 @@ fn dropped(event: &Event, count: u64) -> Event {
     let message = format!("The output was blocked, {count} events were not shown.");
     let (code, definite) = ("output-blocked", true);
     let body = match event.body {
-        Body::Client(_) => Body::Client(ClientEvent::Warning { code, message, definite }),
+        // What the warning looks like does not depend on the role.
+        Body::Client(_) | Body::Trace(_) => Body::Client(ClientEvent::Warning { code, message, definite }),
         Body::Server(_) => Body::Server(ServerEvent::Warning { code, message, definite }),
     };
     Event { at: event.at, cmd: None, group: None, body }

@@ -14,10 +14,10 @@ use crate::core::record::Record;
 use crate::core::server_event::ServerEvent;
 use crate::core::status::Status;
 use crate::core::time::{Instant, Now, Unix};
+use crate::core::trace_event::TraceEvent;
 use crate::io::clock::Clock;
 use crate::io::drive::Front;
 use crate::io::input::{Line, Lines, WAITING};
-use crate::io::outgoing::Swallowed;
 use crate::io::store::{Store, StoreAnswer};
 
 /// How long a server that was asked to end may take.
@@ -151,9 +151,8 @@ impl Front for ServerFront {
         self.printer.answered();
     }
 
-    fn swallowed(&mut self, now: Now, swallowed: Swallowed) {
-        let Swallowed { to, frame, bytes, fault } = swallowed;
-        self.printer.say(event(now.unix, ServerEvent::Fault { peer: to.to_string(), frame, bytes, fault }));
+    fn swallowed(&mut self, now: Now, swallowed: TraceEvent) {
+        self.printer.say(Event { at: now.unix, cmd: None, group: None, body: Body::Trace(swallowed) });
     }
 
     fn records(&mut self, records: Vec<Record>) {

@@ -72,7 +72,7 @@ fn lives(history: &History) -> Vec<Seen<'_>> {
 fn client_event(event: &Event) -> Option<&ClientEvent> {
     match &event.body {
         Body::Client(event) => Some(event),
-        Body::Server(_) => None,
+        Body::Server(_) | Body::Trace(_) => None,
     }
 }
 

@@ -68,7 +68,7 @@ impl Client {
         match command {
             Command::Send(to, text) => self.send(now, cmd, to, text),
             Command::SendAll(text) => {
-                let (id, at, text) = (self.next_message_id(), self.unix.micros(), text.into());
+                let (id, at, text) = (self.next_message_id(), self.door.unix.micros(), text.into());
                 self.request(now, Some(cmd), What::SendAll { id }, |r| Frame::All { r, id, at, text });
             }
             Command::Dereg(name) if self.is_other(name.as_deref()) => self.wrong_name(cmd),
@@ -106,7 +106,7 @@ impl Client {
                 self.request(now, cmd, What::Join { group: group.clone() }, |r| Frame::Join { r, group });
             }
             (Command::SendGroup(text), Some(group)) => {
-                let (id, at, text) = (self.next_message_id(), self.unix.micros(), text.into());
+                let (id, at, text) = (self.next_message_id(), self.door.unix.micros(), text.into());
                 self.request(now, cmd, What::Say { id }, |r| Frame::Say { r, id, group, at, text });
             }
             (Command::ListMembers, Some(group)) => {

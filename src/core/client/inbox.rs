@@ -138,7 +138,7 @@ impl Client {
                 return waits;
             }
             Frame::Receipt { id, reader, .. } if !self.inbox.receipts.insert(&reader, id) => {
-                return self.confirm_when_shown(self.events, life, n, 0);
+                return self.confirm_when_shown(self.door.events, life, n, 0);
             }
             Frame::Receipt { id, reader, kept } => {
                 let kept_at = Unix::from_micros(kept).seconds();
@@ -188,7 +188,7 @@ impl Client {
         let Ok(text) = Text::new(&text) else { return false };
         if !self.inbox.seen.insert(&from, id) {
             // Perhaps its first copy is still on its way to the screen.
-            return self.confirm_when_shown(self.events, life, n, 0);
+            return self.confirm_when_shown(self.door.events, life, n, 0);
         }
         if kept.is_some()
             && let Some(count) = self.inbox.announced.take()

@@ -66,7 +66,7 @@ impl Client {
         leaving.notices += 1;
         leaving.next = now + NOTICE_EVERY;
         if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
-            self.send_plain(addr, &Head::new(self.me, Some(life)), Some(Frame::Bye));
+            self.door.send(addr, &Head::new(self.me, Some(life)), Some(Frame::Bye));
         }
     }
 

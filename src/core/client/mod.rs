@@ -19,16 +19,17 @@ use super::client_event::ClientEvent;
 use super::command::{Command, Mistake};
 use super::config::{ClientConfig, RELEASE};
 use super::directory::{Change, Directory};
-use super::event::{Body, Event};
+use super::door::Door;
+use super::event::Body;
 use super::id::{Life, MessageId};
-use super::link::{Departure, Fate, Tag};
+use super::link::{Fate, Tag};
 use super::links::Links;
 use super::machine::{Ending, Input, Machine, Output};
 use super::name::Name;
 use super::rng::Rng;
 use super::status::Status;
 use super::time::{Instant, Now, earliest};
-use super::wire::{self, Datagram, Frame, Head, Malformed};
+use super::wire::{Datagram, Frame, Head};
 
 pub use inbox::{HELD, HELD_BYTES, STRANGER_DATAGRAMS, STRANGERS, UNSHOWN, UNSHOWN_BYTES};
 pub use leaving::{NOTICE_EVERY, NOTICES};
@@ -76,7 +77,6 @@ pub struct Client {
     me: Life,
     rng: Rng,
     silent_leave: bool,
-    trace: bool,
     presence: Presence,
     home: Home,
     table: Directory,
@@ -97,9 +97,7 @@ pub struct Client {
     messages: u64,
     finishing: Option<Option<u64>>,
     status: Status,
-    unix: super::time::Unix,
-    out: VecDeque<Output>,
-    events: u64,
+    door: Door,
 }
 
 impl Client {
@@ -116,7 +114,6 @@ impl Client {
             me,
             rng,
             silent_leave: config.silent_leave,
-            trace: config.trace,
             presence: Presence::Starting,
             home,
             table: Directory::default(),
@@ -136,9 +133,7 @@ impl Client {
             messages: 0,
             finishing: None,
             status: Status::Ok,
-            unix: now.unix,
-            out: VecDeque::new(),
-            events: 0,
+            door: Door::new(now.unix, config.trace),
         };
         let (server, addr, free_port) = (config.server, config.addr.to_string(), config.free_port);
         client.say(None, ClientEvent::Started { server, addr, release: RELEASE, free_port });
@@ -176,9 +171,7 @@ impl Client {
     }
 
     fn emit(&mut self, cmd: Option<u64>, group: Option<Name>, event: ClientEvent) -> u64 {
-        self.out.push_back(Output::Event(Event { at: self.unix, cmd, group, body: Body::Client(event) }));
-        self.events += 1;
-        self.events
+        self.door.say(cmd, group, Body::Client(event))
     }
 
     fn error(&mut self, cmd: Option<u64>, code: &'static str, message: String, definite: bool) {
@@ -205,44 +198,8 @@ impl Client {
         MessageId { life: self.me, number: self.messages }
     }
 
-    /// Sends a datagram outside any link.
-    fn send_plain(&mut self, to: SocketAddr, head: &Head, frame: Option<Frame>) {
-        let lines = frame.map(Frame::lines).unwrap_or_default();
-        let bytes = wire::emit(head, lines.iter().map(String::as_str));
-        self.transmit(to, Departure { bytes, copy: None });
-    }
-
-    fn transmit(&mut self, to: SocketAddr, departure: Departure) {
-        let Departure { bytes, copy } = departure;
-        if self.trace {
-            let (peer, frame, copy) = (to.to_string(), wire::summary(&bytes), copy.filter(|copy| *copy > 1));
-            self.say(None, ClientEvent::Sent { peer, frame, bytes: bytes.len(), copy: copy.map(|copy| copy - 1) });
-        }
-        self.out.push_back(Output::Transmit { to, bytes });
-    }
-
-    fn dropped(&mut self, from: SocketAddr, bytes: &[u8], reason: &'static str) {
-        if self.trace {
-            let (peer, frame) = (from.to_string(), wire::summary(bytes));
-            self.say(None, ClientEvent::Dropped { peer, frame, bytes: bytes.len(), reason });
-        }
-    }
-
     fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        let Datagram { head, frames } = match wire::parse(bytes) {
-            Ok(datagram) => datagram,
-            Err(Malformed::Version) => {
-                if let Some(bytes) = wire::refuse_version(bytes) {
-                    self.transmit(from, Departure { bytes, copy: None });
-                }
-                return self.dropped(from, bytes, "version");
-            }
-            Err(_) => return self.dropped(from, bytes, "malformed"),
-        };
-        if self.trace {
-            let (peer, frame) = (from.to_string(), wire::summary(bytes));
-            self.say(None, ClientEvent::Received { peer, frame, bytes: bytes.len() });
-        }
+        let Some(Datagram { head, frames }) = self.door.receive(from, bytes) else { return };
         if head.no.is_some() {
             return;
         }
@@ -257,10 +214,7 @@ impl Client {
             if let ([Frame::Challenge { token, cookie }], None) = (frames.as_slice(), head.you) {
                 self.challenged(now, from, peer, token, cookie);
             } else if let Some(you) = head.you.filter(|_| head.wants_answer()) {
-                let answer = Head::gone(you, peer);
-                if wire::emit(&answer, []).len() <= bytes.len() {
-                    self.send_plain(from, &answer, None);
-                }
+                self.door.send_gone(from, &Head::gone(you, peer), bytes);
             }
             return;
         }
@@ -351,10 +305,10 @@ impl Client {
             return;
         }
         while let Some((to, departure)) = self.links.transmit(now) {
-            self.transmit(to, departure);
+            self.door.transmit(to, departure);
         }
         self.presence = Presence::Ended;
-        self.out.push_back(Output::Ended(Ending { status: self.status, exiting, group }));
+        self.door.push(Output::Ended(Ending { status: self.status, exiting, group }));
     }
 }
 
@@ -363,7 +317,7 @@ impl Machine for Client {
         if self.presence == Presence::Ended {
             return;
         }
-        self.unix = now.unix;
+        self.door.unix = now.unix;
         let mono = now.mono;
         match input {
             Input::Datagram { from, bytes } => self.datagram(mono, from, bytes),
@@ -378,15 +332,15 @@ impl Machine for Client {
     }
 
     fn poll(&mut self, now: Now) -> Option<Output> {
-        if self.out.is_empty() && self.presence != Presence::Ended {
+        if self.door.is_empty() && self.presence != Presence::Ended {
             let (to, departure) = self.links.transmit(now.mono)?;
             if Some(to) == self.home.addr {
                 self.home.spoken = now.mono;
             }
-            self.unix = now.unix;
-            self.transmit(to, departure);
+            self.door.unix = now.unix;
+            self.door.transmit(to, departure);
         }
-        self.out.pop_front()
+        self.door.pop()
     }
 
     fn deadline(&self) -> Option<Instant> {

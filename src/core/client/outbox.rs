@@ -45,7 +45,7 @@ enum Stage {
 impl Client {
     /// The command `send`.
     pub(super) fn send(&mut self, now: Instant, cmd: u64, to: Name, text: Text) {
-        let (id, at) = (self.next_message_id(), self.unix);
+        let (id, at) = (self.next_message_id(), self.door.unix);
         if to == self.name {
             let (from, sent_at) = (to.clone(), at.exact());
             let kind = Kind::Direct;

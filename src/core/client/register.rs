@@ -131,7 +131,7 @@ impl Client {
             let token = registration.token.clone();
             let head = Head::new(self.me, None);
             for to in self.home.candidates.clone() {
-                self.send_plain(to, &head, Some(Frame::Hello { token: token.clone() }));
+                self.door.send(to, &head, Some(Frame::Hello { token: token.clone() }));
             }
         }
     }
@@ -323,7 +323,7 @@ impl Client {
         if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
             self.home.spoken = now;
             let head = Head { ask: Some(0), ..Head::new(self.me, Some(life)) };
-            self.send_plain(addr, &head, Some(Frame::Alive { table: self.table.version() }));
+            self.door.send(addr, &head, Some(Frame::Alive { table: self.table.version() }));
         }
     }
 

@@ -106,7 +106,7 @@ impl Server {
         ask.copies += 1;
         ask.next = now + Rtt::default().timeout(ask.copies);
         let head = Head { ask: Some(ask.number), ..Head::new(self.me, Some(ask.life)) };
-        self.send_plain(addr, &head, None);
+        self.door.send(addr, &head, None);
     }
 
     pub(super) fn asks_timeout(&mut self, now: Instant) {

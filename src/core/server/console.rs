@@ -38,9 +38,9 @@ impl Server {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         BTreeMap::from([
             ("accepted", self.counters.accepted),
-            ("datagrams_dropped", self.counters.dropped),
-            ("datagrams_in", self.counters.datagrams_in),
-            ("datagrams_out", self.counters.datagrams_out),
+            ("datagrams_dropped", self.door.datagrams.dropped),
+            ("datagrams_in", self.door.datagrams.received),
+            ("datagrams_out", self.door.datagrams.sent),
             ("delivered", self.counters.delivered),
             ("groups", count(self.groups.len())),
             ("links", count(self.links.len())),

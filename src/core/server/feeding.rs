@@ -79,7 +79,7 @@ impl Server {
             if !seqs.is_empty() {
                 session.fetching = true;
                 self.fetches.push_back(Fetch { life, seqs: seqs.clone() });
-                self.out.push_back(super::Output::Fetch(seqs));
+                self.door.push(super::Output::Fetch(seqs));
             }
         }
     }

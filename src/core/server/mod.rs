@@ -19,9 +19,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::config::{RELEASE, ServerConfig};
-use super::event::{Body, Event};
+use super::door::Door;
+use super::event::Body;
 use super::id::{Life, MessageId};
-use super::link::{Departure, Fate};
+use super::link::Fate;
 use super::links::Links;
 use super::machine::{Ending, Input, Machine, Output};
 use super::name::Name;
@@ -30,7 +31,7 @@ use super::rng::Rng;
 use super::server_event::ServerEvent;
 use super::status::Status;
 use super::time::{Instant, Now, Unix, earliest};
-use super::wire::{self, Datagram, Frame, Head, Malformed};
+use super::wire::{Datagram, Frame, Head};
 
 pub use asking::WAITING;
 pub use feeding::{FETCH_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
@@ -45,9 +46,6 @@ pub const LIMIT: Duration = Duration::from_millis(500);
 /// Counters for `stats`.
 #[derive(Debug, Default)]
 struct Counters {
-    datagrams_in: u64,
-    datagrams_out: u64,
-    dropped: u64,
     accepted: u64,
     saved: u64,
     delivered: u64,
@@ -57,7 +55,6 @@ struct Counters {
 #[derive(Debug)]
 pub struct Server {
     me: Life,
-    trace: bool,
     cookies: cookies::Cookies,
     table: table::Table,
     links: Links,
@@ -84,8 +81,7 @@ pub struct Server {
     next_tag: u64,
     next_purge: Instant,
     counters: Counters,
-    unix: Unix,
-    out: VecDeque<Output>,
+    door: Door,
     ended: bool,
 }
 
@@ -99,7 +95,6 @@ impl Server {
         let (names, messages) = (kept.names.len(), kept.mail.len());
         let mut server = Self {
             me,
-            trace: config.trace,
             cookies: cookies::Cookies::new([rng.bits(), rng.bits()]),
             table: table::Table::new(kept.names),
             links: Links::new(me),
@@ -120,8 +115,7 @@ impl Server {
             next_tag: 0,
             next_purge: now.mono,
             counters: Counters::default(),
-            unix: now.unix,
-            out: VecDeque::new(),
+            door: Door::new(now.unix, config.trace),
             ended: false,
         };
         server.say(ServerEvent::Listening { port: config.port, release: RELEASE });
@@ -149,7 +143,7 @@ impl Server {
     }
 
     fn say(&mut self, event: ServerEvent) {
-        self.out.push_back(Output::Event(Event { at: self.unix, cmd: None, group: None, body: Body::Server(event) }));
+        self.door.say(None, None, Body::Server(event));
     }
 
     fn warn(&mut self, code: &'static str, message: String) {
@@ -158,53 +152,13 @@ impl Server {
 
     /// Asks for a record to be kept, and remembers what is to be done when it is.
     fn persist(&mut self, record: Record, after: posting::After) {
-        self.out.push_back(Output::Persist(record));
+        self.door.push(Output::Persist(record));
         self.records += 1;
         self.after.push_back((self.records, after));
     }
 
-    fn transmit(&mut self, to: SocketAddr, departure: Departure) {
-        let Departure { bytes, copy } = departure;
-        self.counters.datagrams_out += 1;
-        if self.trace {
-            let (peer, frame) = (to.to_string(), wire::summary(&bytes));
-            let copy = copy.filter(|copy| *copy > 1).map(|copy| copy - 1);
-            self.say(ServerEvent::Sent { peer, frame, bytes: bytes.len(), copy });
-        }
-        self.out.push_back(Output::Transmit { to, bytes });
-    }
-
-    /// Sends a datagram outside any link.
-    fn send_plain(&mut self, to: SocketAddr, head: &Head, frame: Option<Frame>) {
-        let lines = frame.map(Frame::lines).unwrap_or_default();
-        let bytes = wire::emit(head, lines.iter().map(String::as_str));
-        self.transmit(to, Departure { bytes, copy: None });
-    }
-
-    fn dropped(&mut self, from: SocketAddr, bytes: &[u8], reason: &'static str) {
-        self.counters.dropped += 1;
-        if self.trace {
-            let (peer, frame) = (from.to_string(), wire::summary(bytes));
-            self.say(ServerEvent::Dropped { peer, frame, bytes: bytes.len(), reason });
-        }
-    }
-
     fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        self.counters.datagrams_in += 1;
-        let Datagram { head, frames } = match wire::parse(bytes) {
-            Ok(datagram) => datagram,
-            Err(Malformed::Version) => {
-                if let Some(bytes) = wire::refuse_version(bytes) {
-                    self.transmit(from, Departure { bytes, copy: None });
-                }
-                return self.dropped(from, bytes, "version");
-            }
-            Err(_) => return self.dropped(from, bytes, "malformed"),
-        };
-        if self.trace {
-            let (peer, frame) = (from.to_string(), wire::summary(bytes));
-            self.say(ServerEvent::Received { peer, frame, bytes: bytes.len() });
-        }
+        let Some(Datagram { head, frames }) = self.door.receive(from, bytes) else { return };
         if let Some(gone) = head.gone {
             if head.you == Some(self.me) {
                 self.life_is_gone(now, from, gone);
@@ -216,7 +170,7 @@ impl Server {
             if token.len() <= 16 {
                 let cookie = self.cookies.make(now, from, peer);
                 let frame = Frame::Challenge { token: token.clone(), cookie };
-                self.send_plain(from, &Head::new(self.me, None), Some(frame));
+                self.door.send(from, &Head::new(self.me, None), Some(frame));
             }
             return;
         }
@@ -225,19 +179,16 @@ impl Server {
         if known || (you == self.me && self.admit(now, from, peer, &head, &frames)) {
             self.client_says(now, from, peer, &head, frames);
         } else if (you == self.me || self.table.name_of(peer).is_some()) && frames == [Frame::Bye] {
-            self.send_plain(from, &Head::new(self.me, Some(peer)), Some(Frame::Bye));
+            self.door.send(from, &Head::new(self.me, Some(peer)), Some(Frame::Bye));
         } else if head.wants_answer() {
-            let answer = Head::gone(you, peer);
-            if wire::emit(&answer, []).len() <= bytes.len() {
-                self.send_plain(from, &answer, None);
-            }
+            self.door.send_gone(from, &Head::gone(you, peer), bytes);
         }
     }
 
     fn client_says(&mut self, now: Instant, from: SocketAddr, life: Life, head: &Head, frames: Vec<Frame>) {
         if head.n.is_none() && frames == [Frame::Bye] {
             self.bye(now, life);
-            return self.send_plain(from, &Head::new(self.me, Some(life)), Some(Frame::Bye));
+            return self.door.send(from, &Head::new(self.me, Some(life)), Some(Frame::Bye));
         }
         if let (None, [Frame::Alive { table }]) = (head.n, frames.as_slice()) {
             self.table_at(life, *table);
@@ -274,7 +225,7 @@ impl Server {
         let (name, from) = (session.name.clone(), session.addr);
         match (frame, name) {
             (Frame::Reg { name, via, .. }, _) => self.register(now, life, r, name, via),
-            (_, None) => self.dropped(from, &[], "not-registered"),
+            (_, None) => self.door.dropped(from, &[], "not-registered"),
             (Frame::Dereg { .. }, Some(_)) => self.dereg(now, life, r),
             (Frame::Save { id, to, at, again, text, .. }, Some(from)) => {
                 self.save(now, life, posting::Save { r, id, from, to, at: Unix::from_micros(at), again, text });
@@ -328,7 +279,7 @@ impl Server {
 
     fn end(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
-            self.out.push_back(Output::Ended(Ending { status: Status::Ok, ..Ending::default() }));
+            self.door.push(Output::Ended(Ending { status: Status::Ok, ..Ending::default() }));
         }
     }
 }
@@ -338,7 +289,7 @@ impl Machine for Server {
         if self.ended {
             return;
         }
-        self.unix = now.unix;
+        self.door.unix = now.unix;
         match input {
             Input::Datagram { from, bytes } => self.datagram(now.mono, from, bytes),
             Input::Persisted { through, refused } => self.persisted(now.mono, through, &refused),
@@ -351,15 +302,15 @@ impl Machine for Server {
     }
 
     fn poll(&mut self, now: Now) -> Option<Output> {
-        if self.out.is_empty() && !self.ended {
-            self.unix = now.unix;
+        if self.door.is_empty() && !self.ended {
+            self.door.unix = now.unix;
             self.flush(now.mono);
-            if self.out.is_empty() {
+            if self.door.is_empty() {
                 let (to, departure) = self.links.transmit(now.mono)?;
-                self.transmit(to, departure);
+                self.door.transmit(to, departure);
             }
         }
-        self.out.pop_front()
+        self.door.pop()
     }
 
     fn deadline(&self) -> Option<Instant> {

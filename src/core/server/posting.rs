@@ -104,7 +104,7 @@ impl Server {
             self.say(ServerEvent::Rejected { reason: "mailbox-full", from, group: None });
             return self.reply(life, answer(r, Outcome::Full));
         }
-        let (seq, kept_at) = (self.mail.next_seq(), self.unix);
+        let (seq, kept_at) = (self.mail.next_seq(), self.door.unix);
         let kind = Kind::Direct;
         let mail = Mail { seq, id, kind, from, group: None, text, sent_at: at, kept_at, lacking: vec![to] };
         self.record_mail(life, r, mail);
@@ -130,7 +130,7 @@ impl Server {
         let takes = |name: &Name| *name != from && !self.mail.is_full(name, bytes, online(name));
         let lacking: Vec<Name> = readers.into_iter().filter(takes).collect();
         let kind = if group.is_some() { Kind::Group } else { Kind::Channel };
-        let (seq, kept_at) = (self.mail.next_seq(), self.unix);
+        let (seq, kept_at) = (self.mail.next_seq(), self.door.unix);
         let mail = Mail { seq, id, kind, from, group, text, sent_at: at, kept_at, lacking };
         if mail.lacking.is_empty() {
             self.mail.remember(now, id, 0);

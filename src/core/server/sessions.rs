@@ -202,7 +202,7 @@ impl Server {
             self.close(before);
         }
         // The others learn of it when it has its mail; a life that never was online is still not.
-        let seen = self.unix;
+        let seen = self.door.unix;
         self.table.put(name.clone(), addr, life, false, seen);
         self.persist_row(&name, true, After::Nothing);
         self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
@@ -327,7 +327,7 @@ impl Server {
     pub(super) fn purge(&mut self, now: Instant) {
         self.next_purge = now + PURGE_EVERY;
         let kept = i64::try_from(NAME_KEPT.as_micros()).unwrap_or(i64::MAX);
-        let old = self.unix.micros().saturating_sub(kept);
+        let old = self.door.unix.micros().saturating_sub(kept);
         let rows = self.table.iter().filter(|(_, row)| !row.online && row.seen.micros() <= old);
         let idle = rows.filter(|(name, row)| !self.mail.concerns(name) && !self.is_returning(row.life));
         let names: Vec<(Name, Life)> = idle.map(|(name, row)| (name.clone(), row.life)).collect();

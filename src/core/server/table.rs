@@ -160,14 +160,15 @@ fn seen_from(addr: SocketAddr, reader: SocketAddr, via: IpAddr) -> SocketAddr {
 impl Server {
     /// Changes a row on disk and in the table of everybody who is online.
     pub(super) fn change_row(&mut self, name: &Name, addr: SocketAddr, life: Life, online: bool, after: After) {
-        self.table.put(name.clone(), addr, life, online, self.unix);
+        self.table.put(name.clone(), addr, life, online, self.door.unix);
         self.persist_row(name, online, after);
         self.tell_everybody();
     }
 
     pub(super) fn persist_row(&mut self, name: &Name, online: bool, after: After) {
         if let Some(row) = self.table.get(name) {
-            let record = NameRecord { name: name.clone(), addr: row.addr, life: row.life, online, seen: self.unix };
+            let record =
+                NameRecord { name: name.clone(), addr: row.addr, life: row.life, online, seen: self.door.unix };
             self.persist(Record::Name(record), after);
         }
     }

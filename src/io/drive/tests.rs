@@ -49,7 +49,7 @@ impl Machine for Echo {
 struct Inputs {
     inputs: Receiver<Input<'static>>,
     fetched: Vec<u64>,
-    swallowed: Vec<Swallowed>,
+    swallowed: Vec<TraceEvent>,
     over: bool,
 }
 
@@ -58,8 +58,8 @@ impl Front for Inputs {
         self.inputs.try_recv().ok()
     }
     fn events(&mut self, _now: Now, _events: Vec<Event>) {}
-    fn swallowed(&mut self, _now: Now, swallowed: Swallowed) {
-        self.over |= swallowed.fault == "cut";
+    fn swallowed(&mut self, _now: Now, swallowed: TraceEvent) {
+        self.over |= matches!(swallowed, TraceEvent::Fault { fault: "cut", .. });
         self.swallowed.push(swallowed);
     }
     fn records(&mut self, _records: Vec<Record>) {}
@@ -164,7 +164,14 @@ fn orders_that_come_while_it_runs_are_in_force_when_they_are_answered() {
     });
     drive.run(&mut Echo::default(), &mut front).unwrap();
     peer.join().unwrap();
-    let faults: Vec<_> = front.swallowed.iter().map(|swallowed| (swallowed.fault, swallowed.bytes)).collect();
+    let faults: Vec<_> = front
+        .swallowed
+        .iter()
+        .filter_map(|swallowed| match swallowed {
+            TraceEvent::Fault { fault, bytes, .. } => Some((*fault, *bytes)),
+            _ => None,
+        })
+        .collect();
     assert_eq!(faults, [("drop", 1), ("cut", 2)]);
 }
 
@@ -182,7 +189,7 @@ fn a_deadline_is_kept_and_never_early() {
             self.0.next(now)
         }
         fn events(&mut self, _now: Now, _events: Vec<Event>) {}
-        fn swallowed(&mut self, _now: Now, _swallowed: Swallowed) {}
+        fn swallowed(&mut self, _now: Now, _swallowed: TraceEvent) {}
         fn records(&mut self, _records: Vec<Record>) {}
         fn fetch(&mut self, seqs: Vec<u64>) {
             self.0.fetch(seqs);
