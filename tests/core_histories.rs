@@ -8,7 +8,7 @@ mod history;
 use history::{History, check};
 
 /// Seeds that found a fault once.
-const REGRESSIONS: &[u64] = &[18, 42, 203, 204, 279];
+const REGRESSIONS: &[u64] = &[18, 42, 203, 204, 279, 6435, 8510];
 
 /// How many seeds are played unless `CHAT_SEEDS` says otherwise.
 const SEEDS: u64 = 500;

@@ -33,7 +33,7 @@ pub const STRANGERS: usize = 64;
 #[derive(Debug, Default)]
 pub struct Inbox {
     seen: Seen,
-    receipts: Seen,
+    pub(super) receipts: Seen,
     showing: VecDeque<Showing>,
     showing_bytes: usize,
     shown: u64,

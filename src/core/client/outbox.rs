@@ -232,7 +232,10 @@ impl Client {
         let (cmd, id) = (Some(message.cmd), message.id);
         match outcome {
             Outcome::Saved => {
-                self.kept.insert(to.clone(), id.number);
+                // Its receipt may have overtaken this answer: then nothing needs to wait for it.
+                if !self.inbox.receipts.contains(to, id) {
+                    self.kept.insert(to.clone(), id.number);
+                }
                 self.say(cmd, ClientEvent::Saved { to: to.clone(), id });
                 self.done(cmd, None);
             }
