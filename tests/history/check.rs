@@ -319,8 +319,8 @@ fn receipts_are_true(
     for mail in kept.values().filter(|mail| mail.kind == Kind::Direct) {
         match told.get(&mail.id) {
             None => faults.push(format!("no receipt for {:.20}", mail.text.as_str())),
-            // A life that was killed may have seen one that it could not acknowledge.
-            Some(2..) if !history.server_killed && !history.killed(mail.from.as_str()) => {
+            // A life may have seen one, and ended before that was acknowledged.
+            Some(2..) if !history.server_killed && !history.ended_unheard(mail.from.as_str()) => {
                 faults.push(format!("more than one receipt for {:.20}", mail.text.as_str()));
             }
             Some(_) => {}

@@ -69,6 +69,8 @@ pub struct History {
     /// Whether the server was ever killed, and whether anything made messages wait for long.
     pub server_killed: bool,
     pub held_up: bool,
+    /// Clients that were cut off from the server once.
+    pub cut_off: BTreeSet<usize>,
     /// What was done, for people.
     pub script: Vec<(Instant, String)>,
     rng: Rng,
@@ -94,6 +96,7 @@ impl History {
             well_since: Instant::ZERO,
             server_killed: false,
             held_up: false,
+            cut_off: BTreeSet::new(),
             script: vec![(Instant::ZERO, format!("network {net_name}"))],
             rng,
             originals: 0,
@@ -230,18 +233,25 @@ impl History {
         }
     }
 
+    fn cut(&mut self, from: usize, to: usize) {
+        self.world.cut(from, to, true);
+        if to == SERVER {
+            self.cut_off.insert(from);
+        }
+    }
+
     fn trouble_of_the_network(&mut self, at: usize) {
         let index = self.actors[at].index;
         let other = self.below(self.originals + 1);
         match self.below(6) {
             0 | 1 => {
                 self.note(format!("cut {index} and {other}"));
-                self.world.cut(index, other, true);
-                self.world.cut(other, index, true);
+                self.cut(index, other);
+                self.cut(other, index);
             }
             2 => {
                 self.note(format!("cut from {index} to {other}"));
-                self.world.cut(index, other, true);
+                self.cut(index, other);
             }
             3 => {
                 let count = 1 + self.below(5) as u32;
@@ -370,10 +380,11 @@ impl History {
         }
     }
 
-    /// Whether a life of this name was killed.
-    pub fn killed(&self, name: &str) -> bool {
-        let actors = self.actors.iter().filter(|actor| actor.name == name);
-        actors.flat_map(|actor| &actor.lives).any(|life| life.end == End::Killed)
+    /// Whether a life of this name may have ended before the server had heard all that it acknowledged.
+    pub fn ended_unheard(&self, name: &str) -> bool {
+        let mut actors = self.actors.iter().filter(|actor| actor.name == name);
+        let killed = |actor: &Actor| actor.lives.iter().any(|life| life.end == End::Killed);
+        actors.any(|actor| killed(actor) || self.cut_off.contains(&actor.index))
     }
 
     /// What was done and what everybody showed, in order of time.
