@@ -192,7 +192,7 @@ impl Client {
             self.show_held();
         }
         self.inbox.announce(mail);
-        self.requests_again(now);
+        self.requests_again();
     }
 
     /// The first table after the welcome is there: the user may go on.

@@ -136,7 +136,7 @@ impl Client {
     }
 
     /// The server knows us (again): what has no outcome is asked (again), in order.
-    pub(super) fn requests_again(&mut self, _now: Instant) {
+    pub(super) fn requests_again(&mut self) {
         let pending: Vec<u64> = self.requests.pending.keys().copied().collect();
         for r in pending {
             self.push_request(r);

@@ -122,14 +122,14 @@ impl Server {
     }
 
     /// The holder answered: it keeps its name, and its messages can be sent to it directly.
-    pub(super) fn answered(&mut self, now: Instant, life: Life, name: &Name, answer: Option<u32>) {
+    pub(super) fn answered(&mut self, life: Life, name: &Name, answer: Option<u32>) {
         if self.asks.get(name).is_some_and(|ask| ask.life == life && Some(ask.number) == answer) {
-            self.resolve_ask(now, name);
+            self.resolve_ask(name);
         }
     }
 
     /// The holder of the name is there: the one that was asked, or the one that has the name now.
-    pub(super) fn resolve_ask(&mut self, now: Instant, name: &Name) {
+    pub(super) fn resolve_ask(&mut self, name: &Name) {
         let Some(ask) = self.asks.remove(name) else { return };
         for claim in ask.claims {
             if self.table.get(name).is_some_and(|row| row.life != claim.life) {
@@ -137,7 +137,7 @@ impl Server {
             }
         }
         for (life, save) in ask.saves {
-            self.reader_answered(now, life, save);
+            self.reader_answered(life, save);
         }
     }
 
@@ -169,7 +169,7 @@ impl Server {
             self.lost(ask.life, name);
         }
         for (life, save) in ask.saves {
-            self.keep(now, life, save);
+            self.keep(life, save);
         }
         let mut claims = ask.claims.into_iter();
         if let Some(Claim { life, r }) = claims.next() {
@@ -181,7 +181,7 @@ impl Server {
     }
 
     /// The server knows the reader's row: sender and reader find each other.
-    fn reader_answered(&mut self, now: Instant, life: Life, save: Save) {
+    fn reader_answered(&mut self, life: Life, save: Save) {
         match self.row_for(life, &save.to).filter(|row| row.3) {
             Some(row) => {
                 let frame = super::super::wire::Frame::Answer {
@@ -194,7 +194,7 @@ impl Server {
                 };
                 self.reply(life, frame);
             }
-            None => self.keep(now, life, save),
+            None => self.keep(life, save),
         }
     }
 

@@ -271,10 +271,10 @@ impl Server {
     }
 
     /// Before anything leaves: what came together travels together.
-    fn flush(&mut self, now: Instant) {
+    fn flush(&mut self) {
         self.feed_hungry();
         self.feed_tables();
-        self.write_delivered(now);
+        self.write_delivered();
     }
 
     fn end(&mut self) {
@@ -292,7 +292,7 @@ impl Machine for Server {
         self.door.unix = now.unix;
         match input {
             Input::Datagram { from, bytes } => self.datagram(now.mono, from, bytes),
-            Input::Persisted { through, refused } => self.persisted(now.mono, through, &refused),
+            Input::Persisted { through, refused } => self.persisted(through, &refused),
             Input::Mail(mail) => self.fetched(mail),
             Input::Console(word) => self.console(word),
             Input::Leave => self.end(),
@@ -304,7 +304,7 @@ impl Machine for Server {
     fn poll(&mut self, now: Now) -> Option<Output> {
         if self.door.is_empty() && !self.ended {
             self.door.unix = now.unix;
-            self.flush(now.mono);
+            self.flush();
             if self.door.is_empty() {
                 let (to, departure) = self.links.transmit(now.mono)?;
                 self.door.transmit(to, departure);

@@ -82,15 +82,15 @@ impl Server {
         };
         if online && !save.again {
             if let Some(save) = self.check(now, life, save) {
-                self.keep(now, life, save);
+                self.keep(life, save);
             }
         } else {
-            self.keep(now, life, save);
+            self.keep(life, save);
         }
     }
 
     /// Keeps a direct message.
-    pub(super) fn keep(&mut self, _now: Instant, life: Life, save: Save) {
+    pub(super) fn keep(&mut self, life: Life, save: Save) {
         let Save { r, id, from, to, at, text, .. } = save;
         // The same message may have been kept while its reader was asked.
         if self.unwritten.contains(&id) {
@@ -160,7 +160,7 @@ impl Server {
     }
 
     /// Records are on disk, but for the refused ones: what waited for them is done.
-    pub(super) fn persisted(&mut self, now: Instant, through: u64, refused: &[u64]) {
+    pub(super) fn persisted(&mut self, through: u64, refused: &[u64]) {
         while self.after.front().is_some_and(|(record, _)| *record <= through)
             && let Some((record, after)) = self.after.pop_front()
         {
@@ -190,7 +190,6 @@ impl Server {
                 }
             }
         }
-        let _ = now;
     }
 
     /// A message is on disk: its sender may know, its readers get it.
@@ -209,7 +208,7 @@ impl Server {
     }
 
     /// One record for each message whose readers changed in this turn.
-    pub(super) fn write_delivered(&mut self, _now: Instant) {
+    pub(super) fn write_delivered(&mut self) {
         for seq in std::mem::take(&mut self.delivered) {
             let Some(item) = self.mail.get(seq) else { continue };
             let lacking: Vec<Name> = item.lacking.iter().cloned().collect();

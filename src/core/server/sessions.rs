@@ -206,7 +206,7 @@ impl Server {
         self.table.put(name.clone(), addr, life, false, seen);
         self.persist_row(&name, true, After::Nothing);
         self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
-        self.resolve_ask(now, &name);
+        self.resolve_ask(&name);
         self.welcome(now, life, r, &name);
     }
 
@@ -254,7 +254,7 @@ impl Server {
         session.heard = now;
         let lost = session.standing == Standing::Lost;
         let Some(name) = session.name.clone() else { return };
-        self.answered(now, life, &name, answer);
+        self.answered(life, &name, answer);
         if lost {
             let addr = self.sessions.get(&life).map(|session| session.addr.to_string()).unwrap_or_default();
             self.say(ServerEvent::ClientRegistered { name: name.clone(), addr });
