@@ -141,7 +141,7 @@ pub enum Outcome {
     None,
     /// `save`: the mailbox is full. `create`, `join`: a limit is reached.
     Full,
-    /// `save`, `all`, `say`: it could not be written.
+    /// `save`, `all`, `say`, `create`: it could not be written.
     Failed,
     /// `all`, `say`: on disk; `n` readers.
     Accepted,

@@ -19,7 +19,7 @@ pub struct Disk {
     through: u64,
     /// Every record that was ever synced, in order.
     history: Vec<Record>,
-    /// Whether new messages are refused.
+    /// Whether new messages and groups are refused.
     pub full: bool,
 }
 
@@ -43,7 +43,7 @@ impl Disk {
             && let Some((_, record)) = self.unsynced.pop_front()
         {
             self.through += 1;
-            if self.full && matches!(record, Record::Mail(_)) {
+            if self.full && matches!(record, Record::Mail(_) | Record::Group { .. }) {
                 refused.push(self.through);
             } else {
                 self.apply(record);

@@ -18,6 +18,15 @@ pub const MEMBERS: usize = 1_024;
 /// How many names travel in a frame: the longest ones fit.
 const NAMES_A_FRAME: usize = 20;
 
+/// A group that is being written: nobody sees it before it is on disk.
+#[derive(Debug)]
+pub struct Creation {
+    pub(super) life: Life,
+    pub(super) r: u64,
+    pub(super) group: Name,
+    pub(super) creator: Name,
+}
+
 /// A group; its members in the order in which they joined.
 #[derive(Debug)]
 pub struct Group {
@@ -40,15 +49,32 @@ impl Server {
             self.say(rejected("group-exists"));
             return self.reply(life, answer(r, Outcome::Exists));
         }
-        let own = self.groups.values().filter(|group| group.creator == from).count();
-        if self.groups.len() >= GROUPS || own >= GROUPS_A_CREATOR {
+        if self.creating.contains_key(&group) {
+            // Whether it exists is known when what was written before has its outcome.
+            return self.after_records(After::CreateAgain(Creation { life, r, group, creator: from }));
+        }
+        let existing = self.groups.values().map(|group| &group.creator);
+        let own = existing.chain(self.creating.values()).filter(|creator| **creator == from).count();
+        if self.groups.len() + self.creating.len() >= GROUPS || own >= GROUPS_A_CREATOR {
             self.say(rejected("group-limit"));
             return self.reply(life, answer(r, Outcome::Full));
         }
-        self.groups.insert(group.clone(), Group::new(from.clone()));
+        self.creating.insert(group.clone(), from.clone());
         let record = Record::Group { group: group.clone(), creator: from.clone() };
-        self.say(ServerEvent::GroupCreated { group, name: from });
-        self.persist(record, After::Answer { life, frame: answer(r, Outcome::Ok) });
+        self.persist(record, After::Created(Creation { life, r, group, creator: from }));
+    }
+
+    /// The record of a new group has its outcome: the group exists now, or never did.
+    pub(super) fn created(&mut self, Creation { life, r, group, creator }: Creation, kept: bool) {
+        self.creating.remove(&group);
+        if kept {
+            self.groups.insert(group.clone(), Group::new(creator.clone()));
+            self.say(ServerEvent::GroupCreated { group, name: creator });
+            self.answer_ok(life, r);
+        } else {
+            self.say(ServerEvent::Rejected { reason: "not-saved", from: creator, group: Some(group) });
+            self.reply(life, answer(r, Outcome::Failed));
+        }
     }
 
     pub(super) fn list_groups(&mut self, life: Life, r: u64, name: Name) {

@@ -68,6 +68,8 @@ pub struct Server {
     /// Messages that are being written: neither answered nor handed out before they are on disk.
     unwritten: BTreeSet<MessageId>,
     groups: BTreeMap<Name, groups::Group>,
+    /// Groups that are being written, and who creates them.
+    creating: BTreeMap<Name, Name>,
     /// Readers to whom mail may be handed out.
     hungry: BTreeSet<Life>,
     /// Messages whose readers changed and whose record is not yet written.
@@ -105,6 +107,7 @@ impl Server {
             questions: 0,
             mail: mailroom::Mailroom::new(kept.mail, kept.receipts, kept.last_seq, config.mailbox),
             groups: kept.groups.into_iter().map(|(name, creator)| (name, groups::Group::new(creator))).collect(),
+            creating: BTreeMap::new(),
             unwritten: BTreeSet::new(),
             hungry: BTreeSet::new(),
             delivered: BTreeSet::new(),
@@ -154,6 +157,11 @@ impl Server {
     fn persist(&mut self, record: Record, after: posting::After) {
         self.door.push(Output::Persist(record));
         self.records += 1;
+        self.after_records(after);
+    }
+
+    /// Remembers what is to be done when all records so far have their outcome.
+    fn after_records(&mut self, after: posting::After) {
         self.after.push_back((self.records, after));
     }
 

@@ -8,6 +8,7 @@ use super::super::server_event::ServerEvent;
 use super::super::time::{Instant, Unix};
 use super::super::wire::{Frame, Outcome};
 use super::Server;
+use super::groups::Creation;
 use super::sessions::answer;
 
 /// A request to keep a direct message.
@@ -54,6 +55,10 @@ pub enum After {
         /// The message.
         mail: Box<Mail>,
     },
+    /// A group is kept: it exists, and its creator is answered.
+    Created(Creation),
+    /// Another client wants to create a group that is being written.
+    CreateAgain(Creation),
     /// A receipt is owed.
     Owed {
         /// To whom.
@@ -182,6 +187,8 @@ impl Server {
                         self.reply(life, answer(r, Outcome::Failed));
                     }
                 }
+                After::Created(creation) => self.created(creation, kept),
+                After::CreateAgain(Creation { life, r, group, creator }) => self.create_group(life, r, creator, group),
                 After::Owed { owner } => {
                     let online = self.table.get(&owner).filter(|row| row.online).map(|row| row.life);
                     if let Some(life) = online {
