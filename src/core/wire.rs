@@ -29,7 +29,8 @@
 //! # A conversation with a server
 //!
 //! 1. `hello` with a random token, without number. The answer `challenge` repeats the token and holds a cookie: it
-//!    proves that the client receives at its address, before it is sent more.
+//!    proves that the client receives at its address, before it is sent more. A longer token than [`MAX_TOKEN`] bytes
+//!    or a longer cookie than [`MAX_COOKIE`] is ignored.
 //! 2. `reg` with the cookie is the first datagram of the link. The answer is `welcome` or `refused`, after it the kept
 //!    messages as `post` frames, then the table as `rows`.
 //! 3. Requests have a number `r`, rising; the `answer` repeats it. A request that was received is not done twice.
@@ -60,6 +61,12 @@ pub const MAX_FRAME: usize = MAX_DATAGRAM - MAX_HEAD;
 
 /// The most entries of `got` in a head.
 pub const MAX_GOT: usize = 16;
+
+/// The most bytes of a token of `hello`.
+pub const MAX_TOKEN: usize = 16;
+
+/// The most bytes of a cookie, so that a `reg` frame that repeats it fits into a datagram.
+pub const MAX_COOKIE: usize = 64;
 
 /// The first line of a datagram.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,7 +161,7 @@ pub enum Outcome {
 #[serde(tag = "t", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the members are explained at their frames")]
 pub enum Frame {
-    /// To a server, without number: who are you? 16 hexadecimal digits at most, repeated in the answer.
+    /// To a server, without number: who are you? The token is repeated in the answer.
     Hello { token: String },
     /// From a server, without number: prove that you receive.
     Challenge { token: String, cookie: String },
@@ -289,6 +296,16 @@ impl Frame {
         }
     }
 
+    /// Whether what its receiver repeats fits into an answer.
+    fn is_repeatable(&self) -> bool {
+        match self {
+            Self::Hello { token } => token.len() <= MAX_TOKEN,
+            Self::Challenge { token, cookie } => token.len() <= MAX_TOKEN && cookie.len() <= MAX_COOKIE,
+            Self::Reg { cookie, .. } => cookie.len() <= MAX_COOKIE,
+            _ => true,
+        }
+    }
+
     /// The text of a frame that has one and ends what `part` frames began.
     pub fn text_mut(&mut self) -> Option<&mut String> {
         match self {
@@ -385,8 +402,8 @@ pub fn parse(bytes: &[u8]) -> Result<Datagram, Malformed> {
     if head.got.len() > MAX_GOT {
         return Err(Malformed::NotOurs);
     }
-    let frames = lines.map(|line| serde_json::from_str(line).unwrap_or(Frame::Unknown)).collect();
-    Ok(Datagram { head, frames })
+    let frame = |line| serde_json::from_str(line).ok().filter(Frame::is_repeatable).unwrap_or(Frame::Unknown);
+    Ok(Datagram { head, frames: lines.map(frame).collect() })
 }
 
 /// A head of a later version may look otherwise; all it must have is its version.

@@ -175,12 +175,9 @@ impl Server {
         }
         let Some(peer) = head.me.filter(|_| head.no.is_none()) else { return };
         if let (None, [Frame::Hello { token }]) = (head.you, frames.as_slice()) {
-            if token.len() <= 16 {
-                let cookie = self.cookies.make(now, from, peer);
-                let frame = Frame::Challenge { token: token.clone(), cookie };
-                self.door.send(from, &Head::new(self.me, None), Some(frame));
-            }
-            return;
+            let cookie = self.cookies.make(now, from, peer);
+            let frame = Frame::Challenge { token: token.clone(), cookie };
+            return self.door.send(from, &Head::new(self.me, None), Some(frame));
         }
         let Some(you) = head.you else { return };
         let known = you == self.me && self.links.get(peer).is_some_and(|link| link.addr() == from);

@@ -52,6 +52,29 @@ fn an_answer_to_the_gone_is_no_longer_than_the_shortest_question_with_a_number()
 }
 
 #[test]
+fn tokens_and_cookies_have_a_limit_within_which_they_can_be_repeated() {
+    let parsed = |frame: Frame| {
+        let lines = frame.lines();
+        parse(&emit(&Head::new(Life(1), None), lines.iter().map(String::as_str))).unwrap().frames.pop().unwrap()
+    };
+    // The longest way to write a character takes six bytes.
+    let odd = |length| "\u{1}".repeat(length);
+    let hello = |token| Frame::Hello { token: odd(token) };
+    assert_eq!(parsed(hello(MAX_TOKEN)), hello(MAX_TOKEN));
+    assert_eq!(parsed(hello(MAX_TOKEN + 1)), Frame::Unknown);
+    let challenge = |token, cookie| Frame::Challenge { token: odd(token), cookie: odd(cookie) };
+    let longest = challenge(MAX_TOKEN, MAX_COOKIE);
+    assert_eq!(parsed(longest.clone()), longest);
+    assert_eq!(parsed(challenge(MAX_TOKEN + 1, 1)), Frame::Unknown);
+    assert_eq!(parsed(challenge(1, MAX_COOKIE + 1)), Frame::Unknown);
+    let (name, via) = (Name::new(&"x".repeat(Name::MAX)).unwrap(), std::net::IpAddr::from([u16::MAX; 8]));
+    let reg = |cookie| Frame::Reg { r: u64::MAX, name: name.clone(), cookie: odd(cookie), via };
+    assert_eq!(parsed(reg(MAX_COOKIE)), reg(MAX_COOKIE));
+    assert_eq!(parsed(reg(MAX_COOKIE + 1)), Frame::Unknown);
+    assert!(longest.lines().iter().chain(&reg(MAX_COOKIE).lines()).all(|line| line.len() < MAX_FRAME));
+}
+
+#[test]
 fn unknown_and_malformed_frames_are_ignored_one_by_one() {
     let bytes = b"{\"chat\":1}\n{\"t\":\"later\"}\n{\"t\":\"bye\"}\nnonsense\n{\"t\":\"part\"}\n";
     let frames = parse(bytes).unwrap().frames;
