@@ -1,11 +1,16 @@
 //! Worlds for tests that read like traces: who shows what, and when, to the microsecond.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat::core::time::Instant;
+use chat::core::event::Kind;
+use chat::core::id::{Life, MessageId};
+use chat::core::name::{Name, Text};
+use chat::core::record::{Mail, NameRecord, Record};
+use chat::core::time::{Instant, Unix};
 use chat::sim::network::Net;
-use chat::sim::world::World;
+use chat::sim::world::{SERVER, World};
 
 pub const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -14,6 +19,9 @@ pub const fn ms(ms: u64) -> Duration {
 pub const fn us(us: u64) -> Duration {
     Duration::from_micros(us)
 }
+
+/// 2026-01-01T00:00:00Z, a second before a world begins.
+pub const EPOCH: Unix = Unix::from_micros(1_767_225_600_000_000);
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,6 +38,39 @@ pub fn world(names: &[&str]) -> World {
     }
     assert!(world.is_idle(), "nothing is under way");
     world
+}
+
+/// A world whose server finds these records on its disk.
+pub fn world_with(records: impl IntoIterator<Item = Record>) -> World {
+    let mut world = World::without_server(1, Net::PERFECT);
+    let now = world.now();
+    for record in records {
+        world.disk().write(now, record);
+    }
+    world.disk().sync(now);
+    world.start(SERVER);
+    world
+}
+
+/// The row of somebody who is offline.
+pub fn row(name: &str, life: u128) -> Record {
+    let (name, addr) = (Name::new(name).expect("a name"), SocketAddr::from(([10, 1, 0, 0], 7000)));
+    Record::Name(NameRecord { name, addr, life: Life(life), online: false, seen: EPOCH })
+}
+
+/// A kept direct message.
+pub fn mail(seq: u64, from: &str, to: &str, text: &str) -> Record {
+    Record::Mail(Mail {
+        seq,
+        id: MessageId { life: Life(1), number: seq },
+        kind: Kind::Direct,
+        from: Name::new(from).expect("a name"),
+        group: None,
+        text: Text::new(text).expect("a text"),
+        sent_at: EPOCH,
+        kept_at: EPOCH,
+        lacking: vec![Name::new(to).expect("a name")],
+    })
 }
 
 /// A moment, from which on the logs are looked at.

@@ -1,0 +1,159 @@
+//! Mail: kept, handed out in order when its reader is back, and a receipt for its sender, once.
+
+mod trace;
+
+use chat::core::server::{MAILBOX, MAILBOX_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
+use chat::sim::world::{SERVER, World};
+use trace::{SECOND, at_rest, mail, mark, ms, row, us, world, world_with};
+
+const X: usize = 1;
+const Y: usize = 2;
+
+const RECEIPT: &str = "[Offline message sent at 2026-01-01T00:00:02Z received by y.]";
+
+/// x and y, who de-registered; x sent it one message, that is kept.
+fn kept() -> World {
+    let mut world = world(&["x", "y"]);
+    world.type_line(Y, "dereg");
+    world.run_for(SECOND);
+    world.type_line(X, "send y hi");
+    world.run_for(SECOND);
+    assert_eq!(world.disk_holds(), (1, 0));
+    world
+}
+
+#[test]
+fn a_receipt_comes_when_the_reader_has_acknowledged_and_the_server_has_it_on_disk() {
+    let mut world = kept();
+    let since = mark(&world);
+    world.type_line(Y, "reg");
+    world.run_for(SECOND);
+    // The text is read from disk, which takes 200 µs as a sync does.
+    let y = [
+        "0.120 [Welcome, You are registered.]",
+        "0.320 [You have messages]",
+        "0.320 x: 2026-01-01T00:00:02Z hi",
+        "0.440 [Client table updated.]",
+    ];
+    assert_eq!(since.trace(&world, Y), y);
+    assert_eq!(since.lines(&world, X), ["[Client table updated.]", RECEIPT]);
+    assert_eq!(world.disk_holds(), (0, 0));
+    at_rest(&world);
+}
+
+/// Lets time pass until so much is on disk.
+fn run_until_disk_holds(world: &mut World, messages: usize, receipts: usize) {
+    for _ in 0..1_000_000 {
+        if world.disk_holds() == (messages, receipts) {
+            return;
+        }
+        world.run_for(us(1));
+    }
+    panic!("the disk never holds {messages} messages and {receipts} receipts");
+}
+
+#[test]
+fn a_receipt_is_told_once_although_the_server_dies_before_it_knows_that_it_was() {
+    let mut world = kept();
+    let since = mark(&world);
+    world.type_line(Y, "reg");
+    run_until_disk_holds(&mut world, 0, 1);
+    // It is told in 50 µs, shown in 20 and acknowledged in 50; that it was is on disk 200 µs later.
+    world.run_for(us(130));
+    assert_eq!(since.lines(&world, X).last().map(String::as_str), Some(RECEIPT));
+    world.kill(SERVER);
+    world.start(SERVER);
+    assert_eq!(world.disk_holds(), (0, 1), "the next life of the server tells it again");
+    world.run_for(5 * SECOND);
+    assert_eq!(since.lines(&world, X).iter().filter(|line| *line == RECEIPT).count(), 1);
+    assert_eq!(world.disk_holds(), (0, 0));
+    at_rest(&world);
+}
+
+#[test]
+fn a_message_is_shown_once_although_the_server_dies_before_it_knows_that_it_was() {
+    let mut world = kept();
+    let since = mark(&world);
+    world.type_line(Y, "reg");
+    world.run_for(us(400));
+    assert_eq!(since.lines(&world, Y).last().map(String::as_str), Some("x: 2026-01-01T00:00:02Z hi"));
+    world.kill(SERVER);
+    world.start(SERVER);
+    assert_eq!(world.disk_holds(), (1, 0), "the next life of the server hands it out again");
+    world.run_for(5 * SECOND);
+    assert_eq!(since.lines(&world, Y).iter().filter(|line| line.ends_with(" hi")).count(), 1);
+    assert_eq!(since.lines(&world, X).iter().filter(|line| *line == RECEIPT).count(), 1);
+    assert_eq!(world.disk_holds(), (0, 0));
+    at_rest(&world);
+}
+
+#[test]
+fn a_receipt_waits_for_its_owner_and_comes_after_its_mail() {
+    let mut world = kept();
+    world.type_line(X, "dereg");
+    world.run_for(SECOND);
+    world.type_line(Y, "reg");
+    world.run_for(SECOND);
+    world.type_line(Y, "send x ho");
+    world.run_for(SECOND);
+    assert_eq!(world.disk_holds(), (1, 1));
+    let since = mark(&world);
+    world.type_line(X, "reg");
+    world.run_for(SECOND);
+    let lines = since.lines(&world, X);
+    let order = ["[Welcome, You are registered.]", "[You have messages]", "y: 2026-01-01T00:00:05Z ho", RECEIPT];
+    assert_eq!(lines.iter().filter(|line| *line != "[Client table updated.]").collect::<Vec<_>>(), order);
+    at_rest(&world);
+}
+
+#[test]
+fn a_mailbox_takes_so_many_messages_and_bytes() {
+    for (text, most) in [("m".to_owned(), MAILBOX), ("m".repeat(65_536), MAILBOX_BYTES / 65_536)] {
+        let mail = (1..=most as u64).map(|seq| mail(seq, "x", "y", &text));
+        let mut world = world_with(mail.chain([row("y", 9)]));
+        let x = world.client("x");
+        world.run_for(SECOND);
+        let since = mark(&world);
+        world.type_line(x, "send y one more");
+        world.run_for(SECOND);
+        let full = ["[No ACK from y, message sent to server.]", "[Mailbox of y is full, message not saved.]"];
+        assert_eq!(since.lines(&world, x), full);
+        // What is there is handed out, and then there is room.
+        let y = world.client("y");
+        world.run_for(ms(4));
+        world.leave(y);
+        world.run_for(ms(500));
+        let left = world.disk_holds().0;
+        assert!((1..most).contains(&left), "{left}");
+        world.type_line(x, "send y one more");
+        world.run_for(SECOND);
+        assert_eq!(since.lines(&world, x).last().map(String::as_str), Some("[Messages received by the server and saved]"));
+    }
+}
+
+#[test]
+fn no_more_messages_and_receipts_are_under_way_to_one_client_than_the_limits() {
+    let most = POSTS_UNDER_WAY.max(RECEIPTS_UNDER_WAY) * 2;
+    let mut world = world(&["x", "y"]);
+    world.type_line(Y, "dereg");
+    world.run_for(SECOND);
+    for number in 0..most {
+        world.type_line(X, &format!("send y {number}"));
+    }
+    world.run_for(5 * SECOND);
+    // y shows nothing: what it was sent stays under way.
+    world.type_line(Y, "reg");
+    world.run_for(us(1));
+    world.block(Y, true);
+    world.run_for(ms(10));
+    assert_eq!(world.showing(Y), 2 + POSTS_UNDER_WAY, "welcome, announcement and so many messages");
+    world.block(X, true);
+    world.block(Y, false);
+    world.run_for(ms(10));
+    // The update that says that y is back, and so many receipts.
+    assert_eq!(world.showing(X), 1 + RECEIPTS_UNDER_WAY);
+    world.block(X, false);
+    world.run_for(5 * SECOND);
+    assert_eq!(world.disk_holds(), (0, 0));
+    at_rest(&world);
+}
