@@ -127,7 +127,10 @@ fn a_mailbox_takes_so_many_messages_and_bytes() {
         assert!((1..most).contains(&left), "{left}");
         world.type_line(x, "send y one more");
         world.run_for(SECOND);
-        assert_eq!(since.lines(&world, x).last().map(String::as_str), Some("[Messages received by the server and saved]"));
+        assert_eq!(
+            since.lines(&world, x).last().map(String::as_str),
+            Some("[Messages received by the server and saved]")
+        );
     }
 }
 

@@ -50,6 +50,10 @@ pub trait Front {
     /// When [`Front::next`] wants to be asked again at the latest.
     fn deadline(&self) -> Option<Instant>;
 
+    /// Whether the machine is too far ahead of the disk: then it is given no datagrams, which wait in the socket or are
+    /// lost, as on a slow network, and no time passes for it. Whoever makes it false again wakes the loop.
+    fn is_full(&self) -> bool;
+
     /// Whether to end now, whatever the machine says.
     fn is_over(&self, now: Now) -> bool;
 }
@@ -107,9 +111,11 @@ impl Drive {
             let now = self.clock.now();
             // First, so that an order to a program that was stopped is in force before it sends anything.
             self.outgoing.obey();
-            self.receive(machine, now)?;
-            if machine.deadline().is_some_and(|at| at <= now.mono) {
-                machine.handle(now, Input::Timeout);
+            if !front.is_full() {
+                self.receive(machine, now)?;
+                if machine.deadline().is_some_and(|at| at <= now.mono) {
+                    machine.handle(now, Input::Timeout);
+                }
             }
             let mut taken = 0;
             loop {
@@ -131,8 +137,12 @@ impl Drive {
             if front.is_over(self.clock.now()) {
                 return Ok(None);
             }
-            let deadline = earliest(machine.deadline(), self.outgoing.deadline());
-            self.wait(earliest(deadline, front.deadline()), taken >= BATCH)?;
+            let deadline = earliest(front.deadline(), self.outgoing.deadline());
+            if front.is_full() {
+                self.wait(deadline, taken >= BATCH)?;
+            } else {
+                self.wait(earliest(deadline, machine.deadline()), taken >= BATCH || self.readable)?;
+            }
         }
     }
 
@@ -186,7 +196,7 @@ impl Drive {
     }
 
     fn wait(&mut self, until: Option<Instant>, busy: bool) -> io::Result<()> {
-        let busy = busy || self.readable || self.outgoing.has_orders();
+        let busy = busy || self.outgoing.has_orders();
         let limit = if busy { Some(Duration::ZERO) } else { until.map(|at| at.since(self.clock.now().mono)) };
         if let Err(error) = self.poll.poll(&mut self.ready, limit)
             && error.kind() != io::ErrorKind::Interrupted

@@ -116,8 +116,7 @@ impl Store {
     /// Takes the records of one turn, which are written all together, unless one of them is refused: then each is
     /// written by itself. Answered by [`StoreAnswer::Persisted`], perhaps together with others.
     ///
-    /// Blocks while [`MAX_WAITING_RECORDS`] or [`MAX_WAITING_BYTES`] wait for the disk, and only then: a server that
-    /// is so far ahead of its disk takes nothing more in, which its clients see as loss and repeat.
+    /// Never blocks; who submits takes in nothing more while the store [is full](Store::is_full).
     pub fn submit(&self, records: Vec<Record>) {
         if !records.is_empty() {
             self.queue.push(Job::Write(records));
@@ -125,9 +124,16 @@ impl Store {
     }
 
     /// Reads messages by their `seq`. Answered by one [`StoreAnswer::Mail`], which knows of everything submitted
-    /// before and of nothing submitted after. Blocks as [`Store::submit`] does.
+    /// before and of nothing submitted after. Never blocks.
     pub fn fetch(&self, seqs: Vec<u64>) {
         self.queue.push(Job::Fetch(seqs));
+    }
+
+    /// Whether [`MAX_WAITING_RECORDS`] or [`MAX_WAITING_BYTES`] wait for the disk, by which the loop knows that the
+    /// server is too far ahead of it. An answer comes when that has changed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queue.is_full()
     }
 
     /// How many transactions were committed since the store was opened.

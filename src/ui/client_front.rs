@@ -242,6 +242,10 @@ impl Front for ClientFront {
         }
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn is_over(&self, now: Now) -> bool {
         matches!(self.leaving, Leaving::Told(until) if now.mono >= until)
     }

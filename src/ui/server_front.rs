@@ -167,6 +167,10 @@ impl Front for ServerFront {
         if self.more { Some(Instant::ZERO) } else { self.leaving }
     }
 
+    fn is_full(&self) -> bool {
+        self.store.is_full()
+    }
+
     fn is_over(&self, now: Now) -> bool {
         self.broken || self.leaving.is_some_and(|until| now.mono >= until)
     }

@@ -69,6 +69,9 @@ impl Front for Inputs {
     fn deadline(&self) -> Option<Instant> {
         None
     }
+    fn is_full(&self) -> bool {
+        false
+    }
     fn is_over(&self, _now: Now) -> bool {
         self.over
     }
@@ -199,6 +202,9 @@ fn a_deadline_is_kept_and_never_early() {
         fn deadline(&self) -> Option<Instant> {
             None
         }
+        fn is_full(&self) -> bool {
+            false
+        }
         fn is_over(&self, _now: Now) -> bool {
             false
         }
@@ -231,4 +237,62 @@ fn a_front_that_is_over_ends_the_loop_without_an_ending() {
     let (_tell, mut front) = front();
     front.over = true;
     assert_eq!(drive.run(&mut Echo::default(), &mut front).unwrap(), None);
+}
+
+/// Writes down what it is told, and ends at its deadline, which has passed from the start.
+#[derive(Default)]
+struct Diary(Vec<&'static str>, VecDeque<Output>);
+
+impl Machine for Diary {
+    fn handle(&mut self, _now: Now, input: Input<'_>) {
+        self.0.push(match input {
+            Input::Datagram { .. } => "datagram",
+            Input::Timeout => {
+                self.1.push_back(Output::Ended(Ending::default()));
+                "timeout"
+            }
+            _ => "answer",
+        });
+    }
+    fn poll(&mut self, _now: Now) -> Option<Output> {
+        self.1.pop_front()
+    }
+    fn deadline(&self) -> Option<Instant> {
+        Some(Instant::ZERO)
+    }
+}
+
+/// Is full until its store has answered so often, once a turn.
+struct Full(u32, bool);
+
+impl Front for Full {
+    fn next(&mut self, _now: Now) -> Option<Input<'static>> {
+        self.1 = !self.1 && self.0 > 0;
+        self.0 -= u32::from(self.1);
+        self.1.then_some(Input::Persisted { through: 1, refused: Vec::new() })
+    }
+    fn events(&mut self, _now: Now, _events: Vec<Event>) {}
+    fn swallowed(&mut self, _now: Now, _swallowed: TraceEvent) {}
+    fn records(&mut self, _records: Vec<Record>) {}
+    fn fetch(&mut self, _seqs: Vec<u64>) {}
+    fn deadline(&self) -> Option<Instant> {
+        Some(Instant::ZERO)
+    }
+    fn is_full(&self) -> bool {
+        self.0 > 0
+    }
+    fn is_over(&self, _now: Now) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_machine_that_is_far_ahead_of_the_disk_is_told_of_the_disk_alone() {
+    let socket = Socket::bind(0).unwrap();
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.send_to(b"1", ("127.0.0.1", socket.local_port())).unwrap();
+    let mut drive = Drive::new(socket, Outgoing::default(), Clock::start()).unwrap();
+    let mut machine = Diary::default();
+    drive.run(&mut machine, &mut Full(3, false)).unwrap();
+    assert_eq!(machine.0, ["answer", "answer", "answer", "datagram", "timeout"]);
 }

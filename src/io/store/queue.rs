@@ -1,4 +1,5 @@
-//! What waits for the disk: bounded, so that a slow disk slows the server down instead of filling its memory.
+//! What waits for the disk: it says when it is full, so that a slow disk slows the server down instead of filling its
+//! memory.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,9 +7,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::core::record::Record;
 
-/// The most records that wait for the disk. One turn of a server that alone has more is taken when nothing waits.
+/// When so many records wait for the disk, nothing more is taken in; what one turn brings may come on top.
 pub const MAX_WAITING_RECORDS: usize = 65_536;
-/// The most bytes that wait for the disk, a text and a name counting in full and a row about 200.
+/// The same in bytes, a text and a name counting in full and a row about 200.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 /// One call of the server's loop.
@@ -35,7 +36,6 @@ impl Job {
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     filled: Condvar,
-    drained: Condvar,
     commits: AtomicU64,
 }
 
@@ -50,19 +50,22 @@ struct Waiting {
 }
 
 impl Queue {
-    /// Puts a job at the end; blocks while there is no room. Does nothing once the thread is gone.
+    /// Puts a job at the end, full or not. Does nothing once the thread is gone.
     pub(super) fn push(&self, job: Job) {
         let (records, bytes) = job.cost();
         let mut waiting = self.lock();
-        while !waiting.ended && !waiting.has_room(records, bytes) {
-            waiting = self.drained.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
         if !waiting.ended {
             waiting.records += records;
             waiting.bytes += bytes;
             waiting.jobs.push_back(job);
             self.filled.notify_one();
         }
+    }
+
+    /// Whether as much waits as should.
+    pub(super) fn is_full(&self) -> bool {
+        let waiting = self.lock();
+        waiting.records >= MAX_WAITING_RECORDS || waiting.bytes >= MAX_WAITING_BYTES
     }
 
     /// Everything that waits, as far as it goes into one batch, but at least one job; blocks while there is none.
@@ -83,7 +86,6 @@ impl Queue {
             waiting.bytes -= bytes;
             batch.extend(waiting.jobs.pop_front());
         }
-        self.drained.notify_all();
         (!batch.is_empty()).then_some(batch)
     }
 
@@ -93,10 +95,9 @@ impl Queue {
         self.filled.notify_all();
     }
 
-    /// The thread is gone; what waits is forgotten and nobody blocks any more.
+    /// The thread is gone; what waits is forgotten, and nothing is full any more.
     pub(super) fn end(&self) {
         *self.lock() = Waiting { closed: true, ended: true, ..Waiting::default() };
-        self.drained.notify_all();
     }
 
     pub(super) fn count_commit(&self) {
@@ -113,17 +114,8 @@ impl Queue {
     }
 }
 
-impl Waiting {
-    fn has_room(&self, records: usize, bytes: usize) -> bool {
-        let fits = self.records + records <= MAX_WAITING_RECORDS && self.bytes + bytes <= MAX_WAITING_BYTES;
-        fits || self.jobs.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
 
     fn turn(seqs: std::ops::Range<usize>) -> Job {
@@ -131,35 +123,34 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_holds_so_many_records_and_then_blocks() {
+    fn the_queue_is_full_at_so_many_records_until_some_are_taken() {
         let queue = Queue::default();
-        let half = MAX_WAITING_RECORDS / 2;
-        queue.push(turn(0..half));
-        queue.push(turn(0..half - 1));
-        let waiting = queue.lock();
-        assert!(waiting.has_room(1, 1) && !waiting.has_room(2, 1));
-        drop(waiting);
-        let mut most = 0;
-        thread::scope(|scope| {
-            scope.spawn(|| (0..20).for_each(|_| queue.push(turn(0..half))));
-            for _ in 0..22 {
-                most = most.max(queue.lock().records);
-                assert!(queue.take(1, 1).is_some());
-            }
-        });
-        assert!(most <= MAX_WAITING_RECORDS, "{most}");
-        queue.close();
-        assert_eq!(queue.take(1, 1), None);
+        queue.push(turn(0..MAX_WAITING_RECORDS - 1));
+        assert!(!queue.is_full());
+        queue.push(Job::Fetch(vec![1]));
+        assert!(queue.is_full(), "a question counts for one");
+        queue.push(turn(0..7));
+        assert_eq!(queue.lock().records, MAX_WAITING_RECORDS + 7, "the rest of the turn is not lost");
+        assert!(queue.take(1, 1).is_some());
+        assert!(!queue.is_full());
+        while !queue.lock().jobs.is_empty() {
+            assert!(queue.take(1, 1).is_some());
+        }
         let waiting = queue.lock();
         assert_eq!((waiting.records, waiting.bytes), (0, 0));
     }
 
     #[test]
-    fn the_queue_holds_so_many_bytes() {
-        let mut waiting = Waiting { bytes: MAX_WAITING_BYTES - 10, ..Waiting::default() };
-        assert!(waiting.has_room(1, 11), "what is too large alone must pass some day");
-        waiting.jobs.push_back(Job::Fetch(Vec::new()));
-        assert!(waiting.has_room(1, 10) && !waiting.has_room(1, 11));
+    fn the_queue_is_full_at_so_many_bytes() {
+        let queue = Queue::default();
+        let each = turn(0..64).cost().1;
+        for _ in 1..MAX_WAITING_BYTES.div_ceil(each) {
+            queue.push(turn(0..64));
+            queue.lock().records = 0;
+        }
+        assert!(!queue.is_full());
+        queue.push(turn(0..64));
+        assert!(queue.is_full());
     }
 
     #[test]
@@ -177,15 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_blocks_once_the_thread_is_gone() {
+    fn what_comes_once_the_thread_is_gone_is_forgotten() {
         let queue = Queue::default();
         queue.push(turn(0..MAX_WAITING_RECORDS));
-        thread::scope(|scope| {
-            scope.spawn(|| queue.push(turn(0..1)));
-            queue.end();
-        });
+        queue.end();
+        assert!(!queue.is_full());
         queue.push(turn(0..MAX_WAITING_RECORDS));
-        queue.push(turn(0..1));
+        assert!(!queue.is_full());
         assert_eq!(queue.take(1, 1), None);
     }
 }

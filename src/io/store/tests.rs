@@ -186,6 +186,27 @@ fn what_waits_is_committed_together_and_answered_in_order() {
 }
 
 #[test]
+fn a_store_that_is_full_says_so_and_blocks_nobody() {
+    let (seams, go_on, arrived) = slow_disk();
+    let (store, _, told) = open_with(Place::Memory, seams);
+    store.submit(vec![Record::NameGone(name("x"))]);
+    arrived.recv().unwrap();
+    let turn = vec![Record::NameGone(name("x")); BATCH_RECORDS];
+    for _ in 0..MAX_WAITING_RECORDS / BATCH_RECORDS {
+        assert!(!store.is_full());
+        store.submit(turn.clone());
+    }
+    assert!(store.is_full());
+    store.submit(turn);
+    store.fetch(vec![1]);
+    go_on.send(()).unwrap();
+    let all = (1 + MAX_WAITING_RECORDS + BATCH_RECORDS) as u64;
+    assert!(told.iter().any(|answer| answer == persisted(all)), "what came on top is not lost");
+    assert!(!store.is_full());
+    assert_eq!(told.recv(), Ok(StoreAnswer::Mail(Vec::new())));
+}
+
+#[test]
 fn a_transaction_has_its_limit() {
     let (seams, go_on, arrived) = slow_disk();
     let (store, _, told) = open_with(Place::Memory, seams);
