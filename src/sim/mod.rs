@@ -2,6 +2,8 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod actor;
+mod air;
 pub mod disk;
 pub mod network;
 pub mod world;

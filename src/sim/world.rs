@@ -1,18 +1,19 @@
 //! A world of one server and some clients: everything that happens in it follows from its seed and what it is told.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::actor::{Actor, PORT, Role};
+use super::air::{Air, Datagram, Flying};
 use super::disk::Disk;
-use super::network::{Net, Path};
+use super::network::Net;
 use crate::core::client::Client;
 use crate::core::command;
 use crate::core::config::{ClientConfig, ServerConfig};
 use crate::core::console::Console;
 use crate::core::event::Event;
 use crate::core::fault::Faults;
-use crate::core::machine::{Ending, Input, Machine, Output};
+use crate::core::machine::{Ending, Input, Output};
 use crate::core::name::Name;
 use crate::core::record::{Kept, Record};
 use crate::core::rng::Rng;
@@ -25,55 +26,13 @@ pub const SERVER: usize = 0;
 const EPOCH: i64 = 1_767_225_600_000_000;
 /// How long a sync takes.
 const SYNC: Duration = Duration::from_micros(200);
-/// How long it takes until an event is where its reader has it.
-const SHOW: Duration = Duration::from_micros(20);
-
-enum Role {
-    Server(Box<Server>),
-    Client(Box<Client>),
-}
-
-impl Role {
-    fn machine(&mut self) -> &mut dyn Machine {
-        match self {
-            Self::Server(server) => server.as_mut(),
-            Self::Client(client) => client.as_mut(),
-        }
-    }
-}
-
-/// A server or a client, over all its lives.
-struct Actor {
-    addr: SocketAddr,
-    name: Option<Name>,
-    role: Option<Role>,
-    paused: bool,
-    /// Whether its output takes nothing.
-    blocked: bool,
-    mailbag: Vec<(SocketAddr, Vec<u8>)>,
-    faults: Faults,
-    showing: VecDeque<(Instant, Event)>,
-    shown: u64,
-    log: Vec<(Instant, Event)>,
-    ending: Option<Ending>,
-    fetched: VecDeque<(Instant, Vec<u64>)>,
-    /// When its machine wants to be called.
-    deadline: Option<Instant>,
-}
-
 /// The world; see the module.
 pub struct World {
     now: Instant,
     rng: Rng,
     actors: Vec<Actor>,
     disk: Disk,
-    net: Net,
-    paths: BTreeMap<(usize, usize), Path>,
-    nets: BTreeMap<(usize, usize), Net>,
-    cut: BTreeSet<(usize, usize)>,
-    drops: BTreeMap<(usize, usize), u32>,
-    air: BTreeMap<(Instant, u64), (usize, SocketAddr, Vec<u8>)>,
-    sent: u64,
+    air: Air,
 }
 
 impl World {
@@ -95,13 +54,7 @@ impl World {
             rng: Rng::new(bytes),
             actors: Vec::new(),
             disk: Disk::default(),
-            net,
-            paths: BTreeMap::new(),
-            nets: BTreeMap::new(),
-            cut: BTreeSet::new(),
-            drops: BTreeMap::new(),
-            air: BTreeMap::new(),
-            sent: 0,
+            air: Air::new(net),
         };
         world.add(None);
         world
@@ -109,23 +62,8 @@ impl World {
 
     fn add(&mut self, name: Option<Name>) -> usize {
         let index = self.actors.len();
-        let host = 0x0a00_0000 + u32::try_from(index).unwrap_or(u32::MAX);
-        let addr = SocketAddr::from((std::net::Ipv4Addr::from(host), 7000));
-        self.actors.push(Actor {
-            addr,
-            name,
-            role: None,
-            paused: false,
-            blocked: false,
-            mailbag: Vec::new(),
-            faults: Faults::new(self.rng.bits()),
-            showing: VecDeque::new(),
-            shown: 0,
-            log: Vec::new(),
-            ending: None,
-            fetched: VecDeque::new(),
-            deadline: None,
-        });
+        let faults = Faults::new(self.rng.bits());
+        self.actors.push(Actor::new(index, name, faults));
         index
     }
 
@@ -139,7 +77,7 @@ impl World {
 
     fn start_server(&mut self, kept: Kept) {
         let seed = self.seed();
-        let config = ServerConfig { port: 7000, seed, kept, mailbox: MAILBOX, file: "disk".to_owned(), trace: false };
+        let config = ServerConfig { port: PORT, seed, kept, mailbox: MAILBOX, file: "disk".to_owned(), trace: false };
         let server = Server::new(self.clock(), config);
         self.begin(SERVER, Role::Server(Box::new(server)));
     }
@@ -192,22 +130,13 @@ impl World {
     }
 
     fn begin(&mut self, index: usize, role: Role) {
-        let actor = &mut self.actors[index];
-        actor.role = Some(role);
-        actor.paused = false;
-        actor.blocked = false;
-        actor.shown = 0;
-        actor.ending = None;
+        self.actors[index].begin(role);
         self.drain(index);
     }
 
     /// Ends an actor without a word. What it had not shown or synced never was.
     pub fn kill(&mut self, index: usize) {
-        let actor = &mut self.actors[index];
-        actor.role = None;
-        actor.showing.clear();
-        actor.mailbag.clear();
-        actor.fetched.clear();
+        self.actors[index].kill();
         if index == SERVER {
             let _ = self.disk.crash();
         }
@@ -260,34 +189,27 @@ impl World {
 
     /// Changes the whole network.
     pub fn set_net(&mut self, net: Net) {
-        self.net = net;
-        self.nets.clear();
+        self.air.set_net(net);
     }
 
     /// Changes one direction of one path.
     pub fn set_path(&mut self, from: usize, to: usize, net: Net) {
-        self.nets.insert((from, to), net);
+        self.air.set_path((from, to), net);
     }
 
     /// Swallows the next datagrams of one direction.
     pub fn drop_next(&mut self, from: usize, to: usize, count: u32) {
-        *self.drops.entry((from, to)).or_default() += count;
+        self.air.drop_next((from, to), count);
     }
 
     /// Cuts one direction, or mends it.
     pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
-        if cut {
-            self.cut.insert((from, to));
-        } else {
-            self.cut.remove(&(from, to));
-        }
+        self.air.cut((from, to), cut);
     }
 
     /// Mends everything.
     pub fn heal(&mut self) {
-        self.cut.clear();
-        self.drops.clear();
-        self.nets.clear();
+        self.air.heal();
     }
 
     /// How many actors there are, the server among them.
@@ -375,21 +297,13 @@ impl World {
     /// Whether nothing is under way anywhere.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let idle = |actor: &Actor| {
-            actor.showing.is_empty()
-                && match &actor.role {
-                    None => true,
-                    Some(Role::Server(server)) => server.is_idle(),
-                    Some(Role::Client(client)) => client.is_idle(),
-                }
-        };
-        self.air.is_empty() && self.disk.next().is_none() && self.actors.iter().all(idle)
+        self.air.is_empty() && self.disk.next().is_none() && self.actors.iter().all(Actor::is_idle)
     }
 
     /// How many datagrams were sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.sent
+        self.air.sent()
     }
 
     fn clock(&self) -> Now {
@@ -416,14 +330,8 @@ impl World {
                 }
                 Output::Persist(record) => self.disk.write(self.now + SYNC, record),
                 Output::Fetch(seqs) => self.actors[index].fetched.push_back((self.now + SYNC, seqs)),
-                Output::Event(event) => self.actors[index].showing.push_back((self.now + SHOW, event)),
-                Output::Ended(ending) => {
-                    let actor = &mut self.actors[index];
-                    let last = std::mem::take(&mut actor.showing);
-                    actor.log.extend(last.into_iter().map(|(_, event)| (self.now, event)));
-                    actor.ending = Some(ending);
-                    actor.role = None;
-                }
+                Output::Event(event) => self.actors[index].say(self.now, event),
+                Output::Ended(ending) => self.actors[index].ended(self.now, ending),
             }
         }
         self.actors[index].deadline = self.actors[index].role.as_mut().and_then(|role| role.machine().deadline());
@@ -432,46 +340,17 @@ impl World {
     /// Gives the network what an actor's faults let go by now.
     fn depart(&mut self, index: usize) {
         while let Some((to, bytes)) = self.actors[index].faults.due(self.now) {
-            self.send(index, to, bytes);
-        }
-    }
-
-    fn send(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {
-        self.sent += 1;
-        let Some(index) = self.actors.iter().position(|actor| actor.addr == to) else { return };
-        let key = (from, index);
-        if let Some(drops) = self.drops.get_mut(&key).filter(|drops| **drops > 0) {
-            *drops -= 1;
-            return;
-        }
-        let net = self.nets.get(&key).copied().unwrap_or(self.net);
-        let path = self.paths.entry(key).or_default();
-        let now = Duration::from_micros(self.now.micros());
-        let arrivals = net.arrivals(&mut self.rng, path, now, bytes.len());
-        if self.cut.contains(&key) {
-            return;
-        }
-        let source = self.actors[from].addr;
-        for (copy, takes) in arrivals.into_iter().enumerate() {
-            let order = self.sent * 2 + u64::try_from(copy).unwrap_or(0);
-            self.air.insert((self.now + takes, order), (index, source, bytes.clone()));
+            let reader = self.actors.iter().position(|actor| actor.addr == to);
+            let datagram = Datagram { from: self.actors[index].addr, bytes };
+            self.air.send(self.now, &mut self.rng, index, reader, datagram);
         }
     }
 
     /// When something happens next, if nothing is typed.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        let mut next = earliest(self.air.keys().next().map(|(at, _)| *at), self.disk.next());
-        for actor in self.actors.iter().filter(|actor| !actor.paused) {
-            next = earliest(next, actor.faults.deadline());
-            if actor.role.is_none() {
-                continue;
-            }
-            let showing = actor.showing.front().filter(|_| !actor.blocked).map(|(at, _)| *at);
-            let fetched = actor.fetched.front().map(|(at, _)| *at);
-            next = [actor.deadline, showing, fetched].into_iter().fold(next, earliest);
-        }
-        next
+        let all = self.actors.iter().map(Actor::next);
+        all.fold(earliest(self.air.next(), self.disk.next()), earliest)
     }
 
     /// Goes to the next thing that happens, but not beyond `until`. Returns whether there was one.
@@ -481,8 +360,7 @@ impl World {
             return false;
         };
         self.now = self.now.max(next);
-        while let Some(entry) = self.air.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            let (index, from, bytes) = entry.remove();
+        while let Some(Flying { to: index, from, bytes }) = self.air.arrived(self.now) {
             if self.actors[index].paused {
                 self.actors[index].mailbag.push((from, bytes));
             } else {
@@ -508,20 +386,10 @@ impl World {
             self.handle(index, Input::Mail(mail));
         }
         self.depart(index);
-        let before = self.actors[index].shown;
-        let (now, actor) = (self.now, &mut self.actors[index]);
-        while !actor.blocked
-            && actor.showing.front().is_some_and(|(at, _)| *at <= now)
-            && let Some((_, event)) = actor.showing.pop_front()
-        {
-            actor.shown += 1;
-            actor.log.push((now, event));
-        }
-        if actor.shown > before {
-            let shown = actor.shown;
+        if let Some(shown) = self.actors[index].show(self.now) {
             self.handle(index, Input::Shown(shown));
         }
-        if self.actors[index].deadline.is_some_and(|at| at <= now) {
+        if self.actors[index].deadline.is_some_and(|at| at <= self.now) {
             self.handle(index, Input::Timeout);
         }
     }

@@ -1,0 +1,132 @@
+//! The air between actors: which datagrams are under way, when they arrive, and which never do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::network::{Net, Path};
+use crate::core::rng::Rng;
+use crate::core::time::Instant;
+
+/// One direction between two actors, by their numbers.
+pub(super) type Way = (usize, usize);
+
+/// A datagram on its way.
+#[derive(Debug)]
+pub(super) struct Flying {
+    /// The actor whom it reaches.
+    pub(super) to: usize,
+    /// The address that it was sent from.
+    pub(super) from: SocketAddr,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Air {
+    net: Net,
+    /// Ways with a network of their own.
+    nets: BTreeMap<Way, Net>,
+    paths: BTreeMap<Way, Path>,
+    cut: BTreeSet<Way>,
+    /// How many datagrams of a way are swallowed next.
+    drops: BTreeMap<Way, u32>,
+    /// By arrival; of those that arrive together, the one sent first.
+    flying: BTreeMap<(Instant, u64), Flying>,
+    sent: u64,
+}
+
+impl Air {
+    pub(super) fn new(net: Net) -> Self {
+        let (nets, paths, cut, drops, flying) = Default::default();
+        Self { net, nets, paths, cut, drops, flying, sent: 0 }
+    }
+
+    /// Changes the network of every way.
+    pub(super) fn set_net(&mut self, net: Net) {
+        self.net = net;
+        self.nets.clear();
+    }
+
+    /// Changes the network of one way.
+    pub(super) fn set_path(&mut self, way: Way, net: Net) {
+        self.nets.insert(way, net);
+    }
+
+    /// Swallows the next datagrams of one way.
+    pub(super) fn drop_next(&mut self, way: Way, count: u32) {
+        *self.drops.entry(way).or_default() += count;
+    }
+
+    /// Cuts one way, or mends it.
+    pub(super) fn cut(&mut self, way: Way, cut: bool) {
+        if cut {
+            self.cut.insert(way);
+        } else {
+            self.cut.remove(&way);
+        }
+    }
+
+    /// Mends everything.
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+        self.drops.clear();
+        self.nets.clear();
+    }
+
+    /// How many datagrams were given to it, those to nobody included.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.flying.is_empty()
+    }
+
+    /// When the next datagram arrives.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.flying.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Takes a datagram of the actor `sender`; without a reader it is lost.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        sender: usize,
+        reader: Option<usize>,
+        datagram: Datagram,
+    ) {
+        self.sent += 1;
+        let Some(to) = reader else { return };
+        let way = (sender, to);
+        if let Some(drops) = self.drops.get_mut(&way).filter(|drops| **drops > 0) {
+            *drops -= 1;
+            return;
+        }
+        let Datagram { from, bytes } = datagram;
+        let net = self.nets.get(&way).copied().unwrap_or(self.net);
+        let path = self.paths.entry(way).or_default();
+        let arrivals = net.arrivals(rng, path, Duration::from_micros(now.micros()), bytes.len());
+        if self.cut.contains(&way) {
+            return;
+        }
+        for (copy, takes) in arrivals.into_iter().enumerate() {
+            let order = self.sent * 2 + u64::try_from(copy).unwrap_or(0);
+            self.flying.insert((now + takes, order), Flying { to, from, bytes: bytes.clone() });
+        }
+    }
+
+    /// The next datagram that has arrived by now.
+    pub(super) fn arrived(&mut self, now: Instant) -> Option<Flying> {
+        self.flying.first_entry().filter(|entry| entry.key().0 <= now).map(|entry| entry.remove())
+    }
+}
+
+/// What is sent.
+#[derive(Debug)]
+pub(super) struct Datagram {
+    /// The address that it is sent from.
+    pub(super) from: SocketAddr,
+    pub(super) bytes: Vec<u8>,
+}
