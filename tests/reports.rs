@@ -16,6 +16,7 @@ use chat::scenario::outcome::{
 };
 use chat::scenario::sheet::{Format, Row, View};
 use chat::scenario::stage::End;
+use chat::scenario::turn::Turn;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -30,7 +31,8 @@ fn span(line: usize, text: &str) -> Span {
 fn case(line: usize, title: &str) -> CaseResult {
     let span = span(line, "case");
     let (file, title) = (PathBuf::from("a.chat"), title.to_owned());
-    let case = CaseInfo { file, title, points: None, visibility: Visibility::Visible, span, steps: 3 };
+    let case =
+        CaseInfo { file, title, points: None, visibility: Visibility::Visible, span, steps: 3, turn: Turn::default() };
     let (took, overhead) = (Duration::from_millis(1250), Duration::from_millis(50));
     let (verdict, steps, checks, transcript) = (Verdict::Passed, Vec::new(), Vec::new(), Vec::new());
     CaseResult {
@@ -43,6 +45,7 @@ fn case(line: usize, title: &str) -> CaseResult {
         took,
         overhead,
         replay: "chat run".to_owned(),
+        plays: 1,
     }
 }
 
@@ -73,7 +76,7 @@ fn check(title: &str, points: Option<u32>, passed: Option<bool>) -> CheckResult 
 }
 
 fn run(cases: Vec<CaseResult>) -> RunResult {
-    RunResult { cases, took: Duration::from_secs(10), status: Status::Expected }
+    RunResult { cases, took: Duration::from_secs(10), status: Status::Expected, rounds: None }
 }
 
 /// One of each kind.
@@ -390,6 +393,32 @@ fn whatever_a_run_holds_other_parsers_read_what_came_of_it() {
         Ok(())
     });
     checked.unwrap();
+}
+
+#[test]
+fn what_is_flaky_is_told_whether_it_is_allowed_or_not() {
+    let mut reader = Reader::start();
+    for (lenient, score, status) in [(false, 2.0, "fail"), (true, 5.0, "pass")] {
+        let mut plays = [case(5, "now and then"), case(5, "now and then")];
+        for (play, retry) in plays.iter_mut().zip(0..) {
+            play.case.turn = Turn { retry, lenient, ..Turn::default() };
+            play.case.points = Some(5);
+        }
+        // One part passed each time.
+        plays[0].verdict = failure(9, "y< a", Cause::Silence, "y showed nothing like it");
+        plays[0].checks = vec![check("one", Some(2), Some(true)), check("other", Some(3), Some(false))];
+        plays[1].checks = vec![check("one", Some(2), Some(true)), check("other", Some(3), Some(true))];
+        for (_, format) in Format::ALL {
+            let text = format.render(&run(plays.to_vec()), View::Teacher);
+            let found = reader.read(format, &text).unwrap();
+            let found = found.last().unwrap();
+            assert!(found["mark"].is_null() || found["mark"] == "flaky", "{text}");
+            assert!(found["status"].is_null() || found["status"] == status, "{text}");
+            // A line of JSON is of one play alone.
+            let score = if format == Format::Json && !lenient { 0.0 } else { score };
+            assert!(found["score"].is_null() || found["score"] == score, "{text}");
+        }
+    }
 }
 
 #[test]

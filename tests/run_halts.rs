@@ -70,13 +70,18 @@ fn living(folder: &Path) -> Vec<String> {
     there.filter_map(|path| fs::read_to_string(path.join("cmdline")).ok()).filter(|line| !line.is_empty()).collect()
 }
 
-/// Waits until nobody lives in a folder any more.
-fn until_nobody_lives(folder: &Path) {
+/// Waits until those who live in a folder are as wished.
+fn until(folder: &Path, what: &str, wished: impl Fn(&[String]) -> bool) {
     let begin = Instant::now();
-    while !living(folder).is_empty() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "still there: {:?}", living(folder));
+    while !wished(&living(folder)) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "no {what}, but {:?}", living(folder));
         std::thread::yield_now();
     }
+}
+
+/// Waits until nobody lives in a folder any more.
+fn until_nobody_lives(folder: &Path) {
+    until(folder, "empty folder", <[String]>::is_empty);
 }
 
 const TWO_CASES: &str = "server\nclient x y\n\ncase \"a\"\nx<10m nothing\n\ncase \"b\"\nx alive\n";
@@ -84,7 +89,7 @@ const TWO_CASES: &str = "server\nclient x y\n\ncase \"a\"\nx<10m nothing\n\ncase
 #[test]
 fn a_signal_ends_everything_and_the_report_is_written() {
     for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
-        let mut run = Run::start(TWO_CASES, &["--verbose"]);
+        let mut run = Run::start(TWO_CASES, &["--verbose", "--jobs", "1"]);
         run.read_to("client x y");
         assert_eq!(living(&run.actors()).len(), 3);
         run.signal(signal);
@@ -100,9 +105,33 @@ fn a_signal_ends_everything_and_the_report_is_written() {
 
 #[test]
 fn a_deadline_ends_everything_and_the_report_is_written() {
-    let (report, code) = Run::start(TWO_CASES, &["--deadline", "2s"]).finish();
+    let (report, code) = Run::start(TWO_CASES, &["--jobs", "1", "--deadline", "2s"]).finish();
     assert_eq!(code, Some(5), "{report}");
     assert!(report.contains("cause     DEADLINE: ") && report.contains("----  b  "), "{report}");
+}
+
+/// Three cases that wait, and one that does not begin beside them.
+const WAITING: &str = "server\nclient x\ncase \"a\"\nx<10m nothing\ncase \"b\"\nx<10m nothing\n\
+                       case \"c\"\nsleep 10m\ncase \"d\"\nx alive\n";
+
+#[test]
+fn a_signal_ends_all_cases_that_are_being_played() {
+    let run = Run::start(WAITING, &["--jobs", "3"]);
+    // Each has a server and a client; whoever is not woken stays for minutes.
+    until(&run.actors(), "six processes", |living| living.len() == 6);
+    run.signal(Signal::SIGTERM);
+    let (report, code) = run.finish();
+    assert_eq!(code, Some(143), "{report}");
+    assert_eq!(report.matches("cause     HALTED: the run was ended by signal 15").count(), 3, "{report}");
+    assert!(report.contains("----  d  ") && report.contains("4 cases: 0 passed, 3 failed, 1 skipped"), "{report}");
+}
+
+#[test]
+fn a_deadline_ends_all_cases_that_are_being_played() {
+    let (report, code) = Run::start(WAITING, &["--jobs", "3", "--deadline", "3s"]).finish();
+    assert_eq!(code, Some(5), "{report}");
+    assert_eq!(report.matches("cause     DEADLINE: ").count(), 3, "{report}");
+    assert!(report.contains("----  d  ") && report.contains("4 cases: 0 passed, 3 failed, 1 skipped"), "{report}");
 }
 
 /// A scenario whose report is longer than a pipe holds, before it comes to its last line.

@@ -3,9 +3,11 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use super::outcome::{CaseInfo, RunResult, StepResult};
+use super::live::Live;
+use super::outcome::{CaseInfo, CaseResult, RunResult, StepResult};
 use super::report::Report;
 use super::sheet::{ReportFiles, Unwritable, View};
+use crate::core::time::Instant;
 
 /// Those who are told. What cannot be told ends nothing; [`Audience::leave`] says it.
 pub(super) struct Audience<'a> {
@@ -16,13 +18,40 @@ pub(super) struct Audience<'a> {
     /// Why the reader of the output hears no more.
     deaf: Option<io::Error>,
     unwritable: Option<Unwritable>,
+    /// The line of what is being played as it is drawn now, and when the run has to be over; absent where none is wanted.
+    live: Option<(String, Option<Instant>)>,
     /// Why a record is not whole.
     unrecorded: Option<String>,
 }
 
 impl<'a> Audience<'a> {
     pub(super) fn new(out: &'a mut dyn Write, report: Box<dyn Report>, files: ReportFiles, view: View) -> Self {
-        Self { out, report, files, view, deaf: None, unwritable: None, unrecorded: None }
+        Self { out, report, files, view, deaf: None, unwritable: None, live: None, unrecorded: None }
+    }
+
+    /// From now on [`Audience::live`] is shown, with the time that is left.
+    pub(super) fn show_live(&mut self, deadline: Option<Instant>) {
+        self.live = Some((String::new(), deadline));
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live.is_some() && self.deaf.is_none()
+    }
+
+    /// What is being played, below everything that was reported.
+    pub(super) fn live(&mut self, live: &Live<'_>) {
+        let Some((drawn, deadline)) = &mut self.live else { return };
+        let line = live.drawn(*deadline);
+        if *drawn != line {
+            let text = format!("{}{line}", if drawn.is_empty() { "" } else { Live::ERASE });
+            *drawn = line;
+            self.write(text.as_bytes());
+        }
+    }
+
+    /// Nothing was played yet.
+    pub(super) fn begin(&mut self, so_far: &RunResult, open: &[&CaseResult]) -> Result<(), Unwritable> {
+        self.files.update(so_far, open)
     }
 
     pub(super) fn case_begins(&mut self, case: &CaseInfo) {
@@ -34,15 +63,13 @@ impl<'a> Audience<'a> {
         self.put(|report, out| report.step(out, case, &step));
     }
 
-    /// The last of these cases is over.
-    pub(super) fn case(&mut self, so_far: &RunResult) {
+    /// A case is over. What it came to stands among the results so far already; `open` are those still to be played.
+    pub(super) fn case(&mut self, played: &CaseResult, so_far: &RunResult, open: &[&CaseResult]) {
         // Files first: they wait for no reader.
-        let written = self.files.update(so_far);
+        let written = self.files.update(so_far, open);
         self.unwritable = self.unwritable.take().or(written.err());
-        if let Some(last) = so_far.cases.last() {
-            let seen = self.view.case(last);
-            self.put(|report, out| report.case(out, &seen));
-        }
+        let seen = self.view.case(played);
+        self.put(|report, out| report.case(out, &seen));
     }
 
     /// A record could not be kept.
@@ -68,8 +95,22 @@ impl<'a> Audience<'a> {
     }
 
     fn put(&mut self, tell: impl FnOnce(&mut dyn Report, &mut dyn Write) -> io::Result<()>) {
+        let mut text = Vec::new();
+        // Memory takes everything.
+        drop(tell(self.report.as_mut(), &mut text));
+        if text.is_empty() {
+            return;
+        }
+        if let Some((drawn, _)) = self.live.as_mut().filter(|(drawn, _)| !drawn.is_empty()) {
+            drawn.clear();
+            text.splice(..0, Live::ERASE.bytes());
+        }
+        self.write(&text);
+    }
+
+    fn write(&mut self, text: &[u8]) {
         if self.deaf.is_none() {
-            self.deaf = tell(self.report.as_mut(), self.out).and_then(|()| self.out.flush()).err();
+            self.deaf = self.out.write_all(text).and_then(|()| self.out.flush()).err();
         }
     }
 }

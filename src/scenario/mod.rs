@@ -7,6 +7,7 @@ mod cast;
 pub mod diagnose;
 mod directives;
 mod line;
+mod live;
 pub mod mistake;
 pub mod outcome;
 pub mod parse;
@@ -24,6 +25,7 @@ pub mod simulate;
 pub mod stage;
 mod standing;
 mod token;
+pub mod turn;
 mod waits;
 
 /// The reference of the language: one page, its grammar included.

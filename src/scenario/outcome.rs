@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ast::{Actor, Span, Visibility};
 use super::stage::End;
+use super::turn::Turn;
 use crate::core::log::Nearest;
 use crate::core::status::Status;
 use crate::core::time::Instant;
@@ -12,23 +13,15 @@ use crate::core::time::Instant;
 /// What came of all files.
 #[derive(Clone, Debug)]
 pub struct RunResult {
-    /// Every case, in the order in which they were played.
+    /// Every case, in the order of the files; one that was played several times has several results, one behind the
+    /// other.
     pub cases: Vec<CaseResult>,
     /// How long it took.
     pub took: Duration,
     /// The first reason for not being [`Status::Ok`].
     pub status: Status,
-}
-
-impl RunResult {
-    /// How many cases passed, failed, and were skipped or not run.
-    #[must_use]
-    pub fn counts(&self) -> (usize, usize, usize) {
-        let count = |of: fn(&Verdict) -> bool| self.cases.iter().filter(|case| of(&case.verdict)).count();
-        let passed = count(|verdict| matches!(verdict, Verdict::Passed));
-        let failed = count(|verdict| matches!(verdict, Verdict::Failed(_)));
-        (passed, failed, self.cases.len() - passed - failed)
-    }
+    /// How many whole rounds were played, where there was to be more than one.
+    pub rounds: Option<u64>,
 }
 
 /// Which case it is.
@@ -46,6 +39,8 @@ pub struct CaseInfo {
     pub span: Span,
     /// How many steps it has, the common ones included.
     pub steps: usize,
+    /// Which of its plays.
+    pub turn: Turn,
 }
 
 /// What came of one case.
@@ -69,6 +64,8 @@ pub struct CaseResult {
     pub overhead: Duration,
     /// The command that plays just this case again in the same way.
     pub replay: String,
+    /// How many plays it stands for: those with the same verdict may be counted with one of them, in time too.
+    pub plays: u64,
 }
 
 impl CaseResult {
@@ -88,7 +85,14 @@ impl CaseResult {
             took: Duration::ZERO,
             overhead: Duration::ZERO,
             replay: String::new(),
+            plays: 1,
         }
+    }
+
+    /// Whether it passed only when it was played again.
+    #[must_use]
+    pub fn is_flaky(&self) -> bool {
+        matches!(self.verdict, Verdict::Passed) && self.case.turn.retry > 0
     }
 
     /// The exit status that it stands for. What was skipped is no failure.

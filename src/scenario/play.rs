@@ -90,6 +90,7 @@ pub fn play(
         took: Duration::ZERO,
         overhead: Duration::ZERO,
         replay: String::new(),
+        plays: 1,
     };
     if let Some(reason) = lacking(setup, case, stage) {
         result.verdict = Verdict::Skipped(reason);

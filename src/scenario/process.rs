@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use self::child::{Child, Message, What};
 pub use self::foreign::Implementation;
 pub use self::halt::Halt;
+use self::halt::Woken;
 use self::ports::{Reserved, Silent, is_bound};
 use self::strays::Strays;
 use self::trouble::Trouble;
@@ -70,6 +71,8 @@ pub struct ProcessStage {
     copies: Option<PathBuf>,
     /// Faults of the network between own actors.
     trouble: Trouble,
+    /// A request to end wakes it as long as it is there.
+    _woken: Woken,
     /// Behind the processes: what is left of them when they are gone.
     _strays: Option<Strays>,
     /// Behind the processes, so that they are gone when it is removed.
@@ -110,7 +113,7 @@ impl ProcessStage {
     /// When there can be no temporary folder.
     pub fn new(clock: Clock, program: &Program, halt: &Halt, seed: Seed) -> io::Result<Self> {
         let (outbox, inbox) = mpsc::sync_channel(MAX_WAITING);
-        halt.wakes(outbox.clone());
+        let woken = halt.wakes(outbox.clone());
         let folder = tempfile::Builder::new().prefix("chat-run-").tempdir()?;
         let strays = matches!(program, Program::Foreign(_)).then(|| Strays::of(folder.path()));
         Ok(Self {
@@ -125,6 +128,7 @@ impl ProcessStage {
             silent: None,
             copies: None,
             trouble: Trouble::new(folder.path(), seed),
+            _woken: woken,
             _strays: strays,
             folder,
         })

@@ -16,6 +16,7 @@ use super::ast::{Actor, Need, Signal};
 use super::outcome::CaseResult;
 use super::report;
 use super::stage::{Disturbance, Happening, Launch, Output, Refused, Stage};
+use super::turn::Turn;
 use crate::core::time::Instant;
 
 /// A stage that remembers the datagrams of its actors, if that is wanted.
@@ -121,15 +122,23 @@ impl<S: Stage> Stage for Recorder<'_, S> {
     }
 }
 
-/// The name of a case's folder: its number, from 1, and what of its title can stand in any name of a file.
+/// The name of a play's folder: the number of the case, from 1, what of its title can stand in any name of a file, and
+/// which round and retry it is but for the first.
 #[must_use]
-pub fn folder_name(number: usize, title: &str) -> String {
+pub fn folder_name(number: usize, title: &str, turn: Turn) -> String {
     /// The most characters of a title.
     const MAX: usize = 40;
     let words = title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let title = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
     let title: String = title.chars().take(MAX).collect();
-    format!("{number:02}-{}", title.trim_end_matches('-')).trim_end_matches('-').to_owned()
+    let mut name = format!("{number:02}-{}", title.trim_end_matches('-')).trim_end_matches('-').to_owned();
+    if turn.round > 1 {
+        name += &format!("-round-{}", turn.round);
+    }
+    if turn.retry > 0 {
+        name += &format!("-retry-{}", turn.retry);
+    }
+    name
 }
 
 #[cfg(test)]
@@ -138,9 +147,11 @@ mod tests {
 
     #[test]
     fn a_folder_has_a_name_that_any_system_takes() {
-        assert_eq!(folder_name(3, "x leaves; \"y\" / ../ stays?"), "03-x-leaves-y-stays");
-        assert_eq!(folder_name(12, "…"), "12");
-        assert_eq!(folder_name(1, &"ab ".repeat(30)), "01-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-a");
+        let name = |number, title: &str| folder_name(number, title, Turn::default());
+        assert_eq!(name(3, "x leaves; \"y\" / ../ stays?"), "03-x-leaves-y-stays");
+        assert_eq!(name(12, "…"), "12");
+        assert_eq!(name(1, &"ab ".repeat(30)), "01-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-a");
+        assert_eq!(folder_name(1, "a", Turn { round: 7, retry: 2, ..Turn::default() }), "01-a-round-7-retry-2");
     }
 
     /// A stage of which only happenings are asked.

@@ -6,6 +6,7 @@ mod text;
 use std::io::{self, Write};
 
 pub use self::json::JsonReport;
+pub(super) use self::text::shown;
 pub use self::text::{TextReport, timeline};
 use super::outcome::{CaseInfo, CaseResult, RunResult, StepResult};
 

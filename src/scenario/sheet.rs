@@ -31,6 +31,8 @@ pub struct Sheet<'a> {
     pub took: Duration,
     /// The first reason for not being [`Status::Ok`].
     pub status: Status,
+    /// How many whole rounds were played, where there was to be more than one.
+    pub rounds: Option<u64>,
 }
 
 /// What came of one case.
@@ -46,6 +48,8 @@ pub struct Row<'a> {
     pub max: Score,
     /// How long all plays took.
     pub took: Duration,
+    /// It passed, or it is flaky and may be.
+    pub is_pass: bool,
 }
 
 /// What a case comes to.
@@ -55,7 +59,7 @@ pub enum Mark {
     Passed,
     /// It failed, each time.
     Failed,
-    /// It passed and it failed: no pass.
+    /// It passed and it failed: no pass, unless that is allowed.
     Flaky,
     /// It cannot be played here: no pass either.
     Skipped,
@@ -85,13 +89,13 @@ impl<'a> Sheet<'a> {
                 None => rows.push(vec![view.case(result)]),
             }
         }
-        Self { rows: rows.into_iter().map(Row::new).collect(), took, status }
+        Self { rows: rows.into_iter().map(Row::new).collect(), took, status, rounds: None }
     }
 
     /// The sheet of a whole run.
     #[must_use]
     pub fn of(run: &'a RunResult, view: View) -> Self {
-        Self::new(&run.cases, run.took, run.status, view)
+        Self { rounds: run.rounds, ..Self::new(&run.cases, run.took, run.status, view) }
     }
 
     /// What was earned and what could be, in all.
@@ -113,12 +117,15 @@ impl<'a> Row<'a> {
 
     fn new(plays: Vec<Cow<'a, CaseResult>>) -> Self {
         let mark = Mark::of(&plays);
-        let scores = plays.iter().map(|play| score::earned(play));
-        // Somebody who passed in one of two plays has not shown that the program works.
+        let lenient = mark == Mark::Flaky && plays.iter().any(|play| play.is_flaky() && play.case.turn.lenient);
+        let decide = |play: &&Cow<'a, CaseResult>| matches!(play.verdict, Verdict::Passed) == lenient;
+        // Somebody who passed in one of two plays has not shown that the program works: what was earned is what the
+        // failed one earned.
+        let scores = plays.iter().filter(|play| mark != Mark::Flaky || decide(play)).map(|play| score::earned(play));
         let score = if mark.is_played() { scores.min().unwrap_or_default() } else { Score::default() };
         let max = plays.iter().map(|play| score::worth(play)).max().unwrap_or_default();
         let took = plays.iter().map(|play| play.took).sum();
-        Self { plays, mark, score, max, took }
+        Self { plays, mark, score, max, took, is_pass: mark == Mark::Passed || lenient }
     }
 
     /// Which case.
@@ -148,11 +155,12 @@ impl<'a> Row<'a> {
     /// Why it is no pass, as one sentence without an end.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
-        let passed = self.plays.iter().filter(|play| matches!(play.verdict, Verdict::Passed)).count();
-        let often = match self.plays.len() {
-            1 => String::new(),
-            plays => format!("passed in {passed} of {plays} plays; "),
-        };
+        let count =
+            |of: fn(&CaseResult) -> bool| self.plays.iter().filter(|play| of(play)).map(|play| play.plays).sum();
+        let (passed, all): (u64, u64) = (count(|play| matches!(play.verdict, Verdict::Passed)), count(|_| true));
+        let turn = self.case().turn;
+        let round = if turn.is_repeated() { format!("{}: ", turn.to_string().trim_start()) } else { String::new() };
+        let often = if all == 1 { round } else { format!("{round}passed in {passed} of {all} plays; ") };
         match &self.deciding().verdict {
             Verdict::Passed => None,
             Verdict::Failed(failure) => Some(format!("{often}{}: {}", failure.cause.word(), failure.sentence)),

@@ -267,6 +267,7 @@ mod tests {
     use crate::scenario::outcome::{CaseInfo, Verdict};
     use crate::scenario::parse::parse;
     use crate::scenario::play::{Settings, play};
+    use crate::scenario::turn::Turn;
 
     /// Plays a scenario; returns what everybody showed, in order, with exact times.
     fn transcript(seed: u64, text: &str, net: Net) -> String {
@@ -279,6 +280,7 @@ mod tests {
             visibility: case.visibility,
             span: case.span.clone(),
             steps: case.statements.len(),
+            turn: Turn::default(),
         };
         let mut stage = SimStage::new(seed, net);
         let result = play(info, &scenario.setup, case, &mut stage, &Settings::default(), &mut |_| {});

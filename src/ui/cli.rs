@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use super::output;
 use crate::core::name::Name;
 use crate::core::server::MAILBOX;
+use crate::scenario::LANGUAGE;
 use crate::scenario::run::RunOptions;
 
 mod network;
@@ -227,13 +228,18 @@ enum Other {
 /// The [`Answer`] to give instead: what was asked for, or what is wrong.
 pub fn parse<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Result<Role, Answer> {
     let arguments = Arguments::try_parse_from(arguments).map_err(|error| answer(&error))?;
+    if let Some(Other::Run(run)) = &arguments.other
+        && run.asks_for_language()
+    {
+        return Err(Answer::Text(LANGUAGE.to_owned()));
+    }
     arguments.role().map_err(Answer::Wrong)
 }
 
 impl Arguments {
     fn role(self) -> Result<Role, String> {
         if let Some(Other::Run(arguments)) = self.other {
-            return Ok(Role::Run(Box::new(arguments.options(output::has_colour())?)));
+            return Ok(Role::Run(Box::new(arguments.options(output::has_cursor(), output::has_colour())?)));
         }
         match (&self.server, &self.client) {
             (Some(_), Some(_)) => Err("Use either -s for a server or -c for a client, not both.".to_owned()),

@@ -315,6 +315,12 @@ pub fn has_colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Whether reports go to a terminal on which a line can be taken away again.
+#[must_use]
+pub fn has_cursor() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty())
+}
+
 /// Gives a report its two streams.
 pub fn report<T>(write: impl FnOnce(&mut dyn Write, &mut dyn Write) -> T) -> T {
     write(&mut io::stdout(), &mut io::stderr())

@@ -6,6 +6,7 @@ use super::puppets::Puppets;
 use super::*;
 use crate::scenario::outcome::HeardKind;
 use crate::scenario::parse;
+use crate::scenario::turn::Turn;
 
 fn play_on(stage: &Puppets, settings: &Settings, text: &str) -> Vec<CaseResult> {
     let scenario = parse::parse(Path::new("a.chat"), &mut |_| Ok(text.into())).unwrap_or_else(|why| panic!("{why}"));
@@ -17,6 +18,7 @@ fn play_on(stage: &Puppets, settings: &Settings, text: &str) -> Vec<CaseResult> 
             visibility: case.visibility,
             span: case.span.clone(),
             steps: scenario.setup.len() + case.statements.len(),
+            turn: Turn::default(),
         };
         play(info, &scenario.setup, case, &mut stage.clone(), settings, &mut |_| {})
     };

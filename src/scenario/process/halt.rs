@@ -1,6 +1,6 @@
 //! The request to end a run: it ends every process at once, whatever the runner is doing, and then the runner itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +22,22 @@ pub struct Halt {
 struct Shared {
     /// 0 as long as nobody asked.
     signal: AtomicU8,
-    stage: Mutex<Option<SyncSender<Message>>>,
+    stages: Mutex<Stages>,
     groups: Mutex<Groups>,
+}
+
+/// The ways to wake the stages that there are, at most one for each case that is being played.
+#[derive(Debug, Default)]
+struct Stages {
+    ways: BTreeMap<u64, SyncSender<Message>>,
+    next: u64,
+}
+
+/// A stage that is woken by a request to end, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Woken {
+    shared: Arc<Shared>,
+    number: u64,
 }
 
 /// The process groups that live. Each is taken out before its process is waited for: until then its number is not
@@ -40,8 +54,7 @@ impl Halt {
     pub fn ask(&self, signal: i32) {
         let signal = u8::try_from(signal).unwrap_or(u8::MAX);
         let _ = self.shared.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
-        let stage = self.shared.stage.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(stage) = stage {
+        for stage in self.shared.stages().ways.values() {
             // A stage that has no room for it is awake, and looks at the signal next.
             drop(stage.try_send(Message { actor: Actor::Server, life: 0, at: Instant::ZERO, what: What::Wake }));
         }
@@ -64,8 +77,13 @@ impl Halt {
     }
 
     /// From now on a request wakes the stage that reads from this channel.
-    pub(super) fn wakes(&self, stage: SyncSender<Message>) {
-        *self.shared.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
+    #[must_use]
+    pub(super) fn wakes(&self, stage: SyncSender<Message>) -> Woken {
+        let mut stages = self.shared.stages();
+        let number = stages.next;
+        stages.next += 1;
+        stages.ways.insert(number, stage);
+        Woken { shared: self.shared.clone(), number }
     }
 
     /// Takes a new process group in, or ends it where there may be no more.
@@ -84,5 +102,39 @@ impl Halt {
 
     fn groups(&self) -> MutexGuard<'_, Groups> {
         self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn stages(&self) -> MutexGuard<'_, Stages> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.shared.stages().ways.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[test]
+    fn a_request_wakes_every_stage_that_there_is() {
+        let halt = Halt::default();
+        let (stages, inboxes): (Vec<_>, Vec<_>) =
+            [sync_channel(1), sync_channel(1)].map(|(stage, inbox)| (halt.wakes(stage), inbox)).into_iter().unzip();
+        let (gone, inbox) = sync_channel(1);
+        drop(halt.wakes(gone));
+        halt.ask(15);
+        assert!(inboxes.iter().all(|inbox| matches!(inbox.try_recv(), Ok(Message { what: What::Wake, .. }))));
+        assert!(inbox.try_recv().is_err());
+        drop(stages);
+        assert!(halt.shared.stages().ways.is_empty());
+        assert_eq!(halt.signal(), Some(15));
     }
 }

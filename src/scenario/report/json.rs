@@ -2,11 +2,11 @@
 //!
 //! | `report` | further members |
 //! | --- | --- |
-//! | `case_started` | `file`, `line`, `title`, `steps`, `points` |
+//! | `case_started` | `file`, `line`, `title`, `steps`, `points`, `round` (from 1, where there is more than one), `retry` (from 1, when it failed before) |
 //! | `step` | `file`, `line`, `text`, `at_ms` (since the case began), `took_ms`, `ok` |
 //! | `failure` | `file`, `line`, `column`, `text`, `actor`, `cause`, `message`, `expected`, `nearest`, `late_ms`, `status`, `transcript` (rows: `at_ms`, `actor`, `kind`, `text`) |
-//! | `case` | `file`, `line`, `title`, `verdict` (`passed`, `failed`, `skipped`, `not_run`), `reason`, `took_ms`, `overhead_ms`, `points`, `score`, `max_score`, `visibility`, `checks` (rows: `title`, `points`, `passed`, `line`, `cause`, `message`) |
-//! | `summary` | `cases`, `passed`, `failed` (flaky ones included), `flaky`, `skipped` (and not run), `score`, `max_score`, `took_ms`, `status` |
+//! | `case` | `file`, `line`, `title`, `verdict` (`passed`, `flaky` when it passed on a retry only, `failed`, `skipped`, `not_run`), `reason`, `round`, `retry`, `plays` (how many alike it stands for, where that is more than one), `took_ms`, `overhead_ms`, `points`, `score`, `max_score`, `visibility`, `checks` (rows: `title`, `points`, `passed`, `line`, `cause`, `message`) |
+//! | `summary` | `cases`, `passed` and `failed` (flaky ones are among these, unless they are allowed: among those), `flaky`, `rounds` (whole ones, where there was to be more than one), `skipped` (and not run), `score`, `max_score`, `took_ms`, `status` |
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use crate::scenario::outcome::{
 };
 use crate::scenario::score::{self, Score};
 use crate::scenario::sheet::{Mark, Sheet, View};
+use crate::scenario::turn::Turn;
 
 /// The version of these lines.
 const VERSION: u32 = 1;
@@ -48,6 +49,8 @@ enum Line<'a> {
         steps: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
         points: Option<u32>,
+        #[serde(flatten)]
+        which: Which,
     },
     Step {
         #[serde(flatten)]
@@ -81,6 +84,10 @@ enum Line<'a> {
         place: Place<'a>,
         title: &'a str,
         verdict: &'a str,
+        #[serde(flatten)]
+        which: Which,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        plays: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
         took_ms: f64,
@@ -98,6 +105,8 @@ enum Line<'a> {
         passed: usize,
         failed: usize,
         flaky: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rounds: Option<u64>,
         skipped: usize,
         score: Score,
         max_score: Score,
@@ -110,6 +119,21 @@ enum Line<'a> {
 struct Place<'a> {
     file: std::borrow::Cow<'a, str>,
     line: usize,
+}
+
+/// Which of several plays of a case.
+#[derive(Serialize)]
+struct Which {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    round: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<u32>,
+}
+
+impl From<Turn> for Which {
+    fn from(turn: Turn) -> Self {
+        Self { round: turn.is_repeated().then_some(turn.round), retry: Some(turn.retry).filter(|retry| *retry > 0) }
+    }
 }
 
 #[derive(Serialize)]
@@ -152,8 +176,9 @@ impl<'a> From<&'a CheckResult> for Check<'a> {
 impl Report for JsonReport {
     fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()> {
         self.began = None;
-        let CaseInfo { title, steps, points, .. } = case;
-        put(out, Line::CaseStarted { place: place(case), title, steps: *steps, points: *points })
+        let CaseInfo { title, steps, points, turn, .. } = case;
+        let (place, which) = (place(case), Which::from(*turn));
+        put(out, Line::CaseStarted { place, title, steps: *steps, points: *points, which })
     }
 
     fn step(&mut self, out: &mut dyn Write, _case: &CaseInfo, step: &StepResult) -> io::Result<()> {
@@ -165,6 +190,7 @@ impl Report for JsonReport {
 
     fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()> {
         let (verdict, reason) = match &result.verdict {
+            Verdict::Passed if result.is_flaky() => ("flaky", None),
             Verdict::Passed => ("passed", None),
             Verdict::Failed(failure) => {
                 put(out, failure_line(result, failure))?;
@@ -177,6 +203,8 @@ impl Report for JsonReport {
             place: place(&result.case),
             title: &result.case.title,
             verdict,
+            which: result.case.turn.into(),
+            plays: Some(result.plays).filter(|plays| *plays > 1),
             reason,
             took_ms: millis(result.took),
             overhead_ms: millis(result.overhead),
@@ -201,11 +229,13 @@ impl JsonReport {
     /// Those of the writer.
     pub fn summary(out: &mut dyn Write, sheet: &Sheet<'_>) -> io::Result<()> {
         let ((score, max_score), flaky) = (sheet.total(), sheet.count(Mark::Flaky));
+        let passed = sheet.rows.iter().filter(|row| row.is_pass).count();
         let line = Line::Summary {
             cases: sheet.rows.len(),
-            passed: sheet.count(Mark::Passed),
-            failed: sheet.count(Mark::Failed) + flaky,
+            passed,
+            failed: sheet.count(Mark::Failed) + flaky - (passed - sheet.count(Mark::Passed)),
             flaky,
+            rounds: sheet.rounds,
             skipped: sheet.count(Mark::Skipped) + sheet.count(Mark::NotRun),
             score,
             max_score,

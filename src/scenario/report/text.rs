@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Report;
 use crate::core::time::Instant;
 use crate::scenario::outcome::{CaseInfo, CaseResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict};
+use crate::scenario::sheet::{Mark, Sheet, View};
 
 /// How many of the last lines of each actor a failure shows.
 const LAST_LINES: usize = 8;
@@ -81,7 +82,7 @@ impl TextReport {
 impl Report for TextReport {
     fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()> {
         if self.verbose {
-            writeln!(out, "CASE  {}  {}", shown(&case.title), case.file.display())?;
+            writeln!(out, "CASE  {}  {}{}", shown(&case.title), case.file.display(), case.turn)?;
         }
         Ok(())
     }
@@ -96,13 +97,15 @@ impl Report for TextReport {
     }
 
     fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()> {
-        let CaseInfo { title, file, points, steps, .. } = &result.case;
-        let name = format!("{}  {}", shown(title), file.display());
+        let CaseInfo { title, file, points, steps, turn, .. } = &result.case;
+        let name = format!("{}  {}{turn}", shown(title), file.display());
         let worth = points.map_or_else(String::new, |points| format!(", {points} points"));
         let time = format!("{} (own overhead {})", seconds(result.took), seconds(result.overhead));
         match &result.verdict {
             Verdict::Passed => {
-                writeln!(out, "{}  {name}  {steps} steps in {time}{worth}", self.paint(Hue::Good, "PASS"))?;
+                let (hue, word) = if result.is_flaky() { (Hue::Bad, "FLAKY ") } else { (Hue::Good, "PASS  ") };
+                let plays = if result.plays > 1 { format!(", {} plays", result.plays) } else { String::new() };
+                writeln!(out, "{}{name}  {steps} steps in {time}{plays}{worth}", self.paint(hue, word))?;
             }
             Verdict::Failed(failure) => {
                 let failed = result.steps.iter().position(|step| !step.ok);
@@ -129,13 +132,21 @@ impl Report for TextReport {
     }
 
     fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()> {
-        let (passed, failed, others) = result.counts();
-        let all = result.cases.len();
+        let sheet = Sheet::of(result, View::Teacher);
+        let (passed, failed, flaky) = (sheet.count(Mark::Passed), sheet.count(Mark::Failed), sheet.count(Mark::Flaky));
+        let all = sheet.rows.len();
+        let others = all - passed - failed - flaky;
+        let flaky = if flaky > 0 { format!("{flaky} flaky, ") } else { String::new() };
+        let rounds = match result.rounds {
+            None => String::new(),
+            Some(1) => "1 round in ".to_owned(),
+            Some(rounds) => format!("{rounds} rounds in "),
+        };
         let cases = if all == 1 { "case" } else { "cases" };
         let overhead = result.cases.iter().map(|case| case.overhead).sum();
         writeln!(
             out,
-            "{all} {cases}: {passed} passed, {failed} failed, {others} skipped or not run; {} (own overhead {})",
+            "{all} {cases}: {passed} passed, {failed} failed, {flaky}{others} skipped or not run; {rounds}{} (own overhead {})",
             seconds(result.took),
             seconds(overhead)
         )
@@ -191,7 +202,7 @@ fn seconds(duration: Duration) -> String {
 }
 
 /// Text of strangers on one line: what a terminal would obey is escaped, and what is very long is cut.
-fn shown(text: &str) -> Cow<'_, str> {
+pub(in crate::scenario) fn shown(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| {
         let bidirectional = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}');
         c.is_control() || bidirectional || matches!(c, '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')

@@ -46,7 +46,7 @@ pub(super) fn render(sheet: &Sheet<'_>) -> String {
 
 /// A failure outweighs an error, and both a pass.
 fn status_of_all(sheet: &Sheet<'_>) -> &'static str {
-    let all = || sheet.rows.iter().map(|row| status(row.mark));
+    let all = || sheet.rows.iter().map(status);
     ["fail", "error"].into_iter().find(|status| all().any(|one| one == *status)).unwrap_or("pass")
 }
 
@@ -55,7 +55,7 @@ fn test<'a>(row: &'a Row<'_>) -> Test<'a> {
     let file = case.file.to_string_lossy().into_owned();
     Test {
         name: &case.title,
-        status: status(row.mark),
+        status: status(row),
         score: row.score,
         max_score: row.max,
         message: if row.mark == Mark::Passed { String::new() } else { row.output() },
@@ -66,10 +66,10 @@ fn test<'a>(row: &'a Row<'_>) -> Test<'a> {
     }
 }
 
-fn status(mark: Mark) -> &'static str {
-    match mark {
-        Mark::Passed => "pass",
-        Mark::Failed | Mark::Flaky => "fail",
+fn status(row: &Row<'_>) -> &'static str {
+    match row.mark {
+        _ if row.is_pass => "pass",
+        Mark::Passed | Mark::Failed | Mark::Flaky => "fail",
         Mark::Skipped | Mark::NotRun => "error",
     }
 }

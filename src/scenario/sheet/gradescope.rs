@@ -38,11 +38,10 @@ pub(super) fn render(sheet: &Sheet<'_>) -> String {
 
 fn test<'a>(number: usize, row: &'a Row<'_>) -> Test<'a> {
     let case = row.case();
-    let passed = row.mark == Mark::Passed;
     Test {
         score: row.score,
         max_score: row.max,
-        status: if passed { "passed" } else { "failed" },
+        status: if row.is_pass { "passed" } else { "failed" },
         name: &case.title,
         name_format: "text",
         number: number.to_string(),

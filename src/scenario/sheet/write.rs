@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Format, Sheet, View};
-use crate::scenario::outcome::{CaseInfo, CaseResult, RunResult};
+use crate::scenario::outcome::{CaseResult, RunResult};
 use crate::scenario::replace;
 
 /// A report that is wanted.
@@ -22,8 +22,6 @@ pub struct ReportFile {
 pub struct ReportFiles {
     files: Vec<ReportFile>,
     view: View,
-    /// The cases that are not played yet, as they stand in a report now.
-    open: Vec<CaseResult>,
 }
 
 /// A report that cannot be written.
@@ -35,19 +33,19 @@ pub struct Unwritable {
 }
 
 impl ReportFiles {
-    /// Nothing is written yet. `planned` is what will be played, in this order.
-    pub fn new(files: Vec<ReportFile>, view: View, planned: impl IntoIterator<Item = CaseInfo>) -> Self {
-        let reason = || "the run ended before it".to_owned();
-        let open = planned.into_iter().map(|case| CaseResult::not_run(case, reason())).collect();
-        Self { files, view, open }
+    /// Nothing is written yet.
+    #[must_use]
+    pub fn new(files: Vec<ReportFile>, view: View) -> Self {
+        Self { files, view }
     }
 
-    /// Writes everything that is known: the results so far, and that the other cases are not run.
+    /// Writes everything that is known: the results so far, and the cases that are still to be played, as they stand
+    /// there if the run is cut off.
     ///
     /// # Errors
     /// The first report that cannot be written; the others are, nevertheless.
-    pub fn update(&self, so_far: &RunResult) -> Result<(), Unwritable> {
-        self.write(so_far, false)
+    pub fn update(&self, so_far: &RunResult, open: &[&CaseResult]) -> Result<(), Unwritable> {
+        self.write(so_far, open, false)
     }
 
     /// Writes what came of the whole run.
@@ -55,12 +53,16 @@ impl ReportFiles {
     /// # Errors
     /// As for [`ReportFiles::update`].
     pub fn finish(&self, run: &RunResult) -> Result<(), Unwritable> {
-        self.write(run, true)
+        self.write(run, &[], true)
     }
 
-    fn write(&self, so_far: &RunResult, is_last: bool) -> Result<(), Unwritable> {
-        let open = self.open.get(so_far.cases.len()..).unwrap_or_default();
-        let sheet = Sheet::new(so_far.cases.iter().chain(open), so_far.took, so_far.status, self.view);
+    fn write(&self, so_far: &RunResult, open: &[&CaseResult], is_last: bool) -> Result<(), Unwritable> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let mut sheet =
+            Sheet::new(so_far.cases.iter().chain(open.iter().copied()), so_far.took, so_far.status, self.view);
+        sheet.rounds = so_far.rounds;
         let mut written = Ok(());
         for ReportFile { format, path } in &self.files {
             let text = format.write(&sheet);

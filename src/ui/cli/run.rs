@@ -1,6 +1,8 @@
 //! The arguments of `chat run`.
 
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 
@@ -9,7 +11,7 @@ use crate::core::vars::Vars;
 use crate::core::wrong::Wrong;
 use crate::scenario::ast::Need;
 use crate::scenario::process::Implementation;
-use crate::scenario::run::{RunOptions, Simulation};
+use crate::scenario::run::{self, Rounds, RunOptions, Simulation};
 use crate::scenario::seed::Seed;
 use crate::scenario::sheet::{Format, ReportFile, View};
 use crate::scenario::simulate::Net;
@@ -19,8 +21,14 @@ use crate::scenario::simulate::Net;
 #[command(about = "Play scenario files", override_usage = "chat run [OPTIONS] FILE...")]
 pub(super) struct RunArguments {
     /// The scenario files
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "help_language")]
     files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    instead: Instead,
+
+    #[command(flatten)]
+    pace: Pace,
 
     /// Report as one JSON object a line
     #[arg(long)]
@@ -45,10 +53,6 @@ pub(super) struct RunArguments {
     /// Play only cases whose title holds this
     #[arg(long, value_name = "TITLE")]
     case: Option<String>,
-
-    /// The first case that fails ends the run
-    #[arg(long)]
-    fail_fast: bool,
 
     /// Report each step as it happens
     #[arg(long, short)]
@@ -97,7 +101,7 @@ pub(super) struct RunArguments {
     view: Option<String>,
 
     /// Rewrite expectations that failed by their text alone to what came; wildcards and captures stay. Not where CI is set
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["repeat", "until_fail", "retries"])]
     bless: bool,
 
     /// Keep in this folder, for each case, what its actors wrote, its course, and a diagram of its datagrams
@@ -105,8 +109,80 @@ pub(super) struct RunArguments {
     record: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Instead of playing")]
+struct Instead {
+    /// Only look for mistakes, and say how many cases there are
+    #[arg(long, conflicts_with = "list")]
+    check: bool,
+
+    /// Only list the cases: where each is, its title, its points and its needs
+    #[arg(long)]
+    list: bool,
+
+    /// Show the reference of the scenario language
+    #[arg(long)]
+    help_language: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How many at a time, and how often")]
+struct Pace {
+    /// Play so many cases at a time, 1 to 64; without, as many as there are processors but at least 4. With --impl as
+    /// many as there are processors, with --impl-dir 1
+    #[arg(long, short, value_name = "COUNT", allow_negative_numbers = true)]
+    jobs: Option<String>,
+
+    /// Play all cases so often, 1 to 100000; each has to pass each time
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, conflicts_with_all = ["until_fail", "retries"])]
+    repeat: Option<String>,
+
+    /// Play all cases again and again, until one fails or --deadline has passed
+    #[arg(long, conflicts_with = "retries")]
+    until_fail: bool,
+
+    /// Play a case that fails again, so often at most, 0 to 16; one that passes then is flaky, and fails the run
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, conflicts_with = "simulate")]
+    retries: Option<String>,
+
+    /// With --retries: what is flaky fails nothing and earns its points
+    #[arg(long, requires = "retries")]
+    allow_flaky: bool,
+
+    /// No case begins after one that failed
+    #[arg(long, overrides_with = "keep_going")]
+    fail_fast: bool,
+
+    /// Play all cases whatever fails, which is usual; of this and --fail-fast the last one counts
+    #[arg(long, overrides_with = "fail_fast")]
+    keep_going: bool,
+}
+
+impl Pace {
+    fn rounds(&self) -> Result<Rounds, String> {
+        let rounds = number_to("--repeat", self.repeat.as_deref(), 1, RunOptions::MAX_ROUNDS)?;
+        Ok(if self.until_fail { Rounds::UntilFail } else { Rounds::Number(rounds.unwrap_or(1)) })
+    }
+
+    fn retries(&self) -> Result<u32, String> {
+        let most = RunOptions::MAX_RETRIES;
+        Ok(number_to("--retries", self.retries.as_deref(), 0, most)?.unwrap_or(0))
+    }
+
+    fn jobs(&self, usual: impl FnOnce() -> usize) -> Result<usize, String> {
+        let jobs = number_to("--jobs", self.jobs.as_deref(), 1, RunOptions::MAX_JOBS)?;
+        Ok(jobs.unwrap_or_else(usual))
+    }
+}
+
 impl RunArguments {
-    pub(super) fn options(self, colour: bool) -> Result<RunOptions, String> {
+    /// Whether the reference of the language is asked for, and nothing else.
+    pub(super) fn asks_for_language(&self) -> bool {
+        self.instead.help_language
+    }
+
+    /// `terminal` is whether reports go to one, `colour` whether they may be in colour.
+    pub(super) fn options(self, terminal: bool, colour: bool) -> Result<RunOptions, String> {
         let style = match self.style.as_deref() {
             None | Some("exact") => Style::Exact,
             Some("loose") => Style::Loose,
@@ -122,7 +198,18 @@ impl RunArguments {
         };
         let simulation = self.simulation()?;
         let implementation = self.implementation(style, time_scale)?;
+        let usual = || RunOptions::usual_jobs(implementation.as_ref(), simulation.is_some());
         Ok(RunOptions {
+            instead: match self.instead {
+                Instead { check: true, .. } => Some(run::Instead::Check),
+                Instead { list: true, .. } => Some(run::Instead::List),
+                Instead { .. } => None,
+            },
+            jobs: self.pace.jobs(usual)?,
+            rounds: self.pace.rounds()?,
+            retries: self.pace.retries()?,
+            allow_flaky: self.pace.allow_flaky,
+            live: terminal && !self.json,
             simulation,
             seed: number("--seed", self.seed.as_deref())?.map(Seed),
             implementation,
@@ -133,7 +220,7 @@ impl RunArguments {
             time_scale,
             deadline: self.deadline.as_deref().map(super::duration).transpose()?,
             case: self.case,
-            fail_fast: self.fail_fast,
+            fail_fast: self.pace.fail_fast,
             verbose: self.verbose,
             colour,
             program: None,
@@ -178,6 +265,16 @@ impl RunArguments {
 fn number(option: &str, word: Option<&str>) -> Result<Option<u64>, String> {
     let wrong = |word: &str| format!("{option} is a whole number, and {word:?} is not.");
     word.map(|word| word.parse().map_err(|_| wrong(word))).transpose()
+}
+
+/// A number from a least to a most one.
+fn number_to<N>(option: &str, word: Option<&str>, least: N, most: N) -> Result<Option<N>, String>
+where
+    N: FromStr + Display + PartialOrd + Copy,
+{
+    let wrong = |word: &str| format!("{option} is a number from {least} to {most}, and {word:?} is not.");
+    let parse = |word: &str| word.parse().ok().filter(|number| (least..=most).contains(number));
+    word.map(|word| parse(word).ok_or_else(|| wrong(word))).transpose()
 }
 
 fn ready(pattern: &str, style: Style) -> Result<(String, Matcher), String> {

@@ -1,0 +1,99 @@
+//! What stands in files, without playing it: `--check` and `--list`.
+
+use std::io::{self, ErrorKind, Write};
+
+use serde::Serialize;
+
+use super::planned::Planned;
+use super::{Instead, Refusal};
+use crate::core::status::Status;
+use crate::scenario::ast::Need;
+use crate::scenario::report::shown;
+
+/// The cases of some files that have no mistake.
+pub(super) struct Listing<'a> {
+    pub(super) planned: &'a [Planned<'a>],
+    pub(super) files: usize,
+    /// One JSON object a line.
+    pub(super) json: bool,
+}
+
+/// The version of the lines of JSON.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    v: u32,
+    #[serde(flatten)]
+    line: Line<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+enum Line<'a> {
+    Checked {
+        files: usize,
+        cases: usize,
+    },
+    Listed {
+        file: String,
+        line: usize,
+        title: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        points: Option<u32>,
+        needs: Vec<&'static str>,
+        visibility: &'static str,
+    },
+}
+
+impl Listing<'_> {
+    /// Writes what is asked. A reader that went away is no mistake.
+    pub(super) fn write(&self, instead: Instead, out: &mut dyn Write) -> Result<Status, Refusal> {
+        let written = match instead {
+            Instead::Check => self.count(out),
+            Instead::List => self.planned.iter().try_for_each(|planned| self.list(planned, out)),
+        };
+        match written.and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err((Status::Environment, format!("The list cannot be written: {error}.")))
+            }
+            _ => Ok(Status::Ok),
+        }
+    }
+
+    fn count(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (cases, files) = (self.planned.len(), self.files);
+        if self.json {
+            return put(out, Line::Checked { files, cases });
+        }
+        let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        writeln!(out, "{} in {}, no mistakes", plural(cases, "case"), plural(files, "file"))
+    }
+
+    fn list(&self, planned: &Planned<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let (info, needs) = (&planned.info, words(&planned.case.needs));
+        if self.json {
+            let (file, visibility) = (info.file.to_string_lossy().into_owned(), info.visibility.word());
+            let (line, title, points) = (info.span.line, &info.title, info.points);
+            return put(out, Line::Listed { file, line, title, points, needs, visibility });
+        }
+        let place = format!("{}:{}", info.file.display(), info.span.line);
+        write!(out, "{}  {}", shown(&place), shown(&info.title))?;
+        if let Some(points) = info.points {
+            write!(out, "  points {points}")?;
+        }
+        if !needs.is_empty() {
+            write!(out, "  needs {}", needs.join(", "))?;
+        }
+        writeln!(out)
+    }
+}
+
+fn put(out: &mut dyn Write, line: Line<'_>) -> io::Result<()> {
+    writeln!(out, "{}", serde_json::to_string(&Envelope { v: VERSION, line })?)
+}
+
+fn words(needs: &[Need]) -> Vec<&'static str> {
+    let word = |need: &Need| Need::ALL.into_iter().find(|(_, one)| one == need).map(|(word, _)| word);
+    needs.iter().filter_map(word).collect()
+}

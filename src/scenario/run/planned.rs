@@ -1,0 +1,45 @@
+//! A case to be played.
+
+use super::RunOptions;
+use crate::scenario::ast::{Case, Scenario, Step};
+use crate::scenario::outcome::CaseInfo;
+use crate::scenario::turn::Turn;
+
+/// A case to be played, in its first turn.
+pub(super) struct Planned<'a> {
+    pub(super) info: CaseInfo,
+    pub(super) scenario: &'a Scenario,
+    pub(super) case: &'a Case,
+}
+
+impl Planned<'_> {
+    /// Whether it disturbs the network, which takes random numbers.
+    pub(super) fn disturbs(&self) -> bool {
+        let statements = self.scenario.setup.iter().chain(&self.case.statements);
+        statements.map(|statement| &statement.step).any(Step::disturbs)
+    }
+}
+
+/// The cases to be played, in order.
+pub(super) fn plan<'a>(options: &RunOptions, scenarios: &'a [Scenario]) -> Vec<Planned<'a>> {
+    let turn = Turn { rounds: options.rounds.number(), lenient: options.allow_flaky, ..Turn::default() };
+    let mut planned = Vec::new();
+    for (file, scenario) in options.files.iter().zip(scenarios) {
+        for case in &scenario.cases {
+            if options.case.as_ref().is_some_and(|word| !case.title.contains(word.as_str())) {
+                continue;
+            }
+            let info = CaseInfo {
+                file: file.clone(),
+                title: case.title.clone(),
+                points: case.worth(),
+                visibility: case.visibility,
+                span: case.span.clone(),
+                steps: scenario.setup.len() + case.statements.len(),
+                turn,
+            };
+            planned.push(Planned { info, scenario, case });
+        }
+    }
+    planned
+}

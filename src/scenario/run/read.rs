@@ -1,0 +1,60 @@
+//! Reading the files of a run: every mistake in any of them is shown before anything is played.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::RunOptions;
+use crate::core::status::Status;
+use crate::scenario::ast::{Scenario, Statement, Step};
+use crate::scenario::mistake::{Mistake, Refusal};
+use crate::scenario::{diagnose, parse};
+
+/// Reads every file, and shows every mistake before giving up.
+pub(super) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<Scenario>, Status> {
+    let mut scenarios = Vec::with_capacity(options.files.len());
+    let mut status = Status::Ok;
+    for file in &options.files {
+        let refusal = match parse::parse(file, &mut |path| read(path)) {
+            Ok(scenario) => match unplayable(options, &scenario) {
+                mistakes if mistakes.is_empty() => {
+                    scenarios.push(scenario);
+                    continue;
+                }
+                mistakes => Refusal::Mistakes(mistakes),
+            },
+            Err(refusal) => refusal,
+        };
+        let (text, reason) = match &refusal {
+            Refusal::Unreadable { .. } => (refusal.to_string(), Status::Environment),
+            Refusal::Mistakes(mistakes) => (diagnose::render(mistakes, options.colour), Status::Parse),
+        };
+        drop(writeln!(err, "{}", text.trim_end()));
+        status = status.or(reason);
+    }
+    if status == Status::Ok { Ok(scenarios) } else { Err(status) }
+}
+
+/// Reads a file, but for what is beyond the limit of the parser, which refuses it then.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read;
+    let limit = u64::try_from(parse::MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// JSON patterns, where every actor is played as people see it.
+fn unplayable(options: &RunOptions, scenario: &Scenario) -> Vec<Mistake> {
+    let all = scenario.setup.iter().chain(scenario.cases.iter().flat_map(|case| &case.statements));
+    let json = all.filter(|statement| match &statement.step {
+        Step::Expect { pattern, .. } => pattern.is_json() && (options.text || options.implementation.is_some()),
+        _ => false,
+    });
+    let mistake = |statement: &Statement| Mistake {
+        span: statement.span.clone(),
+        message: "a JSON pattern never matches what people see".to_owned(),
+        help: Some(format!("play it without --{}", if options.implementation.is_some() { "impl" } else { "text" })),
+        included: Vec::new(),
+    };
+    json.map(mistake).collect()
+}

@@ -1,0 +1,55 @@
+//! Which play of a case it is, where a case is played more than once.
+
+use std::fmt;
+
+/// Which of several plays of one case it is. It is shown behind the name of the case; an only play shows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The round, from 1.
+    pub round: u64,
+    /// How many rounds there are to be, where that is known.
+    pub rounds: Option<u64>,
+    /// How often it was played before in this round, and failed.
+    pub retry: u32,
+    /// To pass on a retry is good enough.
+    pub lenient: bool,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { round: 1, rounds: Some(1), retry: 0, lenient: false }
+    }
+}
+
+impl Turn {
+    /// Whether there is to be more than one round.
+    #[must_use]
+    pub fn is_repeated(self) -> bool {
+        self.rounds != Some(1)
+    }
+}
+
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rounds {
+            Some(1) => {}
+            Some(rounds) => write!(f, "  round {} of {rounds}", self.round)?,
+            None => write!(f, "  round {}", self.round)?,
+        }
+        if self.retry > 0 { write!(f, "  retry {}", self.retry) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_usual_is_shown() {
+        let usual = Turn::default();
+        assert_eq!(usual.to_string(), "");
+        assert_eq!(Turn { retry: 2, ..usual }.to_string(), "  retry 2");
+        assert_eq!(Turn { round: 7, rounds: Some(9), ..usual }.to_string(), "  round 7 of 9");
+        assert_eq!(Turn { round: 7, rounds: None, ..usual }.to_string(), "  round 7");
+    }
+}

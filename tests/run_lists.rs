@@ -1,0 +1,59 @@
+//! What `chat run` says of files without playing them, and of the language they are written in.
+
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+const GOOD: &str = "server\nclient x\ncase \"one\" points=2 needs=offline,groups\nx alive\n\
+                    case \"t\u{202e}wo\" visibility=hidden\nx alive\n";
+
+/// `chat run` in a folder with a good file and a bad one: what it wrote and its status.
+fn chat(words: &[&str]) -> (String, String, Option<i32>) {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("good.chat"), GOOD).unwrap();
+    fs::write(folder.path().join("bad.chat"), "server\nclent x\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+    // Whoever would play a case would need a folder for it.
+    let output = command.current_dir(folder.path()).arg("run").args(words).env("TMPDIR", "/nowhere").output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code())
+}
+
+#[test]
+fn files_without_a_mistake_are_counted() {
+    let said = |text: &str| (text.to_owned(), String::new(), Some(0));
+    assert_eq!(chat(&["--check", "good.chat"]), said("2 cases in 1 file, no mistakes\n"));
+    assert_eq!(chat(&["--check", "good.chat", "good.chat"]), said("4 cases in 2 files, no mistakes\n"));
+    let json = "{\"v\":1,\"report\":\"checked\",\"files\":1,\"cases\":2}\n";
+    assert_eq!(chat(&["--check", "--json", "good.chat"]), said(json));
+}
+
+#[test]
+fn mistakes_are_shown_as_ever() {
+    for words in [&["--check"][..], &["--list"], &["--check", "--json"]] {
+        let (out, err, status) = chat(&[words, &["good.chat", "bad.chat"]].concat());
+        assert_eq!((out.as_str(), status), ("", Some(2)));
+        assert!(err.contains("bad.chat:2:1") && err.contains("did you mean"), "{err}");
+    }
+    assert_eq!(chat(&["--check", "none.chat"]).2, Some(3));
+    assert_eq!(chat(&["--check"]).2, Some(1));
+}
+
+#[test]
+fn cases_are_listed_and_none_is_played() {
+    let (out, err, status) = chat(&["--list", "good.chat"]);
+    let expected = "good.chat:3  one  points 2  needs offline, groups\ngood.chat:5  t\\u{202e}wo\n";
+    assert_eq!((out.as_str(), err.as_str(), status), (expected, "", Some(0)));
+    let (out, _, _) = chat(&["--list", "good.chat", "--case", "one", "--json"]);
+    let expected = "{\"v\":1,\"report\":\"listed\",\"file\":\"good.chat\",\"line\":3,\"title\":\"one\",\"points\":2,\
+                    \"needs\":[\"offline\",\"groups\"],\"visibility\":\"visible\"}\n";
+    assert_eq!(out, expected);
+    assert_eq!(chat(&["--list", "good.chat", "--case", "three"]).2, Some(1));
+}
+
+#[test]
+fn the_language_has_a_page_that_needs_no_file() {
+    let said = (chat::scenario::LANGUAGE.to_owned(), String::new(), Some(0));
+    assert_eq!(self::chat(&["--help-language"]), said);
+}

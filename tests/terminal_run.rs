@@ -1,0 +1,78 @@
+//! `chat run` at a terminal: a line says what is being played, and nothing is left of it in the report.
+
+mod support;
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use support::pty::Terminal;
+use support::{Program, command};
+use tempfile::TempDir;
+
+/// Two cases of which the second begins behind the first one, in a folder.
+fn two(folder: &TempDir) {
+    let text = "case \"quick \u{202e}\"\nsleep 1ms\ncase \"waits\"\nserver\nclient x\nx<10m nothing\n";
+    fs::write(folder.path().join("a.chat"), text).unwrap();
+}
+
+/// The report without times.
+fn timeless(rows: &[String]) -> Vec<String> {
+    let time = regex::Regex::new(r"[0-9]+[.][0-9]{3} s").unwrap();
+    rows.iter().map(|row| time.replace_all(row, "TIME").into_owned()).collect()
+}
+
+#[test]
+fn a_line_says_what_is_being_played_and_goes() {
+    let folder = TempDir::new().unwrap();
+    two(&folder);
+    let mut program = command(&folder);
+    program.current_dir(folder.path()).env("NO_COLOR", "1").env("TMPDIR", folder.path());
+    program.args(["run", "--jobs", "1", "--deadline", "9m", "a.chat"]);
+    let mut terminal = Terminal::start(program);
+    // It stands below what is reported already, and counts the seconds.
+    let live = regex::Regex::new("^2 of 2, 5[0-9]{2} s left: waits 1 s$").unwrap();
+    terminal.until(|screen| screen.rows().len() == 2 && live.is_match(&screen.rows()[1]));
+    terminal.signal(Signal::SIGINT);
+    let (status, rows) = terminal.end();
+    let rows = timeless(&rows);
+    assert_eq!(status, Some(130));
+    assert_eq!(rows[0], "PASS  quick \\u{202e}  a.chat  1 steps in TIME (own overhead TIME)");
+    assert_eq!(rows[1], "FAIL  waits  a.chat  step 3 of 3 in TIME (own overhead TIME)");
+    assert_eq!(rows.last().unwrap(), "2 cases: 1 passed, 1 failed, 0 skipped or not run; TIME (own overhead TIME)");
+    assert!(!rows.iter().any(|row| row.contains(" of 2, ")), "{rows:#?}");
+}
+
+#[test]
+fn titles_are_shown_and_not_obeyed() {
+    let folder = TempDir::new().unwrap();
+    let text = "case \"a\u{202e}b\u{2066}\"\nserver\nclient x\nx<10m nothing\n";
+    fs::write(folder.path().join("a.chat"), text).unwrap();
+    let mut program = command(&folder);
+    program.current_dir(folder.path()).env("NO_COLOR", "1").env("TMPDIR", folder.path());
+    program.args(["run", "--jobs", "1", "a.chat"]);
+    let mut terminal = Terminal::start(program);
+    terminal.until(|screen| screen.rows() == ["1 of 1: a\\u{202e}b\\u{2066} 1 s"]);
+    terminal.signal(Signal::SIGTERM);
+    assert_eq!(terminal.end().0, Some(143));
+}
+
+#[test]
+fn elsewhere_there_is_no_such_line() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a.chat"), "case \"a\"\nsleep 1500ms\n").unwrap();
+    let file = folder.path().join("a.chat").display().to_string();
+    for words in [&["run", &file][..], &["run", "--json", &file]] {
+        let program = Program::start(words);
+        let (lines, _, status) = program.end();
+        assert_eq!(status, Some(0));
+        assert!(!lines.concat().contains(['\u{1b}', '\r']), "{lines:?}");
+    }
+    // Nor for programs that read a terminal, or where a line cannot be taken away again.
+    for (term, words) in [("xterm", &["run", "--json", &file][..]), ("dumb", &["run", &file])] {
+        let mut program = command(&folder);
+        program.env("TERM", term).env("NO_COLOR", "1").args(words);
+        let (status, rows) = Terminal::start(program).end();
+        assert_eq!(status, Some(0));
+        assert!(!rows.iter().any(|row| row.contains("1 of 1")), "{rows:?}");
+    }
+}
