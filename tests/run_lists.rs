@@ -37,7 +37,25 @@ fn mistakes_are_shown_as_ever() {
         assert!(err.contains("bad.chat:2:1") && err.contains("did you mean"), "{err}");
     }
     assert_eq!(chat(&["--check", "none.chat"]).2, Some(3));
-    assert_eq!(chat(&["--check"]).2, Some(1));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    for (words, missing) in [(&[][..], "FILE"), (&["--check"], "FILE"), (&["good.chat", "--allow-flaky"], "--retries")]
+    {
+        let sentence = format!("{missing} is missing; chat run --help shows what goes with what.\n");
+        assert_eq!(chat(words), (String::new(), sentence, Some(1)));
+    }
+}
+
+#[test]
+fn the_help_has_its_groups() {
+    let (help, _, status) = chat(&["--help"]);
+    assert_eq!(status, Some(0));
+    let groups: Vec<&str> = help.lines().filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
+    let expected = ["Arguments:", "Options:", "Reports:", "Another program:", "Faults and simulation:"];
+    let more = ["Instead of playing:", "How many at a time, and how often:"];
+    assert_eq!(groups, [&expected[..], &more].concat());
 }
 
 #[test]

@@ -398,6 +398,10 @@ fn answer(error: &clap::Error) -> Answer {
             Some(_) => format!("{option} can be given only once."),
             None => format!("{option} cannot stand beside the other arguments."),
         },
+        ErrorKind::MissingRequiredArgument => {
+            let missing = option.trim_matches(|c| "<>[].".contains(c));
+            format!("{missing} is missing; chat run --help shows what goes with what.")
+        }
         ErrorKind::TooManyValues => format!("{option} takes no value."),
         ErrorKind::InvalidUtf8 => "The arguments must be UTF-8 text.".to_owned(),
         _ => {

@@ -242,16 +242,15 @@ impl<'a, 'b, P: Plays> Jobs<'a, 'b, P> {
                 if let Some(unkept) = unkept {
                     self.audience.unrecorded(unkept);
                 }
+                let was_played = !matches!(played.verdict, Verdict::NotRun(_));
                 // A round that was cut off counts for nothing.
                 let turn = played.case.turn;
-                let is_cut_off =
-                    turn.rounds.is_none() && turn.round > 1 && matches!(played.verdict, Verdict::NotRun(_));
-                if is_cut_off {
+                if !was_played && turn.rounds.is_none() && turn.round > 1 {
                     self.tally.result.status = self.tally.result.status.or(status);
                 } else {
                     self.tally.play(case, played.clone());
                     if is_last {
-                        self.tally.over(case, status);
+                        self.tally.over(case, status, was_played);
                     }
                 }
                 self.tally.result.took = self.plays.now().since(self.began);

@@ -12,7 +12,7 @@ pub(super) struct Tally {
     owners: Vec<usize>,
     /// Each case as it stands in a report while it is owed a play, and how many it is owed.
     open: Vec<(CaseResult, u64)>,
-    /// How many of the first cases of a round were played since it began.
+    /// How many cases of the present round were played.
     in_round: usize,
 }
 
@@ -51,14 +51,14 @@ impl Tally {
         self.result.cases.insert(at, played);
     }
 
-    /// The case at this place is over for this round.
-    pub(super) fn over(&mut self, owner: usize, status: Status) {
+    /// The case at this place is over for this round; without having been played it makes no round whole.
+    pub(super) fn over(&mut self, owner: usize, status: Status, was_played: bool) {
         self.result.status = self.result.status.or(status);
         if let Some((_, owed)) = self.open.get_mut(owner) {
             *owed = owed.saturating_sub(1);
         }
-        self.in_round += 1;
-        if self.in_round == self.open.len() {
+        self.in_round += usize::from(was_played);
+        if was_played && self.in_round == self.open.len() {
             self.in_round = 0;
             self.result.rounds = self.result.rounds.map(|rounds| rounds + 1);
         }
@@ -124,8 +124,8 @@ mod tests {
             for (owner, fails) in [(0, true), (0, false), (1, false)] {
                 tally.play(owner, play(owner + 1, fails));
             }
-            tally.over(0, Status::Expected);
-            tally.over(1, Status::Ok);
+            tally.over(0, Status::Expected, true);
+            tally.over(1, Status::Ok, true);
         }
         let plays: Vec<(usize, u64, u64)> =
             tally.result.cases.iter().map(|case| (case.case.span.line, case.plays, case.took.as_secs())).collect();
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn what_is_owed_a_play_is_open() {
         let mut tally = Tally::new([info(1), info(2)], 2, false);
-        tally.over(0, Status::Ok);
-        tally.over(1, Status::Ok);
-        tally.over(0, Status::Ok);
+        tally.over(0, Status::Ok, true);
+        tally.over(1, Status::Ok, false);
+        tally.over(0, Status::Ok, true);
         assert_eq!(tally.open().map(|case| case.case.span.line).collect::<Vec<_>>(), [2]);
         assert_eq!(tally.result.rounds, None);
     }

@@ -16,6 +16,11 @@ use crate::scenario::seed::Seed;
 use crate::scenario::sheet::{Format, ReportFile, View};
 use crate::scenario::simulate::Net;
 
+/// The groups of the help.
+const REPORTS: &str = "Reports";
+const ANOTHER: &str = "Another program";
+const SIMULATION: &str = "Faults and simulation";
+
 /// `chat run [OPTIONS] FILE...`
 #[derive(Debug, Args)]
 #[command(about = "Play scenario files", override_usage = "chat run [OPTIONS] FILE...")]
@@ -24,14 +29,8 @@ pub(super) struct RunArguments {
     #[arg(value_name = "FILE", required_unless_present = "help_language")]
     files: Vec<PathBuf>,
 
-    #[command(flatten)]
-    instead: Instead,
-
-    #[command(flatten)]
-    pace: Pace,
-
     /// Report as one JSON object a line
-    #[arg(long)]
+    #[arg(long, help_heading = REPORTS)]
     json: bool,
 
     /// Play every actor as people see it, instead of with --json
@@ -55,49 +54,49 @@ pub(super) struct RunArguments {
     case: Option<String>,
 
     /// Report each step as it happens
-    #[arg(long, short)]
+    #[arg(long, short, help_heading = REPORTS)]
     verbose: bool,
 
     /// Keep a report of this format in this file, written anew after every case; can be given several times. Formats:
     /// junit, tap, json, gradescope, classroom, markdown
-    #[arg(long = "report", value_name = "FORMAT=FILE")]
+    #[arg(long = "report", value_name = "FORMAT=FILE", help_heading = REPORTS)]
     reports: Vec<String>,
 
     /// Play another program with the same command line, such as 'python3 ChatApp.py'. What is asked of it are its words
     /// and -s PORT or -c NAME IP PORT PORT
-    #[arg(long = "impl", value_name = "COMMAND", conflicts_with = "simulate")]
+    #[arg(long = "impl", value_name = "COMMAND", conflicts_with = "simulate", help_heading = ANOTHER)]
     implementation: Option<String>,
 
     /// With --impl: run it in this folder, instead of in a fresh one for each actor
-    #[arg(long, value_name = "DIR", requires = "implementation")]
+    #[arg(long, value_name = "DIR", requires = "implementation", help_heading = ANOTHER)]
     impl_dir: Option<PathBuf>,
 
     /// With --impl: what a client shows when it is ready; without, it is when it has been quiet for 300 ms
-    #[arg(long, value_name = "PATTERN", requires = "implementation")]
+    #[arg(long, value_name = "PATTERN", requires = "implementation", help_heading = ANOTHER)]
     ready: Option<String>,
 
     /// With --impl: what it can do, of groups, offline and receipts, with commas between; offline without
-    #[arg(long, value_name = "LIST", requires = "implementation")]
+    #[arg(long, value_name = "LIST", requires = "implementation", help_heading = ANOTHER)]
     capabilities: Option<String>,
 
     /// Play on a simulated network in virtual time, as fast as the processor allows
-    #[arg(long)]
+    #[arg(long, help_heading = SIMULATION)]
     simulate: bool,
 
     /// With --simulate: play each case with so many seeds, 1 without
-    #[arg(long, value_name = "COUNT", requires = "simulate")]
+    #[arg(long, value_name = "COUNT", requires = "simulate", help_heading = SIMULATION)]
     seeds: Option<String>,
 
     /// The seed behind faults of the network, to play a run again; with --simulate: the (first) seed, 1 without
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", help_heading = SIMULATION)]
     seed: Option<String>,
 
     /// With --simulate: the network, perfect without
-    #[arg(long, value_name = "hostile|lan|perfect|transatlantic|wifi-lossy", requires = "simulate")]
+    #[arg(long, value_name = "hostile|lan|perfect|transatlantic|wifi-lossy", requires = "simulate", help_heading = SIMULATION)]
     net: Option<String>,
 
     /// Who reads the reports: a student sees not what hidden cases expect
-    #[arg(long, value_name = "teacher|student")]
+    #[arg(long, value_name = "teacher|student", help_heading = REPORTS)]
     view: Option<String>,
 
     /// Rewrite expectations that failed by their text alone to what came; wildcards and captures stay. Not where CI is set
@@ -105,8 +104,14 @@ pub(super) struct RunArguments {
     bless: bool,
 
     /// Keep in this folder, for each case, what its actors wrote, its course, and a diagram of its datagrams
-    #[arg(long, value_name = "FOLDER", conflicts_with = "simulate")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "simulate", help_heading = REPORTS)]
     record: Option<PathBuf>,
+
+    #[command(flatten)]
+    instead: Instead,
+
+    #[command(flatten)]
+    pace: Pace,
 }
 
 #[derive(Debug, Args)]
