@@ -1,6 +1,8 @@
 //! The wire format, to the byte, and whatever bytes come.
 
 use super::*;
+use crate::core::id::MessageId;
+use crate::core::name::Name;
 use proptest::prelude::*;
 
 #[test]
