@@ -19,6 +19,8 @@ pub struct Disk {
     through: u64,
     /// Every record that was ever synced, in order.
     history: Vec<Record>,
+    /// The server dies when so many records were ever synced, before it hears of the last one.
+    pub dies_at: Option<usize>,
     /// Whether new messages and groups are refused.
     pub full: bool,
 }
@@ -39,7 +41,8 @@ impl Disk {
     pub fn sync(&mut self, now: Instant) -> Option<(u64, Vec<u64>)> {
         let before = self.through;
         let mut refused = Vec::new();
-        while self.unsynced.front().is_some_and(|(at, _)| *at <= now)
+        while !self.is_at_death()
+            && self.unsynced.front().is_some_and(|(at, _)| *at <= now)
             && let Some((_, record)) = self.unsynced.pop_front()
         {
             self.through += 1;
@@ -50,6 +53,12 @@ impl Disk {
             }
         }
         (self.through > before).then_some((self.through, refused))
+    }
+
+    /// Whether the server dies now; see [`Disk::dies_at`].
+    #[must_use]
+    pub fn is_at_death(&self) -> bool {
+        self.dies_at == Some(self.history.len())
     }
 
     fn apply(&mut self, record: Record) {

@@ -367,15 +367,28 @@ impl World {
                 self.handle(index, Input::Datagram { from, bytes: &bytes });
             }
         }
-        if let Some((through, refused)) = self.disk.sync(self.now) {
-            self.handle(SERVER, Input::Persisted { through, refused });
-        }
+        self.sync();
         for index in 0..self.actors.len() {
             if !self.actors[index].paused {
                 self.wake(index);
             }
         }
         true
+    }
+
+    /// Syncs what is due; the server hears of it, or dies before and starts again.
+    fn sync(&mut self) {
+        if self.disk.next().is_none_or(|at| at > self.now) {
+            return;
+        }
+        let synced = self.disk.sync(self.now);
+        if self.disk.is_at_death() {
+            self.disk.dies_at = None;
+            self.kill(SERVER);
+            self.start(SERVER);
+        } else if let Some((through, refused)) = synced {
+            self.handle(SERVER, Input::Persisted { through, refused });
+        }
     }
 
     fn wake(&mut self, index: usize) {
