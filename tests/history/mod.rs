@@ -1,4 +1,5 @@
 //! Random histories: what people, crashes and networks do to a world, all from one seed; then everything heals.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod check;
 
@@ -88,19 +89,8 @@ impl History {
             at if at + 1 < nets => Net::PRESETS[at as usize],
             _ => ("half-lost", HALF_LOST),
         };
-        let mut history = Self {
-            world: World::new(seed, net),
-            actors: Vec::new(),
-            texts: BTreeMap::new(),
-            last_words: BTreeSet::new(),
-            well_since: Instant::ZERO,
-            server_killed: false,
-            held_up: false,
-            cut_off: BTreeSet::new(),
-            script: vec![(Instant::ZERO, format!("network {net_name}"))],
-            rng,
-            originals: 0,
-        };
+        let mut history = Self::new(seed, net, rng);
+        history.note(format!("network {net_name}"));
         history.originals = 3 + history.below(6);
         for at in 0..history.originals {
             let name = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal"][at];
@@ -114,6 +104,47 @@ impl History {
         }
         history.heal();
         history
+    }
+
+    /// Plays what these people type, one line every so often. The server dies when so many records were synced, and
+    /// starts again at once.
+    pub fn tell(names: &[&str], lines: &[(usize, &str)], every: Duration, dies_at: Option<usize>) -> Self {
+        let mut history = Self::new(1, Net::PERFECT, Rng::new([1; 32]));
+        history.world.disk().dies_at = dies_at;
+        history.originals = names.len();
+        for name in names {
+            history.add(name);
+            history.world.run_for(every);
+        }
+        for (at, line) in lines {
+            let words: Vec<&str> = line.splitn(3, ' ').collect();
+            let (to, text) = match words.as_slice() {
+                ["send", to, text] => (Some((*to).to_owned()), *text),
+                ["send_all" | "send_group", ..] => (None, line.split_once(' ').expect("a text").1),
+                _ => (None, ""),
+            };
+            history.texts.insert(text.to_owned(), Typed { from: names[*at].to_owned(), to });
+            history.type_line(*at, line);
+            history.world.run_for(every);
+        }
+        history.heal();
+        history
+    }
+
+    fn new(seed: u64, net: Net, rng: Rng) -> Self {
+        Self {
+            world: World::new(seed, net),
+            actors: Vec::new(),
+            texts: BTreeMap::new(),
+            last_words: BTreeSet::new(),
+            well_since: Instant::ZERO,
+            server_killed: false,
+            held_up: false,
+            cut_off: BTreeSet::new(),
+            script: Vec::new(),
+            rng,
+            originals: 0,
+        }
     }
 
     fn below(&mut self, n: usize) -> usize {

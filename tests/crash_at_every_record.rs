@@ -1,0 +1,101 @@
+//! One history, again and again: each time the server dies right after another record was synced, before anybody hears
+//! of it, and starts again. Whatever was promised is kept.
+
+mod history;
+
+use std::time::Duration;
+
+use chat::core::record::Record;
+use history::{History, check};
+
+const NAMES: &[&str] = &["ann", "bob", "cid", "dan"];
+const ANN: usize = 0;
+const BOB: usize = 1;
+const CID: usize = 2;
+const DAN: usize = 3;
+
+/// Mail, a message to everybody, groups and receipts.
+const LINES: &[(usize, &str)] = &[
+    (BOB, "dereg"),
+    (ANN, "send bob one"),
+    (CID, "send bob two"),
+    (ANN, "send_all three"),
+    (DAN, "create_group g"),
+    (DAN, "join_group g"),
+    (CID, "join_group g"),
+    (BOB, "reg"),
+    (DAN, "send_group four"),
+    (BOB, "join_group g"),
+    (CID, "send_group five"),
+    (CID, "dereg"),
+    (ANN, "send cid six"),
+    (ANN, "dereg"),
+    (BOB, "leave_group"),
+    (BOB, "send ann seven"),
+    (CID, "reg"),
+    (DAN, "leave_group"),
+    (DAN, "create_group h"),
+    (DAN, "send_all eight"),
+    (ANN, "reg"),
+    (BOB, "send_all nine"),
+    (CID, "send dan ten"),
+];
+
+fn tell(every: Duration, dies_at: Option<usize>) -> History {
+    History::tell(NAMES, LINES, every, dies_at)
+}
+
+/// How many records of each kind there are that a person would miss.
+fn count(records: &[Record]) -> [usize; 4] {
+    let mut counts = [0; 4];
+    for record in records {
+        match record {
+            Record::Mail(_) => counts[0] += 1,
+            Record::Group { .. } => counts[1] += 1,
+            Record::Delivered { receipt: Some(_), .. } => counts[2] += 1,
+            Record::ReceiptGone { .. } => counts[3] += 1,
+            _ => {}
+        }
+    }
+    counts
+}
+
+fn every_crash_is_survived(every: Duration) {
+    let whole = tell(every, None);
+    assert_eq!(check::faults(&whole), [] as [String; 0], "without a crash");
+    let records = whole.world.disk_history().len();
+    let mut failed = Vec::new();
+    for at in 0..=records {
+        let mut history = tell(every, Some(at));
+        assert_eq!(history.world.disk().dies_at, None, "it died");
+        let faults = check::faults(&history);
+        if !faults.is_empty() {
+            let path = format!("{}/crash-{}-{at}.txt", env!("CARGO_TARGET_TMPDIR"), every.as_micros());
+            std::fs::write(&path, history.transcript()).expect("a transcript");
+            failed.push(format!("after record {at}, transcript in {path}:\n  {}", faults.join("\n  ")));
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "{} of {} crashes broke the contract:\n{}",
+        failed.len(),
+        records + 1,
+        failed.join("\n")
+    );
+}
+
+#[test]
+fn the_history_has_something_to_lose() {
+    let history = tell(Duration::from_secs(2), None);
+    assert_eq!(count(history.world.disk_history()), [9, 2, 4, 4]);
+}
+
+#[test]
+fn a_server_that_dies_after_any_record_of_a_quiet_history_keeps_its_promises() {
+    every_crash_is_survived(Duration::from_secs(2));
+}
+
+#[test]
+fn a_server_that_dies_after_any_record_of_a_hasty_history_keeps_its_promises() {
+    every_crash_is_survived(Duration::from_micros(300));
+}
