@@ -1,0 +1,101 @@
+//! Leaving: three notices in 150 ms, or less when the server answers; then the program ends, whatever happens.
+
+mod trace;
+
+use chat::core::client::{NOTICE_EVERY, NOTICES};
+use chat::core::status::Status;
+use chat::sim::world::SERVER;
+use trace::{SECOND, at_rest, mark, ms, us, world};
+
+const X: usize = 1;
+const Y: usize = 2;
+
+#[test]
+fn a_notice_that_is_answered_ends_the_program_after_one_round_trip() {
+    let mut world = world(&["x", "y"]);
+    let since = mark(&world);
+    world.leave(X);
+    world.run_for(us(99));
+    assert!(world.ending(X).is_none());
+    world.run_for(us(1));
+    assert_eq!(world.ending(X).map(|ending| ending.status), Some(Status::Ok));
+    world.run_for(SECOND);
+    assert_eq!(since.trace(&world, SERVER), ["0.070 [Client x is offline]"]);
+    assert_eq!(since.trace(&world, Y), ["0.120 [Client table updated.]"]);
+    at_rest(&world);
+}
+
+#[test]
+fn without_an_answer_three_notices_leave_in_150_ms_and_then_it_ends() {
+    let mut world = world(&["x"]);
+    world.kill(SERVER);
+    let before = world.sent();
+    world.leave(X);
+    for notices in 1..=NOTICES {
+        assert_eq!(world.sent() - before, u64::from(notices));
+        world.run_for(NOTICE_EVERY - us(1));
+        assert_eq!(world.sent() - before, u64::from(notices), "nothing more a moment before");
+        assert!(world.ending(X).is_none());
+        world.run_for(us(1));
+    }
+    assert_eq!(world.ending(X).map(|ending| ending.status), Some(Status::Ok));
+    assert_eq!(world.sent() - before, u64::from(NOTICES));
+}
+
+#[test]
+fn the_last_notice_alone_is_enough() {
+    let mut world = world(&["x", "y"]);
+    let since = mark(&world);
+    world.drop_next(X, SERVER, NOTICES - 1);
+    world.leave(X);
+    world.run_for(SECOND);
+    assert_eq!(since.trace(&world, SERVER), ["100.070 [Client x is offline]"]);
+    at_rest(&world);
+}
+
+#[test]
+fn what_is_held_in_a_group_is_shown_before_the_end() {
+    let mut world = world(&["x", "y"]);
+    world.type_line(X, "create_group g");
+    world.run_for(SECOND);
+    world.type_line(X, "join_group g");
+    world.run_for(SECOND);
+    world.type_line(Y, "send x hi");
+    world.run_for(SECOND);
+    let since = mark(&world);
+    world.leave(X);
+    world.run_for(SECOND);
+    assert_eq!(since.lines(&world, X), ["y: hi"]);
+    assert_eq!(since.lines(&world, SERVER), ["[Client x left group g]", "[Client x is offline]"]);
+    at_rest(&world);
+}
+
+#[test]
+fn the_end_of_input_waits_for_outcomes() {
+    let mut world = world(&["x", "y"]);
+    world.kill(Y);
+    let since = mark(&world);
+    world.set_path(X, Y, trace::DEAD);
+    world.type_line(X, "send y hi");
+    world.finish(X);
+    world.run_for(ms(1000));
+    assert_eq!(since.lines(&world, X), ["[No ACK from y, message sent to server.]"]);
+    assert!(world.ending(X).is_none());
+    world.run_for(SECOND);
+    assert_eq!(since.lines(&world, X).last().map(String::as_str), Some("[Messages received by the server and saved]"));
+    assert_eq!(world.ending(X).map(|ending| ending.status), Some(Status::Ok));
+}
+
+#[test]
+fn a_de_registration_without_a_server_ends_the_program_after_five_attempts() {
+    let mut world = world(&["x"]);
+    world.kill(SERVER);
+    let since = mark(&world);
+    world.type_line(X, "dereg");
+    world.run_for(us(2_499_999));
+    assert_eq!(since.trace(&world, X), [] as [&str; 0]);
+    world.run_for(us(1));
+    assert_eq!(since.trace(&world, X), ["2500.000 [Server not responding]"]);
+    let ending = world.ending(X).expect("an end");
+    assert_eq!((ending.status, ending.exiting), (Status::Environment, true));
+}
