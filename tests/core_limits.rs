@@ -1,0 +1,172 @@
+//! The limits of what is kept, held or under way: reached, and not passed.
+
+mod trace;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use chat::core::client::{HELD, HELD_BYTES, MAX_OPEN};
+use chat::core::config::ServerConfig;
+use chat::core::console::Console;
+use chat::core::event::{Body, Event};
+use chat::core::id::Life;
+use chat::core::link::{WINDOW_CLEAR, WINDOW_LOSSY};
+use chat::core::machine::{Input, Machine, Output};
+use chat::core::name::Name;
+use chat::core::record::Kept;
+use chat::core::server::{GUESTS, MEMBERS, Server};
+use chat::core::server_event::ServerEvent;
+use chat::core::time::{Instant, Now};
+use chat::core::wire::{self, Datagram, Frame, Head};
+use chat::sim::world::{SERVER, World};
+use trace::{DEAD, EPOCH, SECOND, at_rest, mark, ms, us, world};
+
+const X: usize = 1;
+const Y: usize = 2;
+
+/// The server's counters.
+fn stats(world: &mut World) -> BTreeMap<&'static str, u64> {
+    world.console(Console::Stats);
+    world.run_for(us(20));
+    match &world.log(SERVER).last().expect("an event").1.body {
+        Body::Server(ServerEvent::Stats { stats }) => stats.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// x and y, who is in a group.
+fn one_in_a_group() -> World {
+    let mut world = world(&["x", "y"]);
+    for line in ["create_group g", "join_group g"] {
+        world.type_line(Y, line);
+        world.run_for(SECOND);
+    }
+    world
+}
+
+#[test]
+fn a_group_member_holds_so_many_messages_and_the_next_goes_by_way_of_the_server() {
+    for (text, most) in [("m".to_owned(), HELD), ("m".repeat(65_536), HELD_BYTES / 65_536)] {
+        let mut world = one_in_a_group();
+        let since = mark(&world);
+        for _ in 0..most {
+            world.type_line(X, &format!("send y {text}"));
+        }
+        world.run_for(SECOND);
+        world.type_line(X, "send y one more");
+        world.run_for(ms(499));
+        let received = vec!["[Message received by y.]".to_owned(); most];
+        assert_eq!(since.lines(&world, X), received);
+        assert_eq!(since.lines(&world, Y), [] as [&str; 0], "all of them are held");
+        world.run_for(5 * SECOND);
+        let x = since.lines(&world, X);
+        let by_server = [
+            "[No ACK from y, message sent to server.]",
+            "[Client y exists!!]",
+            "[Messages received by the server and saved]",
+        ];
+        assert_eq!(x[most..most + 3], by_server);
+        assert_eq!(since.lines(&world, Y), ["(g) x: one more"], "it is not held: that would block the server's link");
+        world.type_line(Y, "leave_group");
+        world.run_for(SECOND);
+        let lines = since.lines(&world, Y);
+        assert_eq!(lines[1], "[Leave group chat g]");
+        assert!(lines[2..].iter().eq(&vec![format!("x: {text}"); most]));
+        at_rest(&world);
+    }
+}
+
+#[test]
+fn a_client_has_so_many_commands_without_outcome() {
+    let mut world = world(&["x"]);
+    world.pause(SERVER, true);
+    let since = mark(&world);
+    for number in 0..=MAX_OPEN {
+        world.type_line(X, &format!("send_all {number}"));
+    }
+    world.run_for(ms(1));
+    let too_many = format!("More than {MAX_OPEN} commands have no outcome yet, wait for some of them.");
+    assert_eq!(since.lines(&world, X), [too_many]);
+    world.pause(SERVER, false);
+    world.run_for(10 * SECOND);
+    let accepted = since.lines(&world, X).iter().filter(|line| *line == "[Message received by Server.]").count();
+    assert_eq!(accepted, MAX_OPEN);
+    at_rest(&world);
+}
+
+#[test]
+fn a_link_has_so_many_datagrams_in_flight_and_fewer_while_losses_show() {
+    let mut world = world(&["x", "y"]);
+    let long = "m".repeat(65_536);
+    world.set_path(X, Y, DEAD);
+    let sent = world.sent();
+    for _ in 0..3 {
+        world.type_line(X, &format!("send y {long}"));
+    }
+    let window = WINDOW_CLEAR as u64;
+    assert_eq!(world.sent() - sent, window, "all at once");
+    world.run_for(us(19_999));
+    assert_eq!(world.sent() - sent, window);
+    world.run_for(us(1));
+    assert_eq!(world.sent() - sent, window + WINDOW_LOSSY as u64, "sent again, a few");
+}
+
+#[test]
+fn who_has_proven_its_address_and_has_no_name_is_remembered_within_limits() {
+    let mut world = world(&["x"]);
+    let links = stats(&mut world)["links"];
+    assert_eq!(links, 1);
+    for _ in 0..=GUESTS {
+        world.client("x");
+    }
+    world.run_for(ms(100));
+    assert_eq!(stats(&mut world)["links"], links + GUESTS as u64);
+    world.run_for(ms(9_899));
+    assert_eq!(stats(&mut world)["links"], links + GUESTS as u64);
+    // The first one was forgotten for the last one, asked again, and was remembered anew.
+    world.run_for(SECOND);
+    assert_eq!(stats(&mut world)["links"], links, "after ten seconds they are forgotten");
+    at_rest(&world);
+}
+
+/// A datagram of a life with these frames.
+fn datagram(me: Life, you: Option<Life>, n: Option<u64>, frames: Vec<Frame>) -> Vec<u8> {
+    let lines: Vec<String> = frames.into_iter().flat_map(Frame::lines).collect();
+    wire::emit(&Head { n, low: n, ..Head::new(me, you) }, lines.iter().map(String::as_str))
+}
+
+#[test]
+fn a_group_has_so_many_members() {
+    let now = Now { mono: Instant::from_micros(1_000_000), unix: EPOCH };
+    let (group, creator): (Name, Name) = ("g".parse().unwrap(), "x".parse().unwrap());
+    let kept = Kept { groups: vec![(group.clone(), creator)], ..Kept::default() };
+    let (seed, file) = ([1; 32], String::new());
+    let mut server = Server::new(now, ServerConfig { port: 7000, seed, kept, mailbox: 1, file, trace: false });
+    for number in 0..=MEMBERS {
+        let life = Life(1 + number as u128);
+        let from = SocketAddr::from(([10, 0, 0, 2], 1024 + u16::try_from(number).unwrap()));
+        let hello = datagram(life, None, None, vec![Frame::Hello { token: String::new() }]);
+        server.handle(now, Input::Datagram { from, bytes: &hello });
+        // What it says first is the challenge; all the rest is left unsaid, so that this costs nothing.
+        let challenge = std::iter::from_fn(|| server.poll(now)).find_map(|output| match output {
+            Output::Transmit { to, bytes } if to == from => Some(wire::parse(&bytes).unwrap()),
+            _ => None,
+        });
+        let Datagram { head, frames } = challenge.expect("a challenge");
+        let [Frame::Challenge { cookie, .. }] = frames.as_slice() else { panic!("{frames:?}") };
+        let (name, via) = (format!("n{number}").parse().unwrap(), [127, 0, 0, 1].into());
+        let reg = Frame::Reg { r: 1, name, cookie: cookie.clone(), via };
+        let join = Frame::Join { r: 2, group: group.clone() };
+        let bytes = datagram(life, head.me, Some(1), vec![reg, join]);
+        server.handle(now, Input::Datagram { from, bytes: &bytes });
+        let outcome = std::iter::from_fn(|| server.poll(now)).find_map(|output| match output {
+            Output::Event(Event { body: Body::Server(event), .. }) => match event {
+                ServerEvent::Joined { .. } => Some("joined"),
+                ServerEvent::Rejected { reason, .. } => Some(reason),
+                _ => None,
+            },
+            _ => None,
+        });
+        assert_eq!(outcome, Some(if number < MEMBERS { "joined" } else { "group-limit" }), "{number}");
+    }
+}
