@@ -1,9 +1,11 @@
-//! Every scenario passes, played as events and as people see it.
+//! Every scenario passes, played as events and as people see it, and so does every example of the reference.
 
 use std::path::{Path, PathBuf};
 
 use chat::core::status::Status;
+use chat::scenario::LANGUAGE;
 use chat::scenario::run::{RunOptions, run};
+use tempfile::TempDir;
 
 /// How many cases are played at once: they wait more than they work.
 const AT_ONCE: usize = 4;
@@ -16,27 +18,37 @@ fn scenarios() -> Vec<PathBuf> {
     files
 }
 
-/// Plays all of them: the status, and what was reported.
-fn play(text: bool) -> (Status, String) {
-    let (files, program) = (scenarios(), Some(PathBuf::from(env!("CARGO_BIN_EXE_chat"))));
-    assert!(files.len() >= 18, "scenarios are missing");
+/// Plays files, of which nothing may fail or be skipped.
+fn pass(files: Vec<PathBuf>, text: bool) {
+    let program = Some(PathBuf::from(env!("CARGO_BIN_EXE_chat")));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let options = RunOptions { files, program, text, jobs: AT_ONCE, ..RunOptions::default() };
     let status = run(&options, &mut out, &mut err);
-    (status, String::from_utf8(out).unwrap() + &String::from_utf8(err).unwrap())
-}
-
-fn all_pass(text: bool) {
-    let (status, report) = play(text);
+    let report = String::from_utf8(out).unwrap() + &String::from_utf8(err).unwrap();
     assert!(status == Status::Ok && !report.contains("SKIP  "), "{report}");
 }
 
 #[test]
 fn every_scenario_passes_as_events() {
-    all_pass(false);
+    assert!(scenarios().len() >= 25, "scenarios are missing");
+    pass(scenarios(), false);
 }
 
 #[test]
 fn every_scenario_passes_as_people_see_it() {
-    all_pass(true);
+    pass(scenarios(), true);
+}
+
+#[test]
+fn every_example_of_the_reference_passes() {
+    let folder = TempDir::new().unwrap();
+    let examples = LANGUAGE.split("```chat\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let write = |(number, text): (usize, &str)| {
+        let file = folder.path().join(format!("example-{number}.chat"));
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let files: Vec<PathBuf> = examples.enumerate().map(write).collect();
+    assert!(files.len() >= 4, "examples are missing");
+    pass(files, false);
 }

@@ -34,19 +34,6 @@ pub const LANGUAGE: &str = include_str!("language.md");
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
-
-    /// The examples: what stands between a fence of `chat` and the next fence.
-    fn examples() -> impl Iterator<Item = &'static str> {
-        LANGUAGE.split("```chat\n").skip(1).filter_map(|rest| rest.split("```").next())
-    }
-
-    #[test]
-    fn every_example_of_the_reference_parses() {
-        let wrong = examples().filter_map(|text| parse::parse(Path::new("a"), &mut |_| Ok(text.into())).err());
-        assert_eq!(wrong.map(|refusal| refusal.to_string()).collect::<String>(), "");
-        assert!(examples().count() >= 4);
-    }
 
     #[test]
     fn every_directive_stands_in_the_reference() {
