@@ -35,6 +35,11 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             output::complain(&sentence);
             Status::Usage
         }
+        Err(Answer::Refused(status, text)) => {
+            // Nobody there to read it is no failure.
+            output::report(|_, err| drop(writeln!(err, "{text}")));
+            status
+        }
     };
     status.into()
 }

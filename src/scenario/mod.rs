@@ -14,6 +14,7 @@ pub mod parse;
 mod part;
 pub mod play;
 pub mod process;
+pub mod profile;
 pub mod record;
 mod replace;
 pub mod report;
@@ -34,6 +35,13 @@ pub const LANGUAGE: &str = include_str!("language.md");
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_profile_of_the_reference_can_be_read() {
+        let toml = LANGUAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default();
+        let read = profile::Profile::read(Path::new("class.toml"), |_| Ok(toml.into()));
+        assert!(read.is_ok_and(|profile| profile.command.is_some() && !profile.environment.is_empty()));
+    }
 
     #[test]
     fn every_directive_stands_in_the_reference() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::profile::Speech;
 use super::stage::{End, Launch, Output};
 use crate::core::log::{Log, Overtaken};
 use crate::core::normal::normal;
@@ -14,8 +15,12 @@ use crate::core::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) launch: Launch,
+    /// Of what it said in the words of the contract.
     pub(crate) log: Log,
     pub(crate) life: Life,
+    speech: Speech,
+    /// Its own words for what it said last, by those of the contract.
+    originals: BTreeMap<String, String>,
 }
 
 /// One life of an actor.
@@ -64,9 +69,37 @@ pub(crate) struct Told {
 const ATTEMPT: Duration = Duration::from_millis(500);
 
 impl Part {
-    pub(crate) fn new(launch: Launch, began: Instant) -> Self {
+    /// Reports tell so many different lines in the actor's own words; others in those of the contract.
+    const MAX_ORIGINALS: usize = 4096;
+
+    pub(crate) fn new(launch: Launch, began: Instant, speech: Speech) -> Self {
         let log = Log::new(&launch.name);
-        Self { launch, log, life: Life { began, ..Life::default() } }
+        Self { launch, log, life: Life { began, ..Life::default() }, speech, originals: BTreeMap::new() }
+    }
+
+    /// A line of the log as the actor showed it.
+    pub(crate) fn original<'a>(&'a self, line: &'a str) -> &'a str {
+        self.originals.get(line).map_or(line, String::as_str)
+    }
+
+    /// A sentence of the contract in the actor's own words, if it has other ones.
+    pub(crate) fn say(&self, sentence: &str) -> Option<String> {
+        self.speech.say(sentence)
+    }
+
+    /// A line in the words of the contract.
+    fn understand(&mut self, raw: &str) -> String {
+        let understood = self.speech.understand(raw).into_owned();
+        if let (Some(line), Some(shown)) = (normal(&understood), normal(&self.speech.unprompted(raw)))
+            && (self.originals.len() < Self::MAX_ORIGINALS || self.originals.contains_key(&line))
+        {
+            if line == shown {
+                self.originals.remove(&line);
+            } else {
+                self.originals.insert(line, shown);
+            }
+        }
+        understood
     }
 
     /// Begins a new life.
@@ -112,14 +145,16 @@ impl Part {
                 Told::default()
             }
             Output::Partial(raw) => {
-                let overtaken = self.log.partial(at, &raw);
                 self.life.unfinished = normal(&raw);
+                let raw = self.understand(&raw);
+                let overtaken = self.log.partial(at, &raw);
                 let waited = normal(&raw).and_then(|line| self.life.learn_from_line(at, &line));
                 Told { waited, overtaken }
             }
             Output::Line(raw) => {
-                let overtaken = self.log.line(at, &raw);
                 self.life.unfinished = None;
+                let raw = self.understand(&raw);
+                let overtaken = self.log.line(at, &raw);
                 let waited = normal(&raw).and_then(|line| self.life.learn_from_line(at, &line));
                 Told { waited, overtaken }
             }

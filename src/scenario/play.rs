@@ -318,7 +318,8 @@ impl<'a> Player<'a> {
             self.waits.add(asked.max(at - waited), at);
         }
         if let Some(overtaken) = told.overtaken {
-            let sentence = format!("{actor} went on after `{}`, which was taken: `{}`", overtaken.taken, overtaken.now);
+            let [taken, now] = [&overtaken.taken, &overtaken.now].map(|line| part.original(line));
+            let sentence = format!("{actor} went on after `{taken}`, which was taken: `{now}`");
             return Err(self.fail(Some(&actor), Cause::WrongText, Status::Expected, sentence));
         }
         Ok(())

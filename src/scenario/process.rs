@@ -29,10 +29,10 @@ use self::ports::{Reserved, Silent, is_bound};
 use self::strays::Strays;
 use self::trouble::Trouble;
 use super::ast::{Actor, Need, Signal};
+use super::profile::Speech;
 use super::seed::Seed;
 use super::stage::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
 use crate::core::normal::normal;
-use crate::core::pattern::Matcher;
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
 
@@ -50,7 +50,7 @@ pub enum Program {
     /// Ours, that speaks JSON and takes a free port by itself.
     Own(PathBuf),
     /// Any other one with the same command line.
-    Foreign(Implementation),
+    Foreign(Box<Implementation>),
 }
 
 /// Actors as processes of one program.
@@ -180,7 +180,8 @@ impl ProcessStage {
             Program::Foreign(implementation) => {
                 let mut command = implementation.command(home).map_err(cannot)?;
                 command.args(arguments);
-                Child::spawn_at_terminal(command, home, who, copies, around).map_err(|error| {
+                let speech = implementation.speech.clone();
+                Child::spawn_at_terminal(command, speech, home, who, copies, around).map_err(|error| {
                     let word = implementation.words.first().map_or("", String::as_str);
                     Refused(format!("{} cannot be started: {word}: {error}", launch.actor))
                 })
@@ -206,9 +207,10 @@ impl ProcessStage {
             What::Wake => {}
             What::Output(output) => {
                 if process.watched
-                    && let Program::Foreign(Implementation { ready: Some((_, ready)), .. }) = &self.program
+                    && let Program::Foreign(implementation) = &self.program
                     && actor != Actor::Server
-                    && shows(&output, ready)
+                    && let Output::Line(line) | Output::Partial(line) = &output
+                    && implementation.is_ready_at(line)
                 {
                     process.watched = false;
                     let (actor, ready) = (actor.clone(), Output::Ready);
@@ -402,6 +404,13 @@ impl Stage for ProcessStage {
         matches!(self.program, Program::Foreign(_))
     }
 
+    fn speech(&self) -> Speech {
+        match &self.program {
+            Program::Foreign(implementation) => implementation.speech.clone(),
+            Program::Own(_) => Speech::default(),
+        }
+    }
+
     fn refuses(&self, args: &[String]) -> Option<String> {
         if self.is_foreign() { Implementation::refuses(args) } else { None }
     }
@@ -418,14 +427,6 @@ impl Stage for ProcessStage {
 
     fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
         self.order_all(disturbance)
-    }
-}
-
-/// Whether this is what an actor shows when it is ready.
-fn shows(output: &Output, ready: &Matcher) -> bool {
-    match output {
-        Output::Line(line) | Output::Partial(line) => normal(line).is_some_and(|line| ready.line(&line).is_some()),
-        Output::Event(_) | Output::Complaint(_) | Output::Ready => false,
     }
 }
 

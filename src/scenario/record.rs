@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use self::trace::Trace;
 use super::ast::{Actor, Need, Signal};
 use super::outcome::CaseResult;
+use super::profile::Speech;
 use super::report;
 use super::stage::{Disturbance, Happening, Launch, Output, Refused, Stage};
 use super::turn::Turn;
@@ -107,6 +108,10 @@ impl<S: Stage> Stage for Recorder<'_, S> {
 
     fn is_foreign(&self) -> bool {
         self.stage.is_foreign()
+    }
+
+    fn speech(&self) -> Speech {
+        self.stage.speech()
     }
 
     fn refuses(&self, args: &[String]) -> Option<String> {

@@ -135,7 +135,7 @@ fn program(options: &RunOptions) -> Result<Program, Refusal> {
     let absolute =
         |path: &Path| if path.components().count() > 1 { std::path::absolute(path) } else { Ok(path.to_owned()) };
     let program = match (&options.implementation, &options.program) {
-        (Some(implementation), _) => return Ok(Program::Foreign(implementation.clone())),
+        (Some(implementation), _) => return Ok(Program::Foreign(Box::new(implementation.clone()))),
         (None, Some(program)) => absolute(program),
         (None, None) => std::env::current_exe(),
     };

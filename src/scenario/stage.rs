@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::ast::{Actor, Fault, Need, Peer, Signal, Way};
+use super::profile::Speech;
 use crate::core::time::Instant;
 
 /// The actors of one case, and the time they live in. Dropping it ends all of them.
@@ -50,6 +51,11 @@ pub trait Stage {
     /// [`Output::Ready`], and all of them are played as people see them.
     fn is_foreign(&self) -> bool {
         false
+    }
+
+    /// How the actors say what the contract says, where they have other words for it.
+    fn speech(&self) -> Speech {
+        Speech::default()
     }
 
     /// Why an actor cannot be given these further arguments, if that is so: the case is skipped for this reason.

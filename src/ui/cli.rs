@@ -12,6 +12,8 @@ use super::output;
 use crate::core::name::Name;
 use crate::core::server::MAILBOX;
 use crate::scenario::LANGUAGE;
+use crate::core::status::Status;
+use crate::scenario::mistake::Refusal;
 use crate::scenario::run::RunOptions;
 
 mod network;
@@ -110,6 +112,24 @@ pub enum Answer {
     Text(String),
     /// One sentence about a wrong argument: for standard error.
     Wrong(String),
+    /// Why a file that an argument names cannot be used, and the exit status for that: for standard error.
+    Refused(Status, String),
+}
+
+impl From<String> for Answer {
+    fn from(sentence: String) -> Self {
+        Self::Wrong(sentence)
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        let status = match &refusal {
+            Refusal::Unreadable { .. } => Status::Environment,
+            Refusal::Mistakes(_) => Status::Parse,
+        };
+        Self::Refused(status, refusal.to_string().trim_end().to_owned())
+    }
 }
 
 #[derive(Debug, Parser)]
@@ -228,19 +248,15 @@ enum Other {
 /// The [`Answer`] to give instead: what was asked for, or what is wrong.
 pub fn parse<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Result<Role, Answer> {
     let arguments = Arguments::try_parse_from(arguments).map_err(|error| answer(&error))?;
-    if let Some(Other::Run(run)) = &arguments.other
-        && run.asks_for_language()
-    {
-        return Err(Answer::Text(LANGUAGE.to_owned()));
+    match arguments.other {
+        Some(Other::Run(run)) if run.asks_for_language() => Err(Answer::Text(LANGUAGE.to_owned())),
+        Some(Other::Run(run)) => Ok(Role::Run(Box::new(run.options(output::has_cursor(), output::has_colour())?))),
+        None => Ok(arguments.role()?),
     }
-    arguments.role().map_err(Answer::Wrong)
 }
 
 impl Arguments {
     fn role(self) -> Result<Role, String> {
-        if let Some(Other::Run(arguments)) = self.other {
-            return Ok(Role::Run(Box::new(arguments.options(output::has_cursor(), output::has_colour())?)));
-        }
         match (&self.server, &self.client) {
             (Some(_), Some(_)) => Err("Use either -s for a server or -c for a client, not both.".to_owned()),
             (Some(port), None) => {

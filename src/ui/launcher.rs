@@ -123,7 +123,7 @@ fn respond(asked: Asked) -> Status {
     match asked {
         Asked::Help => answer(HELP),
         Asked::Answer(Answer::Text(text)) => answer(&text),
-        Asked::Answer(Answer::Wrong(sentence)) => {
+        Asked::Answer(Answer::Wrong(sentence) | Answer::Refused(_, sentence)) => {
             complain(&sentence);
             return Status::Usage;
         }

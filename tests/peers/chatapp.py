@@ -11,6 +11,7 @@ the input is over, and Ctrl-C ends the thread of the input alone.
 import json
 import os
 import random
+import re
 import socket
 import sys
 import threading
@@ -26,8 +27,29 @@ ATTEMPTS = 6 if "six-attempts" in FAULTS else 1 if "never-retries" in FAULTS els
 MANNERS = {"hard-to-end", "leaves-children", "deaf", "closes-terminal", "floods", "fast-talker"}
 
 
+# What another class has its programs say.
+OTHER_WORDS = [
+    (r"\[Welcome, You are registered\.\]", r"Welcome!"),
+    (r"\[Message received by (\S+)\.\]", r"ACK from \1 <"),
+    (r"\[No ACK from (\S+), message sent to server\.\]", r"\1 is silent, asking the server"),
+    (r"\[Exiting\]", r"Good bye"),
+    (r"(\w+): (\d{4}-\S+Z) (.*)", r"\1 said (\2): \3"),
+    (r"(\w+): (.*)", r"\1 says \2"),
+]
+
+
+def reword(text):
+    for sentence, words in OTHER_WORDS:
+        if re.fullmatch(sentence, text):
+            return re.sub(sentence, words, text)
+    return text
+
+
 def show(text):
-    print("\n>>> " + text, end="")
+    if "other-words" in FAULTS:
+        print("\nchat> " + reword(text), end="")
+    else:
+        print("\n>>> " + text, end="")
 
 
 def dump(sock, message, address):

@@ -30,7 +30,7 @@ impl Player<'_> {
         let launch = Launch { actor: actor.clone(), name, args, text };
         let began = self.stage.now();
         self.stage.start(&launch).map_err(|why| self.not_started(&actor, &why))?;
-        self.cast.insert(actor.clone(), Part::new(launch, began));
+        self.cast.insert(actor.clone(), Part::new(launch, began, self.stage.speech()));
         self.note(&actor, "started".to_owned());
         Ok(())
     }

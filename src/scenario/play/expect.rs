@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{Played, Player, Stop};
 use crate::core::directive::{How, spell};
-use crate::core::log::Log;
+use crate::core::log::{Log, Nearest};
 use crate::core::pattern::{Matcher, Pattern};
 use crate::core::status::Status;
 use crate::core::time::Instant;
+use crate::core::vars::Vars;
 use crate::core::watch::Watch;
 use crate::scenario::ast::{Actor, Who};
 use crate::scenario::outcome::{Cause, Failure};
@@ -52,14 +53,12 @@ impl Player<'_> {
             let (ended, vanished) = (part.life.end, part.has_vanished());
             match (found, how) {
                 (Some(found), How::Never) => {
+                    let shown = part.original(&found.text).to_owned();
                     let before = self.taken(&actor, watch.matcher());
                     let after = spell(millis(found.at.since(begin)));
                     let (cause, sentence) = match before {
-                        Some(_) => (Cause::Duplicate, format!("{actor} showed it again: `{}`", found.text)),
-                        None => (
-                            Cause::Forbidden,
-                            format!("{actor} showed `{}`, {after} into {}", found.text, spell(limit)),
-                        ),
+                        Some(_) => (Cause::Duplicate, format!("{actor} showed it again: `{shown}`")),
+                        None => (Cause::Forbidden, format!("{actor} showed `{shown}`, {after} into {}", spell(limit))),
                     };
                     return Err(self.unmet(&actor, watch.matcher(), cause, Status::Failed, sentence));
                 }
@@ -118,7 +117,8 @@ impl Player<'_> {
         let Some(part) = self.cast.get(&first) else {
             return Ok(self.unmet(&first, matcher, Cause::Silence, Status::Expected, String::new()));
         };
-        let (cause, mut sentence) = judge(&part.log, matcher, &first, &spelled);
+        let nearest = self.nearest(&first, matcher);
+        let (cause, mut sentence) = judge(&part.log, nearest, matcher, &first, &spelled);
         if part.log.lost() > 0 {
             sentence.push_str(&format!("; {} pieces of its output were too many to keep", part.log.lost()));
         }
@@ -163,18 +163,42 @@ impl Player<'_> {
         self.cast.get(actor)?.log.taken(matcher)
     }
 
+    /// The line that looks most like what was expected, in the words of the contract or in those of the actor.
+    fn nearest(&self, actor: &Actor, matcher: &Matcher) -> Option<Nearest> {
+        let part = self.cast.get(actor)?;
+        let spoken = self.in_its_words(actor, matcher).and_then(|words| {
+            let literal = words.replace('{', "{{").replace('}', "}}");
+            let spoken = Pattern::parse(&literal).ok()?.fill(&Vars::default(), self.settings.style).ok()?;
+            part.log.nearest(&spoken)
+        });
+        let nearest = part.log.nearest(matcher).into_iter().chain(spoken);
+        nearest.max_by(|one, other| one.likeness.total_cmp(&other.likeness))
+    }
+
+    /// What is expected, in the actor's own words if it has other ones than the contract.
+    fn in_its_words(&self, actor: &Actor, matcher: &Matcher) -> Option<String> {
+        self.cast.get(actor).and_then(|part| part.say(matcher.sketch()))
+    }
+
+    fn shown(&self, actor: &Actor, line: &str) -> String {
+        self.cast.get(actor).map_or(line, |part| part.original(line)).to_owned()
+    }
+
     /// A failure of an expectation: with what was expected and what came nearest.
     fn unmet(&self, actor: &Actor, matcher: &Matcher, cause: Cause, status: Status, sentence: String) -> Stop {
-        let nearest = self.cast.get(actor).and_then(|part| part.log.nearest(matcher));
-        let nearest = nearest.filter(|_| matches!(cause, Cause::Silence | Cause::WrongText | Cause::Exited(_)));
+        let nearest = self
+            .nearest(actor, matcher)
+            .filter(|_| matches!(cause, Cause::Silence | Cause::WrongText | Cause::Exited(_)));
         let came = nearest.as_ref().filter(|_| cause == Cause::WrongText);
         let remedy = came.and_then(|nearest| self.remedy(actor, nearest));
+        let nearest = nearest.map(|nearest| Nearest { text: self.shown(actor, &nearest.text), ..nearest });
+        let expected = self.in_its_words(actor, matcher).unwrap_or_else(|| matcher.sketch().to_owned());
         Box::new(Failure {
             span: self.now_playing.span.clone(),
             actor: Some(actor.clone()),
             cause,
             sentence,
-            expected: Some(matcher.sketch().to_owned()),
+            expected: Some(expected),
             nearest,
             status,
             remedy,
@@ -183,8 +207,8 @@ impl Player<'_> {
 }
 
 /// Why a limit passed in vain, in one word and as a sentence.
-fn judge(log: &Log, matcher: &Matcher, actor: &Actor, limit: &str) -> (Cause, String) {
-    let Some(nearest) = log.nearest(matcher).filter(|nearest| nearest.likeness >= WRONG_LIKENESS) else {
+fn judge(log: &Log, nearest: Option<Nearest>, matcher: &Matcher, actor: &Actor, limit: &str) -> (Cause, String) {
+    let Some(nearest) = nearest.filter(|nearest| nearest.likeness >= WRONG_LIKENESS) else {
         return (Cause::Silence, format!("{actor} showed nothing like it within {limit}"));
     };
     let matches = if matcher.is_json() { nearest.likeness >= 1.0 } else { matcher.line(&nearest.text).is_some() };

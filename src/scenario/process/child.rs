@@ -24,6 +24,7 @@ use super::terminal::{self, Watched};
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
 use crate::scenario::ast::Actor;
+use crate::scenario::profile::Speech;
 use crate::scenario::stage::{End, Output};
 
 /// The most bytes that are typed and not read yet.
@@ -102,6 +103,7 @@ impl Child {
     /// When the system cannot start it, or a thread for it.
     pub(super) fn spawn_at_terminal(
         mut command: Command,
+        speech: Speech,
         home: &Path,
         who: (Actor, u32),
         [of_output, of_errors]: [Option<File>; 2],
@@ -109,7 +111,7 @@ impl Child {
     ) -> io::Result<Self> {
         let (ours, theirs) = terminal::open()?;
         command.stdin(theirs.try_clone()?).stdout(theirs);
-        let (watched, clock) = (Watched::default(), around.0);
+        let (watched, clock) = (Watched::new(speech), around.0);
         // The end of the program goes with the command: nobody else holds it.
         let (child, teller, lines) = Self::begin(command, home, Some(watched.clone()), who, of_errors, around)?;
         let (unread, input, writes) = (child.unread.clone(), ours.try_clone()?, watched.clone());

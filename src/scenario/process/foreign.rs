@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::core::normal::normal;
 use crate::core::pattern::Matcher;
 use crate::scenario::ast::Need;
+use crate::scenario::profile::Speech;
 
 /// A program that is not ours, played as people see it.
 #[derive(Clone, Debug)]
@@ -23,6 +25,12 @@ pub struct Implementation {
     pub capabilities: Vec<Need>,
     /// How long a client must be quiet after its first output.
     pub quiet: Duration,
+    /// The profile that some of this comes from.
+    pub profile: Option<PathBuf>,
+    /// Further variables of its environment; its own folders and what makes runs alike are not among them.
+    pub environment: Vec<(String, String)>,
+    /// How it says what the contract says.
+    pub speech: Speech,
 }
 
 impl PartialEq for Implementation {
@@ -37,18 +45,37 @@ impl Implementation {
     /// What a program can do where nothing is said: what every edition of the exercise asks for.
     pub const USUAL: [Need; 1] = [Need::Offline];
 
+    /// Something that it can have, by its word.
+    #[must_use]
+    pub fn capability(word: &str) -> Option<Need> {
+        let known = Need::ALL.into_iter().find(|(known, need)| *known == word && *need != Need::Faults);
+        known.map(|(_, need)| need)
+    }
+
+    /// Whether a line is what its clients show when they are ready, in its words or those of the contract.
+    pub(super) fn is_ready_at(&self, line: &str) -> bool {
+        let Some((_, ready)) = &self.ready else { return false };
+        [self.speech.unprompted(line), self.speech.understand(line)]
+            .iter()
+            .filter_map(|line| normal(line))
+            .any(|line| ready.line(&line).is_some())
+    }
+
     /// The options of the command line that say all this.
     #[must_use]
     pub fn spelled(&self) -> Vec<String> {
         let words = shlex::try_join(self.words.iter().map(String::as_str));
         let mut options = vec!["--impl".to_owned(), words.unwrap_or_else(|_| self.words.join(" "))];
+        if let Some(profile) = &self.profile {
+            options.extend(["--profile".to_owned(), profile.display().to_string()]);
+        }
         if let Some(folder) = &self.folder {
             options.extend(["--impl-dir".to_owned(), folder.display().to_string()]);
         }
         if let Some((pattern, _)) = &self.ready {
             options.extend(["--ready".to_owned(), pattern.clone()]);
         }
-        if self.capabilities != Self::USUAL {
+        if self.capabilities != Self::USUAL || self.profile.is_some() {
             let named = Need::ALL.iter().filter(|(_, need)| self.capabilities.contains(need));
             let words: Vec<&str> = named.map(|(word, _)| *word).collect();
             options.extend(["--capabilities".to_owned(), words.join(",")]);
@@ -73,6 +100,7 @@ impl Implementation {
         }
         command.current_dir(self.folder.as_deref().unwrap_or(home));
         command.env("TERM", "dumb").env("PYTHONUNBUFFERED", "1");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 

@@ -21,6 +21,7 @@ use super::pump::Splitter;
 use crate::core::normal::normal;
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
+use crate::scenario::profile::Speech;
 use crate::scenario::stage::Output;
 
 /// The longest line that a terminal hands to a program, its end included (`N_TTY_BUF_SIZE` of Linux).
@@ -67,11 +68,18 @@ struct Shared {
     gone: AtomicBool,
     heard: Mutex<Option<Instant>>,
     typed: Mutex<VecDeque<String>>,
+    /// Its prompt may stand before an echo.
+    speech: Speech,
 }
 
 impl Watched {
     /// How many of the lines that were typed last may come back as an echo.
     const MAX_ECHOES: usize = 64;
+
+    /// Of a program that speaks like this.
+    pub(super) fn new(speech: Speech) -> Self {
+        Self { shared: Arc::new(Shared { speech, ..Shared::default() }) }
+    }
 
     /// When it last wrote anything.
     pub(super) fn heard(&self) -> Option<Instant> {
@@ -95,7 +103,7 @@ impl Watched {
 
     /// Whether a line is nothing but an echo. A whole one is expected no more then, nor what was typed before it.
     fn is_echo(&self, line: &str, whole: bool) -> bool {
-        let Some(line) = normal(line) else { return false };
+        let Some(line) = normal(&self.shared.speech.unprompted(line)) else { return false };
         let mut typed = self.shared.typed.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(at) = typed.iter().position(|typed| *typed == line) else { return false };
         if whole {

@@ -6,11 +6,13 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::Answer;
 use crate::core::pattern::{Matcher, Pattern, Style};
 use crate::core::vars::Vars;
 use crate::core::wrong::Wrong;
 use crate::scenario::ast::Need;
 use crate::scenario::process::Implementation;
+use crate::scenario::profile::Profile;
 use crate::scenario::run::{self, Rounds, RunOptions, Simulation};
 use crate::scenario::seed::Seed;
 use crate::scenario::sheet::{Format, ReportFile, View};
@@ -67,16 +69,21 @@ pub(super) struct RunArguments {
     #[arg(long = "impl", value_name = "COMMAND", conflicts_with = "simulate", help_heading = ANOTHER)]
     implementation: Option<String>,
 
+    /// What differs in a class or in one program: its command, folder, environment, prompt, readiness, capabilities and
+    /// words for the sentences of the contract. Options here win over it
+    #[arg(long, value_name = "FILE", conflicts_with = "simulate", help_heading = ANOTHER)]
+    profile: Option<PathBuf>,
+
     /// With --impl: run it in this folder, instead of in a fresh one for each actor
-    #[arg(long, value_name = "DIR", requires = "implementation", help_heading = ANOTHER)]
+    #[arg(long, value_name = "DIR", conflicts_with = "simulate", help_heading = ANOTHER)]
     impl_dir: Option<PathBuf>,
 
     /// With --impl: what a client shows when it is ready; without, it is when it has been quiet for 300 ms
-    #[arg(long, value_name = "PATTERN", requires = "implementation", help_heading = ANOTHER)]
+    #[arg(long, value_name = "PATTERN", conflicts_with = "simulate", help_heading = ANOTHER)]
     ready: Option<String>,
 
     /// With --impl: what it can do, of groups, offline and receipts, with commas between; offline without
-    #[arg(long, value_name = "LIST", requires = "implementation", help_heading = ANOTHER)]
+    #[arg(long, value_name = "LIST", conflicts_with = "simulate", help_heading = ANOTHER)]
     capabilities: Option<String>,
 
     /// Play on a simulated network in virtual time, as fast as the processor allows
@@ -187,11 +194,11 @@ impl RunArguments {
     }
 
     /// `terminal` is whether reports go to one, `colour` whether they may be in colour.
-    pub(super) fn options(self, terminal: bool, colour: bool) -> Result<RunOptions, String> {
+    pub(super) fn options(self, terminal: bool, colour: bool) -> Result<RunOptions, Answer> {
         let style = match self.style.as_deref() {
             None | Some("exact") => Style::Exact,
             Some("loose") => Style::Loose,
-            Some(word) => return Err(format!("--match is exact or loose, not {word:?}.")),
+            Some(word) => return Err(format!("--match is exact or loose, not {word:?}.").into()),
         };
         let time_scale = match self.time_scale.as_deref() {
             None => 1.0,
@@ -238,22 +245,44 @@ impl RunArguments {
 }
 
 impl RunArguments {
-    fn implementation(&self, style: Style, time_scale: f64) -> Result<Option<Implementation>, String> {
-        let Some(command) = &self.implementation else { return Ok(None) };
-        let words = shlex::split(command).filter(|words| !words.is_empty());
-        let words =
-            words.ok_or_else(|| format!("--impl is a command as a shell splits it, and {command:?} is none."))?;
+    /// The other program: what the profile says, and before that what the options say.
+    fn implementation(&self, style: Style, time_scale: f64) -> Result<Option<Implementation>, Answer> {
+        let profile = match &self.profile {
+            Some(path) => Profile::read(path, |path| std::fs::read(path))?,
+            None => Profile::default(),
+        };
+        let words = self.implementation.as_deref().map(command).transpose()?.or_else(|| profile.command.clone());
+        let Some(words) = words else { return self.without_program().map_or(Ok(None), |why| Err(why.into())) };
         if let Some(folder) = self.impl_dir.as_ref().filter(|folder| !folder.is_dir()) {
-            return Err(format!("--impl-dir is a folder, and {} is none.", folder.display()));
+            return Err(format!("--impl-dir is a folder, and {} is none.", folder.display()).into());
         }
-        let capabilities = self.capabilities.as_deref().map(capabilities).transpose()?;
+        let capabilities = self.capabilities.as_deref().map(capabilities).transpose()?.or(profile.capabilities.clone());
+        let ready_at = self.ready.as_ref().or(profile.ready.as_ref());
         Ok(Some(Implementation {
             words,
-            folder: self.impl_dir.clone(),
-            ready: self.ready.as_deref().map(|pattern| ready(pattern, style)).transpose()?,
+            folder: self.impl_dir.clone().or(profile.folder.clone()),
+            ready: ready_at.map(|pattern| ready(pattern, style)).transpose()?,
             capabilities: capabilities.unwrap_or(Implementation::USUAL.to_vec()),
             quiet: Implementation::QUIET.mul_f64(time_scale),
+            profile: self.profile.clone(),
+            environment: profile.environment.clone(),
+            speech: profile.speech(style),
         }))
+    }
+
+    /// What is wrong where no other program is named: our own must not be played in its place.
+    fn without_program(&self) -> Option<String> {
+        let given = [
+            ("--profile", self.profile.is_some()),
+            ("--impl-dir", self.impl_dir.is_some()),
+            ("--ready", self.ready.is_some()),
+            ("--capabilities", self.capabilities.is_some()),
+        ];
+        let (option, _) = given.into_iter().find(|(_, given)| *given)?;
+        Some(match &self.profile {
+            Some(path) => format!("{} names no command: add --impl COMMAND, or command to the file.", path.display()),
+            None => format!("{option} needs the program that it is about: add --impl COMMAND."),
+        })
     }
 
     fn simulation(&self) -> Result<Option<Simulation>, String> {
@@ -282,6 +311,11 @@ where
     word.map(|word| parse(word).ok_or_else(|| wrong(word))).transpose()
 }
 
+fn command(text: &str) -> Result<Vec<String>, String> {
+    let words = shlex::split(text).filter(|words| !words.is_empty());
+    words.ok_or_else(|| format!("--impl is a command as a shell splits it, and {text:?} is none."))
+}
+
 fn ready(pattern: &str, style: Style) -> Result<(String, Matcher), String> {
     let wrong = |why: Wrong| format!("--ready is a pattern of text, and {pattern:?} is not: {}.", why.message);
     let parsed = Pattern::parse(pattern).map_err(wrong)?;
@@ -293,8 +327,7 @@ fn ready(pattern: &str, style: Style) -> Result<(String, Matcher), String> {
 
 fn capabilities(list: &str) -> Result<Vec<Need>, String> {
     let need = |word: &str| {
-        let known = Need::ALL.into_iter().find(|(known, need)| *known == word && *need != Need::Faults);
-        known.map(|(_, need)| need).ok_or_else(|| {
+        Implementation::capability(word).ok_or_else(|| {
             format!("--capabilities are groups, offline and receipts with commas between, and {word:?} is none.")
         })
     };
