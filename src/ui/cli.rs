@@ -1,24 +1,23 @@
 //! The command line: the only file that knows clap. A wrong argument becomes one sentence that says what is right.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
 use super::output;
 use crate::core::name::Name;
 use crate::core::server::MAILBOX;
 use crate::scenario::LANGUAGE;
-use crate::core::status::Status;
-use crate::scenario::mistake::Refusal;
 use crate::scenario::run::RunOptions;
 
+mod answer;
 mod network;
 mod run;
 
+pub use answer::Answer;
+use answer::answer;
 use network::Network;
 pub use network::Trouble;
 
@@ -103,33 +102,6 @@ pub enum OnEof {
     Stay,
     /// It listens so long.
     Linger(Duration),
-}
-
-/// An answer instead of a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Text that was asked for, such as help: for standard output.
-    Text(String),
-    /// One sentence about a wrong argument: for standard error.
-    Wrong(String),
-    /// Why a file that an argument names cannot be used, and the exit status for that: for standard error.
-    Refused(Status, String),
-}
-
-impl From<String> for Answer {
-    fn from(sentence: String) -> Self {
-        Self::Wrong(sentence)
-    }
-}
-
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
-        let status = match &refusal {
-            Refusal::Unreadable { .. } => Status::Environment,
-            Refusal::Mistakes(_) => Status::Parse,
-        };
-        Self::Refused(status, refusal.to_string().trim_end().to_owned())
-    }
 }
 
 #[derive(Debug, Parser)]
@@ -379,52 +351,4 @@ fn host_of(word: &str) -> Result<String, String> {
 fn duration(word: &str) -> Result<Duration, String> {
     let parsed = word.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
     parsed.ok_or_else(|| format!("A duration is written like 5s, 250ms or 1m, and {word:?} is not."))
-}
-
-/// What to say instead of what clap would say.
-fn answer(error: &clap::Error) -> Answer {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
-        _ => None,
-    };
-    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
-    // As it is typed, without the names of its values.
-    let option = argument.split([' ', '=']).next().unwrap_or_default().to_owned();
-    let sentence = match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return Answer::Text(error.to_string()),
-        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
-            let word = text(ContextKind::InvalidSubcommand).unwrap_or(argument);
-            let mut sentence = format!("There is no argument {word:?}");
-            let meant = text(ContextKind::SuggestedArg).or_else(|| text(ContextKind::SuggestedSubcommand));
-            match meant {
-                Some(meant) => _ = write!(sentence, ", did you mean {meant}?"),
-                None => sentence.push_str("; chat --help shows what there is."),
-            }
-            sentence
-        }
-        ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) => {
-            format!("{option} needs a value; chat --help shows which.")
-        }
-        ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
-            Some(prior) if prior != argument => {
-                let prior = prior.split(' ').next().unwrap_or_default();
-                format!("{option} and {prior} exclude each other.")
-            }
-            Some(_) => format!("{option} can be given only once."),
-            None => format!("{option} cannot stand beside the other arguments."),
-        },
-        ErrorKind::MissingRequiredArgument => {
-            let missing = option.trim_matches(|c| "<>[].".contains(c));
-            format!("{missing} is missing; chat run --help shows what goes with what.")
-        }
-        ErrorKind::TooManyValues => format!("{option} takes no value."),
-        ErrorKind::InvalidUtf8 => "The arguments must be UTF-8 text.".to_owned(),
-        _ => {
-            let all = error.to_string();
-            let first = all.lines().next().unwrap_or_default();
-            format!("{}.", first.trim_start_matches("error: "))
-        }
-    };
-    Answer::Wrong(sentence)
 }
