@@ -79,7 +79,8 @@ class Server:
             if kind == "reg":
                 name = message["name"]
                 self.table[name] = (address[0], address[1], True)
-                dump(self.sock, {"type": "welcome", "mail": self.mail.pop(name, [])}, address)
+                mail = self.mail.pop(name, []) if "forgets-mail" not in FAULTS else []
+                dump(self.sock, {"type": "welcome", "mail": mail}, address)
                 self.tell_all()
             elif kind == "dereg":
                 ip, port, _ = self.table[message["name"]]

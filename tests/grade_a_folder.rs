@@ -1,0 +1,151 @@
+//! The section of the README about grading is run as it stands: a right submission has all points, and each wrong one
+//! loses those of the case about its fault, no more, with the cause.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How many submissions are graded at once: they wait more than they work.
+const AT_ONCE: usize = 3;
+
+/// What one class has its programs say instead of a sentence of the contract.
+const OF_THE_CLASS: (&str, &str) =
+    ("\"[Messages received by the server and saved]\"", "\"[Saved for \" + name + \"]\"");
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The blocks of the README's section in one language.
+fn block(language: &str) -> String {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("\n## ").find(|section| section.starts_with("Grade a folder of submissions")).unwrap();
+    let opening = format!("```{language}\n");
+    let mut blocks = section.split(opening.as_str()).skip(1);
+    let block = blocks.next().and_then(|rest| rest.split("```").next()).unwrap().to_owned();
+    assert!(blocks.next().is_none(), "one block of {language}");
+    block
+}
+
+/// Writes a program of this fault into a folder, as a student hands it in.
+fn submit(folder: &Path, fault: Option<&str>, (sentence, words): (&str, &str)) {
+    let source = fs::read_to_string(root().join("tests/peers/chatapp.py")).unwrap();
+    let faults = fault.map_or_else(|| "set()".to_owned(), |fault| format!("{{\"{fault}\"}}"));
+    let submitted = source.replace("FAULTS = set()", &format!("FAULTS = {faults}")).replace(sentence, words);
+    assert!(sentence == words || submitted.contains(words));
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("ChatApp.py"), submitted).unwrap();
+}
+
+/// The tests of a report for Gradescope.
+fn tests(report: &Path) -> Vec<Value> {
+    let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
+    report["tests"].as_array().unwrap().clone()
+}
+
+/// Every case has all of its points but this one, which has none, for this cause.
+fn loses_only(report: &Path, title: Option<&str>, cause: &str) {
+    for test in tests(report) {
+        let skipped = test["tags"][0] == "skipped";
+        assert_eq!(skipped, test["name"] == "a lost acknowledgement does no harm", "{test}");
+        if test["name"].as_str() == title {
+            assert_eq!(test["score"], 0, "{test}");
+            assert!(test["output"].as_str().unwrap().contains(&format!("cause     {cause}")), "{test}");
+        } else if !skipped {
+            assert_eq!((&test["score"], &test["tags"][0]), (&test["max_score"], &json!("passed")), "{test}");
+        }
+    }
+}
+
+/// Has parsers that are not ours read reports; what each says of every case is its mark.
+fn read_by_others(reports: &[(&str, PathBuf)]) {
+    let mut reader = Command::new("python3")
+        .arg(root().join("tests/peers/read_report.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut requests = reader.stdin.take().unwrap();
+    for (format, file) in reports {
+        let text = fs::read_to_string(file).unwrap();
+        writeln!(requests, "{}", json!({"format": format, "text": text})).unwrap();
+    }
+    drop(requests);
+    let answers = String::from_utf8(reader.wait_with_output().unwrap().stdout).unwrap();
+    let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), reports.len());
+    for (answer, (format, file)) in answers.iter().zip(reports) {
+        assert_eq!(answer["cases"].as_array().map(Vec::len), Some(7), "{format} {}: {answer}", file.display());
+    }
+}
+
+#[test]
+fn the_readme_grades_a_folder() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    symlink(root().join("scenarios"), path("scenarios")).unwrap();
+    for (name, fault) in [("ada", None), ("ben", Some("no-brackets")), ("cleo", Some("exits-on-dereg"))] {
+        submit(&path("submissions").join(name), fault, OF_THE_CLASS);
+    }
+    let built = Path::new(env!("CARGO_BIN_EXE_chat")).parent().unwrap();
+    let search = format!("{}:{}", built.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("bash");
+    let graded = shell.args(["-c", &block("sh")]).current_dir(&folder).env("PATH", search).output().unwrap();
+    let complaints = String::from_utf8(graded.stderr).unwrap();
+    assert_eq!((String::from_utf8(graded.stdout).unwrap(), complaints), (block("text"), String::new()));
+    loses_only(&path("grades/ada.json"), None, "");
+    loses_only(&path("grades/ben.json"), Some("it is acknowledged, word for word"), "WRONG TEXT");
+    loses_only(&path("grades/cleo.json"), Some("who leaves stays at the prompt"), "EXITED");
+    let reports = ["ada", "ben", "cleo"].into_iter().flat_map(|name| {
+        let of = |format, ending: &str| (format, path("grades").join(format!("{name}.{ending}")));
+        [of("gradescope", "json"), of("junit", "xml"), of("markdown", "md")]
+    });
+    read_by_others(&reports.collect::<Vec<_>>());
+    assert!(path("grades/cleo/03-who-leaves-stays-at-the-prompt/y.out").is_file(), "what it wrote is kept");
+}
+
+#[test]
+fn each_fault_costs_the_points_of_its_own_case() {
+    let folder = TempDir::new().unwrap();
+    let attempts = "five attempts of half a second, no more and no fewer";
+    let faults = Mutex::new(vec![
+        ("shows-twice", "a message arrives, and is shown once", "DUPLICATE"),
+        ("forgets-mail", "mail waits for its reader", "SILENCE"),
+        ("never-retries", attempts, "FORBIDDEN"),
+        ("six-attempts", attempts, "LATE"),
+        ("crashes-on-empty", "an empty line is no command", "EXITED"),
+    ]);
+    let grade = |(fault, title, cause): (&str, &str, &str)| {
+        let home = folder.path().join(fault);
+        submit(&home, Some(fault), ("", ""));
+        let formats = ["gradescope", "junit", "tap", "json", "classroom", "markdown"];
+        let reports = formats.map(|format| (format, home.join(format)));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+        command.args(["run", "--impl", "python3 ChatApp.py", "--impl-dir"]).arg(&home);
+        for (format, file) in &reports {
+            command.arg("--report").arg(format!("{format}={}", file.display()));
+        }
+        let run = command.arg(root().join("scenarios/grade-classic.chat")).output().unwrap();
+        let text = String::from_utf8_lossy(&run.stdout);
+        assert!(text.contains("7 cases: 5 passed, 1 failed, 1 skipped"), "{fault}: {text}");
+        loses_only(&reports[0].1, Some(title), cause);
+        read_by_others(&reports);
+    };
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let Some(next) = faults.lock().unwrap().pop() else { return };
+                    grade(next);
+                }
+            });
+        }
+    });
+}
