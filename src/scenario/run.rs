@@ -24,7 +24,7 @@ use self::read::read_all;
 use super::audience::Audience;
 use super::bless;
 use super::play::Settings;
-use super::process::{Halt, Program};
+use super::process::{Halt, Orphans, Program};
 use super::report::{JsonReport, Report, TextReport};
 use super::seed::Seed;
 use super::sheet::ReportFiles;
@@ -77,6 +77,7 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     let deadline = options.deadline.map(|limit| clock.now().mono + limit);
     let mut audience = audience(options, deadline, out);
     let guard = options.deadline.map(|limit| guard(limit + PATIENCE, &halt));
+    let orphans = options.implementation.is_some().then(Orphans::take_in);
     let settings = Settings { style: options.style, time_scale: options.time_scale, text: options.text, deadline };
     let player = Player { options, clock, program: &program, seed, halt: &halt, settings };
     let all = All { player, planned };
@@ -85,7 +86,7 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     let result =
         Jobs::run(&all, cases, order, &mut audience).map_err(|why| (Status::Environment, why.to_string()))?.result;
     audience.run(&result);
-    drop((stop, guard));
+    drop((stop, guard, orphans));
     if options.bless {
         bless::bless(&result, err);
     }

@@ -34,10 +34,21 @@ pub(super) fn all() -> Option<impl Iterator<Item = Pid>> {
     Some(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Pid::from_raw)))
 }
 
-/// Whether a process is of this group and runs, from the system's `PID (NAME) STATE PARENT GROUP ...`.
+/// Those whose parent is this very process, whether they run or wait to be waited for.
+pub(super) fn children() -> Vec<Pid> {
+    let me = Pid::this().to_string();
+    let mine = |one: &Pid| standing(*one).is_some_and(|[_, parent, _]| parent == me);
+    all().map(|all| all.filter(mine).collect()).unwrap_or_default()
+}
+
+/// Whether a process is of this group and runs.
 fn runs_in(process: Pid, group: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let mut rest = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    let (state, of) = (rest.next(), rest.nth(1));
-    !matches!(state, Some("Z" | "X")) && of == Some(group.to_string().as_str())
+    standing(process).is_some_and(|[state, _, of]| !matches!(state.as_str(), "Z" | "X") && of == group.to_string())
+}
+
+/// The state, the parent and the group of a process, from the system's `PID (NAME) STATE PARENT GROUP ...`.
+fn standing(process: Pid) -> Option<[String; 3]> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let mut rest = stat.rsplit(") ").next()?.split(' ').map(str::to_owned);
+    Some([rest.next()?, rest.next()?, rest.next()?])
 }
