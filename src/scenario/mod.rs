@@ -35,6 +35,7 @@ pub const LANGUAGE: &str = include_str!("language.md");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn the_profile_of_the_reference_can_be_read() {
