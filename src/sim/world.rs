@@ -26,6 +26,19 @@ pub const SERVER: usize = 0;
 const EPOCH: i64 = 1_767_225_600_000_000;
 /// How long a sync takes.
 const SYNC: Duration = Duration::from_micros(200);
+/// A datagram at one end of its way.
+#[derive(Clone, Debug)]
+pub struct Passage {
+    /// When.
+    pub at: Instant,
+    /// At whom.
+    pub actor: usize,
+    /// Whether it came there, or else left.
+    pub came: bool,
+    /// All of it.
+    pub bytes: Vec<u8>,
+}
+
 /// The world; see the module.
 pub struct World {
     now: Instant,
@@ -33,6 +46,8 @@ pub struct World {
     actors: Vec<Actor>,
     disk: Disk,
     air: Air,
+    /// Every datagram that left or came, if anybody wants to know.
+    traffic: Option<Vec<Passage>>,
 }
 
 impl World {
@@ -55,6 +70,7 @@ impl World {
             actors: Vec::new(),
             disk: Disk::default(),
             air: Air::new(net),
+            traffic: None,
         };
         world.add(None);
         world
@@ -300,6 +316,23 @@ impl World {
         self.air.is_empty() && self.disk.next().is_none() && self.actors.iter().all(Actor::is_idle)
     }
 
+    /// Keeps every datagram from now on, for [`World::traffic`].
+    pub fn keep_traffic(&mut self) {
+        self.traffic = Some(Vec::new());
+    }
+
+    /// Every datagram that left or came since [`World::keep_traffic`], in order.
+    #[must_use]
+    pub fn traffic(&self) -> &[Passage] {
+        self.traffic.as_deref().unwrap_or_default()
+    }
+
+    fn passes(&mut self, actor: usize, came: bool, bytes: &[u8]) {
+        if let Some(traffic) = &mut self.traffic {
+            traffic.push(Passage { at: self.now, actor, came, bytes: bytes.to_vec() });
+        }
+    }
+
     /// How many datagrams were sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
@@ -341,6 +374,7 @@ impl World {
     fn depart(&mut self, index: usize) {
         while let Some((to, bytes)) = self.actors[index].faults.due(self.now) {
             let reader = self.actors.iter().position(|actor| actor.addr == to);
+            self.passes(index, false, &bytes);
             let datagram = Datagram { from: self.actors[index].addr, bytes };
             self.air.send(self.now, &mut self.rng, index, reader, datagram);
         }
@@ -364,6 +398,7 @@ impl World {
             if self.actors[index].paused {
                 self.actors[index].mailbag.push((from, bytes));
             } else {
+                self.passes(index, true, &bytes);
                 self.handle(index, Input::Datagram { from, bytes: &bytes });
             }
         }
