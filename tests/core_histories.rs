@@ -5,7 +5,7 @@
 
 mod history;
 
-use history::{History, check};
+use history::{History, check, timing};
 
 /// Seeds that found a fault once.
 const REGRESSIONS: &[u64] = &[18, 42, 203, 204, 279, 6435, 8510];
@@ -17,12 +17,13 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Plays a seed; on a fault, says which and how to see it again.
-fn verdict(seed: u64) -> Result<(), String> {
+/// Plays a seed; on a fault, says which and how to see it again. Counts the limits of 500 and of 2,500 ms that passed.
+fn verdict(seed: u64) -> Result<(usize, usize), String> {
     let history = History::play(seed);
-    let faults = check::faults(&history);
+    let mut faults = check::faults(&history);
+    let limits = timing::faults(&history, &mut faults);
     if faults.is_empty() {
-        return Ok(());
+        return Ok(limits);
     }
     let path = format!("{}/history-{seed}.txt", env!("CARGO_TARGET_TMPDIR"));
     std::fs::write(&path, history.transcript()).expect("a transcript");
@@ -30,15 +31,18 @@ fn verdict(seed: u64) -> Result<(), String> {
     Err(format!("seed {seed}, replayed by `{again}`, transcript in {path}:\n  {}\n", faults.join("\n  ")))
 }
 
-/// Plays all seeds, on all processors.
-fn play(seeds: &[u64]) {
+/// Plays all seeds, on all processors. Returns how many limits of 500 and of 2,500 ms passed in them.
+fn play(seeds: &[u64]) -> (usize, usize) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = |at: usize| seeds.iter().skip(at).step_by(threads).filter_map(|seed| verdict(*seed).err());
-    let failed: Vec<String> = std::thread::scope(|scope| {
+    let share = |at: usize| seeds.iter().skip(at).step_by(threads).map(|seed| verdict(*seed));
+    let verdicts: Vec<Result<_, String>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|at| scope.spawn(move || share(at).collect::<Vec<_>>())).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("a verdict on each seed")).collect()
     });
+    let failed: Vec<&str> = verdicts.iter().filter_map(|verdict| verdict.as_ref().err().map(String::as_str)).collect();
     assert!(failed.is_empty(), "{} histories broke the contract:\n{}", failed.len(), failed.join("\n"));
+    let limits = verdicts.into_iter().filter_map(Result::ok);
+    limits.fold((0, 0), |sum, limits| (sum.0 + limits.0, sum.1 + limits.1))
 }
 
 #[test]
@@ -47,7 +51,9 @@ fn random_histories_keep_the_contract() {
         Some(seed) => vec![seed],
         None => (1..=number("CHAT_SEEDS").unwrap_or(SEEDS)).collect(),
     };
-    play(&seeds);
+    let (acknowledgements, servers) = play(&seeds);
+    let enough = seeds.len() < 100 || (acknowledgements * 10 >= seeds.len() && servers * 20 >= seeds.len());
+    assert!(enough, "only {acknowledgements} messages and {servers} servers were waited for to the limit");
 }
 
 #[test]

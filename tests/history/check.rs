@@ -222,7 +222,7 @@ fn nobody_offline_is_shown_a_message(seen: &Seen<'_>, faults: &mut Vec<String>) 
 }
 
 fn limits_are_kept(history: &History, seen: &Seen<'_>, faults: &mut Vec<String>) {
-    if history.held_up {
+    if history.held_up.is_some() {
         return;
     }
     for (at, event) in seen.log {

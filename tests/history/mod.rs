@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod check;
+pub mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -67,9 +68,9 @@ pub struct History {
     pub last_words: BTreeSet<String>,
     /// When they were.
     pub well_since: Instant,
-    /// Whether the server was ever killed, and whether anything made messages wait for long.
+    /// Whether the server was ever killed, and since when anything may have made messages wait for long.
     pub server_killed: bool,
-    pub held_up: bool,
+    pub held_up: Option<Instant>,
     /// Clients that were cut off from the server once.
     pub cut_off: BTreeSet<usize>,
     /// What was done, for people.
@@ -90,6 +91,7 @@ impl History {
             _ => ("half-lost", HALF_LOST),
         };
         let mut history = Self::new(seed, net, rng);
+        history.world.keep_traffic();
         history.note(format!("network {net_name}"));
         history.originals = 3 + history.below(6);
         for at in 0..history.originals {
@@ -139,7 +141,7 @@ impl History {
             last_words: BTreeSet::new(),
             well_since: Instant::ZERO,
             server_killed: false,
-            held_up: false,
+            held_up: None,
             cut_off: BTreeSet::new(),
             script: Vec::new(),
             rng,
@@ -316,13 +318,13 @@ impl History {
                 let index = if self.below(4) == 0 { SERVER } else { index };
                 let paused = !self.world.is_paused(index);
                 self.note(format!("pause {index}: {paused}"));
-                self.held_up = true;
+                self.held_up.get_or_insert(self.world.now());
                 self.world.pause(index, paused);
             }
             14..16 => {
                 let blocked = self.below(2) == 0;
                 self.note(format!("block {index}: {blocked}"));
-                self.held_up = true;
+                self.held_up.get_or_insert(self.world.now());
                 self.world.block(index, blocked);
             }
             17 => {
