@@ -13,6 +13,7 @@ mod mailroom;
 mod posting;
 mod sessions;
 mod table;
+mod taken;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ pub use groups::{GROUPS, GROUPS_A_CREATOR, MEMBERS};
 pub use mailroom::{MAILBOX, MAILBOX_BYTES};
 pub use sessions::{GUESTS, NAME_KEPT};
 pub use table::{DROPPED, NAMES};
+pub use taken::RUNS;
 
 /// How long a client has to acknowledge, and how long it has to answer a question.
 pub const LIMIT: Duration = Duration::from_millis(500);
@@ -223,10 +225,9 @@ impl Server {
             _ => return,
         };
         let Some(session) = self.sessions.get_mut(&life) else { return };
-        if r <= session.last_r {
+        if !session.taken.take(r) {
             return;
         }
-        session.last_r = r;
         let (name, from) = (session.name.clone(), session.addr);
         match (frame, name) {
             (Frame::Reg { name, via, .. }, _) => self.register(now, life, r, name, via),

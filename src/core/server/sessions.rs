@@ -14,6 +14,7 @@ use super::Server;
 use super::asking::Claim;
 use super::posting::After;
 use super::table::{NAMES, Told};
+use super::taken::Taken;
 
 /// The most clients that have proven their address and have no name yet.
 pub const GUESTS: usize = 1_024;
@@ -45,8 +46,8 @@ pub struct Session {
     pub(super) via: IpAddr,
     /// Its name, once it has one.
     pub(super) name: Option<Name>,
-    /// The highest request done.
-    pub(super) last_r: u64,
+    /// The requests done since it was let in.
+    pub(super) taken: Taken,
     heard: Instant,
     /// Whether its silence is timed.
     watched: bool,
@@ -93,7 +94,7 @@ impl Session {
         self.receipts_under_way.clear();
         self.owed.clear();
         self.table = Told::default();
-        self.last_r = 0;
+        self.taken = Taken::default();
     }
 }
 
@@ -124,7 +125,7 @@ impl Server {
             addr,
             via: *via,
             name: None,
-            last_r: 0,
+            taken: Taken::default(),
             heard: now,
             watched: false,
             standing: Standing::Guest,

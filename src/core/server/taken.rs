@@ -1,0 +1,63 @@
+//! The requests of a client that were taken, by number, so that none is done twice.
+
+use std::collections::BTreeMap;
+
+/// The most runs of numbers that are remembered: a client has at most 4,096 requests without outcome, and every second
+/// one of them may be missing.
+pub const RUNS: usize = 2_048;
+
+/// Numbers, as runs of those that follow each other. They come in order as a rule: then there is one run.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// The last number of each run, by its first.
+    runs: BTreeMap<u64, u64>,
+}
+
+impl Taken {
+    /// Takes a number. Returns whether it is new. Below the lowest run nothing is, when there are too many runs.
+    pub(super) fn take(&mut self, r: u64) -> bool {
+        let before = self.runs.range(..=r).next_back().map(|(first, last)| (*first, *last));
+        if before.is_some_and(|(_, last)| r <= last) {
+            return false;
+        }
+        if before.is_none() && self.runs.len() >= RUNS {
+            return false;
+        }
+        let last = self.runs.remove(&r.saturating_add(1)).unwrap_or(r);
+        match before.filter(|(_, end)| *end == r - 1) {
+            Some((first, _)) => self.runs.insert(first, last),
+            None => self.runs.insert(r, last),
+        };
+        if self.runs.len() > RUNS {
+            self.runs.pop_first();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_is_new_once_in_any_order() {
+        let mut taken = Taken::default();
+        for r in [9, 8, 1, 3, 2, 0, 7, u64::MAX, 10] {
+            assert!(taken.take(r), "{r}");
+            assert!(!taken.take(r), "{r}");
+        }
+        assert_eq!(taken.runs, BTreeMap::from([(0, 3), (7, 10), (u64::MAX, u64::MAX)]));
+    }
+
+    #[test]
+    fn beyond_its_limit_the_lowest_run_and_all_below_count_as_taken() {
+        let mut taken = Taken::default();
+        for run in 0..RUNS as u64 {
+            assert!(taken.take(10 + run * 2));
+        }
+        assert!(!taken.take(8));
+        assert!(taken.take(10 + RUNS as u64 * 2));
+        assert_eq!((taken.runs.len(), taken.runs.first_key_value()), (RUNS, Some((&12, &12))));
+        assert!(!taken.take(10) && taken.take(13));
+    }
+}
