@@ -8,7 +8,7 @@ mod history;
 use history::{History, check, timing};
 
 /// Seeds that found a fault once.
-const REGRESSIONS: &[u64] = &[18, 42, 203, 204, 279, 6435, 8510];
+const REGRESSIONS: &[u64] = &[18, 42, 203, 204, 279, 6435, 8510, 16227, 17670, 19427, 19540];
 
 /// How many seeds are played unless `CHAT_SEEDS` says otherwise.
 const SEEDS: u64 = 500;

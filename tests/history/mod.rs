@@ -416,8 +416,8 @@ impl History {
     /// Whether a life of this name may have ended before the server had heard all that it acknowledged.
     pub fn ended_unheard(&self, name: &str) -> bool {
         let mut actors = self.actors.iter().filter(|actor| actor.name == name);
-        let killed = |actor: &Actor| actor.lives.iter().any(|life| life.end == End::Killed);
-        actors.any(|actor| killed(actor) || self.cut_off.contains(&actor.index))
+        let cut_short = |actor: &Actor| actor.lives.iter().any(|life| life.end != End::ByItself);
+        actors.any(|actor| cut_short(actor) || self.cut_off.contains(&actor.index))
     }
 
     /// What was done and what everybody showed, in order of time.
