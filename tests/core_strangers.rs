@@ -1,0 +1,171 @@
+//! A client among strangers: what they send costs it no more than the limits, whatever it is.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chat::core::client::{Client, LIMIT, STRANGER_DATAGRAMS, STRANGERS};
+use chat::core::client_event::ClientEvent;
+use chat::core::config::ClientConfig;
+use chat::core::event::Body;
+use chat::core::id::{Life, MessageId};
+use chat::core::machine::{Input, Machine, Output};
+use chat::core::name::Name;
+use chat::core::time::{Instant, Now, Unix};
+use chat::core::wire::{self, Frame, Head, Row};
+
+const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Unix::from_micros(0) };
+const SERVER: Life = Life(7);
+
+fn server() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 7000))
+}
+
+fn client() -> Client {
+    let config = ClientConfig {
+        name: Name::new("x").unwrap(),
+        servers: vec![server()],
+        server: server().to_string(),
+        addr: SocketAddr::from(([10, 0, 0, 2], 7000)),
+        free_port: None,
+        seed: [1; 32],
+        silent_leave: false,
+        trace: false,
+    };
+    Client::new(NOW, config)
+}
+
+/// The frames that it sends until it has nothing more to send, datagram by datagram.
+fn sent(client: &mut Client) -> Vec<Vec<Frame>> {
+    let mut sent = Vec::new();
+    while let Some(output) = client.poll(NOW) {
+        if let Output::Transmit { bytes, .. } = output {
+            sent.push(wire::parse(&bytes).unwrap().frames);
+        }
+        assert!(sent.len() < 100, "it sends without end: {:?}", sent.last());
+    }
+    sent
+}
+
+fn challenge(client: &mut Client, token: &str, cookie: String) {
+    let lines = Frame::Challenge { token: token.to_owned(), cookie }.lines();
+    let bytes = wire::emit(&Head::new(SERVER, None), lines.iter().map(String::as_str));
+    client.handle(NOW, Input::Datagram { from: server(), bytes: &bytes });
+}
+
+#[test]
+fn a_cookie_that_is_too_long_to_be_repeated_is_ignored() {
+    let mut client = client();
+    let hello = sent(&mut client);
+    let [Frame::Hello { token }] = hello[0].as_slice() else { panic!("{hello:?}") };
+    // It would fit into the challenge, but not together with all that stands in a request to register.
+    challenge(&mut client, token, "c".repeat(850));
+    assert_eq!(sent(&mut client), [] as [Vec<Frame>; 0]);
+    challenge(&mut client, token, "c".repeat(wire::MAX_COOKIE));
+    let asked = sent(&mut client);
+    assert!(matches!(asked[0].as_slice(), [Frame::Reg { cookie, .. }] if cookie.len() == wire::MAX_COOKIE));
+    assert_eq!(asked.len(), 1);
+}
+
+/// A client that was let in by a server whose table names nobody else, and its life.
+fn online() -> (Client, Life) {
+    let mut client = client();
+    let hello = std::iter::from_fn(|| client.poll(NOW)).find_map(transmitted);
+    let hello = wire::parse(&hello.expect("hello")).unwrap();
+    let [Frame::Hello { token }] = hello.frames.as_slice() else { panic!("{hello:?}") };
+    challenge(&mut client, token, "c".to_owned());
+    let me = hello.head.me.expect("a life");
+    let name = Name::new("x").unwrap();
+    tell(
+        &mut client,
+        NOW,
+        SERVER,
+        server(),
+        me,
+        1,
+        vec![Frame::Welcome { r: 1, name, mail: 0 }, rows(1, true, vec![])],
+    );
+    (client, me)
+}
+
+fn transmitted(output: Output) -> Option<Vec<u8>> {
+    if let Output::Transmit { bytes, .. } = output { Some(bytes) } else { None }
+}
+
+fn rows(upto: u64, whole: bool, rows: Vec<Row>) -> Frame {
+    Frame::Rows { upto, whole, last: true, total: rows.len(), rows, gone: Vec::new() }
+}
+
+/// The row and the address of a stranger.
+fn stranger(number: usize) -> Row {
+    let addr = SocketAddr::from(([10, 0, 1, u8::try_from(number).unwrap()], 7000));
+    Row(Name::new(&format!("s{number}")).unwrap(), addr, Life(1000 + number as u128), true)
+}
+
+fn tell(client: &mut Client, now: Now, me: Life, from: SocketAddr, you: Life, n: u64, frames: Vec<Frame>) {
+    let lines: Vec<String> = frames.into_iter().flat_map(Frame::lines).collect();
+    let head = Head { n: Some(n), low: Some(1), ..Head::new(me, Some(you)) };
+    let bytes = wire::emit(&head, lines.iter().map(String::as_str));
+    client.handle(now, Input::Datagram { from, bytes: &bytes });
+}
+
+/// The datagram `n` of a stranger, with a message in it.
+fn say(client: &mut Client, me: Life, number: usize, n: u64) {
+    let Row(_, from, life, _) = stranger(number);
+    let message = Frame::Msg { id: MessageId { life, number: n }, at: 0, after: None, text: "hi".to_owned() };
+    tell(client, NOW, life, from, me, n, vec![message]);
+}
+
+/// Tells the client who the strangers are, so long after it became online, and counts what it shows of them.
+fn shown_when_known(client: &mut Client, me: Life, after: Duration, strangers: usize) -> usize {
+    let now = Now { mono: NOW.mono + after, ..NOW };
+    assert!(
+        !std::iter::from_fn(|| client.poll(NOW)).any(|output| is_message(&output)),
+        "nobody knows yet who they are"
+    );
+    if client.deadline().is_some_and(|at| at <= now.mono) {
+        client.handle(now, Input::Timeout);
+    }
+    for (at, number) in (0..strangers).enumerate() {
+        tell(
+            client,
+            now,
+            SERVER,
+            server(),
+            me,
+            2 + at as u64,
+            vec![rows(2 + at as u64, false, vec![stranger(number)])],
+        );
+    }
+    std::iter::from_fn(|| client.poll(now)).filter(is_message).count()
+}
+
+fn is_message(output: &Output) -> bool {
+    matches!(output, Output::Event(event) if matches!(&event.body, Body::Client(ClientEvent::Message { .. })))
+}
+
+#[test]
+fn so_many_strangers_wait_for_the_update_that_explains_them() {
+    let (mut client, me) = online();
+    for number in 0..=STRANGERS {
+        say(&mut client, me, number, 1);
+    }
+    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, STRANGERS + 1), STRANGERS);
+}
+
+#[test]
+fn one_stranger_has_so_many_datagrams_waiting() {
+    let (mut client, me) = online();
+    for n in 1..=STRANGER_DATAGRAMS + 1 {
+        say(&mut client, me, 0, n);
+    }
+    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, 1) as u64, STRANGER_DATAGRAMS);
+}
+
+#[test]
+fn a_stranger_waits_for_500_ms_and_no_longer() {
+    for (after, shown) in [(LIMIT - Duration::from_micros(1), 1), (LIMIT, 0)] {
+        let (mut client, me) = online();
+        say(&mut client, me, 0, 1);
+        assert_eq!(shown_when_known(&mut client, me, after, 1), shown, "{after:?}");
+    }
+}
