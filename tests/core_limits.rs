@@ -13,16 +13,18 @@ use chat::core::id::Life;
 use chat::core::link::{WINDOW_CLEAR, WINDOW_LOSSY};
 use chat::core::machine::{Input, Machine, Output};
 use chat::core::name::Name;
-use chat::core::record::Kept;
-use chat::core::server::{GUESTS, MEMBERS, Server};
+use chat::core::record::{Kept, MailHead, Record};
+use chat::core::server::{FETCH_BYTES, GUESTS, MAILBOX, MEMBERS, Server};
 use chat::core::server_event::ServerEvent;
 use chat::core::time::{Instant, Now};
 use chat::core::wire::{self, Datagram, Frame, Head};
 use chat::sim::world::{SERVER, World};
-use trace::{DEAD, EPOCH, SECOND, at_rest, mark, ms, us, world};
+use trace::{DEAD, EPOCH, SECOND, at_rest, mail, mark, ms, us, world};
 
 const X: usize = 1;
 const Y: usize = 2;
+
+const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: EPOCH };
 
 /// The server's counters.
 fn stats(world: &mut World) -> BTreeMap<&'static str, u64> {
@@ -135,31 +137,57 @@ fn datagram(me: Life, you: Option<Life>, n: Option<u64>, frames: Vec<Frame>) -> 
     wire::emit(&Head { n, low: n, ..Head::new(me, you) }, lines.iter().map(String::as_str))
 }
 
+/// A life proves its address, and sends these frames in its first datagram; `frames` are given the cookie.
+fn enter(server: &mut Server, life: Life, from: SocketAddr, frames: impl FnOnce(String) -> Vec<Frame>) {
+    let hello = datagram(life, None, None, vec![Frame::Hello { token: String::new() }]);
+    server.handle(NOW, Input::Datagram { from, bytes: &hello });
+    // What it says first is the challenge; all the rest is left unsaid, so that this costs nothing.
+    let challenge = std::iter::from_fn(|| server.poll(NOW)).find_map(|output| match output {
+        Output::Transmit { to, bytes } if to == from => Some(wire::parse(&bytes).unwrap()),
+        _ => None,
+    });
+    let Datagram { head, frames: challenge } = challenge.expect("a challenge");
+    let [Frame::Challenge { cookie, .. }] = challenge.as_slice() else { panic!("{challenge:?}") };
+    let bytes = datagram(life, head.me, Some(1), frames(cookie.clone()));
+    server.handle(NOW, Input::Datagram { from, bytes: &bytes });
+}
+
+fn server(kept: Kept) -> Server {
+    let (seed, file) = ([1; 32], String::new());
+    Server::new(NOW, ServerConfig { port: 7000, seed, kept, mailbox: MAILBOX, file, trace: false })
+}
+
+fn reg(name: &str, cookie: String) -> Frame {
+    Frame::Reg { r: 1, name: name.parse().unwrap(), cookie, via: [127, 0, 0, 1].into() }
+}
+
+#[test]
+fn so_many_bytes_of_mail_are_read_from_disk_at_a_time() {
+    let each = 65_536;
+    let mail = (1..=64).map(|seq| match mail(seq, "y", "x", &"m".repeat(each)) {
+        Record::Mail(mail) => MailHead::from(&mail),
+        other => panic!("{other:?}"),
+    });
+    let mut server = server(Kept { mail: mail.collect(), last_seq: 64, ..Kept::default() });
+    let from = SocketAddr::from(([10, 0, 0, 2], 7000));
+    enter(&mut server, Life(1), from, |cookie| vec![reg("x", cookie)]);
+    let fetched: Vec<Vec<u64>> = std::iter::from_fn(|| server.poll(NOW))
+        .filter_map(|output| if let Output::Fetch(seqs) = output { Some(seqs) } else { None })
+        .collect();
+    assert_eq!(fetched, [(1..=(FETCH_BYTES / each) as u64).collect::<Vec<u64>>()]);
+}
+
 #[test]
 fn a_group_has_so_many_members() {
-    let now = Now { mono: Instant::from_micros(1_000_000), unix: EPOCH };
     let (group, creator): (Name, Name) = ("g".parse().unwrap(), "x".parse().unwrap());
     let kept = Kept { groups: vec![(group.clone(), creator)], ..Kept::default() };
-    let (seed, file) = ([1; 32], String::new());
-    let mut server = Server::new(now, ServerConfig { port: 7000, seed, kept, mailbox: 1, file, trace: false });
+    let mut server = server(kept);
     for number in 0..=MEMBERS {
         let life = Life(1 + number as u128);
         let from = SocketAddr::from(([10, 0, 0, 2], 1024 + u16::try_from(number).unwrap()));
-        let hello = datagram(life, None, None, vec![Frame::Hello { token: String::new() }]);
-        server.handle(now, Input::Datagram { from, bytes: &hello });
-        // What it says first is the challenge; all the rest is left unsaid, so that this costs nothing.
-        let challenge = std::iter::from_fn(|| server.poll(now)).find_map(|output| match output {
-            Output::Transmit { to, bytes } if to == from => Some(wire::parse(&bytes).unwrap()),
-            _ => None,
-        });
-        let Datagram { head, frames } = challenge.expect("a challenge");
-        let [Frame::Challenge { cookie, .. }] = frames.as_slice() else { panic!("{frames:?}") };
-        let (name, via) = (format!("n{number}").parse().unwrap(), [127, 0, 0, 1].into());
-        let reg = Frame::Reg { r: 1, name, cookie: cookie.clone(), via };
         let join = Frame::Join { r: 2, group: group.clone() };
-        let bytes = datagram(life, head.me, Some(1), vec![reg, join]);
-        server.handle(now, Input::Datagram { from, bytes: &bytes });
-        let outcome = std::iter::from_fn(|| server.poll(now)).find_map(|output| match output {
+        enter(&mut server, life, from, |cookie| vec![reg(&format!("n{number}"), cookie), join]);
+        let outcome = std::iter::from_fn(|| server.poll(NOW)).find_map(|output| match output {
             Output::Event(Event { body: Body::Server(event), .. }) => match event {
                 ServerEvent::Joined { .. } => Some("joined"),
                 ServerEvent::Rejected { reason, .. } => Some(reason),
