@@ -1,11 +1,9 @@
-//! Every scenario passes, played as events and as people see it, and so does every example of the reference.
+//! Every scenario passes, played as events and as people see it.
 
 use std::path::{Path, PathBuf};
 
 use chat::core::status::Status;
-use chat::scenario::LANGUAGE;
 use chat::scenario::run::{RunOptions, run};
-use tempfile::TempDir;
 
 /// How many cases are played at once: they wait more than they work.
 const AT_ONCE: usize = 4;
@@ -37,18 +35,4 @@ fn every_scenario_passes_as_events() {
 #[test]
 fn every_scenario_passes_as_people_see_it() {
     pass(scenarios(), true);
-}
-
-#[test]
-fn every_example_of_the_reference_passes() {
-    let folder = TempDir::new().unwrap();
-    let examples = LANGUAGE.split("```chat\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let write = |(number, text): (usize, &str)| {
-        let file = folder.path().join(format!("example-{number}.chat"));
-        std::fs::write(&file, text).unwrap();
-        file
-    };
-    let files: Vec<PathBuf> = examples.enumerate().map(write).collect();
-    assert!(files.len() >= 4, "examples are missing");
-    pass(files, false);
 }

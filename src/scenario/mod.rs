@@ -29,8 +29,14 @@ mod token;
 pub mod turn;
 mod waits;
 
-/// The reference of the language: one page, its grammar included.
-pub const LANGUAGE: &str = include_str!("language.md");
+/// The reference of the language, its grammar included: a section of the README.
+#[must_use]
+pub fn language() -> &'static str {
+    const README: &str = include_str!("../../README.md");
+    let begin = README.find("## The scenario language\n").unwrap_or(README.len());
+    let section = &README[begin..];
+    section.find("\n## ").map_or(section, |end| &section[..end])
+}
 
 #[cfg(test)]
 mod tests {
@@ -39,7 +45,7 @@ mod tests {
 
     #[test]
     fn the_profile_of_the_reference_can_be_read() {
-        let toml = LANGUAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default();
+        let toml = language().split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default();
         let read = profile::Profile::read(Path::new("class.toml"), |_| Ok(toml.into()));
         assert!(read.is_ok_and(|profile| profile.command.is_some() && !profile.environment.is_empty()));
     }
@@ -49,7 +55,7 @@ mod tests {
         for directive in directives::DIRECTIVES {
             let first = directive.usage.split(' ').next().unwrap_or("");
             let usage = format!("{} {first}", directive.word);
-            assert!(LANGUAGE.contains(usage.trim_end()), "{usage}");
+            assert!(language().contains(usage.trim_end()), "{usage}");
         }
     }
 }

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use super::output;
 use crate::core::name::Name;
 use crate::core::server::MAILBOX;
-use crate::scenario::LANGUAGE;
+use crate::scenario::language;
 use crate::scenario::run::RunOptions;
 
 mod answer;
@@ -221,7 +221,7 @@ enum Other {
 pub fn parse<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Result<Role, Answer> {
     let arguments = Arguments::try_parse_from(arguments).map_err(|error| answer(&error))?;
     match arguments.other {
-        Some(Other::Run(run)) if run.asks_for_language() => Err(Answer::Text(LANGUAGE.to_owned())),
+        Some(Other::Run(run)) if run.asks_for_language() => Err(Answer::Text(language().to_owned())),
         Some(Other::Run(run)) => Ok(Role::Run(Box::new(run.options(output::has_cursor(), output::has_colour())?))),
         None => Ok(arguments.role()?),
     }
