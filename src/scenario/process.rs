@@ -8,6 +8,7 @@ mod halt;
 mod orphans;
 mod ports;
 mod pump;
+mod readiness;
 mod strays;
 mod terminal;
 mod trouble;
@@ -27,14 +28,14 @@ pub use self::foreign::Implementation;
 pub use self::halt::Halt;
 use self::halt::Woken;
 pub use self::orphans::Orphans;
-use self::ports::{Reserved, Silent, is_bound};
+use self::ports::{Reserved, Silent};
+use self::readiness::listens;
 use self::strays::Strays;
 use self::trouble::Trouble;
 use super::ast::{Actor, Need, Signal};
 use super::profile::Speech;
 use super::seed::Seed;
 use super::stage::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
-use crate::core::normal::normal;
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
 
@@ -42,9 +43,6 @@ use crate::io::clock::Clock;
 const MAX_WAITING: usize = 1024;
 /// How long the output of a process that has ended is waited for: something that left its process group may hold it.
 const LAST_OUTPUT: Duration = Duration::from_millis(200);
-
-/// How often is looked whether another program than ours is ready.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// What the actors are processes of.
 #[derive(Clone, Debug)]
@@ -252,41 +250,6 @@ impl ProcessStage {
         }
     }
 
-    /// Looks what can be said of processes of another program.
-    fn look_around(&mut self) {
-        let Program::Foreign(implementation) = &self.program else { return };
-        let now = self.clock.now().mono;
-        for (actor, process) in &mut self.actors {
-            if process.ended.is_some() {
-                continue;
-            }
-            if process.closed.is_some_and(|at| at + LAST_OUTPUT <= now) {
-                process.closed = None;
-                let output = Output::Complaint("(it has closed its terminal, and runs on)".to_owned());
-                self.happened.push_back(Happening::Output { actor: actor.clone(), at: now, output });
-            }
-            let quiet = || process.child.heard().is_some_and(|at| at + implementation.quiet <= now);
-            let ready = process.watched
-                && match actor {
-                    Actor::Server => is_bound(process.port),
-                    Actor::Client(_) => implementation.ready.is_none() && quiet(),
-                };
-            if ready {
-                process.watched = false;
-                if *actor == Actor::Server {
-                    self.server = Some(process.port);
-                }
-                self.happened.push_back(Happening::Output { actor: actor.clone(), at: now, output: Output::Ready });
-            }
-        }
-    }
-
-    /// When to look around again, if at all.
-    fn next_look(&self, now: Instant) -> Option<Instant> {
-        let watched = |process: &Process| process.ended.is_none() && (process.watched || process.closed.is_some());
-        self.actors.values().any(watched).then(|| now + LOOK)
-    }
-
     /// When the output of somebody that has ended need not be waited for any more.
     fn next_end(&self) -> Option<Instant> {
         let ends = self.actors.values().filter(|process| !process.told);
@@ -429,14 +392,5 @@ impl Stage for ProcessStage {
 
     fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
         self.order_all(disturbance)
-    }
-}
-
-/// Whether this is how a server says that it listens.
-fn listens(output: &Output) -> bool {
-    match output {
-        Output::Line(line) => normal(line).is_some_and(|line| line.starts_with("[Server listening on port ")),
-        Output::Event(event) => event["event"] == "listening",
-        Output::Partial(_) | Output::Complaint(_) | Output::Ready => false,
     }
 }
