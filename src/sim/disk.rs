@@ -21,6 +21,8 @@ pub struct Disk {
     history: Vec<Record>,
     /// The server dies when so many records were ever synced, before it hears of the last one.
     pub dies_at: Option<usize>,
+    /// It dies only when another record is about to be synced, which is lost.
+    pub dies_before_next: bool,
     /// Whether new messages and groups are refused.
     pub full: bool,
 }
@@ -41,7 +43,7 @@ impl Disk {
     pub fn sync(&mut self, now: Instant) -> Option<(u64, Vec<u64>)> {
         let before = self.through;
         let mut refused = Vec::new();
-        while !self.is_at_death()
+        while !self.is_at_death(now)
             && self.unsynced.front().is_some_and(|(at, _)| *at <= now)
             && let Some((_, record)) = self.unsynced.pop_front()
         {
@@ -57,8 +59,9 @@ impl Disk {
 
     /// Whether the server dies now; see [`Disk::dies_at`].
     #[must_use]
-    pub fn is_at_death(&self) -> bool {
-        self.dies_at == Some(self.history.len())
+    pub fn is_at_death(&self, now: Instant) -> bool {
+        let is_due = || self.next().is_some_and(|at| at <= now);
+        self.dies_at == Some(self.history.len()) && (!self.dies_before_next || is_due())
     }
 
     fn apply(&mut self, record: Record) {

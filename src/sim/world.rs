@@ -417,7 +417,7 @@ impl World {
             return;
         }
         let synced = self.disk.sync(self.now);
-        if self.disk.is_at_death() {
+        if self.disk.is_at_death(self.now) {
             self.disk.dies_at = None;
             self.kill(SERVER);
             self.start(SERVER);

@@ -108,11 +108,18 @@ impl History {
         history
     }
 
-    /// Plays what these people type, one line every so often. The server dies when so many records were synced, and
-    /// starts again at once.
-    pub fn tell(names: &[&str], lines: &[(usize, &str)], every: Duration, dies_at: Option<usize>) -> Self {
+    /// Plays what these people type, one line every so often. The server dies when so many records were synced, or when
+    /// the next one is about to be, and starts again at once.
+    pub fn tell(
+        names: &[&str],
+        lines: &[(usize, &str)],
+        every: Duration,
+        dies_at: Option<usize>,
+        before_next: bool,
+    ) -> Self {
         let mut history = Self::new(1, Net::PERFECT, Rng::new([1; 32]));
         history.world.disk().dies_at = dies_at;
+        history.world.disk().dies_before_next = before_next;
         history.originals = names.len();
         for name in names {
             history.add(name);
