@@ -1,4 +1,4 @@
-# What can be done with this project; `make` alone lists it. Needs Rust and a C compiler, nothing else.
+# What can be done with this project; `make` alone lists it. Needs Rust and a C compiler; the tests Python 3 too.
 
 CARGO ?= cargo
 CHAT   = target/release/chat
