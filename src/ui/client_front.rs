@@ -110,6 +110,8 @@ impl ClientFront {
         }
         if let Some(Gone::Broken(kind)) = self.printer.gone() {
             complain_quickly(format!("The output could not be written: {kind}."));
+            // Perhaps it is only known since the last words.
+            self.status = self.status.or(Status::Environment);
         }
         self.status
     }
