@@ -23,6 +23,8 @@ struct Talk {
     /// Messages in pieces: their time began with the first piece, which does not name them.
     long: BTreeSet<MessageId>,
     came: BTreeSet<Instant>,
+    /// When anything left for the first time: a second request to the server may begin without a word to people.
+    began: BTreeSet<Instant>,
     /// When anybody said "wait".
     waits: BTreeSet<Instant>,
 }
@@ -65,7 +67,8 @@ pub fn faults(history: &History, faults: &mut Vec<String>) -> (usize, usize) {
                 ClientEvent::ServerUnreachable { what, .. } => {
                     let is_limit = |moment: &Instant| {
                         before(*moment, LIMIT * ATTEMPTS).is_some_and(|since| {
-                            talk.came.contains(&since) || typed.contains(&since) || said.contains(&since)
+                            let began = talk.came.contains(&since) || talk.began.contains(&since);
+                            began || typed.contains(&since) || said.contains(&since)
                         })
                     };
                     if moments.iter().any(is_limit) {
@@ -93,6 +96,7 @@ fn talks(history: &History) -> BTreeMap<usize, Talk> {
                 talk.waits.insert(passage.at);
             }
         } else if known.insert((head.me, head.you, head.n)) {
+            talk.began.insert(passage.at);
             for frame in datagram.frames {
                 if let Frame::Msg { id, text, .. } = frame {
                     talk.left.entry(id).or_default().push(passage.at);
