@@ -11,8 +11,8 @@
 //! | `chat` | the version, 1. Another one is answered by `{"chat":1,"no":"version"}` if that is no longer than the question |
 //! | `me` | id of the sender's life: 32 hexadecimal digits, random at each start |
 //! | `you` | id of the life that is meant. Not that life any more: the answer to a datagram with `n` or `ask` is `{"chat":1,"gone":"YOU","you":"ME"}`, once, if that is no longer than the question |
-//! | `n` | number of this datagram on the link from `me` to `you`, from 1, or from above all that these two lives used before; absent when its frames are not acknowledged |
-//! | `low` | with `n`: the sender no longer sends anything below this number |
+//! | `n` | number of this datagram on the link from `me` to `you`, from 1, or from above all that these two lives used before, up to [`MAX_NUMBER`]; absent when its frames are not acknowledged |
+//! | `low` | the sender no longer sends anything below this number |
 //! | `ack` | all datagrams up to this number were received, and what they say was shown or done |
 //! | `got` | datagrams beyond `ack` that were received, as distances from `ack` |
 //! | `wait` | received, but its reader cannot take it yet: have patience |
@@ -45,6 +45,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::frame::{Frame, Outcome, Row};
 use super::id::Life;
+
+/// The highest number of a datagram: far beyond what anybody sends, and far enough from the end of the numbers.
+pub const MAX_NUMBER: u64 = 1 << 62;
 
 /// The version of the wire format.
 pub const VERSION: u32 = 1;
@@ -166,7 +169,7 @@ pub fn parse(bytes: &[u8]) -> Result<Datagram, Malformed> {
         0 => return Err(Malformed::NotOurs),
         _ => return Err(Malformed::Version),
     }
-    if head.got.len() > MAX_GOT {
+    if head.got.len() > MAX_GOT || head.n.max(head.low).max(head.ack) > Some(MAX_NUMBER) {
         return Err(Malformed::NotOurs);
     }
     let frame = |line| serde_json::from_str(line).ok().filter(Frame::is_repeatable).unwrap_or(Frame::Unknown);

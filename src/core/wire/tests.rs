@@ -77,6 +77,17 @@ fn tokens_and_cookies_have_a_limit_within_which_they_can_be_repeated() {
 }
 
 #[test]
+fn numbers_have_an_end_far_from_the_end_of_all_numbers() {
+    for member in ["n", "low", "ack"] {
+        let head = |number: u64| format!("{{\"chat\":1,\"{member}\":{number}}}\n");
+        assert!(parse(head(MAX_NUMBER).as_bytes()).is_ok(), "{member}");
+        for number in [MAX_NUMBER + 1, u64::MAX] {
+            assert_eq!(parse(head(number).as_bytes()).err(), Some(Malformed::NotOurs), "{member}");
+        }
+    }
+}
+
+#[test]
 fn unknown_and_malformed_frames_are_ignored_one_by_one() {
     let bytes = b"{\"chat\":1}\n{\"t\":\"later\"}\n{\"t\":\"bye\"}\nnonsense\n{\"t\":\"part\"}\n";
     let frames = parse(bytes).unwrap().frames;
