@@ -209,7 +209,8 @@ impl Log {
     pub fn nearest(&self, matcher: &Matcher) -> Option<Nearest> {
         let mut best: Option<Nearest> = None;
         let far = self.entries.len().saturating_sub(Self::NEAR_ENTRIES);
-        for (entry, text) in self.since(self.marked).skip(far).flat_map(|(_, entry)| self.untaken(entry, matcher)) {
+        let since = self.marked.max(Place { entry: self.gone + far as u64, line: 0 });
+        for (entry, text) in self.since(since).flat_map(|(_, entry)| self.untaken(entry, matcher)) {
             let likeness = if matcher.is_json() {
                 self.value(entry).map_or(0.0, |value| matcher.share(&value))
             } else {
@@ -419,6 +420,18 @@ mod tests {
         log.json(Instant::ZERO, json!({"event": "delivered", "to": "z"}));
         let near = log.nearest(&matcher(r#"{"event":"delivered","to":"y"}"#)).map(|nearest| nearest.likeness);
         assert_eq!(near, Some(0.5));
+    }
+
+    #[test]
+    fn the_nearest_line_is_found_behind_a_mark_in_a_long_log() {
+        let mut log = Log::new("x");
+        for number in 0..3 * Log::NEAR_ENTRIES {
+            log.line(Instant::ZERO, &format!("before {number}"));
+        }
+        log.mark();
+        log.line(Instant::ZERO, "[Mesage received by y]");
+        let nearest = log.nearest(&matcher("[Message received by y.]"));
+        assert_eq!(nearest.map(|nearest| nearest.text).as_deref(), Some("[Mesage received by y]"));
     }
 
     #[test]

@@ -209,8 +209,9 @@ impl<'a, 'b, P: Plays> Jobs<'a, 'b, P> {
         if let Told::Over(over) = &told {
             self.failed |= over.is_last && over.status != Status::Ok;
         }
-        let at = usize::try_from(number - self.first).unwrap_or(usize::MAX);
-        let Some(waiting) = self.waiting.get_mut(at) else { return };
+        // One that panics behind its last word was reported already.
+        let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
+        let Some(waiting) = at.and_then(|at| self.waiting.get_mut(at)) else { return };
         waiting.told.push_back(told);
         if is_last {
             waiting.is_over = true;
