@@ -1,20 +1,25 @@
 //! A wrong argument gives one clear sentence on standard error, nothing on standard output, and exit status 1.
 
 use assert_cmd::Command;
+use predicates::ord::eq;
+use predicates::str::is_empty;
 
-/// Whole standard output, whole standard error and the exit status of `chat` with these arguments.
-fn chat(arguments: &[&str]) -> (String, String, Option<i32>) {
-    let folder = tempfile::tempdir().unwrap();
+/// `chat` with these arguments, somewhere where nobody lives.
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::cargo_bin("chat").unwrap();
-    command.args(arguments).env_clear().env("HOME", folder.path()).env("LC_ALL", "C.UTF-8").write_stdin("");
-    let output = command.output().unwrap();
+    command.args(arguments).env_clear().env("HOME", "/nonexistent").env("LC_ALL", "C.UTF-8").write_stdin("");
+    command
+}
+
+/// Whole standard output, whole standard error and the exit status.
+fn chat(arguments: &[&str]) -> (String, String, Option<i32>) {
+    let output = command(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (text(output.stdout), text(output.stderr), output.status.code())
 }
 
 fn refused(arguments: &[&str], sentence: &str) {
-    let expected = (String::new(), format!("{sentence}\n"), Some(1));
-    assert_eq!(chat(arguments), expected, "chat {}", arguments.join(" "));
+    command(arguments).assert().code(1).stdout(is_empty()).stderr(eq(format!("{sentence}\n")));
 }
 
 #[test]

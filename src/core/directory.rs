@@ -25,7 +25,6 @@ pub struct Directory {
     rows: BTreeMap<Name, Entry>,
     names: BTreeMap<Life, Name>,
     version: u64,
-    complete: bool,
     incoming: Incoming,
 }
 
@@ -72,12 +71,6 @@ impl Directory {
         self.version
     }
 
-    /// Whether a whole table has come.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.complete
-    }
-
     /// How many rows there are, and how many of them are online.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
@@ -107,7 +100,6 @@ impl Directory {
         }
         let Incoming { whole, rows, mut gone } = std::mem::take(&mut self.incoming);
         if whole {
-            self.complete = true;
             gone = self.rows.keys().filter(|name| !rows.contains_key(*name)).cloned().collect();
         }
         self.version = upto;
@@ -182,10 +174,10 @@ mod tests {
     fn an_update_in_pieces_is_applied_at_its_end() {
         let mut table = Directory::default();
         assert_eq!(table.incoming(2, true, false, vec![row("x", 1, true)], vec![]), None);
-        assert_eq!((table.counts(), table.is_complete()), ((0, 0), false));
+        assert_eq!(table.counts(), (0, 0));
         let change = table.incoming(2, false, true, vec![row("y", 2, false)], vec![]).unwrap();
         assert_eq!(change.changed.len(), 2);
-        assert_eq!((table.counts(), table.version(), table.is_complete()), ((2, 1), 2, true));
+        assert_eq!((table.counts(), table.version()), ((2, 1), 2));
         assert_eq!(table.name_of(Life(2)).map(Name::as_str), Some("y"));
         let same = table.incoming(3, false, true, vec![row("y", 2, false)], vec![]).unwrap();
         assert!(same.is_empty());

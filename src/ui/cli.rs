@@ -160,7 +160,7 @@ struct OfClient {
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
 
-    /// Commands of a script do not wait for the outcomes of those before them
+    /// Messages that a script sends do not wait for the outcomes of those before them
     #[arg(long)]
     pipeline: bool,
 

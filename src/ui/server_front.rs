@@ -20,7 +20,8 @@ use crate::io::drive::Front;
 use crate::io::input::{Line, Lines, WAITING};
 use crate::io::store::{Store, StoreAnswer};
 
-/// How long a server that was asked to end may take.
+/// How long a server that was asked to end may take until it looks at nothing new; what it has accepted is written
+/// whatever that takes.
 const LEAVE_LIMIT: Duration = Duration::from_millis(300);
 
 /// How long its last words may take.

@@ -141,12 +141,6 @@ impl Server {
             && self.links.iter().all(|(_, link)| link.is_idle())
     }
 
-    /// How many messages are kept for this reader.
-    #[must_use]
-    pub fn mail_for(&self, reader: &Name) -> usize {
-        self.mail.count(reader)
-    }
-
     fn say(&mut self, event: ServerEvent) {
         self.door.say(None, None, Body::Server(event));
     }
