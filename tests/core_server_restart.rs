@@ -189,3 +189,41 @@ fn send_all_without_a_server_fails_and_the_client_stays() {
     assert_eq!(since.trace(&world, X), ["2500.020 [Server not responding.]"]);
     assert!(world.ending(X).is_none());
 }
+
+#[test]
+fn a_message_under_way_to_a_name_that_a_new_server_does_not_know_ends() {
+    let mut world = world(&["x", "y"]);
+    world.kill(Y);
+    world.kill(SERVER);
+    world.wipe_disk();
+    world.start(SERVER);
+    let since = mark(&world);
+    // The first makes x hear that the server knows nobody, while the second waits for y.
+    world.type_line(X, "send_all yo");
+    world.type_line(X, "send y hi");
+    world.run_for(10 * SECOND);
+    assert!(since.lines(&world, X).contains(&"[Client y does not exist.]".to_owned()), "{:?}", since.lines(&world, X));
+    assert_eq!(world.client_machine(X).map(chat::core::client::Client::unsettled), Some(0));
+    at_rest(&world);
+}
+
+#[test]
+fn a_server_that_is_lost_is_told_once_and_last() {
+    let mut world = world(&["x", "a", "b", "c"]);
+    for away in [2, 3, 4] {
+        world.type_line(away, "dereg");
+    }
+    world.run_for(SECOND);
+    world.kill(SERVER);
+    let since = mark(&world);
+    for away in ["a", "b", "c"] {
+        world.type_line(X, &format!("send {away} hi"));
+    }
+    world.run_for(10 * SECOND);
+    let lines = since.lines(&world, X);
+    let asked = ["a", "b", "c"].map(|away| format!("[No ACK from {away}, message sent to server.]"));
+    assert_eq!(lines[..3], asked);
+    assert_eq!(lines[3..], ["[Server not responding]"]);
+    let ending = world.ending(X).expect("x has ended");
+    assert_eq!((ending.status, ending.exiting), (Status::Environment, true));
+}

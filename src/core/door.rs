@@ -16,6 +16,8 @@ use super::wire::{self, Datagram, Frame, Head, Malformed};
 #[derive(Debug)]
 pub(super) struct Door {
     waiting: VecDeque<Output>,
+    /// The last word was said: nothing comes after it.
+    closed: bool,
     trace: bool,
     /// The time that is put on events: that of the input that is being handled.
     pub(super) unix: Unix,
@@ -35,7 +37,7 @@ pub(super) struct Datagrams {
 
 impl Door {
     pub(super) fn new(unix: Unix, trace: bool) -> Self {
-        Self { waiting: VecDeque::new(), trace, unix, events: 0, datagrams: Datagrams::default() }
+        Self { waiting: VecDeque::new(), closed: false, trace, unix, events: 0, datagrams: Datagrams::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,13 +50,18 @@ impl Door {
 
     /// Anything but an event and a datagram.
     pub(super) fn push(&mut self, output: Output) {
-        self.waiting.push_back(output);
+        if !self.closed {
+            self.closed = matches!(output, Output::Ended(_));
+            self.waiting.push_back(output);
+        }
     }
 
     /// An event. Returns its number, from 1.
     pub(super) fn say(&mut self, cmd: Option<u64>, group: Option<Name>, body: Body) -> u64 {
-        self.waiting.push_back(Output::Event(Event { at: self.unix, cmd, group, body }));
-        self.events += 1;
+        if !self.closed {
+            self.events += 1;
+            self.push(Output::Event(Event { at: self.unix, cmd, group, body }));
+        }
         self.events
     }
 
@@ -64,7 +71,7 @@ impl Door {
         if self.trace {
             self.say(None, None, Body::Trace(TraceEvent::sent(to, &departure)));
         }
-        self.waiting.push_back(Output::Transmit { to, bytes: departure.bytes });
+        self.push(Output::Transmit { to, bytes: departure.bytes });
     }
 
     /// A datagram outside any link.

@@ -364,7 +364,11 @@ impl World {
                 Output::Persist(record) => self.disk.write(self.now + SYNC, record),
                 Output::Fetch(seqs) => self.actors[index].fetched.push_back((self.now + SYNC, seqs)),
                 Output::Event(event) => self.actors[index].say(self.now, event),
-                Output::Ended(ending) => self.actors[index].ended(self.now, ending),
+                Output::Ended(ending) => {
+                    let rest = self.actors[index].role.as_mut().and_then(|role| role.machine().poll(now));
+                    assert!(rest.is_none(), "nothing comes after the end: {rest:?}");
+                    self.actors[index].ended(self.now, ending);
+                }
             }
         }
         self.actors[index].deadline = self.actors[index].role.as_mut().and_then(|role| role.machine().deadline());
@@ -446,20 +450,5 @@ impl World {
     pub fn run_for(&mut self, time: Duration) {
         let until = self.now + time;
         while self.step(until) {}
-    }
-
-    /// Lets time pass until an actor has shown a line, from entry `from` of its log on; at most `limit`.
-    /// Returns the place of the line.
-    pub fn run_until_line(&mut self, index: usize, from: usize, line: &str, limit: Duration) -> Option<usize> {
-        let until = self.now + limit;
-        loop {
-            let found = self.log(index).iter().skip(from).position(|(_, event)| event.line().as_deref() == Some(line));
-            if let Some(at) = found {
-                return Some(from + at);
-            }
-            if !self.step(until) {
-                return None;
-            }
-        }
     }
 }

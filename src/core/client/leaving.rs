@@ -42,12 +42,12 @@ impl Client {
         if matches!(self.presence, Presence::Leaving | Presence::Ended) {
             return;
         }
-        let told = matches!(self.presence, Presence::Offline) || self.silent_leave || self.home.life.is_none();
+        let no_notice = matches!(self.presence, Presence::Offline) || self.silent_leave || self.home.life.is_none();
         self.show_held();
         self.group = None;
         self.registration = None;
         self.entering = None;
-        if told {
+        if no_notice {
             return self.end(now, false, None);
         }
         self.presence = Presence::Leaving;

@@ -162,6 +162,10 @@ impl Client {
             {
                 self.send_again(now, name);
             }
+            (None, Some(Stage::Sent(_) | Stage::SentAgain(_))) => {
+                self.take_back(name);
+                self.send_waiting(now, name);
+            }
             _ => self.send_waiting(now, name),
         }
     }
@@ -248,9 +252,13 @@ impl Client {
 
     /// The second and last direct try.
     fn send_again(&mut self, now: Instant, name: &Name) {
-        let Some(row) = self.table.get(name.as_str()) else { return };
         let after = self.kept.get(name).copied();
         let Some(message) = self.outboxes.get_mut(name).and_then(VecDeque::front_mut) else { return };
+        let Some(row) = self.table.get(name.as_str()) else {
+            // The name is not in the table any more: the server is asked for it.
+            message.stage = Stage::Waiting;
+            return self.send_waiting(now, name);
+        };
         if let Stage::SentAgain(tag) = message.stage {
             self.tags.remove(&tag);
         }
