@@ -42,6 +42,39 @@ fn a_table_of_20_000_rows_comes_whole_and_a_change_of_it_is_one_datagram() {
 }
 
 #[test]
+fn a_table_that_fills_its_frames_exactly_is_whole_with_the_last_of_them() {
+    // 240 rows are under way to one client at a time, its own among them.
+    for rows in [239, 240, 241, 480, 481, 720] {
+        let mut world = world_with((1..rows).map(|number| row(&format!("n{number:03}"), 100 + number)));
+        let x = world.client("x");
+        world.run_for(SECOND);
+        assert_eq!(world.lines(x), ["[Welcome, You are registered.]", UPDATED], "{rows} rows");
+        assert_eq!(names(&mut world, x).len() as u128, rows);
+        at_rest(&world);
+    }
+}
+
+#[test]
+fn an_update_that_fills_its_frames_exactly_ends() {
+    for changes in [239, 240, 241] {
+        let mut world = world(&["x"]);
+        // While x acknowledges nothing, the changes gather behind the first one.
+        world.cut(X, SERVER, true);
+        let since = mark(&world);
+        for number in 0..=changes {
+            world.client(&format!("n{number}"));
+        }
+        world.run_for(ms(100));
+        assert_eq!(since.lines(&world, X), [UPDATED]);
+        world.heal();
+        world.run_for(SECOND);
+        assert_eq!(since.lines(&world, X), [UPDATED, UPDATED], "{changes} changes");
+        assert_eq!(names(&mut world, X).len(), changes + 2);
+        at_rest(&world);
+    }
+}
+
+#[test]
 fn one_change_leaves_at_once_and_what_changes_meanwhile_travels_together() {
     let mut world = world(&["x", "y"]);
     let since = mark(&world);

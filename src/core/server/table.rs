@@ -233,14 +233,16 @@ impl Server {
         let whole = !session.table.continues && session.table.sent <= self.table.forgotten;
         let from = if whole { 0 } else { session.table.sent };
         let most = ROWS_A_FRAME * FRAMES_UNDER_WAY;
-        let changed: Vec<(u64, Row)> = (self.table.by_version.range(from + 1..).take(most))
+        // One more than travels tells whether anything remains: an update has to end, whatever its size.
+        let mut changed: Vec<(u64, Row)> = (self.table.by_version.range(from + 1..).take(most + 1))
             .filter_map(|(version, name)| {
                 let row = self.table.rows.get(name)?;
                 let addr = seen_from(row.addr, session.addr, session.via);
                 Some((*version, Row(name.clone(), addr, row.life, row.online)))
             })
             .collect();
-        let last = changed.len() < most;
+        let last = changed.len() <= most;
+        changed.truncate(most);
         let upto = if last { self.table.version } else { changed.last().map_or(from, |(version, _)| *version) };
         let dropped = self.table.dropped.range(from + 1..=upto.max(from)).map(|(_, name)| name);
         let still_gone = |name: &&Name| !whole && !self.table.rows.contains_key(*name);
