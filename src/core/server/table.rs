@@ -137,6 +137,12 @@ impl Table {
         }
     }
 
+    /// The names that were dropped after version `from`, up to version `upto`, and are not back.
+    fn gone(&self, from: u64, upto: u64) -> Vec<Name> {
+        let dropped = self.dropped.range(from.saturating_add(1)..).take_while(|(version, _)| **version <= upto);
+        dropped.map(|(_, name)| name).filter(|name| !self.rows.contains_key(*name)).cloned().collect()
+    }
+
     /// All rows for people.
     #[must_use]
     pub fn view(&self) -> Vec<RowView> {
@@ -244,9 +250,7 @@ impl Server {
         let last = changed.len() <= most;
         changed.truncate(most);
         let upto = if last { self.table.version } else { changed.last().map_or(from, |(version, _)| *version) };
-        let dropped = self.table.dropped.range(from + 1..=upto.max(from)).map(|(_, name)| name);
-        let still_gone = |name: &&Name| !whole && !self.table.rows.contains_key(*name);
-        let gone: Vec<Name> = dropped.filter(still_gone).cloned().collect();
+        let gone = if whole { Vec::new() } else { self.table.gone(from, upto) };
         if last && changed.is_empty() && gone.is_empty() && !session.table.owed {
             session.table.sent = upto;
             return;
@@ -287,5 +291,27 @@ impl Server {
     pub(super) fn row_for(&self, reader: Life, name: &Name) -> Option<Row> {
         let (row, session) = (self.table.get(name)?, self.sessions.get(&reader)?);
         Some(Row(name.clone(), seen_from(row.addr, session.addr, session.via), row.life, row.online))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_gone_from_the_version_that_dropped_them_until_they_are_back() {
+        let (mut table, addr) = (Table::default(), SocketAddr::from(([10, 0, 0, 2], 7000)));
+        let [x, y] = ["x", "y"].map(|word| Name::new(word).unwrap());
+        for (life, name) in [(Life(1), &x), (Life(2), &y)] {
+            table.put(name.clone(), addr, life, false, Unix::default());
+        }
+        table.drop_name(&x);
+        table.drop_name(&y);
+        assert_eq!(table.gone(0, 4), [x.clone(), y.clone()]);
+        assert_eq!((table.gone(2, 3), table.gone(3, 4)), (vec![x.clone()], vec![y.clone()]));
+        let nothing_new = [(4, 4), (3, 3), (4, 0), (u64::MAX, u64::MAX)];
+        assert!(nothing_new.iter().all(|(from, upto)| table.gone(*from, *upto).is_empty()));
+        table.put(x, addr, Life(3), true, Unix::default());
+        assert_eq!(table.gone(0, 5), [y]);
     }
 }
