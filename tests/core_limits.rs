@@ -1,30 +1,27 @@
 //! The limits of what is kept, held or under way: reached, and not passed.
 
+mod alone;
 mod trace;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
+use alone::{NOW, at, enter, reg, server};
 use chat::core::client::{HELD, HELD_BYTES, MAX_OPEN};
-use chat::core::config::ServerConfig;
 use chat::core::console::Console;
-use chat::core::event::{Body, Event};
+use chat::core::event::Body;
 use chat::core::id::Life;
 use chat::core::link::{WINDOW_CLEAR, WINDOW_LOSSY};
-use chat::core::machine::{Input, Machine, Output};
+use chat::core::machine::{Machine, Output};
 use chat::core::name::Name;
 use chat::core::record::{Kept, MailHead, Record};
-use chat::core::server::{FETCH_BYTES, GUESTS, MAILBOX, MEMBERS, Server};
+use chat::core::server::{FETCH_BYTES, GUESTS, MEMBERS};
 use chat::core::server_event::ServerEvent;
-use chat::core::time::{Instant, Now};
-use chat::core::wire::{self, Datagram, Frame, Head};
+use chat::core::wire::Frame;
 use chat::sim::world::{SERVER, World};
-use trace::{DEAD, EPOCH, SECOND, at_rest, mail, mark, ms, us, world};
+use trace::{DEAD, SECOND, at_rest, mail, mark, ms, us, world};
 
 const X: usize = 1;
 const Y: usize = 2;
-
-const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: EPOCH };
 
 /// The server's counters.
 fn stats(world: &mut World) -> BTreeMap<&'static str, u64> {
@@ -131,36 +128,6 @@ fn who_has_proven_its_address_and_has_no_name_is_remembered_within_limits() {
     at_rest(&world);
 }
 
-/// A datagram of a life with these frames.
-fn datagram(me: Life, you: Option<Life>, n: Option<u64>, frames: Vec<Frame>) -> Vec<u8> {
-    let lines: Vec<String> = frames.into_iter().flat_map(Frame::lines).collect();
-    wire::emit(&Head { n, low: n, ..Head::new(me, you) }, lines.iter().map(String::as_str))
-}
-
-/// A life proves its address, and sends these frames in its first datagram; `frames` are given the cookie.
-fn enter(server: &mut Server, life: Life, from: SocketAddr, frames: impl FnOnce(String) -> Vec<Frame>) {
-    let hello = datagram(life, None, None, vec![Frame::Hello { token: String::new() }]);
-    server.handle(NOW, Input::Datagram { from, bytes: &hello });
-    // What it says first is the challenge; all the rest is left unsaid, so that this costs nothing.
-    let challenge = std::iter::from_fn(|| server.poll(NOW)).find_map(|output| match output {
-        Output::Transmit { to, bytes } if to == from => Some(wire::parse(&bytes).unwrap()),
-        _ => None,
-    });
-    let Datagram { head, frames: challenge } = challenge.expect("a challenge");
-    let [Frame::Challenge { cookie, .. }] = challenge.as_slice() else { panic!("{challenge:?}") };
-    let bytes = datagram(life, head.me, Some(1), frames(cookie.clone()));
-    server.handle(NOW, Input::Datagram { from, bytes: &bytes });
-}
-
-fn server(kept: Kept) -> Server {
-    let (seed, file) = ([1; 32], String::new());
-    Server::new(NOW, ServerConfig { port: 7000, seed, kept, mailbox: MAILBOX, file, trace: false })
-}
-
-fn reg(name: &str, cookie: String) -> Frame {
-    Frame::Reg { r: 1, name: name.parse().unwrap(), cookie, via: [127, 0, 0, 1].into() }
-}
-
 #[test]
 fn so_many_bytes_of_mail_are_read_from_disk_at_a_time() {
     let each = 65_536;
@@ -169,8 +136,7 @@ fn so_many_bytes_of_mail_are_read_from_disk_at_a_time() {
         other => panic!("{other:?}"),
     });
     let mut server = server(Kept { mail: mail.collect(), last_seq: 64, ..Kept::default() });
-    let from = SocketAddr::from(([10, 0, 0, 2], 7000));
-    enter(&mut server, Life(1), from, |cookie| vec![reg("x", cookie)]);
+    enter(&mut server, Life(1), at(7000), |cookie| vec![reg("x", cookie)]);
     let fetched: Vec<Vec<u64>> = std::iter::from_fn(|| server.poll(NOW))
         .filter_map(|output| if let Output::Fetch(seqs) = output { Some(seqs) } else { None })
         .collect();
@@ -184,15 +150,12 @@ fn a_group_has_so_many_members() {
     let mut server = server(kept);
     for number in 0..=MEMBERS {
         let life = Life(1 + number as u128);
-        let from = SocketAddr::from(([10, 0, 0, 2], 1024 + u16::try_from(number).unwrap()));
+        let from = at(1024 + u16::try_from(number).unwrap());
         let join = Frame::Join { r: 2, group: group.clone() };
         enter(&mut server, life, from, |cookie| vec![reg(&format!("n{number}"), cookie), join]);
-        let outcome = std::iter::from_fn(|| server.poll(NOW)).find_map(|output| match output {
-            Output::Event(Event { body: Body::Server(event), .. }) => match event {
-                ServerEvent::Joined { .. } => Some("joined"),
-                ServerEvent::Rejected { reason, .. } => Some(reason),
-                _ => None,
-            },
+        let outcome = std::iter::from_fn(|| server.poll(NOW)).filter_map(alone::event).find_map(|event| match event {
+            ServerEvent::Joined { .. } => Some("joined"),
+            ServerEvent::Rejected { reason, .. } => Some(reason),
             _ => None,
         });
         assert_eq!(outcome, Some(if number < MEMBERS { "joined" } else { "group-limit" }), "{number}");

@@ -1,10 +1,16 @@
 //! Who may have a name: a live holder keeps it, one that is gone loses it.
 
+mod alone;
 mod trace;
 
+use alone::{at, enter, events, reg, server, tell};
 use chat::core::console::Console;
-use chat::core::server::{NAME_KEPT, WAITING};
+use chat::core::id::Life;
+use chat::core::record::Kept;
+use chat::core::server::{NAME_KEPT, Server, WAITING};
+use chat::core::server_event::ServerEvent;
 use chat::core::status::Status;
+use chat::core::wire::Head;
 use chat::sim::world::{SERVER, World};
 use trace::{SECOND, at_rest, mark, us, world};
 
@@ -122,6 +128,28 @@ fn the_first_of_many_newcomers_has_the_name_of_a_dead_holder() {
     assert_eq!(others.iter().filter(welcome).count(), 1);
     let refused = |other: &&usize| world.lines(**other) == ["[The name x is already in use.]"];
     assert_eq!(others.iter().filter(refused).count(), WAITING + 1);
+}
+
+/// Who was registered, and who was found offline, since the last look.
+fn came_and_went(server: &mut Server) -> Vec<String> {
+    let told = events(server).into_iter().filter_map(|event| match event {
+        ServerEvent::ClientRegistered { name, addr } => Some(format!("{name} at {addr}")),
+        ServerEvent::ClientOffline { name, reason } => Some(format!("{name} {reason}")),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn only_its_own_address_can_say_that_a_life_is_gone() {
+    let mut server = server(Kept::default());
+    let me = enter(&mut server, Life(1), at(7000), |cookie| vec![reg("x", cookie)]);
+    assert_eq!(came_and_went(&mut server), ["x at 10.0.0.2:7000"]);
+    let gone = Head::gone(Life(1), me);
+    tell(&mut server, at(7001), &gone, vec![]);
+    assert_eq!(came_and_went(&mut server), [] as [&str; 0]);
+    tell(&mut server, at(7000), &gone, vec![]);
+    assert_eq!(came_and_went(&mut server), ["x silent"]);
 }
 
 /// The names in the table that the server shows.

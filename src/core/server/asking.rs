@@ -144,8 +144,9 @@ impl Server {
     /// The address says that this life is not there any more.
     pub(super) fn life_is_gone(&mut self, now: Instant, from: std::net::SocketAddr, gone: Life) {
         let Some(name) = self.table.name_of(gone).cloned() else { return };
+        // Anybody can write such a datagram: only the address where it was can know.
         let here = self.table.get(&name).is_some_and(|row| row.addr == from && row.online);
-        let reading = self.sessions.get(&gone).is_some_and(super::sessions::Session::is_reading);
+        let reading = self.sessions.get(&gone).is_some_and(|session| session.addr == from && session.is_reading());
         if here || reading {
             self.asks.entry(name.clone()).or_insert(Ask {
                 number: 0,

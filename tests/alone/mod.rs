@@ -1,0 +1,75 @@
+//! A server alone, to which a test speaks datagram by datagram, as no client of ours would.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::net::SocketAddr;
+
+use chat::core::config::ServerConfig;
+use chat::core::event::{Body, Event};
+use chat::core::id::Life;
+use chat::core::machine::{Input, Machine, Output};
+use chat::core::name::Name;
+use chat::core::record::Kept;
+use chat::core::server::{MAILBOX, Server};
+use chat::core::server_event::ServerEvent;
+use chat::core::time::{Instant, Now, Unix};
+use chat::core::wire::{self, Datagram, Frame, Head};
+
+/// It is always this late.
+pub const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Unix::from_micros(1_767_225_600_000_000) };
+
+/// A server that finds this on its disk.
+pub fn server(kept: Kept) -> Server {
+    let (seed, file) = ([1; 32], String::new());
+    Server::new(NOW, ServerConfig { port: 7000, seed, kept, mailbox: MAILBOX, file, trace: false })
+}
+
+/// An address with this port.
+pub fn at(port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 2], port))
+}
+
+/// Hands the server a datagram with this head.
+pub fn tell(server: &mut Server, from: SocketAddr, head: &Head, frames: Vec<Frame>) {
+    let lines: Vec<String> = frames.into_iter().flat_map(Frame::lines).collect();
+    let bytes = wire::emit(head, lines.iter().map(String::as_str));
+    server.handle(NOW, Input::Datagram { from, bytes: &bytes });
+}
+
+/// A life proves its address, and sends these frames in its first datagram; `frames` are given the cookie. Returns the
+/// server's life.
+pub fn enter(server: &mut Server, life: Life, from: SocketAddr, frames: impl FnOnce(String) -> Vec<Frame>) -> Life {
+    tell(server, from, &Head::new(life, None), vec![Frame::Hello { token: String::new() }]);
+    // What it says first is the challenge; all the rest is left unsaid, so that this costs nothing.
+    let challenge = std::iter::from_fn(|| server.poll(NOW)).find_map(|output| match output {
+        Output::Transmit { to, bytes } if to == from => Some(wire::parse(&bytes).unwrap()),
+        _ => None,
+    });
+    let Datagram { head, frames: challenge } = challenge.expect("a challenge");
+    let [Frame::Challenge { cookie, .. }] = challenge.as_slice() else { panic!("{challenge:?}") };
+    let me = head.me.expect("a life");
+    let head = Head { n: Some(1), low: Some(1), ..Head::new(life, Some(me)) };
+    tell(server, from, &head, frames(cookie.clone()));
+    me
+}
+
+/// A request to register.
+pub fn reg(name: &str, cookie: String) -> Frame {
+    Frame::Reg { r: 1, name: self::name(name), cookie, via: [127, 0, 0, 1].into() }
+}
+
+pub fn name(word: &str) -> Name {
+    word.parse().unwrap()
+}
+
+/// The event in this output, if there is one.
+pub fn event(output: Output) -> Option<ServerEvent> {
+    match output {
+        Output::Event(Event { body: Body::Server(event), .. }) => Some(event),
+        _ => None,
+    }
+}
+
+/// What the server shows until it has nothing more to do.
+pub fn events(server: &mut Server) -> Vec<ServerEvent> {
+    std::iter::from_fn(|| server.poll(NOW)).filter_map(event).collect()
+}
