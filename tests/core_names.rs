@@ -10,7 +10,7 @@ use chat::core::record::Kept;
 use chat::core::server::{NAME_KEPT, Server, WAITING};
 use chat::core::server_event::ServerEvent;
 use chat::core::status::Status;
-use chat::core::wire::Head;
+use chat::core::wire::{Frame, Head};
 use chat::sim::world::{SERVER, World};
 use trace::{SECOND, at_rest, mark, us, world};
 
@@ -150,6 +150,34 @@ fn only_its_own_address_can_say_that_a_life_is_gone() {
     assert_eq!(came_and_went(&mut server), [] as [&str; 0]);
     tell(&mut server, at(7000), &gone, vec![]);
     assert_eq!(came_and_went(&mut server), ["x silent"]);
+}
+
+#[test]
+fn the_first_newcomer_that_is_still_there_has_the_name_of_a_dead_holder() {
+    let mut server = server(Kept::default());
+    let me = enter(&mut server, Life(1), at(7001), |cookie| vec![reg("x", cookie)]);
+    for (life, port) in [(Life(2), 7002), (Life(3), 7003), (Life(4), 7004)] {
+        enter(&mut server, life, at(port), |cookie| vec![reg("x", cookie)]);
+    }
+    assert_eq!(came_and_went(&mut server), [] as [&str; 0], "the holder is asked");
+    tell(&mut server, at(7002), &Head::new(Life(2), Some(me)), vec![Frame::Bye]);
+    tell(&mut server, at(7001), &Head::gone(Life(1), me), vec![]);
+    assert_eq!(came_and_went(&mut server), ["x silent", "x at 10.0.0.2:7003"]);
+}
+
+#[test]
+fn a_newcomer_that_wants_two_names_has_one() {
+    let mut server = server(Kept::default());
+    let me = enter(&mut server, Life(1), at(7001), |cookie| vec![reg("x", cookie)]);
+    enter(&mut server, Life(2), at(7002), |cookie| vec![reg("y", cookie)]);
+    enter(&mut server, Life(3), at(7003), |cookie| {
+        let other = Frame::Reg { r: 2, name: "y".parse().unwrap(), cookie: cookie.clone(), via: at(1).ip() };
+        vec![reg("x", cookie), other]
+    });
+    came_and_went(&mut server);
+    tell(&mut server, at(7001), &Head::gone(Life(1), me), vec![]);
+    tell(&mut server, at(7002), &Head::gone(Life(2), me), vec![]);
+    assert_eq!(came_and_went(&mut server), ["x silent", "x at 10.0.0.2:7003", "y silent"]);
 }
 
 /// The names in the table that the server shows.

@@ -161,7 +161,7 @@ impl Server {
         }
     }
 
-    /// No answer: the holder is offline, the first newcomer has the name, the messages are kept.
+    /// No answer: the holder is offline, the first newcomer that is there has the name, the messages are kept.
     pub(super) fn asked_in_vain(&mut self, now: Instant, name: &Name) {
         let Some(ask) = self.asks.remove(name) else { return };
         let reading = self.sessions.get(&ask.life).is_some_and(super::sessions::Session::is_reading);
@@ -172,12 +172,17 @@ impl Server {
         for (life, save) in ask.saves {
             self.keep(life, save);
         }
-        let mut claims = ask.claims.into_iter();
-        if let Some(Claim { life, r }) = claims.next() {
-            self.give_name(now, life, r, name.clone());
-        }
-        for Claim { life, r } in claims {
-            self.refuse(life, r, name, "name-in-use");
+        // A newcomer may have left meanwhile, or have got another name that it wanted too.
+        let wants = |claim: &Claim| {
+            self.sessions.get(&claim.life).is_some_and(|session| session.name.as_ref().is_none_or(|own| own == name))
+        };
+        let first = ask.claims.iter().position(wants);
+        for (at, Claim { life, r }) in ask.claims.into_iter().enumerate() {
+            if Some(at) == first {
+                self.give_name(now, life, r, name.clone());
+            } else {
+                self.refuse(life, r, name, "name-in-use");
+            }
         }
     }
 
