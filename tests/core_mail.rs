@@ -1,8 +1,15 @@
 //! Mail: kept, handed out in order when its reader is back, and a receipt for its sender, once.
 
+mod alone;
 mod trace;
 
+use chat::core::console::Console;
+use chat::core::event::Kind;
+use chat::core::id::Life;
+use chat::core::machine::{Input, Machine};
+use chat::core::record::{Kept, Mail, MailHead, Record};
 use chat::core::server::{MAILBOX, MAILBOX_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
+use chat::core::server_event::ServerEvent;
 use chat::sim::world::{SERVER, World};
 use trace::{SECOND, at_rest, mail, mark, ms, row, us, world, world_with};
 
@@ -159,4 +166,27 @@ fn no_more_messages_and_receipts_are_under_way_to_one_client_than_the_limits() {
     world.run_for(5 * SECOND);
     assert_eq!(world.disk_holds(), (0, 0));
     at_rest(&world);
+}
+
+#[test]
+fn a_message_that_is_not_on_disk_any_more_keeps_none_of_its_readers_offline() {
+    let lost = match mail(1, "z", "x", "hi all") {
+        Record::Mail(mail) => Mail { kind: Kind::Channel, lacking: ["x", "y"].map(alone::name).to_vec(), ..mail },
+        other => panic!("{other:?}"),
+    };
+    let mut server = alone::server(Kept { mail: vec![MailHead::from(&lost)], last_seq: 1, ..Kept::default() });
+    for (life, port, reader) in [(1, 7001, "x"), (2, 7002, "y")] {
+        alone::enter(&mut server, Life(life), alone::at(port), |cookie| vec![alone::reg(reader, cookie)]);
+    }
+    alone::events(&mut server);
+    // It was asked for twice: the first answer is enough for both, and the second is none to anybody.
+    for _ in 0..2 {
+        server.handle(alone::NOW, Input::Mail(vec![]));
+        server.handle(alone::NOW, Input::Console(Console::Table));
+        let tables = alone::events(&mut server).into_iter().filter_map(|event| match event {
+            ServerEvent::Clients { clients, .. } => Some(clients.iter().filter(|row| row.online).count()),
+            _ => None,
+        });
+        assert_eq!(tables.collect::<Vec<_>>(), [2]);
+    }
 }

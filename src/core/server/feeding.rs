@@ -100,14 +100,25 @@ impl Server {
         for seq in seqs {
             if !mail.iter().any(|mail| mail.seq == seq) && self.mail.get(seq).is_some() {
                 self.warn("mail-lost", format!("Message {seq} is not on disk any more."));
-                self.mail.remove(seq);
-                if let Some(session) = self.sessions.get_mut(&life) {
-                    session.owed.remove(&seq);
-                }
+                self.give_up(seq);
             }
         }
         self.hungry.insert(life);
         self.maybe_online(life);
+    }
+
+    /// Nobody will have this message: whoever came back and waits for it waits no longer.
+    fn give_up(&mut self, seq: u64) {
+        let lacking: Vec<Name> =
+            self.mail.get(seq).map(|item| item.lacking.iter().cloned().collect()).unwrap_or_default();
+        self.mail.remove(seq);
+        for name in lacking {
+            let Some(life) = self.table.get(&name).map(|row| row.life) else { continue };
+            if let Some(session) = self.sessions.get_mut(&life) {
+                session.owed.remove(&seq);
+                self.maybe_online(life);
+            }
+        }
     }
 
     /// A client acknowledged a message of ours.
