@@ -6,9 +6,8 @@ use super::super::id::Life;
 use super::super::name::Name;
 use super::super::rtt::Rtt;
 use super::super::time::Instant;
-use super::super::wire::{Head, Outcome};
+use super::super::wire::{Frame, Head, Outcome};
 use super::posting::Save;
-use super::sessions::answer;
 use super::{LIMIT, Server};
 
 /// The most newcomers and messages that wait for one answer.
@@ -190,7 +189,7 @@ impl Server {
     fn reader_answered(&mut self, life: Life, save: Save) {
         match self.row_for(life, &save.to).filter(|row| row.3) {
             Some(row) => {
-                let frame = super::super::wire::Frame::Answer {
+                let frame = Frame::Answer {
                     r: save.r,
                     is: Outcome::Exists,
                     n: 0,
@@ -202,15 +201,5 @@ impl Server {
             }
             None => self.keep(life, save),
         }
-    }
-
-    pub(super) fn reply(&mut self, life: Life, frame: super::super::wire::Frame) {
-        if let Some(link) = self.links.get_mut(life) {
-            link.push(frame, None, None);
-        }
-    }
-
-    pub(super) fn answer_ok(&mut self, life: Life, r: u64) {
-        self.reply(life, answer(r, Outcome::Ok));
     }
 }

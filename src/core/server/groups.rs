@@ -7,7 +7,7 @@ use super::super::server_event::ServerEvent;
 use super::super::wire::{Frame, Outcome};
 use super::Server;
 use super::posting::After;
-use super::sessions::answer;
+use super::replies::answer;
 
 /// The most groups of a server.
 pub const GROUPS: usize = 4_096;

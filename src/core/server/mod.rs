@@ -2,7 +2,7 @@
 //!
 //! This file holds the state, the way in and the way out. Its parts: [`sessions`] comes and goes, [`asking`] finds
 //! out who is still there, [`table`] tells everybody of changes, [`posting`] takes messages in, [`feeding`] hands
-//! them out, [`groups`], and [`console`] for the person at its terminal.
+//! them out, [`replies`] answers, [`groups`], and [`console`] for the person at its terminal.
 
 mod asking;
 mod console;
@@ -11,6 +11,7 @@ mod feeding;
 mod groups;
 mod mailroom;
 mod posting;
+mod replies;
 mod sessions;
 mod table;
 mod taken;

@@ -9,7 +9,7 @@ use super::super::time::{Instant, Unix};
 use super::super::wire::{Frame, Outcome};
 use super::Server;
 use super::groups::Creation;
-use super::sessions::answer;
+use super::replies::answer;
 
 /// A request to keep a direct message.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use super::super::wire::{Frame, Head, Outcome};
 use super::Server;
 use super::asking::Claim;
 use super::posting::After;
+use super::replies::answer;
 use super::table::{NAMES, Told};
 use super::taken::Taken;
 
@@ -186,13 +187,6 @@ impl Server {
         self.sessions.get(&life).is_some_and(|session| session.standing == Standing::Returning)
     }
 
-    pub(super) fn refuse(&mut self, life: Life, r: u64, name: &Name, reason: &'static str) {
-        if let Some(link) = self.links.get_mut(life) {
-            link.push(Frame::Refused { r, reason: reason.to_owned() }, None, None);
-            self.say(ServerEvent::Rejected { reason, from: name.clone(), group: None });
-        }
-    }
-
     /// The name is free, or its own: the client is welcome.
     pub(super) fn give_name(&mut self, now: Instant, life: Life, r: u64, name: Name) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
@@ -337,9 +331,4 @@ impl Server {
             self.drop_name(&name);
         }
     }
-}
-
-/// An answer that is no more than its outcome.
-pub(super) fn answer(r: u64, is: Outcome) -> Frame {
-    Frame::Answer { r, is, n: 0, row: None, names: Vec::new(), more: false }
 }
