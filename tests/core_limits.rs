@@ -5,20 +5,20 @@ mod trace;
 
 use std::collections::BTreeMap;
 
-use alone::{NOW, at, enter, reg, server};
+use alone::{NOW, at, enter, reg, server, tell};
 use chat::core::client::{HELD, HELD_BYTES, MAX_OPEN};
 use chat::core::console::Console;
 use chat::core::event::Body;
 use chat::core::id::Life;
 use chat::core::link::{WINDOW_CLEAR, WINDOW_LOSSY};
-use chat::core::machine::{Machine, Output};
+use chat::core::machine::{Input, Machine, Output};
 use chat::core::name::Name;
 use chat::core::record::{Kept, MailHead, Record};
-use chat::core::server::{FETCH_BYTES, GUESTS, MEMBERS};
+use chat::core::server::{FETCH_BYTES, GROUPS, GUESTS, MEMBERS, REPLY_BYTES, Server};
 use chat::core::server_event::ServerEvent;
-use chat::core::wire::Frame;
+use chat::core::wire::{self, Frame, Head};
 use chat::sim::world::{SERVER, World};
-use trace::{DEAD, SECOND, at_rest, mail, mark, ms, us, world};
+use trace::{DEAD, SECOND, at_rest, mail, mark, ms, us, world, world_with};
 
 const X: usize = 1;
 const Y: usize = 2;
@@ -160,4 +160,100 @@ fn a_group_has_so_many_members() {
         });
         assert_eq!(outcome, Some(if number < MEMBERS { "joined" } else { "group-limit" }), "{number}");
     }
+}
+
+/// As many groups as there can be, with names as long as they can be.
+fn all_groups() -> impl Iterator<Item = Name> {
+    (0..GROUPS).map(|number| alone::name(&format!("{number:032}")))
+}
+
+/// A client that asks much.
+struct Asker {
+    me: Life,
+    server: Life,
+    /// What it asks, datagram by datagram, from number 2 on.
+    asks: Vec<Vec<Frame>>,
+    /// How far the server acknowledged that.
+    acked: u64,
+    /// The last number that came from the server.
+    last: u64,
+    replies: Vec<Frame>,
+}
+
+impl Asker {
+    /// Sends, again and again, what is not acknowledged, until the server neither acknowledges nor replies any more.
+    /// Returns how many requests it took meanwhile.
+    fn ask(&mut self, server: &mut Server, acknowledges: bool) -> usize {
+        let (mut taken, mut before) = (0, None);
+        while before.replace((self.acked, self.last)) != Some((self.acked, self.last)) {
+            let ack = acknowledges.then_some(self.last);
+            let head = Head { low: Some(1), ack, ..Head::new(self.me, Some(self.server)) };
+            tell(server, at(7000), &head, vec![]);
+            let window = (2..).zip(&self.asks).filter(|(n, _)| *n > self.acked).take(256);
+            for (n, frames) in window {
+                tell(server, at(7000), &Head { n: Some(n), ..head.clone() }, frames.clone());
+            }
+            while let Some(output) = server.poll(NOW) {
+                if let Output::Transmit { bytes, .. } = &output {
+                    let datagram = wire::parse(bytes).unwrap();
+                    self.acked = self.acked.max(datagram.head.ack.unwrap_or(0));
+                    self.last = self.last.max(datagram.head.n.unwrap_or(0));
+                    let is_reply = |frame: &Frame| matches!(frame, Frame::Answer { .. } | Frame::Refused { .. });
+                    self.replies.extend(datagram.frames.into_iter().filter(is_reply));
+                }
+                let event = alone::event(output);
+                taken += usize::from(matches!(event, Some(ServerEvent::Groups { .. } | ServerEvent::Rejected { .. })));
+            }
+        }
+        taken
+    }
+}
+
+/// A number of a request that is as long as all others.
+const R: u64 = 1_000_000;
+
+#[test]
+fn who_does_not_acknowledge_its_answers_has_so_many_bytes_of_them_and_all_when_it_does() {
+    let lists: Vec<Vec<Frame>> = (R..R + 40).map(|r| vec![Frame::Groups { r }]).collect();
+    let via = at(1).ip();
+    let other = |r| Frame::Reg { r, name: alone::name("y"), cookie: String::new(), via };
+    let refused = (0..5_000).map(|n| (0..8).map(|at| other(R + n * 8 + at)).collect()).collect();
+    for asks in [lists, refused] {
+        let requests: usize = asks.iter().map(Vec::len).sum();
+        let groups = all_groups().map(|group| (group, alone::name("x"))).collect();
+        let mut server = server(Kept { groups, ..Kept::default() });
+        let me = Life(1);
+        let life = enter(&mut server, me, at(7000), |cookie| vec![reg("x", cookie)]);
+        let mut asker = Asker { me, server: life, asks, acked: 0, last: 0, replies: Vec::new() };
+        let taken = asker.ask(&mut server, false);
+        assert!(taken < requests, "{taken}");
+        assert_eq!(taken + asker.ask(&mut server, true), requests);
+        let last_of_each = asker.replies.iter().filter_map(|reply| match reply {
+            Frame::Answer { r, more: false, .. } | Frame::Refused { r, .. } => Some(*r),
+            _ => None,
+        });
+        assert!(last_of_each.eq(R..R + requests as u64), "each is answered once, in order");
+        let bytes: usize = asker.replies.into_iter().flat_map(Frame::lines).map(|line| line.len()).sum();
+        assert_eq!(taken, REPLY_BYTES.div_ceil(bytes / requests), "{bytes} bytes in all");
+        server.handle(NOW, Input::Persisted { through: u64::MAX, refused: Vec::new() });
+        assert!(server.is_idle());
+    }
+}
+
+#[test]
+fn a_client_has_all_answers_although_they_are_more_than_it_may_leave_unacknowledged() {
+    let creator = alone::name("x");
+    let groups: Vec<Name> = all_groups().collect();
+    let listed =
+        format!("[Available group chats:]\n{}", groups.iter().map(Name::as_str).collect::<Vec<_>>().join("\n"));
+    let mut world = world_with(groups.into_iter().map(|group| Record::Group { group, creator: creator.clone() }));
+    let x = world.client("x");
+    world.run_for(SECOND);
+    let since = mark(&world);
+    for _ in 0..40 {
+        world.type_line(x, "list_groups");
+    }
+    world.run_for(10 * SECOND);
+    assert_eq!(since.lines(&world, x), vec![listed.replace('\n', " / "); 40]);
+    at_rest(&world);
 }

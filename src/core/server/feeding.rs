@@ -124,8 +124,12 @@ impl Server {
     /// A client acknowledged a message of ours.
     pub(super) fn post_acked(&mut self, now: Instant, life: Life, tag: Tag) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
+        let purpose = session.tags.remove(&tag);
+        if let Some(Purpose::Reply { bytes }) = purpose {
+            session.reply_bytes -= bytes;
+        }
         let Some(name) = session.name.clone() else { return };
-        match session.tags.remove(&tag) {
+        match purpose {
             Some(Purpose::Post { seq, mail }) => {
                 session.under_way.remove(&seq);
                 session.owed.remove(&seq);
@@ -141,7 +145,7 @@ impl Server {
                 }
                 self.push_receipts(life);
             }
-            None => {}
+            Some(Purpose::Reply { .. }) | None => {}
         }
     }
 

@@ -39,6 +39,7 @@ pub use asking::WAITING;
 pub use feeding::{FETCH_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 pub use groups::{GROUPS, GROUPS_A_CREATOR, MEMBERS};
 pub use mailroom::{MAILBOX, MAILBOX_BYTES};
+pub use replies::REPLY_BYTES;
 pub use sessions::{GUESTS, NAME_KEPT};
 pub use table::{DROPPED, NAMES};
 pub use taken::RUNS;
@@ -203,7 +204,10 @@ impl Server {
         for fate in fates {
             self.fate(now, life, fate);
         }
-        while let Some((n, frame)) = self.links.get_mut(life).and_then(|link| link.take(now)) {
+        // What is not taken now is when the client has acknowledged more: that comes this way too.
+        while self.takes_requests(life)
+            && let Some((n, frame)) = self.links.get_mut(life).and_then(|link| link.take(now))
+        {
             if let Some(link) = self.links.get_mut(life) {
                 link.confirm(n);
             }

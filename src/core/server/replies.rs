@@ -1,16 +1,31 @@
-//! Replies: what a client asked is answered on its link.
+//! Replies: what a client asked is answered on its link, and who does not acknowledge the answers is not heard on.
 
 use super::super::id::Life;
 use super::super::name::Name;
 use super::super::server_event::ServerEvent;
 use super::super::wire::{Frame, Outcome};
 use super::Server;
+use super::sessions::Purpose;
+
+/// How many bytes of replies a client leaves unacknowledged before no more of its requests are taken: room for one to
+/// each of the 4,096 that a client has open. They wait on its link, which has its own limit, for its acknowledgements.
+pub const REPLY_BYTES: usize = 1024 * 1024;
 
 impl Server {
+    /// Whether requests of this client are taken.
+    pub(super) fn takes_requests(&self, life: Life) -> bool {
+        self.sessions.get(&life).is_some_and(|session| session.reply_bytes < REPLY_BYTES)
+    }
+
     pub(super) fn reply(&mut self, life: Life, frame: Frame) {
-        if let Some(link) = self.links.get_mut(life) {
-            link.push(frame, None, None);
-        }
+        let Some(session) = self.sessions.get_mut(&life) else { return };
+        let Some(link) = self.links.get_mut(life) else { return };
+        let before = link.queued_bytes();
+        self.next_tag += 1;
+        link.push(frame, Some(self.next_tag), None);
+        let bytes = link.queued_bytes() - before;
+        session.tags.insert(self.next_tag, Purpose::Reply { bytes });
+        session.reply_bytes += bytes;
     }
 
     pub(super) fn answer_ok(&mut self, life: Life, r: u64) {

@@ -37,6 +37,8 @@ pub enum Purpose {
     Rows,
     /// A receipt.
     Receipt { seq: u64 },
+    /// The answer to a request, of so many bytes.
+    Reply { bytes: usize },
 }
 
 /// A life that has proven its address.
@@ -62,6 +64,8 @@ pub struct Session {
     pub(super) receipts_under_way: BTreeSet<u64>,
     pub(super) table: Told,
     pub(super) tags: BTreeMap<Tag, Purpose>,
+    /// How much of what it asked was answered and is not acknowledged.
+    pub(super) reply_bytes: usize,
     pub(super) group: Option<Name>,
 }
 
@@ -91,6 +95,7 @@ impl Session {
     /// Nothing that was under way is any more; what the client still wants it asks for again.
     fn reset(&mut self) {
         self.tags.clear();
+        self.reply_bytes = 0;
         self.under_way.clear();
         self.receipts_under_way.clear();
         self.owed.clear();
@@ -137,6 +142,7 @@ impl Server {
             receipts_under_way: BTreeSet::new(),
             table: Told::default(),
             tags: BTreeMap::new(),
+            reply_bytes: 0,
             group: None,
         };
         self.sessions.insert(life, session);
