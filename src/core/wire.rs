@@ -210,6 +210,16 @@ pub fn summary(bytes: &[u8]) -> String {
 /// The refusal of a datagram of another version, unless it would be longer than the question.
 #[must_use]
 pub fn refuse_version(question: &[u8]) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        #[serde(rename = "no")]
+        _no: serde::de::IgnoredAny,
+    }
+    let first = question.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if serde_json::from_slice::<Refusal>(first).is_ok() {
+        // Two that refuse each other's refusals would never end.
+        return None;
+    }
     let head = Head { chat: VERSION, no: Some("version".to_owned()), ..Head::default() };
     Some(emit(&head, [])).filter(|answer| answer.len() <= question.len())
 }

@@ -124,3 +124,11 @@ proptest! {
         let _ = parse(&bytes);
     }
 }
+
+#[test]
+fn a_refusal_of_another_version_is_not_refused_in_turn() {
+    assert!(refuse_version(b"{\"chat\":2,\"me\":\"0123456789\"}\n").is_some());
+    for refusal in ["{\"chat\":2,\"no\":\"version\"}\n", "{\"chat\":2,\"no\":null,\"padding\":\"0123456789\"}\n"] {
+        assert_eq!(refuse_version(refusal.as_bytes()), None, "{refusal}");
+    }
+}
