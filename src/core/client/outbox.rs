@@ -107,16 +107,17 @@ impl Client {
         }
         match row {
             Some(row) => self.learn(now, row),
-            None => self.unknown_reader(now, name),
+            None => self.unknown_reader(now, name, true),
         }
         self.send_waiting(now, name);
     }
 
     /// Nobody has that name.
-    pub(super) fn unknown_reader(&mut self, now: Instant, name: &Name) {
+    pub(super) fn unknown_reader(&mut self, now: Instant, name: &Name, definite: bool) {
         if let Some(message) = self.settle(name) {
-            let text = format!("[Client {name} does not exist.]");
-            self.fail(Some(message.cmd), "no-such-client", text);
+            let (cmd, code) = (Some(message.cmd), "no-such-client");
+            self.error(cmd, code, format!("[Client {name} does not exist.]"), definite);
+            self.done(cmd, Some(code));
         }
         self.send_waiting(now, name);
     }

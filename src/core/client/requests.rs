@@ -167,7 +167,7 @@ impl Client {
             self.withdraw_requests();
         }
         match request.what {
-            What::Lookup { name } => self.unknown_reader(now, &name),
+            What::Lookup { name } => self.unknown_reader(now, &name, false),
             What::SendAll { .. } => {
                 let what = request.what.name();
                 self.say(request.cmd, ClientEvent::ServerUnreachable { what, attempts: ATTEMPTS });
@@ -204,7 +204,7 @@ impl Client {
             (What::Dereg, _) => self.deregistered(cmd),
             (What::Save { to }, outcome) => self.save_answered(now, &to, outcome, answer.row),
             (What::Lookup { name }, Outcome::Exists) => self.found_reader(now, &name, answer.row),
-            (What::Lookup { name }, _) => self.unknown_reader(now, &name),
+            (What::Lookup { name }, _) => self.unknown_reader(now, &name, true),
             (What::SendAll { id }, Outcome::Accepted) => self.accepted(cmd, Kind::Channel, id, answer.n),
             (What::Say { id }, Outcome::Accepted) => self.accepted(cmd, Kind::Group, id, answer.n),
             (What::SendAll { .. } | What::Say { .. }, Outcome::Failed) => {
