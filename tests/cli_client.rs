@@ -259,3 +259,15 @@ fn an_output_that_cannot_be_written_is_named() {
     let sentence = "The output could not be written: no storage space.\n";
     assert_eq!((String::from_utf8(output.stderr).unwrap().as_str(), output.status.code()), (sentence, Some(3)));
 }
+
+#[test]
+fn a_script_that_cannot_be_read_is_not_an_empty_one() {
+    let (_server, port) = Program::server();
+    let home = tempfile::tempdir().unwrap();
+    let mut program = command(&home);
+    program.args(["-c", "x", "127.0.0.1", &port, "0", "--script"]).arg(home.path()).stdin(Stdio::null());
+    let output = program.output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(shown.lines().last(), Some(">>> The input could not be read: is a directory."), "{shown}");
+    assert_eq!(output.status.code(), Some(3));
+}

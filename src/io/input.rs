@@ -27,6 +27,8 @@ pub enum Line {
         /// How many bytes it had.
         bytes: usize,
     },
+    /// It cannot be read any further, for this reason of the system's.
+    Broken(std::io::ErrorKind),
     /// Nothing will come any more.
     End,
 }
@@ -38,7 +40,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Reads `source` to its end in a thread of its own, which wakes the loop after each line. An error is an end.
+    /// Reads `source` to its end in a thread of its own, which wakes the loop after each line. An error is the
+    /// last word.
     ///
     /// # Errors
     /// When the system refuses another thread.
@@ -80,7 +83,8 @@ impl LineSender {
 
 fn read_all(mut source: impl BufRead, lines: &LineSender) {
     while let Some(line) = read_line(&mut source) {
-        if !lines.send(line) {
+        let last = matches!(line, Line::Broken(_));
+        if !lines.send(line) || last {
             return;
         }
     }
@@ -95,6 +99,8 @@ pub fn read_line(source: &mut impl BufRead) -> Option<Line> {
         let chunk = match source.fill_buf() {
             Ok(chunk) => chunk,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) if bytes == 0 => return Some(Line::Broken(error.kind())),
+            // What came of the line is told first; the next try says it again.
             Err(_) => break,
         };
         if chunk.is_empty() {

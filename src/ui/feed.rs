@@ -32,6 +32,12 @@ pub struct Failure {
     pub status: Status,
 }
 
+/// The input cannot be read any further.
+fn unreadable(kind: std::io::ErrorKind) -> Failure {
+    let message = format!("The input could not be read: {kind}.");
+    Failure { event: ClientEvent::Error { code: "unreadable", message, definite: true }, status: Status::Environment }
+}
+
 /// The input of a client.
 pub struct Feed {
     lines: Lines,
@@ -68,6 +74,10 @@ impl Feed {
         match self.end {
             End::NotYet if self.script.wants_line() => {
                 let line = self.lines.take()?;
+                if let Line::Broken(kind) = line {
+                    self.end = End::Told;
+                    return Some(Fed::Failed(unreadable(kind)));
+                }
                 self.line(&line, now);
                 self.script.poll().map_or(Some(Fed::Nothing), |output| self.put_out(output, now))
             }
@@ -83,7 +93,7 @@ impl Feed {
         match line {
             Line::Whole(line) => self.script.line(now.mono, line),
             Line::Long { head, bytes } => self.script.long_line(too_long(head, *bytes)),
-            Line::End => {
+            Line::Broken(_) | Line::End => {
                 self.end = End::Read;
                 self.script.end_of_input(now.mono);
             }

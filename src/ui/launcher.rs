@@ -79,6 +79,11 @@ fn unedited(mut lines: impl BufRead + Send + 'static, typed: bool) -> Launch {
         let line = match line {
             Line::Whole(line) => String::from_utf8_lossy(&line).into_owned(),
             Line::Long { .. } => "a line of more than 64 KiB".to_owned(),
+            Line::Broken(kind) => {
+                complain(&format!("The input could not be read: {kind}."));
+                status = status.or(Status::Environment);
+                break;
+            }
             Line::End => break,
         };
         match asked(&line) {

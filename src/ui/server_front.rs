@@ -133,7 +133,7 @@ impl Front for ServerFront {
                 Line::Whole(line) => console::parse(&line),
                 Line::Long { .. } => Some(Console::Unknown(None)),
                 // The end of its input changes nothing for a server.
-                Line::End => None,
+                Line::Broken(_) | Line::End => None,
             };
             if let Some(word) = word {
                 return Some(Input::Console(word));
