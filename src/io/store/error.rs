@@ -9,12 +9,12 @@ use rusqlite::ErrorCode;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The folder cannot be made, or nothing can be written in it.
-    #[error("Nothing can be kept in {}: {source}; name a file in a folder that can be written.", path.display())]
+    #[error("Nothing can be kept in {}: {why}; name a file in a folder that can be written.", path.display())]
     Unwritable {
         /// The file that was asked for, or the folder that it needs.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        why: io::Error,
     },
     /// Another server has it.
     #[error("The file {} is in use by another server; stop that server or name another file.", path.display())]
@@ -51,12 +51,12 @@ pub enum StoreError {
         what: String,
     },
     /// SQLite could not open or create it.
-    #[error("The file {} cannot be used: {source}; free it, make room, or name another file.", path.display())]
+    #[error("The file {} cannot be used: {why}; free it, make room, or name another file.", path.display())]
     Sqlite {
         /// The file.
         path: PathBuf,
         /// What SQLite said.
-        source: rusqlite::Error,
+        why: rusqlite::Error,
     },
     /// No thread could be started.
     #[error("No thread could be started for the store: {0}; end other programs or raise the limit.")]
@@ -75,7 +75,7 @@ impl StoreError {
             why => match why.sqlite_error_code() {
                 Some(ErrorCode::NotADatabase) => Self::Foreign { path },
                 Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what: why.to_string() },
-                _ => Self::Sqlite { path, source: why },
+                _ => Self::Sqlite { path, why },
             },
         }
     }

@@ -30,7 +30,7 @@ pub(super) struct Prepared {
 pub(super) fn prepare(path: &Path) -> Result<Prepared, StoreError> {
     let unwritable = |path: &Path| {
         let path = path.to_owned();
-        move |source| StoreError::Unwritable { path, source }
+        move |why| StoreError::Unwritable { path, why }
     };
     let path = &real(path).map_err(unwritable(path))?;
     // Looked at first, so that no lock is left beside a file of somebody else.
