@@ -65,12 +65,12 @@ fn a_group_member_holds_so_many_messages_and_the_next_goes_by_way_of_the_server(
             "[Messages received by the server and saved]",
         ];
         assert_eq!(x[most..most + 3], by_server);
-        assert_eq!(since.lines(&world, Y), ["(g) x: one more"], "it is not held: that would block the server's link");
+        // It is not held, which would block the server's link, and shown behind those that are: in order.
+        let shown = [vec![format!("x: {text}"); most], vec!["(g) x: one more".to_owned()]].concat();
+        assert!(since.lines(&world, Y) == shown);
         world.type_line(Y, "leave_group");
         world.run_for(SECOND);
-        let lines = since.lines(&world, Y);
-        assert_eq!(lines[1], "[Leave group chat g]");
-        assert!(lines[2..].iter().eq(&vec![format!("x: {text}"); most]));
+        assert_eq!(since.lines(&world, Y)[most + 1..], ["[Leave group chat g]"]);
         at_rest(&world);
     }
 }

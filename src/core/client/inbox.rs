@@ -198,11 +198,15 @@ impl Client {
         let bytes = text.as_str().len();
         let (sent_at, stored) = (at.exact(), kept.map(Unix::seconds));
         let event = ClientEvent::Message { kind, from, text, id, sent_at, stored, group };
-        // What comes through the server although no more can be held is shown rather than left to block its link.
-        if kind == Kind::Direct && self.group.is_some() && kept.is_none() && !self.inbox.holds_enough() {
-            self.inbox.held_bytes += bytes;
-            self.inbox.held.push(event);
-            return false;
+        if kind == Kind::Direct && self.group.is_some() && kept.is_none() {
+            if !self.inbox.holds_enough() {
+                self.inbox.held_bytes += bytes;
+                self.inbox.held.push(event);
+                return false;
+            }
+            // What comes through the server although no more can be held is shown rather than left to block its link,
+            // behind what is held: in order.
+            self.show_held();
         }
         let event = self.say(None, event);
         self.confirm_when_shown(event, life, n, bytes)
