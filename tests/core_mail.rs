@@ -5,11 +5,12 @@ mod trace;
 
 use chat::core::console::Console;
 use chat::core::event::Kind;
-use chat::core::id::Life;
-use chat::core::machine::{Input, Machine};
+use chat::core::id::{Life, MessageId};
+use chat::core::machine::{Input, Machine, Output};
 use chat::core::record::{Kept, Mail, MailHead, Record};
 use chat::core::server::{MAILBOX, MAILBOX_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 use chat::core::server_event::ServerEvent;
+use chat::core::wire::Frame;
 use chat::sim::world::{SERVER, World};
 use trace::{SECOND, at_rest, mail, mark, ms, row, us, world, world_with};
 
@@ -189,4 +190,19 @@ fn a_message_that_is_not_on_disk_any_more_keeps_none_of_its_readers_offline() {
         });
         assert_eq!(tables.collect::<Vec<_>>(), [2]);
     }
+}
+
+#[test]
+fn a_message_with_the_id_of_somebody_else_is_not_kept() {
+    let kept = |owner: u128| {
+        // Somebody is away, so that there is something to keep.
+        let Record::Name(away) = row("y", 9) else { unreachable!() };
+        let mut server = alone::server(Kept { names: vec![away], ..Kept::default() });
+        let id = MessageId { life: Life(owner), number: 1 };
+        let all = Frame::All { r: 2, id, at: 0, text: "hi".to_owned() };
+        alone::enter(&mut server, Life(5), alone::at(1), |cookie| vec![alone::reg("x", cookie), all]);
+        let outputs = std::iter::from_fn(|| server.poll(alone::NOW));
+        outputs.filter(|output| matches!(output, Output::Persist(Record::Mail(_)))).count()
+    };
+    assert_eq!((kept(5), kept(6)), (1, 0));
 }

@@ -228,6 +228,12 @@ impl Server {
             return;
         }
         let (name, from) = (session.name.clone(), session.addr);
+        if let Frame::Save { id, .. } | Frame::All { id, .. } | Frame::Say { id, .. } = &frame
+            && id.life != life
+        {
+            // With the id of somebody else's message it could pass for that one, which then would not be kept.
+            return self.door.dropped(from, &[], "foreign-id");
+        }
         match (frame, name) {
             (Frame::Reg { name, via, .. }, _) => self.register(now, life, r, name, via),
             (_, None) => self.door.dropped(from, &[], "not-registered"),
