@@ -3,6 +3,8 @@
 mod trace;
 
 use chat::core::client::{NOTICE_EVERY, NOTICES};
+use chat::core::client_event::ClientEvent;
+use chat::core::event::{Body, Event};
 use chat::core::status::Status;
 use chat::sim::world::SERVER;
 use trace::{SECOND, at_rest, mark, ms, us, world};
@@ -98,4 +100,21 @@ fn a_de_registration_without_a_server_ends_the_program_after_five_attempts() {
     assert_eq!(since.trace(&world, X), ["2500.000 [Server not responding]"]);
     let ending = world.ending(X).expect("an end");
     assert_eq!((ending.status, ending.exiting), (Status::Environment, true));
+}
+
+#[test]
+fn commands_without_outcome_end_with_the_program() {
+    let mut world = world(&["x", "y"]);
+    world.pause(2, true);
+    world.type_line(1, "send y one");
+    world.type_line(1, "send y two");
+    world.leave(1);
+    world.run_for(SECOND);
+    let done = |event: &Event| match &event.body {
+        Body::Client(ClientEvent::Done { ok, reason }) => Some((event.cmd, *ok, *reason)),
+        _ => None,
+    };
+    let done: Vec<_> = world.log(1).iter().filter_map(|(_, event)| done(event)).collect();
+    assert_eq!(done, [(Some(1), false, Some("interrupted")), (Some(2), false, Some("interrupted"))]);
+    assert_eq!(world.ending(1).map(|ending| ending.status), Some(Status::Ok));
 }

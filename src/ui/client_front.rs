@@ -8,6 +8,7 @@ use super::feed::{Failure, Fed, Feed};
 use super::output::{Gone, Printer};
 use super::start::{Signals, complain_quickly};
 use super::surroundings::Surroundings;
+use crate::core::client::INTERRUPTED;
 use crate::core::client_event::ClientEvent;
 use crate::core::event::{Body, Event};
 use crate::core::machine::{Ending, Input};
@@ -157,6 +158,8 @@ impl ClientFront {
         match body {
             ClientEvent::Registered { .. } => self.welcome = true,
             ClientEvent::Table { .. } => self.table = true,
+            // It is told when the program ends.
+            ClientEvent::Done { reason: Some(INTERRUPTED), .. } => {}
             ClientEvent::Done { ok, .. } => {
                 self.done += 1;
                 self.failed |= !ok;

@@ -12,6 +12,9 @@ pub const NOTICES: u32 = 3;
 /// How far apart they are; after the last one as long again for its answer.
 pub const NOTICE_EVERY: Duration = Duration::from_millis(50);
 
+/// The reason of a command that has no outcome because the program was told to end.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// Notice is being given.
 #[derive(Debug)]
 pub struct Leaving {
@@ -53,6 +56,14 @@ impl Client {
         self.presence = Presence::Leaving;
         self.leaving = Some(Leaving { notices: 0, next: now });
         self.leaving_timeout(now);
+    }
+
+    /// Commands without outcome never have one now. That is no failure of theirs.
+    pub(super) fn interrupt(&mut self) {
+        self.backlog.clear();
+        for cmd in std::mem::take(&mut self.open) {
+            self.say(Some(cmd), ClientEvent::Done { ok: false, reason: Some(INTERRUPTED) });
+        }
     }
 
     pub(super) fn leaving_timeout(&mut self, now: Instant) {
