@@ -2,7 +2,7 @@
 
 mod trace;
 
-use chat::core::client::KEEP_ALIVE;
+use chat::core::client::{ATTEMPTS, KEEP_ALIVE, LIMIT};
 use chat::sim::world::{SERVER, World};
 use trace::{SECOND, at_rest, mark, us, world};
 
@@ -68,4 +68,23 @@ fn a_client_that_was_silent_for_50_s_is_asked_and_half_a_second_later_offline() 
     // It was never told that it was offline, so that nothing is different for it.
     assert_eq!(since.lines(&world, X), ["[Welcome, You are registered.]"]);
     at_rest(&world);
+}
+
+#[test]
+fn a_keep_alive_that_is_not_answered_is_said_again_every_500_ms_five_times_in_all() {
+    let mut world = world(&["x"]);
+    world.kill(SERVER);
+    run_to_keep_alive(&mut world);
+    for _ in 1..ATTEMPTS {
+        let sent = world.sent();
+        world.run_for(LIMIT - us(1));
+        assert_eq!(world.sent(), sent);
+        world.run_for(us(1));
+        assert_eq!(world.sent(), sent + 1);
+    }
+    let sent = world.sent();
+    world.run_for(KEEP_ALIVE - us(1));
+    assert_eq!(world.sent(), sent);
+    world.run_for(us(1));
+    assert_eq!(world.sent(), sent + 1);
 }

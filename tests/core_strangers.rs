@@ -169,3 +169,28 @@ fn a_stranger_waits_for_500_ms_and_no_longer() {
         assert_eq!(shown_when_known(&mut client, me, after, 1), shown, "{after:?}");
     }
 }
+
+#[test]
+fn nobody_speaks_for_the_server_from_another_address() {
+    let (mut client, me) = online();
+    while client.poll(NOW).is_some() {}
+    let elsewhere = SocketAddr::from(([10, 0, 2, 1], 7000));
+    let post = Frame::Post {
+        id: MessageId { life: Life(77), number: 1 },
+        kind: chat::core::event::Kind::Channel,
+        from: Name::new("bob").unwrap(),
+        group: None,
+        at: 0,
+        kept: None,
+        text: "spoofed".to_owned(),
+    };
+    tell(&mut client, NOW, SERVER, elsewhere, me, 2, vec![post.clone()]);
+    let gone = wire::emit(&Head::gone(SERVER, me), []);
+    client.handle(NOW, Input::Datagram { from: elsewhere, bytes: &gone });
+    assert!(client.poll(NOW).is_none(), "not a word to anybody");
+    // The same from where the server is.
+    tell(&mut client, NOW, SERVER, server(), me, 2, vec![post]);
+    assert_eq!(std::iter::from_fn(|| client.poll(NOW)).filter(is_message).count(), 1);
+    client.handle(NOW, Input::Datagram { from: server(), bytes: &gone });
+    assert!(client.poll(NOW).is_some(), "it registers again");
+}

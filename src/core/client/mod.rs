@@ -32,7 +32,7 @@ use super::time::{Instant, Now, earliest};
 use super::wire::{Datagram, Frame, Head};
 
 pub use inbox::{HELD, HELD_BYTES, STRANGER_DATAGRAMS, STRANGERS, UNSHOWN, UNSHOWN_BYTES};
-pub use leaving::{NOTICE_EVERY, NOTICES};
+pub use leaving::{INTERRUPTED, NOTICE_EVERY, NOTICES};
 pub use outbox::UNDER_WAY;
 pub use register::KEEP_ALIVE;
 
@@ -68,6 +68,8 @@ struct Home {
     registered: bool,
     /// When anything was last sent there, for the keep-alive.
     spoken: Instant,
+    /// How many keep-alives were sent since anything was heard from there.
+    unanswered: u32,
 }
 
 /// A client; see the module.
@@ -108,7 +110,7 @@ impl Client {
         let me = rng.life();
         let mut candidates = config.servers;
         candidates.truncate(ClientConfig::MAX_SERVERS);
-        let home = Home { candidates, addr: None, life: None, registered: false, spoken: now.mono };
+        let home = Home { candidates, addr: None, life: None, registered: false, spoken: now.mono, unanswered: 0 };
         let mut client = Self {
             name: config.name,
             me,
@@ -205,7 +207,7 @@ impl Client {
         }
         if let Some(gone) = head.gone {
             if head.you == Some(self.me) {
-                self.not_there(now, gone);
+                self.not_there(now, from, gone);
             }
             return;
         }
@@ -219,7 +221,10 @@ impl Client {
             return;
         }
         if Some(peer) == self.home.life {
-            self.server_says(now, &head, frames);
+            // Lives are known to everybody in the table: from elsewhere anybody could speak for the server.
+            if Some(from) == self.home.addr {
+                self.server_says(now, &head, frames);
+            }
         } else if Some(from) == self.home.addr && self.table.name_of(peer).is_none() {
             self.other_server(now, &head);
         } else {
@@ -312,6 +317,7 @@ impl Client {
         if self.presence == Presence::Ended {
             return;
         }
+        self.interrupt();
         while let Some((to, departure)) = self.links.transmit(now) {
             self.door.transmit(to, departure);
         }

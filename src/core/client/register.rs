@@ -156,6 +156,7 @@ impl Client {
 
     /// Word of the server: what it owes to a user that is being let in is still to come.
     pub(super) fn server_is_there(&mut self, now: Instant) {
+        self.home.unanswered = 0;
         if let Some(entering) = &mut self.entering {
             entering.attempt = 1;
             entering.ends = now + LIMIT;
@@ -248,10 +249,12 @@ impl Client {
     }
 
     /// Whoever was addressed as `gone` is not there: the server that knew us, or a reader's earlier life.
-    pub(super) fn not_there(&mut self, now: Instant, gone: Life) {
+    pub(super) fn not_there(&mut self, now: Instant, from: SocketAddr, gone: Life) {
         if Some(gone) == self.home.life {
-            self.forgotten(now);
-        } else {
+            if Some(from) == self.home.addr {
+                self.forgotten(now);
+            }
+        } else if self.links.get(gone).is_some_and(|link| link.addr() == from) {
             self.reader_gone(now, gone);
         }
     }
@@ -313,6 +316,7 @@ impl Client {
         }
         self.home.spoken = now;
         if self.home.registered && self.home.life.is_some() {
+            self.home.unanswered = if self.home.unanswered < ATTEMPTS { self.home.unanswered + 1 } else { 1 };
             self.send_alive(now);
         } else {
             self.need_server(now);
@@ -329,6 +333,9 @@ impl Client {
     }
 
     pub(super) fn keep_alive_deadline(&self) -> Option<Instant> {
-        (self.presence == Presence::Online).then_some(self.home.spoken + KEEP_ALIVE)
+        // One that was not answered may be lost: five attempts, as with everything that is asked of the server.
+        let again = (1..ATTEMPTS).contains(&self.home.unanswered);
+        let wait = if again { LIMIT } else { KEEP_ALIVE };
+        (self.presence == Presence::Online).then_some(self.home.spoken + wait)
     }
 }
