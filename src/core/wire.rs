@@ -33,7 +33,9 @@
 //!    or a longer cookie than [`MAX_COOKIE`] is ignored.
 //! 2. `reg` with the cookie is the first datagram of the link. The answer is `welcome` or `refused`, after it the kept
 //!    messages as `post` frames, then the table as `rows`.
-//! 3. Requests have a number `r`, rising; the `answer` repeats it. A request that was received is not done twice.
+//! 3. Requests have a number `r`, rising; the `answer` repeats it. A request that was received is not done twice. Those
+//!    of a client that leaves a MiB of answers unacknowledged are taken when it has acknowledged them. A message has an
+//!    id of its sender's life, or is not taken.
 //! 4. `alive` at least every 20 s, without number, with `ask`.
 //! 5. `bye` without number says that the client ends; the answer is `bye`.
 //!
