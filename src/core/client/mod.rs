@@ -290,20 +290,13 @@ impl Client {
                 self.fate_at_peer(now, fate);
             }
         }
-        let timers: [fn(&mut Self, Instant); 6] = [
-            Self::registration_timeout,
-            Self::entering_timeout,
-            Self::requests_timeout,
-            Self::strangers_timeout,
-            Self::keep_alive,
-            Self::leaving_timeout,
-        ];
-        for timer in timers {
-            // One of them may have ended the program.
-            if self.presence != Presence::Ended {
-                timer(self, now);
-            }
-        }
+        // One of them may end the program: the door lets nothing out after that.
+        self.registration_timeout(now);
+        self.entering_timeout(now);
+        self.requests_timeout(now);
+        self.strangers_timeout(now);
+        self.keep_alive(now);
+        self.leaving_timeout(now);
     }
 
     fn fate_at_server(&mut self, now: Instant, fate: Fate) {

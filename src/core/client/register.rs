@@ -296,7 +296,6 @@ impl Client {
         self.status = self.status.or(Status::Environment);
         self.done(cmd, Some("server-unreachable"));
         self.drop_commands("server-unreachable");
-        self.requests.clear();
         let group = self.group.clone();
         self.show_held();
         self.end(now, true, group);
