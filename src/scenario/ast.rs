@@ -62,8 +62,23 @@ pub enum Need {
 
 impl Need {
     /// All of them, by the word that stands in a file.
-    pub const ALL: [(&'static str, Need); 4] =
-        [("groups", Self::Groups), ("offline", Self::Offline), ("receipts", Self::Receipts), ("faults", Self::Faults)];
+    pub const ALL: [(&'static str, Need); 4] = [
+        (Self::Groups.word(), Self::Groups),
+        (Self::Offline.word(), Self::Offline),
+        (Self::Receipts.word(), Self::Receipts),
+        (Self::Faults.word(), Self::Faults),
+    ];
+
+    /// The word that stands in a file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Groups => "groups",
+            Self::Offline => "offline",
+            Self::Receipts => "receipts",
+            Self::Faults => "faults",
+        }
+    }
 }
 
 /// Who may see the result of a case, in the words of course autograders.

@@ -1,6 +1,6 @@
 //! Reports: functions of what came of a run, written as soon as each part of it is known.
 
-mod json;
+pub(super) mod json;
 mod text;
 
 use std::io::{self, Write};

@@ -111,11 +111,10 @@ impl Implementation {
 
     /// Why it cannot meet this need of a case, if that is so.
     pub(super) fn lacks(&self, need: Need) -> Option<String> {
-        let word = Need::ALL.iter().find(|(_, one)| *one == need).map_or("", |(word, _)| word);
         match need {
             Need::Faults => Some("the network of a program that is not ours cannot be disturbed".to_owned()),
             _ if self.capabilities.contains(&need) => None,
-            _ => Some(format!("the program is not said to have {word} (--capabilities)")),
+            _ => Some(format!("the program is not said to have {} (--capabilities)", need.word())),
         }
     }
 

@@ -33,10 +33,10 @@ pub struct JsonReport {
 }
 
 #[derive(Serialize)]
-struct Envelope<'a> {
+struct Envelope<L> {
     v: u32,
     #[serde(flatten)]
-    line: Line<'a>,
+    line: L,
 }
 
 #[derive(Serialize)]
@@ -275,7 +275,8 @@ fn failure_line<'a>(result: &'a CaseResult, failure: &'a Failure) -> Line<'a> {
     }
 }
 
-fn put(out: &mut dyn Write, line: Line<'_>) -> io::Result<()> {
+/// Writes one line; its member `report` says what it is.
+pub(in crate::scenario) fn put(out: &mut dyn Write, line: impl Serialize) -> io::Result<()> {
     let text = serde_json::to_string(&Envelope { v: VERSION, line })?;
     writeln!(out, "{text}")
 }

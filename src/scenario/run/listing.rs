@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::planned::Planned;
 use super::{Instead, Refusal};
 use crate::core::status::Status;
-use crate::scenario::ast::Need;
+use crate::scenario::report::json::put;
 use crate::scenario::report::shown;
 
 /// The cases of some files that have no mistake.
@@ -16,16 +16,6 @@ pub(super) struct Listing<'a> {
     pub(super) files: usize,
     /// One JSON object a line.
     pub(super) json: bool,
-}
-
-/// The version of the lines of JSON.
-const VERSION: u32 = 1;
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    v: u32,
-    #[serde(flatten)]
-    line: Line<'a>,
 }
 
 #[derive(Serialize)]
@@ -71,7 +61,8 @@ impl Listing<'_> {
     }
 
     fn list(&self, planned: &Planned<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let (info, needs) = (&planned.info, words(&planned.case.needs));
+        let info = &planned.info;
+        let needs: Vec<&str> = planned.case.needs.iter().map(|need| need.word()).collect();
         if self.json {
             let (file, visibility) = (info.file.to_string_lossy().into_owned(), info.visibility.word());
             let (line, title, points) = (info.span.line, &info.title, info.points);
@@ -87,13 +78,4 @@ impl Listing<'_> {
         }
         writeln!(out)
     }
-}
-
-fn put(out: &mut dyn Write, line: Line<'_>) -> io::Result<()> {
-    writeln!(out, "{}", serde_json::to_string(&Envelope { v: VERSION, line })?)
-}
-
-fn words(needs: &[Need]) -> Vec<&'static str> {
-    let word = |need: &Need| Need::ALL.into_iter().find(|(_, one)| one == need).map(|(word, _)| word);
-    needs.iter().filter_map(word).collect()
 }
