@@ -334,6 +334,8 @@ y< {"event":"fault","fault":"cut","frame":"msg"}
 x,y< {"event":"no_ack"}
 x> send z hi
 z< x: hi
+# Until then each tries again, and what is swallowed of that is told.
+x,y< {"event":"saved"}
 heal
 mark
 x> send y again
