@@ -179,7 +179,8 @@ fn who_never_reads_blocks_nobody() {
     passes(&format!("{deaf}{}x alive\nkill x\n", "x> ${v}\n".repeat(60)));
     let text = format!("{deaf}{}", "x> ${v}\n".repeat(80));
     fails(&text, Status::Failed, "x does not read its input, and more than 4 MiB wait already");
-    fails("client x\neof x\nx> echo a\n", Status::Failed, "x cannot be typed to, its input is closed");
+    let closed = "client x\nx> echo deaf; exec sleep 1000\nx< deaf\neof x\nx> echo a\n";
+    fails(closed, Status::Failed, "x cannot be typed to, its input is closed");
 }
 
 #[test]
