@@ -55,5 +55,5 @@ fn colour_changes_nothing_but_the_colour() {
     };
     let (plain, coloured) = (diagnose::render(&mistakes, false), diagnose::render(&mistakes, true));
     assert!(coloured.contains("\u{1b}[") && !plain.contains('\u{1b}'));
-    assert_eq!(chat::core::normal::strip_ansi(&coloured), plain);
+    assert_eq!(chat::core::language::normal::strip_ansi(&coloured), plain);
 }

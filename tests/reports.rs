@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::core::log::Nearest;
+use chat::core::language::log::Nearest;
 use chat::core::status::Status;
 use chat::core::time::Instant;
 use chat::scenario::ast::{Actor, Source, Span, Visibility};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::directive;
+use super::language::directive;
 use super::rng::Rng;
 use super::time::Instant;
 

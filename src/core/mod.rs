@@ -2,41 +2,30 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-mod adapt;
 mod door;
-mod json_pattern;
-mod likeness;
-mod literal;
 
 pub mod client;
 pub mod client_event;
 pub mod command;
 pub mod config;
 pub mod console;
-pub mod directive;
 pub mod directory;
 pub mod event;
 pub mod fault;
 pub mod id;
 pub mod inbound;
+pub mod language;
 pub mod link;
 pub mod links;
-pub mod log;
 pub mod machine;
 pub mod name;
-pub mod normal;
-pub mod pattern;
 pub mod record;
 pub mod rng;
 pub mod rtt;
-pub mod script;
 pub mod server;
 pub mod server_event;
 pub mod status;
 pub mod suggest;
 pub mod time;
 pub mod trace_event;
-pub mod vars;
-pub mod watch;
 pub mod wire;
-pub mod wrong;

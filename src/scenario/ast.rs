@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::directive::How;
 pub use crate::core::fault::{Fault, Percent};
+use crate::core::language::directive::How;
+use crate::core::language::pattern::Pattern;
 use crate::core::name::Name;
-use crate::core::pattern::Pattern;
 
 /// A whole scenario, its included files in place. Without a mistake that can be found before the run.
 #[derive(Clone, Debug)]
@@ -126,7 +126,7 @@ pub struct Statement {
 }
 
 /// What a line says. Strings marked *template* have `${NAME}` replaced when their line is played
-/// ([`crate::core::vars::Vars::replace`]).
+/// ([`crate::core::language::vars::Vars::replace`]).
 #[derive(Clone, Debug)]
 pub enum Step {
     /// `server [ARGS]`; the words are templates.

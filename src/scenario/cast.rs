@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ast::{Actor, Peer, Who};
 use super::token::Word;
+use crate::core::language::wrong::Wrong;
 use crate::core::name::Name;
 use crate::core::suggest::nearest;
-use crate::core::wrong::Wrong;
 
 /// The actors that were started up to a line.
 #[derive(Clone, Debug, Default)]

@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::ast::{Actor, Fault, Need, NewClient, Percent, Signal, Step, Visibility, Way};
 use super::cast::Cast;
 use super::token::{Word, words};
-use crate::core::directive::{assignment, duration};
+use crate::core::language::directive::{assignment, duration};
+use crate::core::language::wrong::Wrong;
 use crate::core::name::Name;
 use crate::core::suggest::nearest;
-use crate::core::wrong::Wrong;
 
 /// A directive: a line that is no actor line.
 pub(crate) struct Directive {

@@ -5,9 +5,9 @@ use super::cast::Cast;
 use super::directives::{DIRECTIVES, Directive, Meaning};
 use super::token::{Word, words};
 use crate::core::command::COMMANDS;
-use crate::core::directive::Expectation;
+use crate::core::language::directive::Expectation;
+use crate::core::language::wrong::Wrong;
 use crate::core::suggest::nearest;
-use crate::core::wrong::Wrong;
 
 /// Parses a line without its end; `None` for blank lines and comments. Places in a mistake count in the line.
 pub(super) fn parse(line: &str, cast: &mut Cast) -> Result<Option<Meaning>, Wrong> {

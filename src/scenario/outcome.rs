@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ast::{Actor, Span, Visibility};
 use super::stage::End;
 use super::turn::Turn;
-use crate::core::log::Nearest;
+use crate::core::language::log::Nearest;
 use crate::core::status::Status;
 use crate::core::time::Instant;
 

@@ -9,7 +9,7 @@ use super::cast::Cast;
 use super::directives::Meaning;
 use super::line;
 use super::mistake::{Mistake, Refusal};
-use crate::core::wrong::Wrong;
+use crate::core::language::wrong::Wrong;
 
 /// The most files of one scenario, counted as often as they are included.
 pub const MAX_FILES: usize = 256;

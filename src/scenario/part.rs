@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::profile::Speech;
 use super::stage::{End, Launch, Output};
-use crate::core::log::{Log, Overtaken};
-use crate::core::normal::normal;
+use crate::core::language::log::{Log, Overtaken};
+use crate::core::language::normal::normal;
 use crate::core::time::Instant;
 
 /// One actor of a case. Its log goes on over `restart`, the rest begins anew.

@@ -18,11 +18,11 @@ use super::outcome::{CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, H
 use super::part::Part;
 use super::stage::{Disturbance, End, Happening, Output, Refused, Stage};
 use super::waits::Waits;
-use crate::core::normal::normal;
-use crate::core::pattern::Style;
+use crate::core::language::normal::normal;
+use crate::core::language::pattern::Style;
+use crate::core::language::vars::{BadVariable, Vars};
 use crate::core::status::Status;
 use crate::core::time::Instant;
-use crate::core::vars::{BadVariable, Vars};
 
 /// How cases are played.
 #[derive(Clone, Debug)]

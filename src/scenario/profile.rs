@@ -21,7 +21,7 @@ use self::written::{Words, Written};
 use super::ast::{Need, Source, Span};
 use super::mistake::{Mistake, Refusal};
 use super::process::Implementation;
-use crate::core::pattern::{Pattern, Style};
+use crate::core::language::pattern::{Pattern, Style};
 use crate::core::suggest::nearest;
 
 /// What a profile says.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::core::wrong::Wrong;
+use crate::core::language::wrong::Wrong;
 
 /// One word.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Files in memory, and what the parser makes of them.
 
 use super::*;
-use crate::core::directive::How;
+use crate::core::language::directive::How;
 use crate::scenario::ast::{Actor, Fault, Need, NewClient, Peer, Percent, Signal, Way, Who};
 use crate::scenario::diagnose::render;
 use proptest::prelude::*;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{Played, Player, Stop};
-use crate::core::directive::{How, spell};
-use crate::core::log::{Log, Nearest};
-use crate::core::pattern::{Matcher, Pattern};
+use crate::core::language::directive::{How, spell};
+use crate::core::language::log::{Log, Nearest};
+use crate::core::language::pattern::{Matcher, Pattern};
+use crate::core::language::vars::Vars;
+use crate::core::language::watch::Watch;
 use crate::core::status::Status;
 use crate::core::time::Instant;
-use crate::core::vars::Vars;
-use crate::core::watch::Watch;
 use crate::scenario::ast::{Actor, Who};
 use crate::scenario::outcome::{Cause, Failure};
 

@@ -1,9 +1,9 @@
 //! How a pattern would have to be written to match what came instead.
 
 use super::Player;
-use crate::core::log::Nearest;
-use crate::core::pattern::Pattern;
-use crate::core::watch::Watch;
+use crate::core::language::log::Nearest;
+use crate::core::language::pattern::Pattern;
+use crate::core::language::watch::Watch;
 use crate::scenario::ast::{Actor, Step, Who};
 use crate::scenario::outcome::Remedy;
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::core::normal::normal;
-use crate::core::pattern::Matcher;
+use crate::core::language::normal::normal;
+use crate::core::language::pattern::Matcher;
 use crate::scenario::ast::Need;
 use crate::scenario::profile::Speech;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ports::is_bound;
 use super::{LAST_OUTPUT, Process, ProcessStage, Program};
-use crate::core::normal::normal;
+use crate::core::language::normal::normal;
 use crate::core::time::Instant;
 use crate::scenario::ast::Actor;
 use crate::scenario::stage::{Happening, Output};

@@ -18,7 +18,7 @@ use nix::sys::termios::{
 
 use super::copied::Copied;
 use super::pump::Splitter;
-use crate::core::normal::normal;
+use crate::core::language::normal::normal;
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
 use crate::scenario::profile::Speech;

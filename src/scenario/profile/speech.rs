@@ -7,10 +7,10 @@ use regex::Regex;
 
 use super::sentences::Holes;
 use super::template::{Kind, Template};
+use crate::core::language::normal::normal;
+use crate::core::language::pattern::{Captures, Matcher, Pattern, Style};
+use crate::core::language::vars::Vars;
 use crate::core::name::Name;
-use crate::core::normal::normal;
-use crate::core::pattern::{Captures, Matcher, Pattern, Style};
-use crate::core::vars::Vars;
 
 /// What is understood of a program's lines. Cheap to clone. The empty one is that of a program that speaks as the
 /// contract does.

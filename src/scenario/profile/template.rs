@@ -1,6 +1,6 @@
 //! A text of a profile with holes: `{name}` for what differs and is told on, `{*}` for what differs and does not count.
 
-use crate::core::pattern::{Captures, Pattern};
+use crate::core::language::pattern::{Captures, Pattern};
 
 /// What a hole holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

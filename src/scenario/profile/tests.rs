@@ -1,8 +1,8 @@
 //! What profiles say, what is wrong with them, and what is understood by them.
 
 use super::*;
-use crate::core::pattern::Captures;
-use crate::core::vars::Vars;
+use crate::core::language::pattern::Captures;
+use crate::core::language::vars::Vars;
 use proptest::prelude::*;
 
 fn read(text: &str) -> Result<Profile, Refusal> {

@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::pattern::Style;
+use crate::core::language::pattern::Style;
 use crate::scenario::process::Implementation;
 use crate::scenario::seed::Seed;
 use crate::scenario::sheet::{ReportFile, View};

@@ -7,9 +7,9 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::Answer;
-use crate::core::pattern::{Matcher, Pattern, Style};
-use crate::core::vars::Vars;
-use crate::core::wrong::Wrong;
+use crate::core::language::pattern::{Matcher, Pattern, Style};
+use crate::core::language::vars::Vars;
+use crate::core::language::wrong::Wrong;
 use crate::scenario::ast::Need;
 use crate::scenario::process::Implementation;
 use crate::scenario::profile::Profile;

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::event::Event;
 use super::likeness::likeness;
 use super::normal::normal;
 use super::pattern::{Captures, Matcher};
-use super::time::Instant;
+use crate::core::event::Event;
+use crate::core::time::Instant;
 
 /// The output of one actor.
 ///
@@ -352,10 +352,10 @@ fn weight(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::directive::How;
-    use crate::core::pattern::{Pattern, Style};
-    use crate::core::vars::Vars;
-    use crate::core::watch::Watch;
+    use crate::core::language::directive::How;
+    use crate::core::language::pattern::{Pattern, Style};
+    use crate::core::language::vars::Vars;
+    use crate::core::language::watch::Watch;
     use serde_json::json;
 
     fn matcher(pattern: &str) -> Matcher {

@@ -3,16 +3,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::client_event::ClientEvent;
-use super::command::{self, Command, Mistake};
 use super::directive::{Expectation, How, Line, spell};
-use super::event::{Body, Event};
 use super::log::{Found, Log};
 use super::pattern::Style;
-use super::status::Status;
-use super::time::Instant;
 use super::vars::Vars;
 use super::watch::Watch;
+use crate::core::client_event::ClientEvent;
+use crate::core::command::{self, Command, Mistake};
+use crate::core::event::{Body, Event};
+use crate::core::status::Status;
+use crate::core::time::Instant;
 
 /// How a script is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

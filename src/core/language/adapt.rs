@@ -171,8 +171,8 @@ fn flush(written: &mut String, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::literal::Literal;
-    use crate::core::pattern::{Pattern, Style};
+    use crate::core::language::literal::Literal;
+    use crate::core::language::pattern::{Pattern, Style};
     use proptest::prelude::*;
 
     fn adapted(pattern: &str, line: &str) -> Option<String> {

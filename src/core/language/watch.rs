@@ -52,9 +52,9 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::pattern::{Pattern, Style};
+    use crate::core::language::pattern::{Pattern, Style};
+    use crate::core::language::vars::Vars;
     use crate::core::time::Instant;
-    use crate::core::vars::Vars;
     use serde_json::json;
 
     fn watch(how: How, pattern: &str) -> Watch {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::name::Name;
+use crate::core::name::Name;
 
 /// One raw line without its `\n`, as patterns see it; `None` when nothing is left of it.
 ///
