@@ -23,8 +23,8 @@ use crate::io::input::WAITING;
 /// How long a client that was asked to leave may take, with the notice to the server, which takes 150 ms at most.
 const LEAVE_LIMIT: Duration = Duration::from_millis(300);
 
-/// How long the last words of a client that was asked to leave may take.
-const LAST_WORDS_LIMIT: Duration = Duration::from_millis(150);
+/// How long the last words of a client that was asked to leave may take: only output that is blocked needs it.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
 /// What stands around a client.
 pub struct ClientFront {

@@ -45,6 +45,7 @@ pub enum Gone {
 #[derive(Clone)]
 pub struct Printer {
     shared: Arc<Shared>,
+    screen: Option<Screen>,
 }
 
 /// What the writing thread and everybody else share. `out` is locked while writing, `queue` never for long; whoever
@@ -91,12 +92,13 @@ impl Printer {
         let queue = Mutex::new(Queue { awaiting: true, ..Queue::default() });
         let (changed, told) = (Condvar::new(), AtomicU64::new(0));
         let shared = Arc::new(Shared { queue, changed, out, told, wake });
-        let ours = shared.clone();
+        let printer = Self { shared, screen };
+        let Self { shared, screen } = printer.clone();
         std::thread::Builder::new().name("output".to_owned()).spawn(move || match screen {
-            None => ours.write_until_closed(),
-            Some(screen) => screen.write_until_closed(&ours),
+            None => shared.write_until_closed(),
+            Some(screen) => screen.write_until_closed(&shared),
         })?;
-        Ok(Self { shared })
+        Ok(printer)
     }
 
     /// Queues an event of the core, which waits to hear that it was shown. Never blocks.
@@ -163,6 +165,10 @@ impl Printer {
         while !queue.finished && !is_enough() {
             let waited = self.shared.changed.wait_timeout(queue, Duration::from_millis(5));
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(queue);
+        if let Some(screen) = &self.screen {
+            screen.give_back();
         }
     }
 }

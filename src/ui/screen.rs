@@ -20,7 +20,7 @@ const BACK_UP: &[u8] = b"\x1b[A";
 const RING_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long the last words wait for the editor to let go of the screen; it may be stuck in a write itself.
-const LET_GO: Duration = Duration::from_millis(100);
+const LET_GO: Duration = Duration::from_millis(500);
 
 /// Clears the line.
 const ERASE: &[u8] = b"\r\x1b[K";
@@ -79,14 +79,15 @@ impl Screen {
     pub(super) fn enter(&self, shared: &Shared) {
         // Not while the writing thread is in the middle of a line.
         let out = shared.out();
-        self.set(Phase::Entering);
+        let mut phase = self.phase();
         drop(out);
         if shared.is_closing() {
-            // The last words need not wait for a first prompt that never comes.
-            self.set(Phase::Outside);
+            drop(phase);
             park();
         }
+        *phase = Phase::Entering;
         self.inner.used.store(true, Ordering::SeqCst);
+        // While nobody else can change the phase, so that it is done before the mode is given back for good.
         self.inner.mode.quiet();
     }
 
@@ -153,12 +154,19 @@ impl Screen {
             shared.wait_for_others(RING_AGAIN);
         }
         self.take_over();
+        self.give_back();
+        self.write_last_words(shared, &mut shared.out());
+        shared.finish();
+    }
+
+    /// Gives the terminal the mode in which it was found. At the end of the program this is done whether or not the
+    /// writing thread comes to an end.
+    pub(super) fn give_back(&self) {
+        let _phase = self.phase();
         // A terminal that listens to another process by now has a mode of that one's making.
         if self.inner.used.load(Ordering::SeqCst) && terminal::is_foreground() {
             self.inner.mode.restore();
         }
-        self.write_last_words(shared, &mut shared.out());
-        shared.finish();
     }
 
     fn write_last_words(&self, shared: &Shared, out: &mut Out) {

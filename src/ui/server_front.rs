@@ -24,8 +24,8 @@ use crate::io::store::{Store, StoreAnswer};
 /// whatever that takes.
 const LEAVE_LIMIT: Duration = Duration::from_millis(300);
 
-/// How long its last words may take.
-const LAST_WORDS_LIMIT: Duration = Duration::from_millis(150);
+/// How long its last words may take: only output that is blocked needs it.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
 /// What stands around a server.
 pub struct ServerFront {
