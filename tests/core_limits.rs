@@ -13,7 +13,7 @@ use chat::core::id::Life;
 use chat::core::link::{WINDOW_CLEAR, WINDOW_LOSSY};
 use chat::core::machine::{Input, Machine, Output};
 use chat::core::name::Name;
-use chat::core::record::{Kept, MailHead, Record};
+use chat::core::record::{GroupRecord, Kept, MailHead, Record};
 use chat::core::server::{FETCH_BYTES, GROUPS, GUESTS, MEMBERS, REPLY_BYTES, Server};
 use chat::core::server_event::ServerEvent;
 use chat::core::wire::{self, Frame, Head};
@@ -145,8 +145,8 @@ fn so_many_bytes_of_mail_are_read_from_disk_at_a_time() {
 
 #[test]
 fn a_group_has_so_many_members() {
-    let (group, creator): (Name, Name) = ("g".parse().unwrap(), "x".parse().unwrap());
-    let kept = Kept { groups: vec![(group.clone(), creator)], ..Kept::default() };
+    let group = alone::name("g");
+    let kept = Kept { groups: vec![record(group.clone())], ..Kept::default() };
     let mut server = server(kept);
     for number in 0..=MEMBERS {
         let life = Life(1 + number as u128);
@@ -165,6 +165,11 @@ fn a_group_has_so_many_members() {
 /// As many groups as there can be, with names as long as they can be.
 fn all_groups() -> impl Iterator<Item = Name> {
     (0..GROUPS).map(|number| alone::name(&format!("{number:032}")))
+}
+
+/// A group that an earlier life of a client created.
+fn record(group: Name) -> GroupRecord {
+    GroupRecord { group, creator: alone::name("x"), life: Life(1 << 64), request: 1 }
 }
 
 /// A client that asks much.
@@ -220,7 +225,7 @@ fn who_does_not_acknowledge_its_answers_has_so_many_bytes_of_them_and_all_when_i
     let refused = (0..5_000).map(|n| (0..8).map(|at| other(R + n * 8 + at)).collect()).collect();
     for asks in [lists, refused] {
         let requests: usize = asks.iter().map(Vec::len).sum();
-        let groups = all_groups().map(|group| (group, alone::name("x"))).collect();
+        let groups = all_groups().map(record).collect();
         let mut server = server(Kept { groups, ..Kept::default() });
         let me = Life(1);
         let life = enter(&mut server, me, at(7000), |cookie| vec![reg("x", cookie)]);
@@ -242,11 +247,10 @@ fn who_does_not_acknowledge_its_answers_has_so_many_bytes_of_them_and_all_when_i
 
 #[test]
 fn a_client_has_all_answers_although_they_are_more_than_it_may_leave_unacknowledged() {
-    let creator = alone::name("x");
     let groups: Vec<Name> = all_groups().collect();
     let listed =
         format!("[Available group chats:]\n{}", groups.iter().map(Name::as_str).collect::<Vec<_>>().join("\n"));
-    let mut world = world_with(groups.into_iter().map(|group| Record::Group { group, creator: creator.clone() }));
+    let mut world = world_with(groups.into_iter().map(|group| Record::Group(record(group))));
     let x = world.client("x");
     world.run_for(SECOND);
     let since = mark(&world);

@@ -51,7 +51,7 @@ fn count(records: &[Record]) -> [usize; 4] {
     for record in records {
         match record {
             Record::Mail(_) => counts[0] += 1,
-            Record::Group { .. } => counts[1] += 1,
+            Record::Group(_) => counts[1] += 1,
             Record::Delivered { receipt: Some(_), .. } => counts[2] += 1,
             Record::ReceiptGone { .. } => counts[3] += 1,
             _ => {}

@@ -15,12 +15,7 @@ pub enum Record {
     /// A name is dropped.
     NameGone(Name),
     /// A group was created.
-    Group {
-        /// Its name.
-        group: Name,
-        /// Who created it.
-        creator: Name,
-    },
+    Group(GroupRecord),
     /// A message is kept.
     Mail(Mail),
     /// Some readers of a message have it; it is dropped when nobody lacks it any more.
@@ -52,6 +47,19 @@ pub struct NameRecord {
     pub online: bool,
     /// When it was last online or went offline.
     pub seen: Unix,
+}
+
+/// A group and the request that created it, by which the same request is known when its answer was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRecord {
+    /// Its name.
+    pub group: Name,
+    /// Who created it.
+    pub creator: Name,
+    /// The creator's life.
+    pub life: Life,
+    /// The number of the request in that life.
+    pub request: u64,
 }
 
 /// A kept message, one record whatever the number of its readers.
@@ -130,8 +138,8 @@ pub struct Receipt {
 pub struct Kept {
     /// In order of name.
     pub names: Vec<NameRecord>,
-    /// Group and creator, in order of name.
-    pub groups: Vec<(Name, Name)>,
+    /// In order of name.
+    pub groups: Vec<GroupRecord>,
     /// In order of `seq`.
     pub mail: Vec<MailHead>,
     /// In order of `seq`.

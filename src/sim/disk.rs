@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::core::name::Name;
-use crate::core::record::{Kept, Mail, MailHead, NameRecord, Receipt, Record};
+use crate::core::record::{GroupRecord, Kept, Mail, MailHead, NameRecord, Receipt, Record};
 use crate::core::time::Instant;
 
 /// The disk of one server; survives its crashes, but for what was on the way.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     names: BTreeMap<Name, NameRecord>,
-    groups: BTreeMap<Name, Name>,
+    groups: BTreeMap<Name, GroupRecord>,
     mail: BTreeMap<u64, Mail>,
     receipts: BTreeMap<u64, Receipt>,
     last_seq: u64,
@@ -48,7 +48,7 @@ impl Disk {
             && let Some((_, record)) = self.unsynced.pop_front()
         {
             self.through += 1;
-            if self.full && matches!(record, Record::Mail(_) | Record::Group { .. }) {
+            if self.full && matches!(record, Record::Mail(_) | Record::Group(_)) {
                 refused.push(self.through);
             } else {
                 self.apply(record);
@@ -73,8 +73,8 @@ impl Disk {
             Record::NameGone(name) => {
                 self.names.remove(&name);
             }
-            Record::Group { group, creator } => {
-                self.groups.insert(group, creator);
+            Record::Group(record) => {
+                self.groups.insert(record.group.clone(), record);
             }
             Record::Mail(mail) => {
                 self.last_seq = self.last_seq.max(mail.seq);
@@ -122,7 +122,7 @@ impl Disk {
         self.through = 0;
         Kept {
             names: self.names.values().cloned().collect(),
-            groups: self.groups.iter().map(|(name, creator)| (name.clone(), creator.clone())).collect(),
+            groups: self.groups.values().cloned().collect(),
             mail: self.mail.values().map(MailHead::from).collect(),
             receipts: self.receipts.values().cloned().collect(),
             last_seq: self.last_seq,

@@ -50,6 +50,7 @@ pub fn faults(history: &History) -> Vec<String> {
     }
     promises_are_kept(history, &seen, &kept, &mut faults);
     receipts_are_true(history, &seen, &kept, &mut faults);
+    who_creates_a_group_is_told_so(history, &seen, &mut faults);
     last_words_were_direct(history, &seen, &mut faults);
     tables_converge(history, &seen, &mut faults);
     faults
@@ -155,6 +156,22 @@ fn each_command_has_its_outcome(seen: &Seen<'_>, faults: &mut Vec<String>) {
     if seen.life.end == End::ByItself {
         for cmd in (1..=seen.life.typed).filter(|cmd| !done.contains_key(cmd)) {
             faults.push(format!("{}: command {cmd} of {} has no outcome", seen.actor.name, seen.life.typed));
+        }
+    }
+}
+
+/// Whoever is told that a group exists already did not create it by the very command that is answered.
+fn who_creates_a_group_is_told_so(history: &History, seen: &[Seen<'_>], faults: &mut Vec<String>) {
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, event) in seen.iter().flat_map(|seen| seen.log) {
+        if let Some(ClientEvent::GroupExists { group }) = client_event(event) {
+            *told.entry(format!("create_group {group}")).or_default() += 1;
+        }
+    }
+    for (command, told) in told {
+        let typed = history.script.iter().filter(|(_, line)| line.ends_with(&command)).count();
+        if told >= typed {
+            faults.push(format!("{command}, typed {typed} times, found the group there {told} times"));
         }
     }
 }

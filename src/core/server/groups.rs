@@ -2,7 +2,7 @@
 
 use super::super::id::Life;
 use super::super::name::Name;
-use super::super::record::Record;
+use super::super::record::{GroupRecord, Record};
 use super::super::server_event::ServerEvent;
 use super::super::wire::{Frame, Outcome};
 use super::Server;
@@ -18,62 +18,58 @@ pub const MEMBERS: usize = 1_024;
 /// How many names travel in a frame: the longest ones fit.
 const NAMES_A_FRAME: usize = 20;
 
-/// A group that is being written: nobody sees it before it is on disk.
-#[derive(Debug)]
-pub struct Creation {
-    pub(super) life: Life,
-    pub(super) r: u64,
-    pub(super) group: Name,
-    pub(super) creator: Name,
-}
-
 /// A group; its members in the order in which they joined.
 #[derive(Debug)]
 pub struct Group {
-    creator: Name,
+    record: GroupRecord,
     members: Vec<Name>,
 }
 
 impl Group {
     /// A group without members.
     #[must_use]
-    pub fn new(creator: Name) -> Self {
-        Self { creator, members: Vec::new() }
+    pub fn new(record: GroupRecord) -> Self {
+        Self { record, members: Vec::new() }
     }
 }
 
 impl Server {
-    pub(super) fn create_group(&mut self, life: Life, r: u64, from: Name, group: Name) {
-        let rejected = |reason| ServerEvent::Rejected { reason, from: from.clone(), group: Some(group.clone()) };
-        if self.groups.contains_key(&group) {
-            self.say(rejected("group-exists"));
-            return self.reply(life, answer(r, Outcome::Exists));
-        }
-        if self.creating.contains_key(&group) {
+    pub(super) fn create_group(&mut self, new: GroupRecord) {
+        let (life, r) = (new.life, new.request);
+        if self.creating.contains_key(&new.group) {
             // Whether it exists is known when what was written before has its outcome.
-            return self.after_records(After::CreateAgain(Creation { life, r, group, creator: from }));
+            return self.after_records(After::CreateAgain(new));
         }
-        let existing = self.groups.values().map(|group| &group.creator);
-        let own = existing.chain(self.creating.values()).filter(|creator| **creator == from).count();
-        if self.groups.len() + self.creating.len() >= GROUPS || own >= GROUPS_A_CREATOR {
-            self.say(rejected("group-limit"));
-            return self.reply(life, answer(r, Outcome::Full));
+        let existing = self.groups.get(&new.group).map(|group| &group.record);
+        if existing == Some(&new) {
+            // It is asked again because the answer was lost.
+            return self.answer_ok(life, r);
         }
-        self.creating.insert(group.clone(), from.clone());
-        let record = Record::Group { group: group.clone(), creator: from.clone() };
-        self.persist(record, After::Created(Creation { life, r, group, creator: from }));
+        let own = self.groups.values().map(|group| &group.record.creator).chain(self.creating.values());
+        let own = own.filter(|creator| **creator == new.creator).count();
+        let (reason, outcome) = if existing.is_some() {
+            ("group-exists", Outcome::Exists)
+        } else if self.groups.len() + self.creating.len() >= GROUPS || own >= GROUPS_A_CREATOR {
+            ("group-limit", Outcome::Full)
+        } else {
+            self.creating.insert(new.group.clone(), new.creator.clone());
+            return self.persist(Record::Group(new.clone()), After::Created(new));
+        };
+        self.say(ServerEvent::Rejected { reason, from: new.creator, group: Some(new.group) });
+        self.reply(life, answer(r, outcome));
     }
 
     /// The record of a new group has its outcome: the group exists now, or never did.
-    pub(super) fn created(&mut self, Creation { life, r, group, creator }: Creation, kept: bool) {
+    pub(super) fn created(&mut self, new: GroupRecord, kept: bool) {
+        let GroupRecord { group, creator, life, request } = new.clone();
         self.creating.remove(&group);
         if kept {
-            self.groups.insert(group.clone(), Group::new(creator.clone()));
+            self.groups.insert(group.clone(), Group::new(new));
             self.say(ServerEvent::GroupCreated { group, name: creator });
-            self.answer_ok(life, r);
+            self.answer_ok(life, request);
         } else {
             self.say(ServerEvent::Rejected { reason: "not-saved", from: creator, group: Some(group) });
-            self.reply(life, answer(r, Outcome::Failed));
+            self.reply(life, answer(request, Outcome::Failed));
         }
     }
 

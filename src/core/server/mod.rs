@@ -28,7 +28,7 @@ use super::link::Fate;
 use super::links::Links;
 use super::machine::{Ending, Input, Machine, Output};
 use super::name::Name;
-use super::record::Record;
+use super::record::{GroupRecord, Record};
 use super::rng::Rng;
 use super::server_event::ServerEvent;
 use super::status::Status;
@@ -110,7 +110,7 @@ impl Server {
             asks: BTreeMap::new(),
             questions: 0,
             mail: mailroom::Mailroom::new(kept.mail, kept.receipts, kept.last_seq, config.mailbox),
-            groups: kept.groups.into_iter().map(|(name, creator)| (name, groups::Group::new(creator))).collect(),
+            groups: kept.groups.into_iter().map(|record| (record.group.clone(), groups::Group::new(record))).collect(),
             creating: BTreeMap::new(),
             unwritten: BTreeSet::new(),
             hungry: BTreeSet::new(),
@@ -250,7 +250,9 @@ impl Server {
                 self.accept(now, life, posting::Accept { r, id, from, group: Some(group), at, text });
             }
             (Frame::Lookup { name, .. }, Some(_)) => self.look_up(life, r, &name),
-            (Frame::Create { group, .. }, Some(name)) => self.create_group(life, r, name, group),
+            (Frame::Create { group, .. }, Some(creator)) => {
+                self.create_group(GroupRecord { group, creator, life, request: r });
+            }
             (Frame::Groups { .. }, Some(name)) => self.list_groups(life, r, name),
             (Frame::Join { group, .. }, Some(name)) => self.join_group(life, r, name, group),
             (Frame::Members { group, .. }, Some(name)) => self.list_members(life, r, name, group),

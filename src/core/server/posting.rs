@@ -3,12 +3,11 @@
 use super::super::event::Kind;
 use super::super::id::{Life, MessageId};
 use super::super::name::{Name, Text};
-use super::super::record::{Mail, MailHead, Receipt, Record};
+use super::super::record::{GroupRecord, Mail, MailHead, Receipt, Record};
 use super::super::server_event::ServerEvent;
 use super::super::time::{Instant, Unix};
 use super::super::wire::{Frame, Outcome};
 use super::Server;
-use super::groups::Creation;
 use super::replies::answer;
 
 /// A request to keep a direct message.
@@ -56,9 +55,9 @@ pub enum After {
         mail: Box<Mail>,
     },
     /// A group is kept: it exists, and its creator is answered.
-    Created(Creation),
+    Created(GroupRecord),
     /// Another client wants to create a group that is being written.
-    CreateAgain(Creation),
+    CreateAgain(GroupRecord),
     /// A receipt is owed.
     Owed {
         /// To whom.
@@ -187,8 +186,8 @@ impl Server {
                         self.reply(life, answer(r, Outcome::Failed));
                     }
                 }
-                After::Created(creation) => self.created(creation, kept),
-                After::CreateAgain(Creation { life, r, group, creator }) => self.create_group(life, r, creator, group),
+                After::Created(new) => self.created(new, kept),
+                After::CreateAgain(new) => self.create_group(new),
                 After::Owed { owner } => {
                     let online = self.table.get(&owner).filter(|row| row.online).map(|row| row.life);
                     if let Some(life) = online {

@@ -7,7 +7,7 @@ use rusqlite::{CachedStatement, Connection, Error, OptionalExtension, Params, Ro
 
 use crate::core::event::Kind;
 use crate::core::name::{Name, Text};
-use crate::core::record::{Kept, Mail, MailHead, NameRecord, Receipt, Record};
+use crate::core::record::{GroupRecord, Kept, Mail, MailHead, NameRecord, Receipt, Record};
 use crate::core::time::Unix;
 
 /// What a record weighs beside its text and its list of names: about what the rest of a row takes, in bytes.
@@ -20,7 +20,7 @@ pub(super) fn weight(record: &Record) -> usize {
         + match record {
             Record::Mail(mail) => mail.text.as_str().len() + names(&mail.lacking),
             Record::Delivered { lacking, .. } => names(lacking),
-            Record::Name(_) | Record::NameGone(_) | Record::Group { .. } | Record::ReceiptGone { .. } => 0,
+            Record::Name(_) | Record::NameGone(_) | Record::Group(_) | Record::ReceiptGone { .. } => 0,
         }
 }
 
@@ -34,10 +34,11 @@ pub(super) fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
             params![row.name.as_str(), row.addr.to_string(), row.life.to_string(), row.online, row.seen.micros()],
         ),
         Record::NameGone(name) => run(db, "DELETE FROM names WHERE name = ?1", params![name.as_str()]),
-        Record::Group { group, creator } => {
-            let row = params![group.as_str(), creator.as_str()];
-            run(db, "INSERT INTO groups (name, creator) VALUES (?1, ?2)", row)
-        }
+        Record::Group(row) => run(
+            db,
+            "INSERT INTO groups (name, creator, life, request) VALUES (?1, ?2, ?3, ?4)",
+            params![row.group.as_str(), row.creator.as_str(), row.life.to_string(), row.request.to_string()],
+        ),
         Record::Mail(mail) => write_mail(db, mail),
         Record::Delivered { seq, lacking, receipt } => {
             if lacking.is_empty() {
@@ -110,8 +111,13 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<Kept> {
                 seen: time(row, 4)?,
             })
         })?,
-        groups: all(db.prepare_cached("SELECT name, creator FROM groups ORDER BY name")?, |row| {
-            Ok((parsed(row, 0)?, parsed(row, 1)?))
+        groups: all(db.prepare_cached("SELECT name, creator, life, request FROM groups ORDER BY name")?, |row| {
+            Ok(GroupRecord {
+                group: parsed(row, 0)?,
+                creator: parsed(row, 1)?,
+                life: parsed(row, 2)?,
+                request: parsed(row, 3)?,
+            })
         })?,
         mail: all(
             db.prepare_cached(

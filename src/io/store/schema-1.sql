@@ -11,7 +11,9 @@ CREATE TABLE names (
 
 CREATE TABLE groups (
     name    TEXT NOT NULL PRIMARY KEY,
-    creator TEXT NOT NULL
+    creator TEXT NOT NULL,
+    life    TEXT NOT NULL,                                -- the creator's, 32 hexadecimal digits
+    request TEXT NOT NULL                                 -- its number in that life, up to 2^64-1
 ) WITHOUT ROWID;
 
 -- AUTOINCREMENT remembers the highest seq in sqlite_sequence, also when its message is gone.

@@ -11,7 +11,7 @@ use super::*;
 use crate::core::event::Kind;
 use crate::core::id::{Life, MessageId};
 use crate::core::name::{Name, Text};
-use crate::core::record::{MailHead, NameRecord, Receipt};
+use crate::core::record::{GroupRecord, MailHead, NameRecord, Receipt};
 use crate::core::time::Unix;
 
 fn name(word: &str) -> Name {
@@ -20,6 +20,10 @@ fn name(word: &str) -> Name {
 
 fn names(words: &[&str]) -> Vec<Name> {
     words.iter().map(|word| name(word)).collect()
+}
+
+fn group() -> GroupRecord {
+    GroupRecord { group: name("g"), creator: name("x"), life: Life(1), request: u64::MAX }
 }
 
 fn row(word: &str, online: bool) -> NameRecord {
@@ -110,11 +114,7 @@ fn everything_comes_back_in_the_next_life() {
     let long = mail(2, &"ü".repeat(Text::MAX / 2), &["a", "y", "z"]);
     let odd = Mail { kind: Kind::Group, group: Some(name("g")), ..mail(3, "it's\n\0\u{202e}\"{}\"", &["y"]) };
     let direct = Mail { kind: Kind::Direct, ..mail(5, "hi", &["y"]) };
-    store.submit(vec![
-        Record::Name(row("y", true)),
-        Record::Name(row("x", true)),
-        Record::Group { group: name("g"), creator: name("x") },
-    ]);
+    store.submit(vec![Record::Name(row("y", true)), Record::Name(row("x", true)), Record::Group(group())]);
     store.submit(vec![Record::Mail(long.clone()), Record::Mail(odd.clone())]);
     store.submit(vec![Record::Mail(direct), Record::Name(row("x", false)), Record::Name(row("gone", true))]);
     store.submit(vec![Record::NameGone(name("gone")), delivered(2, &["a", "z"], None)]);
@@ -126,7 +126,7 @@ fn everything_comes_back_in_the_next_life() {
     let (store, kept, told) = open(&path);
     let expected = Kept {
         names: vec![row("x", false), row("y", true)],
-        groups: vec![(name("g"), name("x"))],
+        groups: vec![group()],
         mail: vec![head(&long), head(&odd)],
         receipts: vec![receipt(5)],
         last_seq: 5,
