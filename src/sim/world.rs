@@ -4,21 +4,23 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::actor::{Actor, PORT, Role};
-use super::air::{Air, Datagram, Flying};
+use super::air::Air;
 use super::disk::Disk;
 use super::network::Net;
 use crate::core::client::Client;
 use crate::core::command;
 use crate::core::config::{ClientConfig, ServerConfig};
 use crate::core::console::Console;
-use crate::core::event::Event;
 use crate::core::fault::Faults;
-use crate::core::machine::{Ending, Input, Output};
+use crate::core::machine::Input;
 use crate::core::name::Name;
-use crate::core::record::{Kept, Record};
+use crate::core::record::Kept;
 use crate::core::rng::Rng;
 use crate::core::server::{MAILBOX, Server};
-use crate::core::time::{Instant, Now, Unix, earliest};
+use crate::core::time::{Instant, Now, Unix};
+
+mod turn;
+mod view;
 
 /// The server's actor.
 pub const SERVER: usize = 0;
@@ -228,24 +230,6 @@ impl World {
         self.air.heal();
     }
 
-    /// How many actors there are, the server among them.
-    #[must_use]
-    pub fn actors(&self) -> usize {
-        self.actors.len()
-    }
-
-    /// The time.
-    #[must_use]
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// The time, for people.
-    #[must_use]
-    pub fn unix(&self) -> Unix {
-        self.clock().unix
-    }
-
     /// The disk.
     pub fn disk(&mut self) -> &mut Disk {
         &mut self.disk
@@ -256,199 +240,13 @@ impl World {
         self.disk = Disk::default();
     }
 
-    /// Every record that was ever synced, in order.
-    #[must_use]
-    pub fn disk_history(&self) -> &[Record] {
-        self.disk.history()
-    }
-
-    /// How many messages and how many receipts are on disk.
-    #[must_use]
-    pub fn disk_holds(&self) -> (usize, usize) {
-        (self.disk.mail().count(), self.disk.receipts().count())
-    }
-
-    /// What an actor has shown, in all its lives.
-    #[must_use]
-    pub fn log(&self, index: usize) -> &[(Instant, Event)] {
-        &self.actors[index].log
-    }
-
-    /// The lines an actor has shown.
-    #[must_use]
-    pub fn lines(&self, index: usize) -> Vec<String> {
-        self.log(index).iter().filter_map(|(_, event)| event.line()).collect()
-    }
-
-    /// How many events wait in front of an actor's output.
-    #[must_use]
-    pub fn showing(&self, index: usize) -> usize {
-        self.actors[index].showing.len()
-    }
-
-    /// How an actor's last life ended, if it did by itself.
-    #[must_use]
-    pub fn ending(&self, index: usize) -> Option<&Ending> {
-        self.actors[index].ending.as_ref()
-    }
-
-    /// The client machine of an actor that runs.
-    #[must_use]
-    pub fn client_machine(&self, index: usize) -> Option<&Client> {
-        match self.actors[index].role.as_ref()? {
-            Role::Client(client) => Some(client),
-            Role::Server(_) => None,
-        }
-    }
-
-    /// The server machine, if it runs.
-    #[must_use]
-    pub fn server_machine(&self) -> Option<&Server> {
-        match self.actors[SERVER].role.as_ref()? {
-            Role::Server(server) => Some(server),
-            Role::Client(_) => None,
-        }
-    }
-
-    /// Whether nothing is under way anywhere.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.air.is_empty() && self.disk.next().is_none() && self.actors.iter().all(Actor::is_idle)
-    }
-
     /// Keeps every datagram from now on, for [`World::traffic`].
     pub fn keep_traffic(&mut self) {
         self.traffic = Some(Vec::new());
     }
 
-    /// Every datagram that left or came since [`World::keep_traffic`], in order.
-    #[must_use]
-    pub fn traffic(&self) -> &[Passage] {
-        self.traffic.as_deref().unwrap_or_default()
-    }
-
-    fn passes(&mut self, actor: usize, came: bool, bytes: &[u8]) {
-        if let Some(traffic) = &mut self.traffic {
-            traffic.push(Passage { at: self.now, actor, came, bytes: bytes.to_vec() });
-        }
-    }
-
-    /// How many datagrams were sent so far.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.air.sent()
-    }
-
     fn clock(&self) -> Now {
         let micros = i64::try_from(self.now.micros()).unwrap_or(i64::MAX);
         Now { mono: self.now, unix: Unix::from_micros(EPOCH + micros) }
-    }
-
-    fn handle(&mut self, index: usize, input: Input<'_>) {
-        let now = self.clock();
-        if let Some(role) = &mut self.actors[index].role {
-            role.machine().handle(now, input);
-            self.drain(index);
-        }
-    }
-
-    fn drain(&mut self, index: usize) {
-        let now = self.clock();
-        while let Some(output) = self.actors[index].role.as_mut().and_then(|role| role.machine().poll(now)) {
-            match output {
-                Output::Transmit { to, bytes } => {
-                    // Who swallowed it is of no interest here.
-                    let _ = self.actors[index].faults.send(self.now, to, &bytes);
-                    self.depart(index);
-                }
-                Output::Persist(record) => self.disk.write(self.now + SYNC, record),
-                Output::Fetch(seqs) => self.actors[index].fetched.push_back((self.now + SYNC, seqs)),
-                Output::Event(event) => self.actors[index].say(self.now, event),
-                Output::Ended(ending) => {
-                    let rest = self.actors[index].role.as_mut().and_then(|role| role.machine().poll(now));
-                    assert!(rest.is_none(), "nothing comes after the end: {rest:?}");
-                    self.actors[index].ended(self.now, ending);
-                }
-            }
-        }
-        self.actors[index].deadline = self.actors[index].role.as_mut().and_then(|role| role.machine().deadline());
-    }
-
-    /// Gives the network what an actor's faults let go by now.
-    fn depart(&mut self, index: usize) {
-        while let Some((to, bytes)) = self.actors[index].faults.due(self.now) {
-            let reader = self.actors.iter().position(|actor| actor.addr == to);
-            self.passes(index, false, &bytes);
-            let datagram = Datagram { from: self.actors[index].addr, bytes };
-            self.air.send(self.now, &mut self.rng, index, reader, datagram);
-        }
-    }
-
-    /// When something happens next, if nothing is typed.
-    #[must_use]
-    pub fn next(&self) -> Option<Instant> {
-        let all = self.actors.iter().map(Actor::next);
-        all.fold(earliest(self.air.next(), self.disk.next()), earliest)
-    }
-
-    /// Goes to the next thing that happens, but not beyond `until`. Returns whether there was one.
-    pub fn step(&mut self, until: Instant) -> bool {
-        let Some(next) = self.next().filter(|next| *next <= until) else {
-            self.now = self.now.max(until);
-            return false;
-        };
-        self.now = self.now.max(next);
-        while let Some(Flying { to: index, from, bytes }) = self.air.arrived(self.now) {
-            if self.actors[index].paused {
-                self.actors[index].mailbag.push((from, bytes));
-            } else {
-                self.passes(index, true, &bytes);
-                self.handle(index, Input::Datagram { from, bytes: &bytes });
-            }
-        }
-        self.sync();
-        for index in 0..self.actors.len() {
-            if !self.actors[index].paused {
-                self.wake(index);
-            }
-        }
-        true
-    }
-
-    /// Syncs what is due; the server hears of it, or dies before and starts again.
-    fn sync(&mut self) {
-        if self.disk.next().is_none_or(|at| at > self.now) {
-            return;
-        }
-        let synced = self.disk.sync(self.now);
-        if self.disk.is_at_death(self.now) {
-            self.disk.dies_at = None;
-            self.kill(SERVER);
-            self.start(SERVER);
-        } else if let Some((through, refused)) = synced {
-            self.handle(SERVER, Input::Persisted { through, refused });
-        }
-    }
-
-    fn wake(&mut self, index: usize) {
-        while self.actors[index].fetched.front().is_some_and(|(at, _)| *at <= self.now)
-            && let Some((_, seqs)) = self.actors[index].fetched.pop_front()
-        {
-            let mail = self.disk.fetch(&seqs);
-            self.handle(index, Input::Mail(mail));
-        }
-        self.depart(index);
-        if let Some(shown) = self.actors[index].show(self.now) {
-            self.handle(index, Input::Shown(shown));
-        }
-        if self.actors[index].deadline.is_some_and(|at| at <= self.now) {
-            self.handle(index, Input::Timeout);
-        }
-    }
-
-    /// Lets this much time pass.
-    pub fn run_for(&mut self, time: Duration) {
-        let until = self.now + time;
-        while self.step(until) {}
     }
 }
