@@ -87,9 +87,8 @@ fn a_failed_command_ends_a_script_that_wants_it() {
 #[test]
 fn without_a_server_it_says_so_and_ends() {
     let home = tempfile::tempdir().unwrap();
-    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port().to_string();
-    drop(free);
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
     let mut client = Program::start_in(home, &["-c", "x", "127.0.0.1", &port, "0"]);
     client.stdin = None;
     let (mut lines, errors, status) = client.end();

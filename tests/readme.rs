@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Readme {
     text: String,
     home: tempfile::TempDir,
+    _reserved: Vec<TcpListener>,
 }
 
 impl Readme {
@@ -24,11 +25,15 @@ impl Readme {
         // In two steps, since a free port may hold the digits of another one.
         let named = [("8888", "{server}"), ("9001", "{x}"), ("9002", "{y}")];
         named.iter().for_each(|(port, stand_in)| text = text.replace(port, stand_in));
-        named.iter().for_each(|(_, stand_in)| text = text.replace(stand_in, &free_port().to_string()));
+        let reserved = named.map(|(_, stand_in)| {
+            let (port, reserved) = free_port();
+            text = text.replace(stand_in, &port.to_string());
+            reserved
+        });
         let home = tempfile::tempdir().unwrap();
         let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
         std::os::unix::fs::symlink(scenarios, home.path().join("scenarios")).unwrap();
-        Self { text, home }
+        Self { text, home, _reserved: reserved.into() }
     }
 
     fn blocks(&self, language: &str) -> Vec<Vec<&str>> {
@@ -91,7 +96,7 @@ impl<'a> Terminal<'a> {
         let since = Instant::now();
         while self.lines().len() < lines {
             assert!(since.elapsed() < PATIENCE, "{:?} and no more of {:?}", self.lines(), self.shown);
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
@@ -182,14 +187,17 @@ fn the_scenarios_pass() {
     }
 }
 
-/// A port that is free, of those that the system gives to nobody unasked: so it stays free until it is used.
-fn free_port() -> u16 {
+/// A port that is free, of those that the system gives to nobody unasked, and what keeps it from others: so it stays
+/// free until it is used.
+fn free_port() -> (u16, TcpListener) {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let first = std::process::id() % 10_000;
     loop {
         let port = 10_000 + (first + 37 * u32::from(GIVEN.fetch_add(1, Ordering::Relaxed))) % 20_000;
+        // The TCP port of the same number is how a run of scenarios tells others that it uses one.
+        let Ok(reserved) = TcpListener::bind(("127.0.0.1", port as u16)) else { continue };
         if UdpSocket::bind(("::", port as u16)).or_else(|_| UdpSocket::bind(("0.0.0.0", port as u16))).is_ok() {
-            return port as u16;
+            return (port as u16, reserved);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chat::core::status::Status;
 use chat::io::clock::Clock;
@@ -126,8 +126,12 @@ fn without_a_server_nobody_listens_on_its_port() {
     let words = fs::read_to_string(file).unwrap();
     let port: u16 = words.split(' ').nth(3).unwrap().parse().unwrap();
     assert!(port >= 1024, "{words}");
-    // Free again after the run.
-    std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    // Free again after the run, unless the system has just given it to somebody else.
+    let since = Instant::now();
+    while let Err(why) = std::net::UdpSocket::bind(("127.0.0.1", port)) {
+        assert!(since.elapsed() < Duration::from_secs(30), "{why}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -147,14 +151,14 @@ fn signals_do_what_they_are_called() {
 fn each_cause_is_told() {
     fails("client x\nx<10ms hello\n", Status::Expected, "cause     SILENCE: x showed nothing like it within 10ms");
     fails("client x\nx> sleep 0.1; echo hello\nx<10ms hello\n", Status::Expected, "cause     LATE: x showed it ");
-    fails("client x\nx> echo hallo\nx<10ms hello\n", Status::Expected, "cause     WRONG TEXT: x showed something else");
+    fails("client x\nx> echo hallo\nx<1s hello\n", Status::Expected, "cause     WRONG TEXT: x showed something else");
     fails("client x\nx> echo a; echo a\nx< a\nx!< a\n", Status::Failed, "cause     DUPLICATE: x showed it again: `a`");
     fails("client x\nx> exit 9\nx< a\n", Status::Failed, "cause     EXITED: x ended with status 9 by itself");
     fails("client x\nx> kill -SEGV $$\nx< a\n", Status::Failed, "cause     EXITED: x was ended by signal 11");
     fails("client x\nx> echo a\nx!< a\n", Status::Failed, "cause     FORBIDDEN: x showed `a`");
-    fails("client x\nx> exec yes\nsleep 2m\n", Status::Failed, "cause     FLOOD: x wrote more than 500000 lines");
-    fails("client x\nx> exec yes >&2\nsleep 2m\n", Status::Failed, "cause     FLOOD: x wrote more than 500000 lines");
-    let endless = "client x\nx> exec tr '\\0' a < /dev/zero\nsleep 2m\n";
+    fails("client x\nx> exec yes\nsleep 30m\n", Status::Failed, "cause     FLOOD: x wrote more than 500000 lines");
+    fails("client x\nx> exec yes >&2\nsleep 30m\n", Status::Failed, "cause     FLOOD: x wrote more than 500000 lines");
+    let endless = "client x\nx> exec tr '\\0' a < /dev/zero\nsleep 30m\n";
     fails(endless, Status::Failed, "cause     FLOOD: x wrote a line of more than 4 MiB");
 }
 
@@ -237,7 +241,7 @@ fn the_next_case_runs_after_a_failure_and_the_first_status_counts() {
     assert!(ran.out.contains("3 cases: 0 passed, 1 failed, 2 skipped or not run; "), "{}", ran.out);
     let ran = run_with(text, RunOptions { case: Some("c".to_owned()), ..RunOptions::default() });
     assert_eq!(ran.status, Status::Ok, "{}", ran.out);
-    let deadline = Some(Duration::from_millis(300));
+    let deadline = Some(Duration::from_secs(2));
     let ran = run_with(
         "client x\ncase \"a\"\nx<1m a\ncase \"b\"\nx alive\n",
         RunOptions { deadline, ..RunOptions::default() },
@@ -256,7 +260,7 @@ fn who_takes_no_orders_for_its_network_fails_the_case() {
 
 #[test]
 fn a_report_for_programs_is_one_object_a_line() {
-    let text = "client x\ncase \"a\" points=2\nx alive\ncase \"b\"\nx> echo hallo\nx<10ms hello\n";
+    let text = "client x\ncase \"a\" points=2\nx alive\ncase \"b\"\nx> echo hallo\nx<1s hello\n";
     let ran = run_with(text, RunOptions { json: true, ..RunOptions::default() });
     let lines: Vec<serde_json::Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<&str> = lines.iter().map(|line| line["report"].as_str().unwrap()).collect();

@@ -6,7 +6,7 @@ use chat::core::status::Status;
 use chat::scenario::run::{RunOptions, run};
 
 /// How many cases are played at once: they wait more than they work.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 
 fn scenarios() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");

@@ -19,9 +19,8 @@ fn words_are_taken_and_events_stand_above_the_line() {
     let mut server = Terminal::start(program);
     server.until(|screen| screen.rows().last().is_some_and(|row| row == ">>>") && screen.rows().len() == 2);
     server.press("gro");
-    let mut port = String::new();
     server.until(|screen| screen.rows().last().is_some_and(|row| row == ">>> gro"));
-    server.look(|screen| port = listening(&screen.rows()).unwrap());
+    let port = listening(&server.rows()).unwrap();
     let x = Program::client("x", &port, &[]);
     server.until(|screen| screen.rows()[1..] == [">>> [Client x registered]", ">>> gro"]);
     server.press("ups\r");
@@ -43,8 +42,7 @@ fn a_terminal_is_not_read_from_the_background() {
     // Were it read, this would end the server.
     server.press("exit\r");
     server.until(|screen| listening(&screen.rows()).is_some());
-    let mut port = String::new();
-    server.look(|screen| port = listening(&screen.rows()).unwrap());
+    let port = listening(&server.rows()).unwrap();
     let mut x = Program::client("x", &port, &[]);
     x.send("exit");
     assert_eq!(x.end().2, Some(0));

@@ -42,7 +42,7 @@ use crate::io::clock::Clock;
 /// How many pieces of output may wait for the player before those who write them have to wait.
 const MAX_WAITING: usize = 1024;
 /// How long the output of a process that has ended is waited for: something that left its process group may hold it.
-const LAST_OUTPUT: Duration = Duration::from_millis(200);
+const LAST_OUTPUT: Duration = Duration::from_millis(500);
 
 /// What the actors are processes of.
 #[derive(Clone, Debug)]
@@ -228,22 +228,22 @@ impl ProcessStage {
             What::Eof => {
                 process.child.open = process.child.open.saturating_sub(1);
                 process.closed = (process.child.open == 0).then_some(at);
-                self.tell_ends();
+                self.tell_ends(at);
             }
             What::Exited => {
                 let end = process.child.bury();
                 process.ended = Some((at, end, at + LAST_OUTPUT));
-                self.tell_ends();
+                self.tell_ends(at);
             }
         }
     }
 
-    /// Tells of those that have ended and whose last output is here, or does not come.
-    fn tell_ends(&mut self) {
-        let now = self.now();
+    /// Tells of those that have ended and whose last output is here, or does not come: everything until `known` was
+    /// sorted.
+    fn tell_ends(&mut self, known: Instant) {
         for (actor, process) in &mut self.actors {
             let Some((at, end, limit)) = process.ended else { continue };
-            if !process.told && (process.child.open == 0 || limit <= now) {
+            if !process.told && (process.child.open == 0 || limit <= known) {
                 process.told = true;
                 self.happened.push_back(Happening::Ended { actor: actor.clone(), at, end });
             }
@@ -294,7 +294,7 @@ impl Stage for ProcessStage {
             match self.inbox.recv_timeout(wake.since(now)) {
                 Ok(message) => self.sort(message),
                 // Never disconnected: the stage itself holds a sender.
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.tell_ends(),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.tell_ends(now),
             }
         }
     }

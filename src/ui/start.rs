@@ -15,7 +15,7 @@ use crate::io::socket::Socket;
 use crate::io::stop::Stop;
 
 /// How long a sentence on standard error may take before the program ends without it.
-const COMPLAINT_LIMIT: Duration = Duration::from_millis(100);
+const COMPLAINT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Binds a port, 0 for a free one.
 ///

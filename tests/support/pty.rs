@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 use nix::fcntl::OFlag;
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -90,17 +91,18 @@ impl Terminal {
 
     /// Looks until the picture is as wished.
     pub fn until(&mut self, wished: impl Fn(&Screen) -> bool) {
+        let end = Instant::now() + PATIENCE;
         while !wished(&self.screen) {
-            match self.seen.recv_timeout(PATIENCE) {
+            match self.seen.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.screen.feed(&bytes),
                 Err(_) => panic!("the screen stayed at {:#?}", self.screen.rows()),
             }
         }
     }
 
-    /// Looks at the picture as it was at last.
-    pub fn look(&self, look: impl FnOnce(&Screen)) {
-        look(&self.screen);
+    /// The rows of the picture as it was at last.
+    pub fn rows(&self) -> Vec<String> {
+        self.screen.rows()
     }
 
     /// Looks until these rows, and no others, are seen, the cursor behind the last.
