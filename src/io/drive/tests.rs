@@ -288,9 +288,14 @@ impl Front for Full {
 
 #[test]
 fn a_machine_that_is_far_ahead_of_the_disk_is_told_of_the_disk_alone() {
-    let socket = Socket::bind(0).unwrap();
+    let mut socket = Socket::bind(0).unwrap();
     let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.send_to(b"1", ("127.0.0.1", socket.local_port())).unwrap();
+    // The datagram is there before the first turn.
+    let mut poll = Poll::new().unwrap();
+    poll.registry().register(&mut socket, Token(0), Interest::READABLE).unwrap();
+    poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(30))).unwrap();
+    poll.registry().deregister(&mut socket).unwrap();
     let mut drive = Drive::new(socket, Outgoing::default(), Clock::start()).unwrap();
     let mut machine = Diary::default();
     drive.run(&mut machine, &mut Full(3, false)).unwrap();
