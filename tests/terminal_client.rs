@@ -27,6 +27,16 @@ fn seat(name: &str, port: &str) -> Seat {
     Seat { terminal, start, _home: home }
 }
 
+/// The client x in a terminal that nobody reads, registered.
+fn unread(server: &Program, port: &str) -> (Terminal, TempDir) {
+    let home = tempfile::tempdir().unwrap();
+    let mut program = command(&home);
+    program.args(["-c", "x", "127.0.0.1", port, "0"]);
+    let terminal = Terminal::start_unread(program);
+    server.until(">>> [Client x registered]");
+    (terminal, home)
+}
+
 impl Seat {
     /// Looks until exactly these rows follow the start.
     fn until(&mut self, rows: &[&str]) {
@@ -201,11 +211,7 @@ fn the_last_words_of_a_client_without_server_are_seen() {
 #[test]
 fn a_closed_window_is_a_leave_with_notice() {
     let (server, port) = Program::server();
-    let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-c", "x", "127.0.0.1", &port, "0"]);
-    let mut terminal = Terminal::start_unread(program);
-    server.until(">>> [Client x registered]");
+    let (mut terminal, _home) = unread(&server, &port);
     terminal.close_window();
     server.until(">>> [Client x is offline]");
     assert_eq!(terminal.end().0, Some(129));
@@ -214,11 +220,7 @@ fn a_closed_window_is_a_leave_with_notice() {
 #[test]
 fn a_terminal_that_nobody_reads_delays_no_signal() {
     let (server, port) = Program::server();
-    let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-c", "x", "127.0.0.1", &port, "0"]);
-    let mut terminal = Terminal::start_unread(program);
-    server.until(">>> [Client x registered]");
+    let (mut terminal, _home) = unread(&server, &port);
     // Each answer is longer than what a terminal holds for its reader.
     for _ in 0..64 {
         terminal.press("help\r");
