@@ -142,6 +142,96 @@ fn a_mailbox_takes_so_many_messages_and_bytes() {
     }
 }
 
+/// A world whose only mailbox, that of y who is away, has room for so many more messages of this text.
+fn almost_full(text: &str, room: usize) -> (World, usize) {
+    let most = MAILBOX.min(MAILBOX_BYTES / text.len());
+    let mail = (1..=(most - room) as u64).map(|seq| mail(seq, "x", "y", text));
+    (world_with(mail.chain([row("y", 9)])), most)
+}
+
+fn count(lines: &[String], line: &str) -> usize {
+    lines.iter().filter(|shown| *shown == line).count()
+}
+
+#[test]
+fn what_is_being_written_takes_its_room_in_a_mailbox() {
+    for (text, sent) in [("m".to_owned(), 100), ("m".repeat(65_536), 20)] {
+        let (mut world, most) = almost_full(&text, 5);
+        let x = world.client("x");
+        world.run_for(SECOND);
+        let since = mark(&world);
+        for _ in 0..sent {
+            world.type_line(x, &format!("send_all {text}"));
+        }
+        world.run_for(5 * SECOND);
+        assert_eq!(since.lines(&world, x), vec!["[Message received by Server.]"; sent]);
+        assert_eq!(world.disk_holds(), (most, 0));
+        at_rest(&world);
+    }
+}
+
+#[test]
+fn senders_that_come_together_fill_a_mailbox_and_no_more() {
+    let (mut world, most) = almost_full("m", 5);
+    let senders: Vec<usize> = (0..20).map(|number| world.client(&format!("x{number}"))).collect();
+    world.run_for(SECOND);
+    let since = mark(&world);
+    for sender in &senders {
+        world.type_line(*sender, "send y m");
+    }
+    world.run_for(5 * SECOND);
+    let shown: Vec<String> = senders.iter().flat_map(|sender| since.lines(&world, *sender)).collect();
+    assert_eq!(count(&shown, "[Messages received by the server and saved]"), 5);
+    assert_eq!(count(&shown, "[Mailbox of y is full, message not saved.]"), 15);
+    assert_eq!(world.disk_holds(), (most, 0));
+    at_rest(&world);
+}
+
+#[test]
+fn what_could_not_be_written_leaves_its_room_to_others() {
+    let (mut world, most) = almost_full("m", 5);
+    let x = world.client("x");
+    world.run_for(SECOND);
+    let since = mark(&world);
+    world.disk().full = true;
+    for _ in 0..5 {
+        world.type_line(x, "send_all m");
+    }
+    world.run_for(SECOND);
+    assert_eq!(since.lines(&world, x), vec!["[The server could not save the message.]"; 5]);
+    at_rest(&world);
+    world.disk().full = false;
+    for _ in 0..6 {
+        world.type_line(x, "send y m");
+    }
+    world.run_for(5 * SECOND);
+    let shown = since.lines(&world, x);
+    assert_eq!(count(&shown, "[Messages received by the server and saved]"), 5);
+    assert_eq!(count(&shown, "[Mailbox of y is full, message not saved.]"), 1);
+    assert_eq!(world.disk_holds(), (most, 0));
+    at_rest(&world);
+}
+
+#[test]
+fn a_server_that_dies_while_it_writes_has_the_same_room_afterwards() {
+    let (mut world, most) = almost_full("m", 5);
+    let x = world.client("x");
+    world.run_for(SECOND);
+    let since = mark(&world);
+    for _ in 0..10 {
+        world.type_line(x, "send_all m");
+    }
+    // They are there after 50 µs and written after 200 more.
+    world.run_for(us(200));
+    assert!(world.disk().next().is_some() && world.disk_holds() == (most - 5, 0));
+    world.kill(SERVER);
+    world.start(SERVER);
+    world.run_for(5 * SECOND);
+    assert_eq!(count(&since.lines(&world, x), "[Message received by Server.]"), 10);
+    assert_eq!(world.disk_holds(), (most, 0));
+    at_rest(&world);
+}
+
 #[test]
 fn no_more_messages_and_receipts_are_under_way_to_one_client_than_the_limits() {
     let most = POSTS_UNDER_WAY.max(RECEIPTS_UNDER_WAY) * 2;

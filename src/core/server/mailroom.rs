@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::event::Kind;
 use super::super::id::MessageId;
 use super::super::name::Name;
-use super::super::record::{MailHead, Receipt};
+use super::super::record::{Mail, MailHead, Receipt};
 use super::super::time::{Instant, Unix};
 
 /// The most messages one reader's mailbox holds.
@@ -42,11 +42,20 @@ struct Mailbox {
     bytes: usize,
 }
 
+/// Room in a mailbox for what is being written.
+#[derive(Debug, Default)]
+struct Reserved {
+    messages: usize,
+    bytes: usize,
+}
+
 /// The index; see the module.
 #[derive(Debug, Default)]
 pub struct Mailroom {
     items: BTreeMap<u64, Item>,
     boxes: BTreeMap<Name, Mailbox>,
+    /// Of readers for whom something is being written; nobody else is in it.
+    reserved: BTreeMap<Name, Reserved>,
     by_id: BTreeMap<MessageId, u64>,
     receipts: BTreeMap<Name, BTreeMap<u64, Receipt>>,
     remembered: BTreeMap<MessageId, usize>,
@@ -74,6 +83,34 @@ impl Mailroom {
     pub fn next_seq(&mut self) -> u64 {
         self.last += 1;
         self.last
+    }
+
+    /// A message is being written: it takes its room at once, so that what comes meanwhile finds the mailbox as full as
+    /// it will be.
+    pub fn reserve(&mut self, mail: &Mail) {
+        for name in &mail.lacking {
+            let reserved = self.reserved.entry(name.clone()).or_default();
+            reserved.messages += 1;
+            reserved.bytes += mail.text.as_str().len();
+        }
+    }
+
+    /// The writing of a message has its outcome: it is [inserted](Mailroom::insert), or it never was.
+    pub fn release(&mut self, mail: &Mail) {
+        for name in &mail.lacking {
+            let Some(reserved) = self.reserved.get_mut(name) else { continue };
+            reserved.messages -= 1;
+            reserved.bytes -= mail.text.as_str().len();
+            if reserved.messages == 0 {
+                self.reserved.remove(name);
+            }
+        }
+    }
+
+    /// Whether no room is reserved.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.reserved.is_empty()
     }
 
     /// Adds a message for all who lack it.
@@ -154,13 +191,14 @@ impl Mailroom {
         self.boxes.get(reader).map_or(0, |mailbox| mailbox.seqs.len())
     }
 
-    /// Whether a reader's mailbox takes no more. What is on its way to somebody online counts only against the
-    /// limit of every server.
+    /// Whether a reader's mailbox does not take a message of so many bytes. What is on its way to somebody online counts
+    /// only against the limit of every server.
     #[must_use]
     pub fn is_full(&self, reader: &Name, bytes: usize, online: bool) -> bool {
         let most = if online { MAILBOX } else { self.most };
-        let full = |mailbox: &Mailbox| mailbox.seqs.len() >= most || mailbox.bytes + bytes > MAILBOX_BYTES;
-        self.boxes.get(reader).is_some_and(full)
+        let kept = self.boxes.get(reader).map_or((0, 0), |mailbox| (mailbox.seqs.len(), mailbox.bytes));
+        let coming = self.reserved.get(reader).map_or((0, 0), |reserved| (reserved.messages, reserved.bytes));
+        kept.0 + coming.0 >= most || kept.1 + coming.1 + bytes > MAILBOX_BYTES
     }
 
     /// All readers with mail, and how many messages each lacks.
@@ -199,7 +237,7 @@ impl Mailroom {
     /// Whether anything waits for this name, so that it must not be dropped.
     #[must_use]
     pub fn concerns(&self, name: &Name) -> bool {
-        self.boxes.contains_key(name) || self.receipts.contains_key(name)
+        self.boxes.contains_key(name) || self.reserved.contains_key(name) || self.receipts.contains_key(name)
     }
 }
 
@@ -217,6 +255,7 @@ fn take_out(boxes: &mut BTreeMap<Name, Mailbox>, reader: &Name, seq: u64, bytes:
 #[cfg(test)]
 mod tests {
     use super::super::super::id::Life;
+    use super::super::super::name::Text;
     use super::*;
 
     fn name(word: &str) -> Name {
@@ -264,6 +303,38 @@ mod tests {
         room.insert(head(1, &["y"], MAILBOX_BYTES));
         assert!(room.is_full(&name("y"), 1, false));
         assert!(!room.is_full(&name("z"), 1, false));
+    }
+
+    #[test]
+    fn a_message_that_is_being_written_takes_its_room_and_keeps_its_readers_names() {
+        let mut room = Mailroom::new(vec![], vec![], 0, 2);
+        let mail = |seq| Mail {
+            seq,
+            id: id(seq),
+            kind: Kind::Channel,
+            from: name("x"),
+            group: None,
+            text: Text::new("hi").unwrap(),
+            sent_at: Unix::default(),
+            kept_at: Unix::default(),
+            lacking: ["y", "z"].map(name).to_vec(),
+        };
+        room.reserve(&mail(1));
+        room.reserve(&mail(2));
+        assert!(room.is_full(&name("y"), 1, false) && !room.is_full(&name("y"), 1, true));
+        assert!(
+            !room.is_full(&name("y"), MAILBOX_BYTES - 4, true) && room.is_full(&name("y"), MAILBOX_BYTES - 3, true)
+        );
+        assert_eq!((room.count(&name("y")), room.waiting(&name("y")).count()), (0, 0), "it is not there yet");
+        assert!(room.concerns(&name("z")) && !room.concerns(&name("x")));
+        // One is kept, the other is refused.
+        room.release(&mail(1));
+        room.insert(MailHead::from(&mail(1)));
+        assert!(room.is_full(&name("y"), 1, false) && !room.is_written());
+        room.release(&mail(2));
+        assert!(!room.is_full(&name("y"), 1, false) && room.is_written());
+        room.remove(1);
+        assert!(!room.concerns(&name("z")));
     }
 
     #[test]

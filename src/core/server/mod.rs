@@ -133,11 +133,14 @@ impl Server {
         server
     }
 
-    /// Whether nothing is under way: no question, no unanswered message, nothing half assembled, no byte queued.
+    /// Whether nothing is under way: no question, no unanswered message, nothing that is being written and no room
+    /// reserved for it, nothing half assembled, no byte queued.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.asks.is_empty()
             && self.after.is_empty()
+            && self.unwritten.is_empty()
+            && self.mail.is_written()
             && self.delivered.is_empty()
             && self.fetches.is_empty()
             && self.links.iter().all(|(_, link)| link.is_idle())

@@ -147,6 +147,7 @@ impl Server {
     fn record_mail(&mut self, life: Life, r: u64, mut mail: Mail) {
         mail.lacking.sort();
         self.unwritten.insert(mail.id);
+        self.mail.reserve(&mail);
         let after = After::Kept { life, r, mail: Box::new(mail.clone()) };
         self.persist(Record::Mail(mail), after);
     }
@@ -180,6 +181,7 @@ impl Server {
                 }
                 After::Kept { life, r, mail } => {
                     self.unwritten.remove(&mail.id);
+                    self.mail.release(&mail);
                     if kept {
                         self.kept(life, r, *mail);
                     } else {
