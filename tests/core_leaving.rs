@@ -56,6 +56,29 @@ fn the_last_notice_alone_is_enough() {
 }
 
 #[test]
+fn the_notice_of_one_that_was_found_silent_is_answered_and_changes_nothing() {
+    let mut world = world(&["x", "y"]);
+    world.cut(X, SERVER, true);
+    world.cut(SERVER, X, true);
+    let before = mark(&world);
+    world.type_line(Y, "send_all hi");
+    world.run_for(2 * SECOND);
+    assert_eq!(before.lines(&world, SERVER), ["[Client x is offline]"]);
+    world.heal();
+    let (since, sent, written) = (mark(&world), world.sent(), world.disk_history().len());
+    world.leave(X);
+    world.run_for(us(100));
+    assert_eq!(world.ending(X).map(|ending| ending.status), Some(Status::Ok), "it is answered");
+    world.run_for(5 * SECOND);
+    for actor in [SERVER, Y] {
+        assert_eq!(since.lines(&world, actor), [] as [&str; 0], "they know already");
+    }
+    assert_eq!(world.sent() - sent, 2, "the notice and its answer");
+    assert_eq!(world.disk_history().len(), written);
+    at_rest(&world);
+}
+
+#[test]
 fn what_is_held_in_a_group_is_shown_before_the_end() {
     let mut world = world(&["x", "y"]);
     world.type_line(X, "create_group g");

@@ -315,10 +315,11 @@ impl Server {
 
     /// A client gives notice that it ends.
     pub(super) fn bye(&mut self, now: Instant, life: Life) {
-        let name = self.sessions.get(&life).and_then(|session| session.name.clone());
-        let was_left = self.sessions.get(&life).is_some_and(|session| session.standing == Standing::Left);
+        // One that left or was lost is offline already, and everybody knows.
+        let session = self.sessions.get(&life).filter(|session| session.is_reading());
+        let name = session.and_then(|session| session.name.clone());
         self.close(life);
-        if let Some(name) = name.filter(|_| !was_left) {
+        if let Some(name) = name {
             self.offline(&name, life, "leave", After::Nothing);
             self.asked_in_vain(now, &name);
         }
