@@ -174,7 +174,12 @@ impl Client {
         self.registration = None;
         // A client that only lost its server goes on without it; one that a user waits for does not.
         if let Some(entering) = self.entering.take() {
-            self.lost_server(now, "reg", entering.cmd);
+            return self.lost_server(now, "reg", entering.cmd);
+        }
+        // A link repeats what it has for ever, and whoever speaks has no need of a keep-alive, which tries again.
+        self.requests.lost_link();
+        if let Some(link) = self.home.life.and_then(|life| self.links.get_mut(life)) {
+            link.withdraw();
         }
     }
 
@@ -267,6 +272,8 @@ impl Client {
     }
 
     fn forgotten(&mut self, now: Instant) {
+        // This was word of a server. If it is lost again, the next keep-alive looks for it, and that has its time.
+        self.home.unanswered = 0;
         if let Some(life) = self.home.life.take() {
             self.links.close(life);
         }
@@ -315,7 +322,7 @@ impl Client {
         }
         self.home.spoken = now;
         if self.home.registered && self.home.life.is_some() {
-            self.home.unanswered = if self.home.unanswered < ATTEMPTS { self.home.unanswered + 1 } else { 1 };
+            self.home.unanswered = self.home.unanswered.saturating_add(1);
             self.send_alive(now);
         } else {
             self.need_server(now);
@@ -332,9 +339,8 @@ impl Client {
     }
 
     pub(super) fn keep_alive_deadline(&self) -> Option<Instant> {
-        // One that was not answered may be lost: five attempts, as with everything that is asked of the server.
-        let again = (1..ATTEMPTS).contains(&self.home.unanswered);
-        let wait = if again { LIMIT } else { KEEP_ALIVE };
+        // One that was not answered may be lost: five attempts each time, as with everything that is asked of the server.
+        let wait = if self.home.unanswered.is_multiple_of(ATTEMPTS) { KEEP_ALIVE } else { LIMIT };
         (self.presence == Presence::Online).then_some(self.home.spoken + wait)
     }
 }
