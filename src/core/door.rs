@@ -11,8 +11,8 @@ use super::time::Unix;
 use super::trace_event::TraceEvent;
 use super::wire::{self, Datagram, Frame, Head, Malformed};
 
-/// What waits to be taken from a machine, in order. It is drained after every input, so that it holds no more than one
-/// input causes.
+/// What waits to be taken from a machine, in order. It is drained after every batch of inputs, so that it holds no more
+/// than one batch causes; whoever drains it has a limit for its batches.
 #[derive(Debug)]
 pub(super) struct Door {
     waiting: VecDeque<Output>,

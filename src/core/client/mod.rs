@@ -1,7 +1,8 @@
 //! The client machine: registers, chats from its own copy of the table, falls back to the server, leaves with notice.
 //!
 //! This file holds the state, the way in and the way out. Its parts: [`commands`] takes what was typed, [`register`]
-//! comes, [`leaving`] goes, [`requests`] asks the server, [`outbox`] sends direct messages, [`inbox`] shows what comes.
+//! comes, [`leaving`] goes, [`requests`] asks the server, [`outbox`] sends direct messages, [`inbox`] shows what comes,
+//! [`seen`] knows what was shown.
 
 mod commands;
 mod inbox;

@@ -1,8 +1,9 @@
 //! The server machine: knows who is where, tells everybody, and keeps what cannot be delivered now.
 //!
-//! This file holds the state, the way in and the way out. Its parts: [`sessions`] comes and goes, [`asking`] finds
-//! out who is still there, [`table`] tells everybody of changes, [`posting`] takes messages in, [`feeding`] hands
-//! them out, [`replies`] answers, [`groups`], and [`console`] for the person at its terminal.
+//! This file holds the state, the way in and the way out. Its parts: [`cookies`] lets nobody in from an address that
+//! is not its own, [`sessions`] comes and goes, [`asking`] finds out who is still there, [`table`] tells everybody of
+//! changes, [`taken`] does no request twice, [`posting`] takes messages in, [`mailroom`] knows who lacks which,
+//! [`feeding`] hands them out, [`replies`] answers, [`groups`], and [`console`] for the person at its terminal.
 
 mod asking;
 mod console;

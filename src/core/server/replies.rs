@@ -8,7 +8,9 @@ use super::Server;
 use super::sessions::Purpose;
 
 /// How many bytes of replies a client leaves unacknowledged before no more of its requests are taken: room for one to
-/// each of the 4,096 that a client has open. They wait on its link, which has its own limit, for its acknowledgements.
+/// each of the 4,096 that a client has open. They wait for its acknowledgements on its link, which leaves the limit to
+/// its owner: beyond this one there is the answer to the last request taken, and to those that wait for the disk or for
+/// a reader.
 pub const REPLY_BYTES: usize = 1024 * 1024;
 
 impl Server {
