@@ -142,7 +142,10 @@ fn chat(words: &[&str]) -> (String, String, Option<i32>) {
 
 #[test]
 fn numbers_beyond_their_limits_are_refused() {
-    for (option, least, most) in [("--jobs", 1, 64), ("--repeat", 1, 100_000), ("--retries", 0, 16)] {
+    let limits = [("--jobs", 1, 64), ("--repeat", 1, 100_000), ("--retries", 0, 16), ("--seeds", 1, 1_000_000)];
+    for (option, least, most) in limits {
+        let chat =
+            |words: &[&str]| chat(&[if option == "--seeds" { &["--simulate"][..] } else { &[] }, words].concat());
         for word in [(least - 1).to_string(), (most + 1).to_string(), "many".to_owned(), String::new()] {
             let sentence = format!("{option} is a number from {least} to {most}, and {word:?} is not.\n");
             assert_eq!(chat(&[option, &word]), (String::new(), sentence, Some(1)));

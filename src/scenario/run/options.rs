@@ -68,10 +68,15 @@ pub struct RunOptions {
 pub struct Simulation {
     /// The first seed.
     pub first: u64,
-    /// How many seeds each case is played with; the first that fails ends it.
+    /// How many seeds each case is played with, 1 to [`Simulation::MAX_SEEDS`]; the first that fails ends it.
     pub seeds: u64,
     /// The name of the network, and the network.
     pub net: (&'static str, Net),
+}
+
+impl Simulation {
+    /// The most seeds that each case is played with in one round.
+    pub const MAX_SEEDS: u64 = 1_000_000;
 }
 
 /// What is asked of scenarios instead of playing them.

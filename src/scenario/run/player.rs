@@ -166,9 +166,9 @@ impl Player<'_> {
             let skipped = CaseResult { verdict: Verdict::Skipped(reason), ..CaseResult::not_run(info, String::new()) };
             return (skipped, Status::Ok);
         }
-        let seeds = simulation.seeds.max(1);
+        let seeds = simulation.seeds;
         let mut seed = simulation.first.saturating_add((info.turn.round - 1).saturating_mul(seeds));
-        let last = seed.saturating_add(seeds - 1);
+        let last = seed.saturating_add(seeds.saturating_sub(1));
         // Deadlines are of real time, and pass in none here.
         let settings = Settings { deadline: None, ..self.settings.clone() };
         loop {

@@ -90,8 +90,8 @@ pub(super) struct RunArguments {
     #[arg(long, help_heading = SIMULATION)]
     simulate: bool,
 
-    /// With --simulate: play each case with so many seeds, 1 without
-    #[arg(long, value_name = "COUNT", requires = "simulate", help_heading = SIMULATION)]
+    /// With --simulate: play each case with so many seeds, 1 to 1000000; 1 without
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, requires = "simulate", help_heading = SIMULATION)]
     seeds: Option<String>,
 
     /// The seed behind faults of the network, to play a run again; with --simulate: the (first) seed, 1 without
@@ -286,7 +286,7 @@ impl RunArguments {
     }
 
     fn simulation(&self) -> Result<Option<Simulation>, String> {
-        let seeds = number("--seeds", self.seeds.as_deref())?.unwrap_or(1);
+        let seeds = number_to("--seeds", self.seeds.as_deref(), 1, Simulation::MAX_SEEDS)?.unwrap_or(1);
         let first = number("--seed", self.seed.as_deref())?.unwrap_or(1);
         let name = self.net.as_deref().unwrap_or("perfect");
         let names = Net::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
