@@ -168,7 +168,8 @@ impl Faults {
     /// No faults, and the random numbers for those to come.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { rng: seeded(seed), ways: BTreeMap::new(), overtaken: BTreeMap::new(), air: BTreeMap::new(), count: 0 }
+        let (ways, overtaken, air) = Default::default();
+        Self { rng: Rng::from_number(seed), ways, overtaken, air, count: 0 }
     }
 
     /// Carries an order out. What is held back already still arrives.
@@ -184,7 +185,7 @@ impl Faults {
             self.ways.clear();
         }
         if let Some(seed) = order.seed {
-            self.rng = seeded(seed);
+            self.rng = Rng::from_number(seed);
         }
         for fault in &order.faults {
             let rules = self.ways.entry(order.to).or_default();
@@ -273,12 +274,6 @@ impl Faults {
     fn chance(&mut self, hundredths: u16) -> bool {
         self.rng.bits() % u64::from(Percent::CERTAIN) < u64::from(hundredths)
     }
-}
-
-fn seeded(seed: u64) -> Rng {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    Rng::new(bytes)
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world with a server at port 1 of host 0, on this network.
+    /// A world with a server that runs, on this network. Everybody is at the same port of a host of its own.
     #[must_use]
     pub fn new(seed: u64, net: Net) -> Self {
         let mut world = Self::without_server(seed, net);
@@ -64,11 +64,9 @@ impl World {
     /// The same world, whose server was not started yet.
     #[must_use]
     pub fn without_server(seed: u64, net: Net) -> Self {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let mut world = Self {
             now: Instant::from_micros(1_000_000),
-            rng: Rng::new(bytes),
+            rng: Rng::from_number(seed),
             actors: Vec::new(),
             disk: Disk::default(),
             air: Air::new(net),
