@@ -3,7 +3,8 @@
 mod trace;
 
 use chat::core::status::Status;
-use chat::sim::world::SERVER;
+use chat::sim::network::Net;
+use chat::sim::world::{SERVER, World};
 use trace::{SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;
@@ -226,4 +227,16 @@ fn a_server_that_is_lost_is_told_once_and_last() {
     assert_eq!(lines[3..], ["[Server not responding]"]);
     let ending = world.ending(X).expect("x has ended");
     assert_eq!((ending.status, ending.exiting), (Status::Environment, true));
+}
+
+#[test]
+fn a_server_that_is_asked_to_end_keeps_what_it_has_accepted() {
+    let mut world = World::new(1, Net::PERFECT);
+    world.client("x");
+    // The registration has come, and is not on disk yet.
+    world.run_for(us(200));
+    let on_disk = world.disk_history().len();
+    world.leave(SERVER);
+    assert!(world.ending(SERVER).is_some());
+    assert!(world.disk_history().len() > on_disk);
 }

@@ -57,6 +57,13 @@ impl Disk {
         (self.through > before).then_some((self.through, refused))
     }
 
+    /// The server ends by itself: it waits until everything is there, and hears no more of it.
+    pub fn close(&mut self) {
+        if let Some((last, _)) = self.unsynced.back() {
+            let _ = self.sync(*last);
+        }
+    }
+
     /// Whether the server dies now; see [`Disk::dies_at`].
     #[must_use]
     pub fn is_at_death(&self, now: Instant) -> bool {

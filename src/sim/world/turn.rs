@@ -33,6 +33,9 @@ impl World {
                     let rest = self.actors[index].role.as_mut().and_then(|role| role.machine().poll(now));
                     assert!(rest.is_none(), "nothing comes after the end: {rest:?}");
                     self.actors[index].ended(self.now, ending);
+                    if index == SERVER {
+                        self.disk.close();
+                    }
                 }
             }
         }
