@@ -1,6 +1,12 @@
-//! Every scenario on the simulated network, with many seeds; and the seeds that once failed.
+//! Every scenario on the simulated network, with many seeds; the seeds that once failed; and what a simulation must
+//! judge as real processes do.
+
+mod support;
 
 use assert_cmd::Command;
+use chat::scenario::run::{RunOptions, Simulation, run};
+use chat::scenario::simulate::Net;
+use tempfile::TempDir;
 
 fn simulate(arguments: &[&str]) -> String {
     let mut files: Vec<String> = std::fs::read_dir("scenarios")
@@ -43,4 +49,153 @@ fn a_client_that_begins_anew_is_welcome() {
 #[test]
 fn a_late_datagram_is_no_sign_of_life() {
     simulate(&["--seed", "6", "--net", "wifi-lossy", "--case", "a name whose holder is gone"]);
+}
+
+/// How each case was judged: its verdict with its title, and the cause of a failure.
+fn judged(text: &str, simulation: Option<Simulation>) -> Vec<String> {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("a.chat");
+    std::fs::write(&file, text).unwrap();
+    let program = Some(env!("CARGO_BIN_EXE_chat").into());
+    let options = RunOptions { files: vec![file], program, simulation, jobs: 4, ..RunOptions::default() };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    run(&options, &mut out, &mut err);
+    assert_eq!(String::from_utf8_lossy(&err), "");
+    let said = |line: &str| {
+        let words: Vec<&str> = line.split("  ").filter(|words| !words.is_empty()).collect();
+        match *words.as_slice() {
+            [verdict @ ("PASS" | "FAIL" | "SKIP"), title, ..] => Some(format!("{verdict} {title}")),
+            ["cause", cause, ..] => Some(cause.trim().to_owned()),
+            _ => None,
+        }
+    };
+    String::from_utf8(out).unwrap().lines().filter_map(said).collect()
+}
+
+/// Plays these cases on real processes and simulated: both judge them like this.
+fn judged_alike(text: &str, expected: &[&str]) {
+    support::undo_nohup();
+    let simulation = Simulation { first: 1, seeds: 1, net: ("perfect", Net::PERFECT) };
+    assert_eq!(judged(text, Some(simulation)), expected, "simulated");
+    assert_eq!(judged(text, None), expected, "on processes");
+}
+
+#[test]
+fn who_is_paused_obeys_when_it_is_resumed() {
+    let text = r#"case "a line"
+server
+client x y
+pause x
+x> send y hi
+y!< x: hi
+resume x
+y< x: hi
+x< [Message received by y.]
+case "the end of its input"
+server
+client x y
+pause x
+x> send y hi
+eof x
+sleep 300ms
+x alive
+resume x
+x exits 0
+y< x: hi
+case "a word to the server"
+server
+client x
+pause server
+server> exit
+sleep 300ms
+server alive
+resume server
+server exits 0
+case "another word to the server"
+server
+pause server
+server> help
+server!< {*}End the server{*}
+resume server
+server<~ {*}End the server{*}
+"#;
+    judged_alike(
+        text,
+        &["PASS a line", "PASS the end of its input", "PASS a word to the server", "PASS another word to the server"],
+    );
+}
+
+#[test]
+fn who_is_paused_finds_signals_when_it_is_resumed() {
+    let paused = |signal: &str, actor: &str, status: u8| {
+        format!(
+            "case \"{signal} {actor}\"\nserver\nclient x y\npause {actor}\n{signal} {actor}\nsleep 300ms\n\
+             {actor} alive\nresume {actor}\n{actor} exits {status}\n"
+        )
+    };
+    let ends = [("term", "x", 143), ("interrupt", "x", 130), ("hangup", "x", 129)];
+    let of_server = [("term", "server", 0), ("interrupt", "server", 0), ("hangup", "server", 129)];
+    let text: String =
+        ends.iter().chain(&of_server).map(|(signal, actor, status)| paused(signal, actor, *status)).collect();
+    let expected: Vec<String> =
+        ends.iter().chain(&of_server).map(|(signal, actor, _)| format!("PASS {signal} {actor}")).collect();
+    judged_alike(&text, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_is_paused_is_killed_at_once_and_can_be_restarted() {
+    let text = r#"case "killed"
+server
+client x y
+pause x
+x> send y hi
+kill x
+x exits 137
+restart x
+y!< x: hi
+case "a client is restarted"
+server
+client x y
+pause x
+restart x
+x> send y hi
+y< x: hi
+case "a server is restarted"
+server
+client x y
+pause server
+restart server
+x> send_all hi
+y< [Channel_Message x: hi]
+"#;
+    judged_alike(text, &["PASS killed", "PASS a client is restarted", "PASS a server is restarted"]);
+}
+
+#[test]
+fn a_server_is_ended_with_its_status() {
+    let text: String = [("term", 0), ("interrupt", 0), ("hangup", 129)]
+        .map(|(signal, status)| format!("case \"{signal}\"\nserver\n{signal} server\nserver exits {status}\n"))
+        .concat();
+    judged_alike(&text, &["PASS term", "PASS interrupt", "PASS hangup"]);
+}
+
+#[test]
+fn what_cannot_be_typed_is_said() {
+    let long = format!("set v={}\n{}", "a".repeat(1000), "set v=${v}${v}\n".repeat(6));
+    let text = format!(
+        "case \"closed\"\nserver\nclient x\npause x\neof x\nx> table\n\
+         case \"much\"\nserver\nclient x\npause x\n{long}{most}x alive\nkill x\n\
+         case \"too much\"\nserver\nclient x\npause x\n{long}{most}{most}",
+        most = "x> ${v}\n".repeat(60),
+    );
+    judged_alike(
+        &text,
+        &[
+            "FAIL closed",
+            "MISTAKE: x cannot be typed to, its input is closed",
+            "PASS much",
+            "FAIL too much",
+            "MISTAKE: x does not read its input, and more than 4 MiB wait already",
+        ],
+    );
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::ast::{Actor, Fault, Need, Signal, Statement, Step, Way};
-use super::stage::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
+use super::stage::{Deaf, Disturbance, End, Happening, Launch, MAX_UNREAD, Output, Refused, Stage};
 use super::standing::{Standing, order};
 use crate::core::client_event::ClientEvent;
 use crate::core::event::{Body, Event};
@@ -16,6 +16,9 @@ use crate::core::status::Status;
 use crate::core::time::Instant;
 pub use crate::sim::network::Net;
 use crate::sim::world::{SERVER, World};
+
+/// The number of SIGHUP.
+const HANGUP: u8 = 1;
 
 /// Actors as machines in one world.
 pub struct SimStage {
@@ -32,8 +35,19 @@ struct Player {
     told: usize,
     seq: u64,
     runs: bool,
-    /// The signal that it was sent last.
+    /// The first signal that asked it to end.
     signal: Option<u8>,
+    /// How many bytes of lines wait because it is paused.
+    unread: usize,
+    /// Nothing can be typed any more.
+    closed: bool,
+}
+
+impl Player {
+    /// One that begins its first life.
+    fn new(index: usize, launch: Launch) -> Self {
+        Self { index, launch, told: 0, seq: 0, runs: true, signal: None, unread: 0, closed: false }
+    }
 }
 
 /// Why this case cannot be simulated, if that is so.
@@ -75,7 +89,8 @@ impl SimStage {
             }
             if let Some(ending) = self.world.ending(player.index).cloned() {
                 player.runs = false;
-                let signal = player.signal.filter(|_| *actor != Actor::Server);
+                // A server that is asked to end has done its work; only a hangup is told by its status.
+                let signal = player.signal.filter(|signal| *actor != Actor::Server || *signal == HANGUP);
                 let status = ending.status.or(signal.map_or(Status::Ok, Status::Signal)).code();
                 player.seq += 1;
                 let (at, event) = (self.world.now(), last_word(actor, &ending, status, self.world.unix()));
@@ -88,18 +103,24 @@ impl SimStage {
 
     fn begin(&mut self, actor: &Actor) {
         if let Some(player) = self.actors.get_mut(actor) {
-            (player.seq, player.runs, player.signal) = (0, true, None);
+            let (index, launch, told) = (player.index, player.launch.clone(), player.told);
+            *player = Player { told, ..Player::new(index, launch) };
         }
         self.gather();
     }
 
     fn end_by(&mut self, actor: &Actor, signal: u8) {
         let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
-        player.signal = Some(signal);
-        let index = player.index;
-        self.world.pause(index, false);
-        self.world.leave(index);
-        self.gather();
+        if player.signal.is_none() {
+            player.signal = Some(signal);
+            self.world.leave(player.index);
+        }
+    }
+
+    fn pause(&mut self, actor: &Actor, paused: bool) {
+        let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
+        player.unread = 0;
+        self.world.pause(player.index, paused);
     }
 
     fn kill(&mut self, actor: &Actor) {
@@ -188,23 +209,17 @@ impl Stage for SimStage {
             self.obey(index, &order)?;
         }
         self.world.start(index);
-        let told = 0;
-        let player = Player { index, launch: launch.clone(), told, seq: 0, runs: true, signal: None };
-        self.actors.insert(launch.actor.clone(), player);
+        self.actors.insert(launch.actor.clone(), Player::new(index, launch.clone()));
         self.gather();
         Ok(())
     }
 
     fn restart(&mut self, actor: &Actor) -> Result<(), Refused> {
-        let index = self.player(actor)?.index;
-        self.end_by(actor, 15);
-        while self.actors.get(actor).is_some_and(|player| player.runs) {
-            let limit = self.world.now() + std::time::Duration::from_secs(1);
-            if !self.world.step(limit) {
-                self.kill(actor);
-            }
-            self.gather();
+        let player = self.player(actor)?;
+        if player.runs {
+            return Err(Refused(format!("{actor} still runs")));
         }
+        let index = player.index;
         self.world.start(index);
         self.begin(actor);
         Ok(())
@@ -212,6 +227,17 @@ impl Stage for SimStage {
 
     fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused> {
         let index = self.player(actor)?.index;
+        let paused = self.world.is_paused(index);
+        if let Some(player) = self.actors.get_mut(actor) {
+            let deaf = |why: Deaf| Refused(format!("{actor} {why}"));
+            if player.closed {
+                return Err(deaf(Deaf::Closed));
+            }
+            player.unread += if paused { line.len() + 1 } else { 0 };
+            if player.unread > MAX_UNREAD {
+                return Err(deaf(Deaf::Unread));
+            }
+        }
         if *actor == Actor::Server {
             if let Some(word) = crate::core::console::parse(line.as_bytes()) {
                 self.world.console(word);
@@ -224,21 +250,24 @@ impl Stage for SimStage {
     }
 
     fn close_input(&mut self, actor: &Actor) {
-        if let Some(index) = self.actors.get(actor).filter(|_| *actor != Actor::Server).map(|player| player.index) {
-            self.world.finish(index);
+        let Some(player) = self.actors.get_mut(actor).filter(|player| !player.closed) else { return };
+        player.closed = true;
+        // A server goes on.
+        if *actor != Actor::Server {
+            self.world.finish(player.index);
             self.gather();
         }
     }
 
     fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refused> {
-        let index = self.player(actor)?.index;
+        self.player(actor)?;
         match signal {
             Signal::Kill => self.kill(actor),
             Signal::Term => self.end_by(actor, 15),
             Signal::Interrupt => self.end_by(actor, 2),
-            Signal::Hangup => self.end_by(actor, 1),
-            Signal::Pause => self.world.pause(index, true),
-            Signal::Resume => self.world.pause(index, false),
+            Signal::Hangup => self.end_by(actor, HANGUP),
+            Signal::Pause => self.pause(actor, true),
+            Signal::Resume => self.pause(actor, false),
         }
         self.gather();
         Ok(())
@@ -320,6 +349,23 @@ x exits 130
         let text = "case \"c\"\nserver\ncut * server\nclient x\nx< [Server not responding]\nheal\nclient y\n\
                     y< [Welcome, You are registered.]\n";
         transcript(7, text, Net::LAN);
+    }
+
+    #[test]
+    fn the_first_signal_counts() {
+        let text = "case \"c\"\nserver\nclient x\npause x\ninterrupt x\nterm x\nresume x\nx exits 130\n\
+                    pause server\nterm server\nhangup server\nresume server\nserver exits 0\n";
+        transcript(7, text, Net::LAN);
+    }
+
+    #[test]
+    fn who_still_runs_is_not_started_again() {
+        let mut stage = SimStage::new(1, Net::LAN);
+        let launch = Launch { actor: Actor::Server, name: "server".to_owned(), args: Vec::new(), text: false };
+        stage.start(&launch).expect("a start");
+        assert_eq!(stage.restart(&Actor::Server), Err(Refused("server still runs".to_owned())));
+        stage.signal(&Actor::Server, Signal::Kill).expect("a signal");
+        assert_eq!(stage.restart(&Actor::Server), Ok(()));
     }
 
     #[test]

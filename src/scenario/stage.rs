@@ -8,6 +8,9 @@ use super::ast::{Actor, Fault, Need, Peer, Signal, Way};
 use super::profile::Speech;
 use crate::core::time::Instant;
 
+/// The most bytes that are typed to an actor and not read yet.
+pub const MAX_UNREAD: usize = 4 << 20;
+
 /// The actors of one case, and the time they live in. Dropping it ends all of them.
 pub trait Stage {
     /// The time.
@@ -23,22 +26,23 @@ pub trait Stage {
     /// When it cannot be started at all.
     fn start(&mut self, launch: &Launch) -> Result<(), Refused>;
 
-    /// Starts an actor again with the same arguments, port and folder; one that still runs is asked to end first.
+    /// Starts an actor that has ended again, with the same arguments, port and folder.
     ///
     /// # Errors
-    /// When it was never started, or cannot be started again.
+    /// When it was never started, still runs, or cannot be started again.
     fn restart(&mut self, actor: &Actor) -> Result<(), Refused>;
 
     /// Types a line, given without its end. Never waits for anybody to read it.
     ///
     /// # Errors
-    /// When the actor's input is closed, or so much of it is unread that there must be a limit.
+    /// When the actor's input is closed, or more than [`MAX_UNREAD`] of it would be unread.
     fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused>;
 
     /// Closes an actor's input.
     fn close_input(&mut self, actor: &Actor);
 
-    /// Sends a signal; returns when [`Signal::Pause`] has stopped the actor. One that has ended gets none.
+    /// Sends a signal; returns when [`Signal::Pause`] has stopped the actor. One that has ended gets none; one that is
+    /// paused finds it when it is resumed, but for [`Signal::Kill`].
     ///
     /// # Errors
     /// When it cannot be sent.
@@ -161,6 +165,17 @@ pub enum Disturbance<'a> {
     Cut(&'a Peer, &'a Peer),
     /// All is well again.
     Heal,
+}
+
+/// Why nothing can be typed to an actor, to be said behind its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Deaf {
+    /// Its input was closed.
+    #[error("cannot be typed to, its input is closed")]
+    Closed,
+    /// [`MAX_UNREAD`] would be passed.
+    #[error("does not read its input, and more than {} MiB wait already", MAX_UNREAD >> 20)]
+    Unread,
 }
 
 /// Why a stage did not do something, as one sentence.

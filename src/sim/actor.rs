@@ -7,13 +7,15 @@ use std::time::Duration;
 use crate::core::client::Client;
 use crate::core::event::Event;
 use crate::core::fault::Faults;
-use crate::core::machine::{Ending, Machine};
+use crate::core::machine::{Ending, Input, Machine};
 use crate::core::name::Name;
 use crate::core::server::Server;
 use crate::core::time::{Instant, earliest};
 
 /// How long it takes until an event is where its reader has it.
 const SHOW: Duration = Duration::from_micros(20);
+/// The most datagrams that wait in the socket of one that is paused; what comes then is lost.
+const SOCKET: usize = 4096;
 /// The port of everybody, each being on a host of its own.
 pub(super) const PORT: u16 = 7000;
 
@@ -49,8 +51,9 @@ pub(super) struct Actor {
     pub(super) paused: bool,
     /// Whether its output takes nothing.
     pub(super) blocked: bool,
-    /// What came while it was paused.
-    pub(super) mailbag: Vec<(SocketAddr, Vec<u8>)>,
+    /// What came while it was paused: the datagrams, and everything else.
+    socket: VecDeque<(SocketAddr, Vec<u8>)>,
+    inputs: VecDeque<Input<'static>>,
     pub(super) faults: Faults,
     /// Events on their way to its reader.
     pub(super) showing: VecDeque<(Instant, Event)>,
@@ -74,7 +77,8 @@ impl Actor {
             role: None,
             paused: false,
             blocked: false,
-            mailbag: Vec::new(),
+            socket: VecDeque::new(),
+            inputs: VecDeque::new(),
             faults,
             showing: VecDeque::new(),
             shown: 0,
@@ -88,6 +92,7 @@ impl Actor {
     /// Begins a life.
     pub(super) fn begin(&mut self, role: Role) {
         self.role = Some(role);
+        self.forget();
         (self.paused, self.blocked) = (false, false);
         (self.shown, self.ending) = (0, None);
     }
@@ -96,8 +101,38 @@ impl Actor {
     pub(super) fn kill(&mut self) {
         self.role = None;
         self.showing.clear();
-        self.mailbag.clear();
         self.fetched.clear();
+        self.forget();
+    }
+
+    /// Nobody will find what waits.
+    fn forget(&mut self) {
+        self.socket.clear();
+        self.inputs.clear();
+    }
+
+    /// Keeps a datagram until it is resumed. One that does not run keeps none.
+    pub(super) fn keep_datagram(&mut self, from: SocketAddr, bytes: Vec<u8>) {
+        if self.role.is_some() && self.socket.len() < SOCKET {
+            self.socket.push_back((from, bytes));
+        }
+    }
+
+    /// Keeps anything else: whoever gives it has the limit.
+    pub(super) fn keep_input(&mut self, input: Input<'static>) {
+        if self.role.is_some() {
+            self.inputs.push_back(input);
+        }
+    }
+
+    /// The first datagram that waits.
+    pub(super) fn next_datagram(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        self.socket.pop_front()
+    }
+
+    /// The first of the other things that wait.
+    pub(super) fn next_input(&mut self) -> Option<Input<'static>> {
+        self.inputs.pop_front()
     }
 
     /// Its machine has ended: what it had to say is shown, then it is gone.
@@ -141,6 +176,43 @@ impl Actor {
 
     /// Whether nothing of it is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.showing.is_empty() && self.role.as_ref().is_none_or(Role::is_idle)
+        let waits = !(self.socket.is_empty() && self.inputs.is_empty());
+        !waits && self.showing.is_empty() && self.role.as_ref().is_none_or(Role::is_idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::config::ServerConfig;
+    use crate::core::record::Kept;
+    use crate::core::server::MAILBOX;
+    use crate::core::time::{Now, Unix};
+
+    fn server() -> Role {
+        let now = Now { mono: Instant::from_micros(1), unix: Unix::from_micros(1) };
+        let (kept, file) = (Kept::default(), String::new());
+        let config = ServerConfig { port: PORT, seed: [0; 32], kept, mailbox: MAILBOX, file, trace: false };
+        Role::Server(Box::new(Server::new(now, config)))
+    }
+
+    #[test]
+    fn so_many_datagrams_wait_in_a_socket_and_none_in_that_of_another_life() {
+        let mut actor = Actor::new(0, None, Faults::new(0));
+        let from = actor.addr;
+        actor.keep_datagram(from, vec![0]);
+        assert_eq!(actor.next_datagram(), None, "it does not run");
+        actor.begin(server());
+        let all: Vec<_> = (0..SOCKET).map(|number| (from, number.to_be_bytes().to_vec())).collect();
+        for (from, bytes) in &all {
+            actor.keep_datagram(*from, bytes.clone());
+        }
+        actor.keep_datagram(from, b"lost".to_vec());
+        assert_eq!(std::iter::from_fn(|| actor.next_datagram()).collect::<Vec<_>>(), all);
+        actor.keep_datagram(from, b"old".to_vec());
+        actor.keep_input(Input::Leave);
+        assert!(!actor.is_idle());
+        actor.begin(server());
+        assert!(actor.next_datagram().is_none() && actor.next_input().is_none());
     }
 }

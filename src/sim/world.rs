@@ -158,13 +158,11 @@ impl World {
         }
     }
 
-    /// Stops or continues an actor; what is sent to it meanwhile waits in its socket.
+    /// Stops or continues an actor; what is sent to it, typed and asked of it meanwhile waits.
     pub fn pause(&mut self, index: usize, paused: bool) {
-        self.actors[index].paused = paused;
-        if !paused {
-            for (from, bytes) in std::mem::take(&mut self.actors[index].mailbag) {
-                self.handle(index, Input::Datagram { from, bytes: &bytes });
-            }
+        let resumed = std::mem::replace(&mut self.actors[index].paused, paused) && !paused;
+        if resumed {
+            self.catch_up(index);
         }
     }
 
@@ -183,24 +181,24 @@ impl World {
     pub fn type_line(&mut self, index: usize, line: &str) {
         match command::parse(line.as_bytes()) {
             Ok(None) => {}
-            Ok(Some(command)) => self.handle(index, Input::Command(Ok(command))),
-            Err(mistake) => self.handle(index, Input::Command(Err(mistake))),
+            Ok(Some(command)) => self.tell(index, Input::Command(Ok(command))),
+            Err(mistake) => self.tell(index, Input::Command(Err(mistake))),
         }
     }
 
     /// Says a word at the server's terminal.
     pub fn console(&mut self, word: Console) {
-        self.handle(SERVER, Input::Console(word));
+        self.tell(SERVER, Input::Console(word));
     }
 
     /// Asks an actor to leave at once.
     pub fn leave(&mut self, index: usize) {
-        self.handle(index, Input::Leave);
+        self.tell(index, Input::Leave);
     }
 
     /// Closes an actor's input.
     pub fn finish(&mut self, index: usize) {
-        self.handle(index, Input::Finish);
+        self.tell(index, Input::Finish);
     }
 
     /// Changes the whole network.

@@ -25,10 +25,7 @@ use crate::core::time::Instant;
 use crate::io::clock::Clock;
 use crate::scenario::ast::Actor;
 use crate::scenario::profile::Speech;
-use crate::scenario::stage::{End, Output};
-
-/// The most bytes that are typed and not read yet.
-const MAX_UNREAD: usize = 4 << 20;
+use crate::scenario::stage::{Deaf, End, MAX_UNREAD, Output};
 
 /// What a thread of a process tells the stage.
 #[derive(Debug)]
@@ -173,7 +170,7 @@ impl Child {
     /// Why not, to be said behind the actor's name.
     pub(super) fn type_line(&self, line: &str) -> Result<(), String> {
         let Some(input) = &self.input else {
-            return Err("cannot be typed to, its input is closed".to_owned());
+            return Err(Deaf::Closed.to_string());
         };
         let bytes = [line.as_bytes(), b"\n"].concat();
         if self.terminal.is_some() && bytes.len() > terminal::MAX_TYPED {
@@ -181,7 +178,7 @@ impl Child {
             return Err(format!("cannot be typed to: a line at a terminal has at most {limit} bytes"));
         }
         if self.unread.fetch_add(bytes.len(), Ordering::SeqCst) + bytes.len() > MAX_UNREAD {
-            return Err(format!("does not read its input, and more than {} MiB wait already", MAX_UNREAD >> 20));
+            return Err(Deaf::Unread.to_string());
         }
         if let Some(watched) = &self.terminal {
             watched.typed(line);

@@ -1,5 +1,6 @@
 //! How a world goes on: from one thing that happens to the next.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Passage, SERVER, SYNC, World};
@@ -9,7 +10,33 @@ use crate::sim::actor::Actor;
 use crate::sim::air::{Datagram, Flying};
 
 impl World {
-    pub(super) fn handle(&mut self, index: usize, input: Input<'_>) {
+    /// Tells an actor something; one that is paused hears of it when it is resumed.
+    pub(super) fn tell(&mut self, index: usize, input: Input<'static>) {
+        if self.actors[index].paused {
+            self.actors[index].keep_input(input);
+        } else {
+            self.handle(index, input);
+        }
+    }
+
+    /// One that goes on finds what a stopped process finds: first the datagrams in its socket, then what is late, then
+    /// what was typed and asked of it, in order.
+    pub(super) fn catch_up(&mut self, index: usize) {
+        while let Some((from, bytes)) = self.actors[index].next_datagram() {
+            self.receive(index, from, &bytes);
+        }
+        self.wake(index);
+        while let Some(input) = self.actors[index].next_input() {
+            self.handle(index, input);
+        }
+    }
+
+    fn receive(&mut self, index: usize, from: SocketAddr, bytes: &[u8]) {
+        self.passes(index, true, bytes);
+        self.handle(index, Input::Datagram { from, bytes });
+    }
+
+    fn handle(&mut self, index: usize, input: Input<'_>) {
         let now = self.clock();
         if let Some(role) = &mut self.actors[index].role {
             role.machine().handle(now, input);
@@ -68,10 +95,9 @@ impl World {
         self.now = self.now.max(next);
         while let Some(Flying { to: index, from, bytes }) = self.air.arrived(self.now) {
             if self.actors[index].paused {
-                self.actors[index].mailbag.push((from, bytes));
+                self.actors[index].keep_datagram(from, bytes);
             } else {
-                self.passes(index, true, &bytes);
-                self.handle(index, Input::Datagram { from, bytes: &bytes });
+                self.receive(index, from, &bytes);
             }
         }
         self.sync();
@@ -94,7 +120,7 @@ impl World {
             self.kill(SERVER);
             self.start(SERVER);
         } else if let Some((through, refused)) = synced {
-            self.handle(SERVER, Input::Persisted { through, refused });
+            self.tell(SERVER, Input::Persisted { through, refused });
         }
     }
 
