@@ -237,10 +237,13 @@ fn flaw(case: &Case) -> Option<(Span, Wrong)> {
         .then(|| (case.span.clone(), Wrong::new(message(), 0..0).help("checks share the points of their case")))
 }
 
-/// A place in the line that begins at byte `begin`.
+/// A place in the line that begins at byte `begin`: of characters that are partly in the range, all.
 fn place(source: &Arc<Source>, line: usize, begin: usize, range: &std::ops::Range<usize>) -> Span {
-    let (start, end) = (begin + range.start, begin + range.end);
-    let column = 1 + source.text.get(begin..start).unwrap_or("").chars().count();
+    let text = source.text.as_str();
+    let inside = |at: &usize| *at < text.len() && !text.is_char_boundary(*at);
+    let start = (0..=begin + range.start).rev().find(|at| !inside(at)).unwrap_or(begin);
+    let end = (begin + range.end..).find(|at| !inside(at)).unwrap_or(start);
+    let column = 1 + text.get(begin..start).unwrap_or("").chars().count();
     Span { source: Arc::clone(source), line, column, start, end }
 }
 

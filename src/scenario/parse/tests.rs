@@ -216,6 +216,7 @@ proptest! {
         let text = format!("server\nclient x y -- --text\nclient z\n{}", lines.join("\n"));
         match read(&[("a.chat", text.as_str())]) {
             Ok(scenario) => prop_assert!(!scenario.cases.is_empty()),
+            Err(Refusal::Mistakes(mistakes)) => prop_assert!(render(&mistakes, false).contains("a.chat:")),
             Err(refusal) => prop_assert!(refusal.to_string().contains("a.chat:")),
         }
     }
@@ -228,6 +229,6 @@ fn near() -> impl Strategy<Value = String> {
         .map(|directive| directive.word)
         .chain(["x", "x,y", "*", "server", "z", "", "#", "\u{feff}", "é"])
         .collect();
-    let rest = prop_oneof!["[<>!~ xyz*,=0-9smh%\\-\"'{}/\\\\$#.\té]{0,20}", "\\PC{0,20}"];
+    let rest = prop_oneof!["[<>!~ xyz*,=0-9smh%\\-\"'{}/\\\\$#.\té]{0,20}", "< [/{][(?:\"aé}/]{0,12}", "\\PC{0,20}"];
     (prop::sample::select(words), rest).prop_map(|(word, rest)| format!("{word}{rest}"))
 }
