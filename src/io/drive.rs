@@ -1,7 +1,8 @@
 //! The loop that gives a machine its inputs and does what it wants done; it decides nothing.
 //!
-//! One turn: take what waits, up to [`BATCH`] datagrams and as many other inputs, all at the same `now`; drain the
-//! machine; send; hand over records and events; then wait until a deadline or until something arrives.
+//! One turn: take what waits, up to [`BATCH`] datagrams and as many other inputs; drain the machine; send; hand over
+//! records and events; then wait until a deadline or until something arrives. Each input is handled at a time at which
+//! it was there, so that the times that several programs tell follow from each other as what happened did.
 
 use std::io;
 use std::sync::Arc;
@@ -108,20 +109,22 @@ impl Drive {
 
     fn run_turns<M: Machine, F: Front>(&mut self, machine: &mut M, front: &mut F) -> io::Result<Option<Ending>> {
         loop {
-            let now = self.clock.now();
             // First, so that an order to a program that was stopped is in force before it sends anything.
             self.outgoing.obey();
             if !front.is_full() {
-                self.receive(machine, now)?;
+                self.receive(machine)?;
+                let now = self.clock.now();
                 if machine.deadline().is_some_and(|at| at <= now.mono) {
                     machine.handle(now, Input::Timeout);
                 }
             }
             let mut taken = 0;
             loop {
+                let mut now = self.clock.now();
                 while taken < BATCH
                     && let Some(input) = front.next(now)
                 {
+                    now = self.clock.now();
                     machine.handle(now, input);
                     taken += 1;
                 }
@@ -146,13 +149,15 @@ impl Drive {
         }
     }
 
-    fn receive<M: Machine>(&mut self, machine: &mut M, now: Now) -> io::Result<()> {
+    fn receive<M: Machine>(&mut self, machine: &mut M) -> io::Result<()> {
         for _ in 0..BATCH {
             if !self.readable {
                 break;
             }
             match self.socket.recv(&mut self.buffer) {
-                Ok((length, from)) => machine.handle(now, Input::Datagram { from, bytes: &self.buffer[..length] }),
+                Ok((length, from)) => {
+                    machine.handle(self.clock.now(), Input::Datagram { from, bytes: &self.buffer[..length] });
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 // Word that nobody listens where an earlier datagram went; the machine's own timers see to that.
                 Err(error) if is_loss(&error) => {}
