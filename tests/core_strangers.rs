@@ -194,3 +194,45 @@ fn nobody_speaks_for_the_server_from_another_address() {
     client.handle(NOW, Input::Datagram { from: server(), bytes: &gone });
     assert!(client.poll(NOW).is_some(), "it registers again");
 }
+
+#[test]
+fn a_stranger_has_one_life_at_an_address() {
+    let (mut client, me) = online();
+    for life in 0..10 * STRANGERS as u128 {
+        let message =
+            Frame::Msg { id: MessageId { life: Life(1 << 32), number: 1 }, at: 0, after: None, text: "hi".into() };
+        let from = SocketAddr::from(([10, 0, 2, 1], 7000));
+        tell(&mut client, NOW, Life((1 << 32) + life), from, me, 1, vec![message]);
+    }
+    // There is room for all others but one.
+    for number in 1..=STRANGERS {
+        say(&mut client, me, number, 1);
+    }
+    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, STRANGERS + 1), STRANGERS - 1);
+}
+
+#[test]
+fn nobody_speaks_for_another_client_from_another_port() {
+    let Row(name, at, life, online_there) = stranger(0);
+    let message =
+        |number, text: &str| Frame::Msg { id: MessageId { life, number }, at: 0, after: None, text: text.into() };
+    let other_port = SocketAddr::new(at.ip(), at.port() + 1);
+    // Who has another address at the same port may be the same host.
+    let other_address = SocketAddr::from(([10, 0, 3, 1], at.port()));
+    for known_before in [true, false] {
+        let (mut client, me) = online();
+        let table = vec![rows(2, false, vec![Row(name.clone(), at, life, online_there)])];
+        if known_before {
+            tell(&mut client, NOW, SERVER, server(), me, 2, table.clone());
+        }
+        while client.poll(NOW).is_some() {}
+        tell(&mut client, NOW, life, other_port, me, 1, vec![message(1, "spoofed")]);
+        assert!(client.poll(NOW).is_none(), "not a word to anybody");
+        if !known_before {
+            tell(&mut client, NOW, SERVER, server(), me, 2, table);
+        }
+        assert_eq!(std::iter::from_fn(|| client.poll(NOW)).filter(is_message).count(), 0);
+        tell(&mut client, NOW, life, other_address, me, 1, vec![message(1, "hi")]);
+        assert_eq!(std::iter::from_fn(|| client.poll(NOW)).filter(is_message).count(), 1, "{known_before}");
+    }
+}

@@ -24,7 +24,7 @@ pub const HELD: usize = 64;
 pub const HELD_BYTES: usize = 1024 * 1024;
 /// How long a message from an unknown sender waits for the update that explains it.
 const STRANGER_WAITS: Duration = Duration::from_millis(500);
-/// The most datagrams kept of one unknown sender.
+/// The most datagrams kept of one unknown sender, which is one life at an address.
 pub const STRANGER_DATAGRAMS: u64 = 16;
 /// The most unknown senders at once; together they fill 1,024 datagrams.
 pub const STRANGERS: usize = 64;
@@ -258,6 +258,11 @@ impl Client {
         if self.inbox.strangers.contains_key(&life) {
             return true;
         }
+        let there = |other: &&Life| self.links.get(**other).is_some_and(|link| link.addr() == from);
+        if let Some(earlier) = self.inbox.strangers.keys().find(there).copied() {
+            // An address has one life at a time.
+            self.forget_stranger(earlier);
+        }
         if self.inbox.strangers.len() >= STRANGERS || self.presence != Presence::Online {
             return false;
         }
@@ -273,6 +278,10 @@ impl Client {
         let strangers = self.inbox.strangers.keys().copied();
         let known: Vec<Life> = strangers.filter(|life| self.table.name_of(*life).is_some()).collect();
         for life in known {
+            if self.links.get(life).is_some_and(|link| !self.can_be_at(life, link.addr())) {
+                self.forget_stranger(life);
+                continue;
+            }
             self.inbox.strangers.remove(&life);
             if let Some(link) = self.links.get_mut(life) {
                 link.limit(u64::MAX);
@@ -285,8 +294,12 @@ impl Client {
         let over: Vec<Life> =
             self.inbox.strangers.iter().filter(|(_, until)| **until <= now).map(|(life, _)| *life).collect();
         for life in over {
-            self.inbox.strangers.remove(&life);
-            self.links.close(life);
+            self.forget_stranger(life);
         }
+    }
+
+    fn forget_stranger(&mut self, life: Life) {
+        self.inbox.strangers.remove(&life);
+        self.links.close(life);
     }
 }

@@ -228,9 +228,17 @@ impl Client {
             }
         } else if Some(from) == self.home.addr && self.table.name_of(peer).is_none() {
             self.other_server(now, &head);
-        } else {
+        } else if self.can_be_at(peer, from) {
             self.peer_says(now, from, peer, head, frames);
+        } else {
+            self.door.dropped(from, bytes, "another port than its sender has");
         }
+    }
+
+    /// Lives are known to everybody in the table, so that anybody could speak for another client. Its port can be
+    /// nobody else's on its host; the address may differ from the one that the server saw, when a host has several.
+    pub(super) fn can_be_at(&self, peer: Life, from: SocketAddr) -> bool {
+        self.table.addr_of(peer).is_none_or(|addr| addr.port() == from.port())
     }
 
     fn server_says(&mut self, now: Instant, head: &Head, frames: Vec<Frame>) {
