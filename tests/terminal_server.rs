@@ -68,3 +68,18 @@ fn the_launcher_becomes_a_server_or_a_client() {
     let said: Vec<&String> = rows.iter().filter(|row| *row == ">>> x: hi").collect();
     assert_eq!(said.len(), 1, "{rows:#?}");
 }
+
+#[test]
+fn what_is_pasted_into_the_launcher_with_its_command_reaches_the_client() {
+    let (server, port) = Program::server();
+    for json in ["", " --json"] {
+        let home = tempfile::tempdir().unwrap();
+        let mut launcher = Terminal::start(command(&home));
+        launcher.until_rows(&["$"]);
+        launcher.press(&format!("\u{1b}[200~ChatApp -c x 127.0.0.1 {port} 0{json}\nsend x hi\nexit\u{1b}[201~\r"));
+        server.until(">>> [Client x is offline]");
+        let (status, rows) = launcher.end();
+        assert_eq!(status, Some(0));
+        assert!(rows.concat().contains("x: hi"), "{rows:#?}");
+    }
+}

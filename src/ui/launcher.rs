@@ -49,20 +49,12 @@ pub fn run() -> Launch {
 }
 
 fn edited(mut editor: LineEditor) -> Launch {
-    let mut waiting: Vec<String> = Vec::new();
     loop {
-        let line = match waiting.pop() {
-            Some(line) => line,
-            None => match editor.read(PROMPT) {
-                Typed::Line(lines) => {
-                    // What was pasted together is taken one by one.
-                    waiting.extend(lines.split('\n').rev().map(str::to_owned));
-                    continue;
-                }
-                Typed::Interrupt => return Launch::End(Status::Signal(2)),
-                Typed::Hangup => return Launch::End(Status::Signal(1)),
-                Typed::End | Typed::Background => return Launch::End(Status::Ok),
-            },
+        let line = match editor.read(PROMPT) {
+            Typed::Line(line) => line,
+            Typed::Interrupt => return Launch::End(Status::Signal(2)),
+            Typed::Hangup => return Launch::End(Status::Signal(1)),
+            Typed::End | Typed::Background => return Launch::End(Status::Ok),
         };
         match asked(&line) {
             Asked::Start(role) => return Launch::Start(role, Source::Editor(Box::new(editor))),
@@ -128,9 +120,13 @@ fn respond(asked: Asked) -> Status {
     match asked {
         Asked::Help => answer(HELP),
         Asked::Answer(Answer::Text(text)) => answer(&text),
-        Asked::Answer(Answer::Wrong(sentence) | Answer::Refused(_, sentence)) => {
+        Asked::Answer(Answer::Wrong(sentence)) => {
             complain(&sentence);
             return Status::Usage;
+        }
+        Asked::Answer(Answer::Refused(status, text)) => {
+            complain(&text);
+            return status;
         }
         Asked::Nothing | Asked::Exit | Asked::Start(_) => {}
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -43,12 +44,14 @@ pub struct LineEditor {
     /// The mode of the terminal as it was found.
     mode: Mode,
     history: Option<PathBuf>,
+    /// What was pasted together with the last line, and is read before anything else is typed.
+    pasted: VecDeque<String>,
 }
 
 /// What one reading of a line came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// A line, which may be several that were pasted together.
+    /// A line.
     Line(String),
     /// Ctrl-C.
     Interrupt,
@@ -73,7 +76,7 @@ impl LineEditor {
             // The highlighter is how the screen learns of repaints; it adds no colour.
             .color_mode(ColorMode::Forced)
             .build();
-        let mut editor = Self { editor: Editor::with_config(config)?, mode, history: None };
+        let mut editor = Self { editor: Editor::with_config(config)?, mode, history: None, pasted: VecDeque::new() };
         editor.use_history(history);
         Ok(editor)
     }
@@ -88,14 +91,20 @@ impl LineEditor {
         }
     }
 
-    /// Reads one line.
+    /// Reads one line; of several that were pasted together, the next one.
     pub fn read(&mut self, prompt: &str) -> Typed {
+        if let Some(line) = self.next_pasted() {
+            return Typed::Line(line);
+        }
         match self.editor.readline(prompt) {
-            Ok(line) => {
-                if !line.trim().is_empty() && self.editor.add_history_entry(line.as_str()).unwrap_or(false) {
+            Ok(text) => {
+                if !text.trim().is_empty() && self.editor.add_history_entry(text.as_str()).unwrap_or(false) {
                     self.keep_history();
                 }
-                Typed::Line(line)
+                let mut lines = text.split('\n').map(str::to_owned);
+                let first = lines.next().unwrap_or_default();
+                self.pasted = lines.collect();
+                Typed::Line(first)
             }
             Err(ReadlineError::Interrupted) => Typed::Interrupt,
             Err(_) if terminal::is_hung_up() => Typed::Hangup,
@@ -103,6 +112,11 @@ impl LineEditor {
             Err(_) if !terminal::is_foreground() => Typed::Background,
             Err(_) => Typed::End,
         }
+    }
+
+    /// The next of the lines that were pasted together and not read yet.
+    pub(super) fn next_pasted(&mut self) -> Option<String> {
+        self.pasted.pop_front()
     }
 
     fn keep_history(&mut self) {
@@ -136,18 +150,22 @@ impl LineEditor {
         self.editor.bind_sequence(KeyEvent::ctrl('Z'), suspend);
         desk.printer.wait_for_answer(ANSWER_LIMIT);
         loop {
-            desk.wait_for_foreground();
-            let prompt = desk.surroundings.prompt();
-            desk.screen.enter(&shared);
-            let typed = self.read(&prompt);
-            desk.screen.leave(&shared);
+            let typed = match self.next_pasted() {
+                Some(line) => Typed::Line(line),
+                None => {
+                    desk.wait_for_foreground();
+                    let prompt = desk.surroundings.prompt();
+                    desk.screen.enter(&shared);
+                    let typed = self.read(&prompt);
+                    desk.screen.leave(&shared);
+                    typed
+                }
+            };
             match typed {
-                Typed::Line(text) => {
-                    for line in text.split('\n') {
-                        desk.printer.await_answer();
-                        if !desk.lines.send(Line::Whole(line.as_bytes().to_vec())) {
-                            return;
-                        }
+                Typed::Line(line) => {
+                    desk.printer.await_answer();
+                    if !desk.lines.send(Line::Whole(line.into_bytes())) {
+                        return;
                     }
                     desk.printer.wait_for_answer(ANSWER_LIMIT);
                 }

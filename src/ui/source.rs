@@ -1,6 +1,6 @@
 //! Where the lines of a program come from.
 
-use std::io::{BufRead, BufReader, empty, stdin};
+use std::io::{BufRead, BufReader, Cursor, Read as _, empty, stdin};
 
 use super::repl::LineEditor;
 use crate::io::terminal;
@@ -41,8 +41,12 @@ impl Source {
                 editor.use_history(history);
                 Ok(editor)
             }
-            // Without an editor a terminal is read as any other file.
-            Self::Editor(_) => Err(Self::Stdin),
+            // Without an editor a terminal is read as any other file, behind what was pasted already.
+            Self::Editor(mut editor) => {
+                let pasted: String = std::iter::from_fn(|| editor.next_pasted()).map(|line| line + "\n").collect();
+                let reader = BufReader::new(Cursor::new(pasted).chain(stdin()));
+                Err(Self::Lines { reader: Box::new(reader), typed: true })
+            }
             Self::Stdin if !json && terminal::can_edit() => {
                 LineEditor::new(history).map(Box::new).map_err(|_| Self::Stdin)
             }
