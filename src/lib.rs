@@ -10,6 +10,7 @@ pub mod sim;
 pub mod ui;
 
 use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use self::core::status::Status;
@@ -18,10 +19,16 @@ use self::ui::launcher::{self, Launch};
 use self::ui::source::Source;
 use self::ui::{client, output, server};
 
-/// Runs the program with these arguments, the first being its own name.
+/// Runs the program with these arguments, the first being its own name. A panic, which has said what it is about, ends
+/// it with [`Status::Internal`].
 #[must_use]
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
-    let status = match cli::parse(arguments) {
+    // Nothing is used again that a panic may have left half done.
+    catch_unwind(AssertUnwindSafe(|| play(arguments))).unwrap_or(Status::Internal).into()
+}
+
+fn play(arguments: Vec<OsString>) -> Status {
+    match cli::parse(arguments) {
         Ok(Role::Launcher) => match launcher::run() {
             Launch::Start(role, source) => start(&role, source),
             Launch::End(status) => status,
@@ -40,8 +47,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             output::report(|_, err| drop(writeln!(err, "{text}")));
             status
         }
-    };
-    status.into()
+    }
 }
 
 fn start(role: &Role, source: Source) -> Status {

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod control;
 pub mod drive;
+pub mod file;
 pub mod input;
 pub mod outgoing;
 pub mod socket;

@@ -73,6 +73,7 @@ fn try_run(options: &ClientOptions, source: Source) -> anyhow::Result<Status> {
         }
         Err(source) => (Printer::start(style, None, wake.clone())?, Lines::read(source.into_reader(), wake)?),
     };
+    let _borrowed = printer.borrowed();
     let feed = Feed::new(lines, typed, options);
     let mut client = Client::new(clock.now(), config);
     let mut front = ClientFront::new(feed, printer, signals, surroundings);

@@ -166,8 +166,21 @@ impl Printer {
             let waited = self.shared.changed.wait_timeout(queue, Duration::from_millis(5));
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        drop(queue);
-        if let Some(screen) = &self.screen {
+    }
+
+    /// What gives the terminal its mode back when it is dropped, however the program comes to its end.
+    #[must_use]
+    pub fn borrowed(&self) -> Borrowed {
+        Borrowed(self.screen.clone())
+    }
+}
+
+/// The terminal as a line editor uses it, until this is dropped.
+pub struct Borrowed(Option<Screen>);
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(screen) = &self.0 {
             screen.give_back();
         }
     }

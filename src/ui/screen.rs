@@ -159,8 +159,7 @@ impl Screen {
         shared.finish();
     }
 
-    /// Gives the terminal the mode in which it was found. At the end of the program this is done whether or not the
-    /// writing thread comes to an end.
+    /// Gives the terminal the mode in which it was found, whether or not the writing thread comes to an end.
     pub(super) fn give_back(&self) {
         let _phase = self.phase();
         // A terminal that listens to another process by now has a mode of that one's making.

@@ -60,6 +60,7 @@ fn try_run(options: &ServerOptions, source: Source) -> anyhow::Result<Status> {
 
     let style = Style { json: options.json, terminal: terminal::is_output(), me: "server".to_owned() };
     let (printer, lines) = desk(options, source, style, &signals, wake)?;
+    let _borrowed = printer.borrowed();
     let mut server = Server::new(clock.now(), config);
     let mut front = ServerFront::new(lines, printer, store, answers, signals);
     let ending = drive.run(&mut server, &mut front)?;

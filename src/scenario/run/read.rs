@@ -1,10 +1,10 @@
 //! Reading the files of a run: every mistake in any of them is shown before anything is played.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::Write;
 
 use super::RunOptions;
 use crate::core::status::Status;
+use crate::io::file;
 use crate::scenario::ast::{Scenario, Statement, Step};
 use crate::scenario::mistake::{Mistake, Refusal};
 use crate::scenario::{diagnose, parse};
@@ -14,7 +14,7 @@ pub(super) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<
     let mut scenarios = Vec::with_capacity(options.files.len());
     let mut status = Status::Ok;
     for file in &options.files {
-        let refusal = match parse::parse(file, &mut |path| read(path)) {
+        let refusal = match parse::parse(file, &mut |path| file::read(path, parse::MAX_FILE_BYTES)) {
             Ok(scenario) => match unplayable(options, &scenario) {
                 mistakes if mistakes.is_empty() => {
                     scenarios.push(scenario);
@@ -32,15 +32,6 @@ pub(super) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<
         status = status.or(reason);
     }
     if status == Status::Ok { Ok(scenarios) } else { Err(status) }
-}
-
-/// Reads a file, but for what is beyond the limit of the parser, which refuses it then.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    use io::Read;
-    let limit = u64::try_from(parse::MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// JSON patterns, where every actor is played as people see it.

@@ -10,6 +10,7 @@ use super::Answer;
 use crate::core::language::pattern::{Matcher, Pattern, Style};
 use crate::core::language::vars::Vars;
 use crate::core::language::wrong::Wrong;
+use crate::io::file;
 use crate::scenario::ast::Need;
 use crate::scenario::process::Implementation;
 use crate::scenario::profile::Profile;
@@ -248,7 +249,7 @@ impl RunArguments {
     /// The other program: what the profile says, and before that what the options say.
     fn implementation(&self, style: Style, time_scale: f64) -> Result<Option<Implementation>, Answer> {
         let profile = match &self.profile {
-            Some(path) => Profile::read(path, |path| std::fs::read(path))?,
+            Some(path) => Profile::read(path, |path| file::read(path, Profile::MAX_BYTES))?,
             None => Profile::default(),
         };
         let words = self.implementation.as_deref().map(command).transpose()?.or_else(|| profile.command.clone());
