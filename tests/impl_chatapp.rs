@@ -176,3 +176,14 @@ fn it_says_itself_when_it_is_ready_and_runs_where_it_is_told() {
     let options = format!("--impl 'python3 ChatApp.py' --impl-dir {folder} --ready never --capabilities groups ");
     assert!(report.contains(&options), "{report}");
 }
+
+#[test]
+fn lines_that_two_threads_printed_at_once_are_two_lines() {
+    let text = "client x\nx< [Welcome, You are registered.]\nx< [Client table updated.]\nx> hi\n";
+    let both = ">>> [Welcome, You are registered.]>>> [Client table updated.]\\n";
+    let (report, code) = play_text(&format!("sh -c 'printf \"{both}\\n\"; cat'"), &[], text);
+    assert_eq!(code, Some(0), "{report}");
+    // Who forgets the end of the line has not said it.
+    let (report, code) = play_text(&format!("sh -c 'printf \"{both}\"; cat'"), &["--time-scale", "0.2"], text);
+    assert_eq!(code, Some(5), "{report}");
+}

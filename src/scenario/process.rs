@@ -3,6 +3,7 @@
 mod child;
 mod copied;
 mod foreign;
+mod glued;
 mod gone;
 mod halt;
 mod orphans;

@@ -17,6 +17,7 @@ use nix::sys::termios::{
 };
 
 use super::copied::Copied;
+use super::glued::Glued;
 use super::pump::Splitter;
 use crate::core::language::normal::normal;
 use crate::core::time::Instant;
@@ -130,13 +131,18 @@ pub(super) fn read(
 ) -> Result<(), String> {
     let mut chunk = vec![0; 64 * 1024];
     let mut lines = Splitter::default();
+    let mut glued = Glued::default();
     let mut copied = Copied::new(terminal, copy);
     // How much of the line without its end was told already.
     let mut told = 0;
     let mut at = clock.now().mono;
     loop {
         let waits_for_more = lines.rest().len() > told;
-        if !ready(terminal, PollFlags::POLLIN, if waits_for_more { SILENCE } else { LOOK }) {
+        let soon = waits_for_more || glued.is_waiting();
+        if !ready(terminal, PollFlags::POLLIN, if soon { SILENCE } else { LOOK }) {
+            if !glued.give_up(&mut |line| watched.is_echo(&line, true) || tell(at, Output::Line(line))) {
+                return Ok(());
+            }
             if waits_for_more {
                 told = lines.rest().len();
                 let text = text(lines.rest());
@@ -159,17 +165,14 @@ pub(super) fn read(
         *watched.shared.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
         let mut tell_line = |line: &[u8]| {
             told = 0;
-            let text = text(line);
-            watched.is_echo(&text, true) || tell(at, Output::Line(text))
+            glued.line(&text(line), &mut |line| watched.is_echo(&line, true) || tell(at, Output::Line(line)))
         };
         if !lines.feed(chunk.get(..read).unwrap_or_default(), &mut tell_line)? {
             return Ok(());
         }
     }
-    let text = text(lines.rest());
-    if !text.is_empty() && !watched.is_echo(&text, true) {
-        tell(at, Output::Line(text));
-    }
+    let mut tell_line = |line: String| line.is_empty() || watched.is_echo(&line, true) || tell(at, Output::Line(line));
+    _ = glued.give_up(&mut tell_line) && tell_line(text(lines.rest()));
     Ok(())
 }
 
