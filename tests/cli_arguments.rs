@@ -85,6 +85,8 @@ fn options_go_with_their_role() {
     refused(&with(&["-s", "8888"]), "Use either -s for a server or -c for a client, not both.");
     let role = "Options need a role: use -s PORT, or -c NAME SERVER-IP SERVER-PORT CLIENT-PORT.";
     refused(&["--json"], role);
+    let more = "There are more words than `-s <PORT>` takes; chat --help shows what goes with what.";
+    refused(&["-s", "8888", "9"], more);
     refused(&["-s", "0", "--db", "f", "--ephemeral"], "--db and --ephemeral exclude each other.");
 }
 

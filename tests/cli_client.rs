@@ -77,6 +77,14 @@ fn statuses_say_what_went_wrong_first() {
 }
 
 #[test]
+fn a_byte_order_mark_in_front_of_a_script_is_none_of_it() {
+    let (_server, port) = Program::server();
+    let (lines, errors, status) = play(&port, &[], "\u{feff}send x hi\n< x: hi\nsend x \u{feff}!\n");
+    assert_eq!((lines.contains(&">>> x: hi".to_owned()), errors.as_str(), status), (true, "", Some(0)), "{lines:?}");
+    assert!(lines.contains(&">>> x: \u{feff}!".to_owned()), "{lines:?}");
+}
+
+#[test]
 fn a_failed_command_ends_a_script_that_wants_it() {
     let (_server, port) = Program::server();
     let (lines, _, status) = play(&port, &["--fail-fast", "--on-eof", "stay"], "send w hi\nsend x never\n");

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use chat::core::language::pattern::Style;
 use chat::core::status::Status;
 use chat::io::clock::Clock;
 use chat::scenario::ast::Actor;
@@ -248,6 +249,13 @@ fn the_next_case_runs_after_a_failure_and_the_first_status_counts() {
     );
     assert_eq!(ran.status, Status::Expected);
     assert!(ran.out.contains("cause     DEADLINE: ") && ran.out.contains("----  b  "), "{}", ran.out);
+}
+
+#[test]
+fn what_is_played_again_is_played_alike() {
+    let options = RunOptions { style: Style::Loose, time_scale: 0.5, ..RunOptions::default() };
+    let ran = run_with("client x\nx<10ms a\n", options);
+    assert!(ran.out.contains("      replay    chat run --match loose --time-scale 0.5 --case a /"), "{}", ran.out);
 }
 
 #[test]

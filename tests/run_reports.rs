@@ -125,3 +125,28 @@ fn wrong_words_are_refused() {
     let sentence = "--view is teacher or student, not \"dean\".\n".to_owned();
     assert_eq!(quick(folder.path(), &["--view", "dean"]), (sentence, Some(1)));
 }
+
+#[test]
+fn no_report_takes_the_place_of_what_is_read_or_of_another_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("a.chat"), "include b.chat\nx alive\n").unwrap();
+    std::fs::write(file("b.chat"), "client x\n").unwrap();
+    std::fs::write(file("class.toml"), "command = \"cat\"\n").unwrap();
+    std::os::unix::fs::symlink("b.chat", file("link")).unwrap();
+    let read = |path| format!("The report {path} would take the place of a file of this run; name another one.\n");
+    for (reports, sentence) in [
+        (&["json=a.chat"][..], read("a.chat")),
+        (&["tap=c", "tap=link"], read("link")),
+        (&["tap=./class.toml"], read("./class.toml")),
+        (&["tap=c", "json=./c"], "Two reports would be written to ./c; name a file for each.\n".to_owned()),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+        command.current_dir(folder.path()).args(["run", "--profile", "class.toml", "a.chat"]);
+        reports.iter().for_each(|report| _ = command.args(["--report", report]));
+        let output = command.output().unwrap();
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), sentence);
+        assert_eq!((output.stdout, output.status.code()), (Vec::new(), Some(1)));
+    }
+    assert_eq!(files(folder.path()), ["a.chat", "b.chat", "class.toml", "link"]);
+}

@@ -81,8 +81,18 @@ impl LineSender {
     }
 }
 
+/// A mark that some editors put in front of a text; it is none of it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 fn read_all(mut source: impl BufRead, lines: &LineSender) {
-    while let Some(line) = read_line(&mut source) {
+    let mut is_first = true;
+    while let Some(mut line) = read_line(&mut source) {
+        if let Line::Whole(bytes) = &mut line
+            && std::mem::take(&mut is_first)
+            && bytes.starts_with(BYTE_ORDER_MARK)
+        {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
         let last = matches!(line, Line::Broken(_));
         if !lines.send(line) || last {
             return;

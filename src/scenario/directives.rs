@@ -239,7 +239,10 @@ fn enter(head: &Word, text: bool, cast: &mut Cast) -> Result<NewClient, Wrong> {
     }
     if actor == "server" || Directive::find(actor).is_some() {
         let wrong = wrong(format!("`{actor}` is a word of the language and cannot be an actor"));
-        return Err(wrong.help(format!("write `client x={actor}` to start a client of that name")));
+        return Err(wrong.help(match actor {
+            "server" => "a line `server` starts the server, and no client has its name".to_owned(),
+            _ => format!("write `client x={actor}` to start a client of that name"),
+        }));
     }
     let checked = Name::new(actor).map_err(|bad| wrong(bad.to_string().trim_end_matches('.').to_owned()))?;
     let actor = Actor::Client(checked);

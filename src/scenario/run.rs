@@ -3,6 +3,7 @@
 mod jobs;
 mod listing;
 mod options;
+mod overwritten;
 mod planned;
 mod player;
 mod read;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use self::jobs::{Jobs, Order, Plays, Told};
 use self::listing::Listing;
 pub use self::options::{Instead, Rounds, RunOptions, Simulation};
+use self::overwritten::overwritten;
 use self::planned::{Planned, plan};
 use self::player::Player;
 use self::read::read_all;
@@ -67,6 +69,9 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     }
     if let Some(instead) = options.instead {
         return Listing { planned: &planned, files: options.files.len(), json: options.json }.write(instead, out);
+    }
+    if let Some(sentence) = overwritten(options, &scenarios) {
+        return Err((Status::Usage, sentence));
     }
     let program = program(options)?;
     let seed = options.seed.map_or_else(Seed::random, Ok).map_err(environment("The system gives no random numbers"))?;

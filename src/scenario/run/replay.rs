@@ -1,6 +1,7 @@
 //! The command behind a failure that plays just that case again.
 
 use super::RunOptions;
+use crate::core::language::pattern::Style;
 use crate::scenario::outcome::CaseInfo;
 
 /// The command that plays just this case again, with this seed if there is one.
@@ -17,6 +18,12 @@ pub(super) fn replay(options: &RunOptions, info: &CaseInfo, seed: Option<u64>) -
     }
     if options.text {
         words.push("--text".to_owned());
+    }
+    if options.style == Style::Loose {
+        words.extend(["--match", "loose"].map(str::to_owned));
+    }
+    if options.time_scale != 1.0 {
+        words.extend(["--time-scale".to_owned(), options.time_scale.to_string()]);
     }
     words.extend(["--case".to_owned(), info.title.clone(), info.file.display().to_string()]);
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))

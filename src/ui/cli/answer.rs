@@ -60,6 +60,9 @@ pub(super) fn answer(error: &clap::Error) -> Answer {
             format!("{option} needs a value; chat --help shows which.")
         }
         ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
+            Some(prior) if option.is_empty() => {
+                format!("There are more words than `{prior}` takes; chat --help shows what goes with what.")
+            }
             Some(prior) if prior != argument => {
                 let prior = prior.split(' ').next().unwrap_or_default();
                 format!("{option} and {prior} exclude each other.")

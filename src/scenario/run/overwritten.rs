@@ -1,0 +1,37 @@
+//! Reports that would take the place of what a run reads, or of each other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::RunOptions;
+use crate::scenario::ast::Scenario;
+
+/// Which report must not be written where it is wanted, and why.
+pub(super) fn overwritten(options: &RunOptions, scenarios: &[Scenario]) -> Option<String> {
+    let profile = options.implementation.as_ref().and_then(|program| program.profile.clone());
+    let included = scenarios.iter().flat_map(|scenario| {
+        let cases = scenario.cases.iter().flat_map(|case| &case.statements);
+        scenario.setup.iter().chain(cases).map(|statement| &statement.span.source.path)
+    });
+    let included: BTreeSet<&PathBuf> = included.chain(&options.files).chain(&profile).collect();
+    let read: BTreeSet<PathBuf> = included.into_iter().filter_map(|path| file(path)).collect();
+    let mut written = BTreeSet::new();
+    options.reports.iter().find_map(|report| {
+        let (shown, place) = (report.path.display(), file(&report.path)?);
+        if read.contains(&place) {
+            return Some(format!("The report {shown} would take the place of a file of this run; name another one."));
+        }
+        let again = !written.insert(place);
+        again.then(|| format!("Two reports would be written to {shown}; name a file for each."))
+    })
+}
+
+/// A file by its only path, whether it is there yet or not. What is no file, such as a pipe, can be shared.
+fn file(path: &Path) -> Option<PathBuf> {
+    if let Ok(found) = fs::metadata(path) {
+        return if found.is_file() { fs::canonicalize(path).ok() } else { None };
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(fs::canonicalize(folder).ok()?.join(path.file_name()?))
+}
