@@ -186,6 +186,8 @@ fn what_contradicts_itself_is_refused() {
         (&["--bless", "--retries", "2"], "--bless and --retries exclude each other.\n"),
         (&["--simulate", "--retries", "2"], "--simulate and --retries exclude each other.\n"),
         (&["--check", "--list"], "--check and --list exclude each other.\n"),
+        (&["--check", "--bless"], "--check and --bless exclude each other.\n"),
+        (&["--report", "tap=a", "--list"], "--report and --list exclude each other.\n"),
     ] {
         assert_eq!(chat(words), (String::new(), sentence.to_owned(), Some(1)));
     }

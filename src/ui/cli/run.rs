@@ -24,6 +24,9 @@ const REPORTS: &str = "Reports";
 const ANOTHER: &str = "Another program";
 const SIMULATION: &str = "Faults and simulation";
 
+/// Options by which a play writes files: none is written where nothing is played.
+const OF_A_PLAY: [&str; 3] = ["reports", "record", "bless"];
+
 /// `chat run [OPTIONS] FILE...`
 #[derive(Debug, Args)]
 #[command(about = "Play scenario files", override_usage = "chat run [OPTIONS] FILE...")]
@@ -126,11 +129,11 @@ pub(super) struct RunArguments {
 #[command(next_help_heading = "Instead of playing")]
 struct Instead {
     /// Only look for mistakes, and say how many cases there are
-    #[arg(long, conflicts_with = "list")]
+    #[arg(long, conflicts_with = "list", conflicts_with_all = OF_A_PLAY)]
     check: bool,
 
     /// Only list the cases: where each is, its title, its points and its needs
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = OF_A_PLAY)]
     list: bool,
 
     /// Show the reference of the scenario language
