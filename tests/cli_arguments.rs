@@ -80,7 +80,12 @@ fn options_go_with_their_role() {
     let with = |more: &[&'static str]| [&client[..], more].concat();
     refused(&with(&["--db", "f"]), "--db, --ephemeral and --mailbox are options of a server, a client keeps nothing.");
     refused(&with(&["--on-eof", "wait"]), "--on-eof is exit or stay, not \"wait\".");
-    refused(&with(&["--linger", "soon"]), "A duration is written like 5s, 250ms or 1m, and \"soon\" is not.");
+    let long = "A duration is written like 5s, 250ms or 1m, up to 24h, and \"25h\" is not.";
+    refused(&with(&["--linger", "25h"]), long);
+    refused(
+        &with(&["--linger", "soon"]),
+        "A duration is written like 5s, 250ms or 1m, up to 24h, and \"soon\" is not.",
+    );
     refused(&with(&["--linger", "1s", "--on-eof", "exit"]), "--on-eof exit and --linger exclude each other.");
     refused(&with(&["-s", "8888"]), "Use either -s for a server or -c for a client, not both.");
     let role = "Options need a role: use -s PORT, or -c NAME SERVER-IP SERVER-PORT CLIENT-PORT.";

@@ -19,6 +19,7 @@ pub mod link;
 pub mod links;
 pub mod machine;
 pub mod name;
+pub mod obeyed;
 pub mod record;
 pub mod rng;
 pub mod rtt;

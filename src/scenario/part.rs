@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::profile::Speech;
 use super::stage::{End, Launch, Output};
+use crate::core::client::{ATTEMPTS, LIMIT};
 use crate::core::language::log::{Log, Overtaken};
 use crate::core::language::normal::normal;
 use crate::core::time::Instant;
@@ -64,9 +65,6 @@ pub(crate) struct Told {
     /// A line that was taken already went on.
     pub(crate) overtaken: Option<Overtaken>,
 }
-
-/// How long a client or server waits for one answer.
-const ATTEMPT: Duration = Duration::from_millis(500);
 
 impl Part {
     /// Reports tell so many different lines in the actor's own words; others in those of the contract.
@@ -174,9 +172,9 @@ impl Life {
             "[You are Offline. Bye.]" => self.online = false,
             "[Client table updated.]" => self.updated = Some(at),
             "[Exiting]" => self.asked = true,
-            "[Server not responding]" | "[Server not responding.]" => return Some(5 * ATTEMPT),
+            "[Server not responding]" | "[Server not responding.]" => return Some(ATTEMPTS * LIMIT),
             _ if line.starts_with("[Server listening on port ") => self.listening = true,
-            _ if line.starts_with("[No ACK from ") => return Some(ATTEMPT),
+            _ if line.starts_with("[No ACK from ") => return Some(LIMIT),
             _ => {}
         }
         None
@@ -194,13 +192,13 @@ impl Life {
             }
             "clients" => self.learn_rows(at, event.get("clients")),
             "exit" if text("line").is_some() => self.asked = true,
-            "no_ack" | "retry" => return Some(ATTEMPT),
+            "no_ack" | "retry" => return Some(LIMIT),
             // Neither an acknowledgement came, nor an answer to the question of the server.
-            "removed" => return Some(2 * ATTEMPT),
-            "client_offline" if text("reason") == Some("silent") => return Some(2 * ATTEMPT),
+            "removed" => return Some(2 * LIMIT),
+            "client_offline" if text("reason") == Some("silent") => return Some(2 * LIMIT),
             "server_unreachable" => {
                 let attempts = event.get("attempts").and_then(Value::as_u64).unwrap_or(1).clamp(1, 100);
-                return Some(ATTEMPT * u32::try_from(attempts).unwrap_or(1));
+                return Some(LIMIT * u32::try_from(attempts).unwrap_or(1));
             }
             _ => {}
         }

@@ -44,7 +44,7 @@ impl Default for Settings {
 }
 
 /// The statuses of a program of ours that has a fault of its own: its last resort, and a panic.
-const FAULTS: [u8; 2] = [6, 101];
+const FAULTS: [u8; 2] = [Status::Internal.code(), 101];
 
 /// Why a case goes on no more.
 pub(crate) type Stop = Box<Failure>;

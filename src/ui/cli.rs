@@ -1,4 +1,4 @@
-//! The command line: the only file that knows clap. A wrong argument becomes one sentence that says what is right.
+//! The command line: the only module that knows clap. A wrong argument becomes one sentence that says what is right.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::output;
+use crate::core::language::directive;
 use crate::core::name::Name;
 use crate::core::server::MAILBOX;
 use crate::scenario::language;
@@ -349,6 +350,6 @@ fn host_of(word: &str) -> Result<String, String> {
 }
 
 fn duration(word: &str) -> Result<Duration, String> {
-    let parsed = word.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
-    parsed.ok_or_else(|| format!("A duration is written like 5s, 250ms or 1m, and {word:?} is not."))
+    directive::duration(word)
+        .map_err(|_| format!("A duration is written like 5s, 250ms or 1m, up to 24h, and {word:?} is not."))
 }

@@ -3,12 +3,7 @@
 
 use std::borrow::Cow;
 
-/// Whether a terminal would obey this character instead of showing it.
-fn is_obeyed(c: char) -> bool {
-    let bidirectional =
-        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || bidirectional || matches!(c, '\u{2028}' | '\u{2029}')
-}
+use crate::core::obeyed::is_obeyed;
 
 /// One line for a terminal: `\n`, `\r`, `\t` by those names, other obeyed characters as `\u{1b}`.
 #[must_use]

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::Report;
+use crate::core::obeyed::is_obeyed;
 use crate::core::time::Instant;
 use crate::scenario::outcome::{CaseInfo, CaseResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict};
 use crate::scenario::sheet::{Mark, Sheet, View};
@@ -203,17 +204,13 @@ fn seconds(duration: Duration) -> String {
 
 /// Text of strangers on one line: what a terminal would obey is escaped, and what is very long is cut.
 pub(in crate::scenario) fn shown(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| {
-        let bidirectional = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}');
-        c.is_control() || bidirectional || matches!(c, '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')
-    };
     let long = text.chars().nth(MAX_SHOWN).is_some();
-    if !long && !text.contains(obeyed) {
+    if !long && !text.contains(is_obeyed) {
         return text.into();
     }
     let mut line = String::new();
     for c in text.chars().take(MAX_SHOWN) {
-        if obeyed(c) {
+        if is_obeyed(c) {
             line.extend(c.escape_default());
         } else {
             line.push(c);
