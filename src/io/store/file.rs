@@ -1,8 +1,8 @@
 //! The file of a store, made ready: its folders exist, it is ours alone, and only its owner may read it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
@@ -49,10 +49,17 @@ pub(super) fn prepare(path: &Path) -> Result<Prepared, StoreError> {
     match open.clone().create_new(true).open(path) {
         // What a folder holds is a file of its own: unsynced, a new name may be gone after a loss of power.
         Ok(_) => sync_folder(path).map_err(unwritable(path))?,
-        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => drop(open.open(path).map_err(unwritable(path))?),
+        Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+            open.open(path).and_then(|file| adopt(&file)).map_err(unwritable(path))?;
+        }
         Err(why) => return Err(unwritable(path)(why)),
     }
     Ok(Prepared { path: path.clone(), lock: Lock { _file: lock } })
+}
+
+/// An empty file is nobody's yet: it becomes one that only its owner may read.
+fn adopt(file: &File) -> io::Result<()> {
+    if file.metadata()?.len() == 0 { file.set_permissions(Permissions::from_mode(FILE_MODE)) } else { Ok(()) }
 }
 
 /// Whether a file is absent, empty, or begins as SQLite's files do.

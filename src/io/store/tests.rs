@@ -389,6 +389,10 @@ fn only_the_owner_may_read() {
     }
     assert_eq!((mode(&folder.path().join("new")), mode(&folder.path().join("new/folder"))), (0o700, 0o700));
     store.close();
+    let empty = folder.path().join("empty.db");
+    fs::write(&empty, "").unwrap();
+    open(&empty).0.close();
+    assert_eq!(mode(&empty), 0o600, "it was nobody's");
 }
 
 #[test]

@@ -198,7 +198,8 @@ impl Player<'_> {
             actor: Some(actor.clone()),
             cause,
             sentence,
-            expected: Some(expected),
+            // A pattern that is one gap is seen in its line.
+            expected: Some(expected).filter(|text| !text.is_empty()),
             nearest,
             status,
             remedy,
