@@ -39,7 +39,8 @@
 //! 4. `alive` at least every 20 s, without number, with `ask`.
 //! 5. `bye` without number says that the client ends; the answer is `bye`.
 //!
-//! Direct messages go from client to client as `msg` frames on a link of their own.
+//! Direct messages go from client to client as `msg` frames on a link of their own, from the port by which the server
+//! knows their sender: what comes from another one is ignored.
 
 mod frame;
 
