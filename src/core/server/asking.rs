@@ -145,7 +145,11 @@ impl Server {
         let Some(name) = self.table.name_of(gone).cloned() else { return };
         // Anybody can write such a datagram: only the address where it was can know.
         let here = self.table.get(&name).is_some_and(|row| row.addr == from && row.online);
-        let reading = self.sessions.get(&gone).is_some_and(|session| session.addr == from && session.is_reading());
+        let session = self.sessions.get(&gone).filter(|session| session.addr == from);
+        let reading = session.is_some_and(|session| session.is_reading());
+        if session.is_some() {
+            self.not_listening(gone);
+        }
         if here || reading {
             self.asks.entry(name.clone()).or_insert(Ask {
                 number: 0,

@@ -268,16 +268,28 @@ impl Server {
         while let Some((_, life)) = self.silence.first().copied().filter(|(at, _)| *at <= now) {
             self.silence.pop_first();
             let Some(session) = self.sessions.get_mut(&life) else { continue };
-            session.watched = session.is_reading();
-            if !session.watched {
+            let silent = session.heard + SILENCE <= now;
+            let heard = session.heard;
+            if !session.is_reading() && (silent || self.links.get(life).is_none_or(|link| link.unsettled() == 0)) {
+                session.watched = false;
+                if silent {
+                    self.not_listening(life);
+                }
                 continue;
             }
-            let silent = session.heard + SILENCE <= now;
-            let next = if silent { now } else { session.heard };
-            self.silence.insert((next + SILENCE, life));
+            self.silence.insert((if silent { now } else { heard } + SILENCE, life));
             if silent {
                 self.suspect(now, life);
             }
+        }
+    }
+
+    /// One that left does not acknowledge its answers: they are not sent for ever.
+    pub(super) fn not_listening(&mut self, life: Life) {
+        let Some(session) = self.sessions.get_mut(&life).filter(|session| !session.is_reading()) else { return };
+        session.reset();
+        if let Some(link) = self.links.get_mut(life) {
+            link.withdraw();
         }
     }
 
