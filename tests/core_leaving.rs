@@ -5,6 +5,7 @@ mod trace;
 use chat::core::client::{NOTICE_EVERY, NOTICES};
 use chat::core::client_event::ClientEvent;
 use chat::core::event::{Body, Event};
+use chat::core::server::Server;
 use chat::core::status::Status;
 use chat::sim::world::SERVER;
 use trace::{SECOND, at_rest, mark, ms, us, world};
@@ -140,4 +141,76 @@ fn commands_without_outcome_end_with_the_program() {
     let done: Vec<_> = world.log(1).iter().filter_map(|(_, event)| done(event)).collect();
     assert_eq!(done, [(Some(1), false, Some("interrupted")), (Some(2), false, Some("interrupted"))]);
     assert_eq!(world.ending(1).map(|ending| ending.status), Some(Status::Ok));
+}
+
+#[test]
+fn what_is_just_being_shown_is_acknowledged_before_the_notice() {
+    let mut world = world(&["x", "y"]);
+    world.block(Y, true);
+    world.type_line(X, "send_all hi");
+    world.run_for(ms(10));
+    world.leave(Y);
+    world.run_for(ms(40));
+    assert!(world.ending(Y).is_none() && world.disk_holds() == (1, 0), "its last words are awaited");
+    world.block(Y, false);
+    world.run_for(SECOND);
+    assert_eq!((world.disk_holds(), world.ending(Y).is_some()), ((0, 0), true));
+    let since = mark(&world);
+    world.start(Y);
+    world.run_for(SECOND);
+    assert_eq!(since.lines(&world, Y)[..1], ["[Welcome, You are registered.]"]);
+    assert!(!since.lines(&world, Y).contains(&"[You have messages]".to_owned()), "it had them");
+    at_rest(&world);
+}
+
+#[test]
+fn an_output_that_takes_nothing_delays_the_notice_by_50_ms_and_the_end_not_at_all() {
+    let mut world = world(&["x", "y"]);
+    world.block(Y, true);
+    world.type_line(X, "send_all hi");
+    world.run_for(ms(10));
+    world.kill(SERVER);
+    world.kill(X);
+    let before = world.sent();
+    world.leave(Y);
+    for (sent, time) in [(0, NOTICE_EVERY), (1, NOTICE_EVERY), (2, NOTICE_EVERY - us(1))] {
+        assert_eq!(world.sent() - before, sent);
+        world.run_for(time);
+    }
+    assert!(world.ending(Y).is_none());
+    world.run_for(us(1));
+    assert!(world.ending(Y).is_some());
+}
+
+#[test]
+fn who_leaves_while_it_comes_back_says_so() {
+    let mut world = world(&["x", "y"]);
+    world.type_line(Y, "dereg");
+    world.run_for(SECOND);
+    let since = mark(&world);
+    world.type_line(Y, "reg");
+    let registered = "[Client y registered]".to_owned();
+    while !since.lines(&world, SERVER).contains(&registered) {
+        world.step(world.now() + SECOND);
+    }
+    world.leave(Y);
+    world.run_for(ms(10));
+    assert_eq!(since.lines(&world, SERVER), [&registered, "[Client y is offline]"]);
+    world.run_for(SECOND);
+    at_rest(&world);
+}
+
+#[test]
+fn who_left_and_does_not_acknowledge_it_is_answered_for_50_s_and_no_longer() {
+    let mut world = world(&["x", "y"]);
+    world.kill(X);
+    world.run_for(SECOND * 200);
+    world.type_line(Y, "dereg");
+    world.run_for(us(60));
+    world.kill(Y);
+    world.run_for(SECOND * 60);
+    let before = world.sent();
+    world.run_for(SECOND * 60);
+    assert_eq!(world.sent(), before, "nobody is spoken to");
+    assert!(world.server_machine().is_some_and(Server::is_idle));
 }

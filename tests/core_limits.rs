@@ -261,3 +261,41 @@ fn a_client_has_all_answers_although_they_are_more_than_it_may_leave_unacknowled
     assert_eq!(since.lines(&world, x), vec![listed.replace('\n', " / "); 40]);
     at_rest(&world);
 }
+
+#[test]
+fn a_list_that_a_restart_cuts_off_comes_again_from_its_beginning() {
+    let groups: Vec<Name> = all_groups().collect();
+    let names: Vec<&str> = groups.iter().map(Name::as_str).collect();
+    let listed = format!("[Available group chats:] / {}", names.join(" / "));
+    for moment in (50..2_000).step_by(150) {
+        let mut world = world_with(groups.iter().cloned().map(|group| Record::Group(record(group))));
+        let x = world.client("x");
+        world.run_for(SECOND);
+        let since = mark(&world);
+        world.type_line(x, "list_groups");
+        world.run_for(us(moment));
+        world.kill(SERVER);
+        world.start(SERVER);
+        world.run_for(10 * SECOND);
+        let shown = since.lines(&world, x);
+        let lists: Vec<&String> = shown.iter().filter(|line| line.starts_with("[Available")).collect();
+        assert_eq!(lists, [&listed], "after {moment} us");
+        at_rest(&world);
+    }
+}
+
+#[test]
+fn who_left_and_is_gone_is_not_answered_any_more() {
+    let mut server = server(Kept::default());
+    let asks = |cookie| vec![reg("x", cookie), Frame::Dereg { r: 2 }];
+    let me = enter(&mut server, Life(1), at(7000), asks);
+    server.handle(NOW, Input::Persisted { through: u64::MAX, refused: Vec::new() });
+    while server.poll(NOW).is_some() {}
+    assert!(!server.is_idle(), "the answer is not acknowledged");
+    let gone = wire::emit(&Head::gone(Life(1), me), []);
+    server.handle(NOW, Input::Datagram { from: at(7001), bytes: &gone });
+    assert!(!server.is_idle(), "another address cannot know");
+    server.handle(NOW, Input::Datagram { from: at(7000), bytes: &gone });
+    while server.poll(NOW).is_some() {}
+    assert!(server.is_idle());
+}

@@ -10,6 +10,7 @@ use super::super::id::{Life, MessageId};
 use super::super::name::{Name, Text};
 use super::super::time::{Instant, Unix};
 use super::super::wire::Frame;
+use super::leaving::Leaving;
 use super::requests::Answer;
 use super::seen::Seen;
 use super::{Client, Presence};
@@ -61,6 +62,11 @@ impl Inbox {
     /// When the first unknown sender's time is over.
     pub fn deadline(&self) -> Option<Instant> {
         self.strangers.values().min().copied()
+    }
+
+    /// Whether somebody waits to hear that something was shown.
+    pub fn is_showing(&self) -> bool {
+        !self.showing.is_empty()
     }
 
     /// Whether nothing waits to be shown, held or explained.
@@ -242,6 +248,9 @@ impl Client {
         lives.dedup();
         for life in lives {
             self.read_peer(now, life);
+        }
+        if !self.inbox.is_showing() && self.leaving.as_ref().is_some_and(Leaving::is_held) {
+            self.give_notice(now);
         }
     }
 

@@ -18,13 +18,21 @@ pub const INTERRUPTED: &str = "interrupted";
 /// Notice is being given.
 #[derive(Debug)]
 pub struct Leaving {
-    notices: u32,
+    /// How many times for a notice have come.
+    times: u32,
     next: Instant,
+    /// Notice was given.
+    given: bool,
 }
 
 impl Leaving {
     pub(super) fn deadline(&self) -> Instant {
         self.next
+    }
+
+    /// Whether the first notice is still to be given.
+    pub(super) fn is_held(&self) -> bool {
+        !self.given
     }
 }
 
@@ -45,7 +53,8 @@ impl Client {
         if matches!(self.presence, Presence::Leaving | Presence::Ended) {
             return;
         }
-        let no_notice = matches!(self.presence, Presence::Offline) || self.silent_leave || self.home.life.is_none();
+        let unknown = matches!(self.presence, Presence::Offline) && self.registration.is_none();
+        let no_notice = unknown || self.silent_leave || self.home.life.is_none();
         self.show_held();
         self.group = None;
         self.registration = None;
@@ -54,7 +63,7 @@ impl Client {
             return self.end(now, false, None);
         }
         self.presence = Presence::Leaving;
-        self.leaving = Some(Leaving { notices: 0, next: now });
+        self.leaving = Some(Leaving { times: 0, next: now, given: false });
         self.leaving_timeout(now);
     }
 
@@ -71,11 +80,23 @@ impl Client {
         if leaving.next > now {
             return;
         }
-        if leaving.notices >= NOTICES {
+        if leaving.times >= NOTICES {
             return self.end(now, false, None);
         }
-        leaving.notices += 1;
+        leaving.times += 1;
         leaving.next = now + NOTICE_EVERY;
+        // What is just being shown is acknowledged first, if that takes no longer than to the next time: after a notice
+        // nobody listens to acknowledgements.
+        if leaving.times > 1 || !self.inbox.is_showing() {
+            self.give_notice(now);
+        }
+    }
+
+    pub(super) fn give_notice(&mut self, now: Instant) {
+        self.flush_links(now);
+        if let Some(leaving) = &mut self.leaving {
+            leaving.given = true;
+        }
         if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
             self.door.send(addr, &Head::new(self.me, Some(life)), Some(Frame::Bye));
         }

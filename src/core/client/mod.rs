@@ -314,15 +314,20 @@ impl Client {
         }
     }
 
+    /// Sends what the links have, before whatever is sent next.
+    fn flush_links(&mut self, now: Instant) {
+        while let Some((to, departure)) = self.links.transmit(now) {
+            self.door.transmit(to, departure);
+        }
+    }
+
     /// The end: what is still to be sent goes first, nothing comes after.
     fn end(&mut self, now: Instant, exiting: bool, group: Option<Name>) {
         if self.presence == Presence::Ended {
             return;
         }
         self.interrupt();
-        while let Some((to, departure)) = self.links.transmit(now) {
-            self.door.transmit(to, departure);
-        }
+        self.flush_links(now);
         self.presence = Presence::Ended;
         self.door.push(Output::Ended(Ending { status: self.status, exiting, group }));
     }

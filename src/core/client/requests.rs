@@ -137,6 +137,12 @@ impl Client {
 
     /// The server knows us (again): what has no outcome is asked (again), in order.
     pub(super) fn requests_again(&mut self) {
+        for request in self.requests.pending.values_mut() {
+            // A list that was cut off comes again from its beginning.
+            if let What::Groups { groups: names } | What::Members { members: names, .. } = &mut request.what {
+                names.clear();
+            }
+        }
         let pending: Vec<u64> = self.requests.pending.keys().copied().collect();
         for r in pending {
             self.push_request(r);
