@@ -7,7 +7,7 @@ use chat::core::client_event::ClientEvent;
 use chat::core::event::{Body, Event};
 use chat::core::server::Server;
 use chat::core::status::Status;
-use chat::sim::world::SERVER;
+use chat::sim::world::{SERVER, World};
 use trace::{SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;
@@ -143,12 +143,18 @@ fn commands_without_outcome_end_with_the_program() {
     assert_eq!(world.ending(1).map(|ending| ending.status), Some(Status::Ok));
 }
 
-#[test]
-fn what_is_just_being_shown_is_acknowledged_before_the_notice() {
+/// A world in which a message for y waits in front of its output, which takes nothing.
+fn in_the_middle_of_showing() -> World {
     let mut world = world(&["x", "y"]);
     world.block(Y, true);
     world.type_line(X, "send_all hi");
     world.run_for(ms(10));
+    world
+}
+
+#[test]
+fn what_is_just_being_shown_is_acknowledged_before_the_notice() {
+    let mut world = in_the_middle_of_showing();
     world.leave(Y);
     world.run_for(ms(40));
     assert!(world.ending(Y).is_none() && world.disk_holds() == (1, 0), "its last words are awaited");
@@ -165,10 +171,7 @@ fn what_is_just_being_shown_is_acknowledged_before_the_notice() {
 
 #[test]
 fn an_output_that_takes_nothing_delays_the_notice_by_50_ms_and_the_end_not_at_all() {
-    let mut world = world(&["x", "y"]);
-    world.block(Y, true);
-    world.type_line(X, "send_all hi");
-    world.run_for(ms(10));
+    let mut world = in_the_middle_of_showing();
     world.kill(SERVER);
     world.kill(X);
     let before = world.sent();

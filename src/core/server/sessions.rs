@@ -269,7 +269,7 @@ impl Server {
             self.silence.pop_first();
             let Some(session) = self.sessions.get_mut(&life) else { continue };
             let silent = session.heard + SILENCE <= now;
-            let heard = session.heard;
+            let next = if silent { now } else { session.heard };
             if !session.is_reading() && (silent || self.links.get(life).is_none_or(|link| link.unsettled() == 0)) {
                 session.watched = false;
                 if silent {
@@ -277,14 +277,14 @@ impl Server {
                 }
                 continue;
             }
-            self.silence.insert((if silent { now } else { heard } + SILENCE, life));
+            self.silence.insert((next + SILENCE, life));
             if silent {
                 self.suspect(now, life);
             }
         }
     }
 
-    /// One that left does not acknowledge its answers: they are not sent for ever.
+    /// One that left or was lost does not acknowledge what it is sent: that is not sent for ever.
     pub(super) fn not_listening(&mut self, life: Life) {
         let Some(session) = self.sessions.get_mut(&life).filter(|session| !session.is_reading()) else { return };
         session.reset();
@@ -300,12 +300,9 @@ impl Server {
             self.say(ServerEvent::Removed { group, name: name.clone(), reason: "not-responsive" });
         }
         if let Some(session) = self.sessions.get_mut(&life) {
-            session.reset();
             session.standing = Standing::Lost;
         }
-        if let Some(link) = self.links.get_mut(life) {
-            link.withdraw();
-        }
+        self.not_listening(life);
         self.offline(name, life, "silent", After::Nothing);
     }
 
