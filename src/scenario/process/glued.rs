@@ -52,13 +52,15 @@ impl Glued {
 }
 
 /// What a line consists of if it is several; otherwise only itself.
-fn pieces(line: &str) -> Vec<&str> {
+fn pieces<'a>(line: &'a str) -> Vec<&'a str> {
     let mut pieces = Vec::new();
     let mut rest = line;
-    let inside = |rest: &str| (1..rest.len()).filter(|at| rest.is_char_boundary(*at)).collect::<Vec<_>>();
+    let two = |rest: &'a str| {
+        let mut cuts = rest.char_indices().skip(1).map(|(at, _)| rest.split_at(at));
+        cuts.find(|(left, right)| is_seam(left, right))
+    };
     while line.len() <= MAX_LINE
-        && let Some((piece, more)) =
-            inside(rest).into_iter().map(|at| rest.split_at(at)).find(|(left, right)| is_seam(left, right))
+        && let Some((piece, more)) = two(rest)
     {
         pieces.push(piece);
         rest = more;
@@ -85,19 +87,15 @@ fn is_seam(left: &str, right: &str) -> bool {
 /// Whether a bracket is opened at the beginning and closed at the end.
 fn is_sentence(text: &str) -> bool {
     let mut open = 0_usize;
-    let mut closed_at = None;
-    for (at, letter) in text.char_indices() {
+    let closed = text.find(|letter| {
         match letter {
             '[' => open += 1,
             ']' => open = open.saturating_sub(1),
             _ => {}
         }
-        if open == 0 {
-            closed_at = Some(at);
-            break;
-        }
-    }
-    text.starts_with('[') && closed_at == Some(text.len() - 1)
+        open == 0
+    });
+    text.starts_with('[') && closed == Some(text.len() - 1)
 }
 
 #[cfg(test)]

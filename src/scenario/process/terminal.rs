@@ -113,6 +113,11 @@ impl Watched {
         true
     }
 
+    /// Tells of a whole line that is no echo. Says whether anybody still listens.
+    fn pass_on(&self, line: String, at: Instant, tell: &mut dyn FnMut(Instant, Output) -> bool) -> bool {
+        self.is_echo(&line, true) || tell(at, Output::Line(line))
+    }
+
     fn is_gone(&self) -> bool {
         self.shared.gone.load(Ordering::SeqCst)
     }
@@ -140,7 +145,7 @@ pub(super) fn read(
         let waits_for_more = lines.rest().len() > told;
         let soon = waits_for_more || glued.is_waiting();
         if !ready(terminal, PollFlags::POLLIN, if soon { SILENCE } else { LOOK }) {
-            if !glued.give_up(&mut |line| watched.is_echo(&line, true) || tell(at, Output::Line(line))) {
+            if !glued.give_up(&mut |line| watched.pass_on(line, at, tell)) {
                 return Ok(());
             }
             if waits_for_more {
@@ -165,14 +170,16 @@ pub(super) fn read(
         *watched.shared.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
         let mut tell_line = |line: &[u8]| {
             told = 0;
-            glued.line(&text(line), &mut |line| watched.is_echo(&line, true) || tell(at, Output::Line(line)))
+            glued.line(&text(line), &mut |line| watched.pass_on(line, at, tell))
         };
         if !lines.feed(chunk.get(..read).unwrap_or_default(), &mut tell_line)? {
             return Ok(());
         }
     }
-    let mut tell_line = |line: String| line.is_empty() || watched.is_echo(&line, true) || tell(at, Output::Line(line));
-    _ = glued.give_up(&mut tell_line) && tell_line(text(lines.rest()));
+    let rest = text(lines.rest());
+    if glued.give_up(&mut |line| watched.pass_on(line, at, tell)) && !rest.is_empty() {
+        watched.pass_on(rest, at, tell);
+    }
     Ok(())
 }
 
