@@ -1,4 +1,4 @@
-//! Files of strangers, of which no more is read than is wanted.
+//! Files by their paths: their folders, and no more of their bytes than is wanted.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,9 +15,20 @@ pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The folder that holds a file of this path.
+#[must_use]
+pub fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_without_a_folder_is_here() {
+        assert_eq!(["a", "b/a", "/a"].map(|path| folder(Path::new(path))), [".", "b", "/"].map(Path::new));
+    }
 
     #[test]
     fn of_a_file_without_end_no_more_is_read() {

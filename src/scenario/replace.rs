@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempPath;
 
+use crate::io::file::folder;
+
 /// Writes a file anew, with the permissions that it had. What a link leads to is replaced, not the link.
 ///
 /// # Errors
 /// Those of the system; the old file is whole then.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = target(path);
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (mut file, new) = new_file(folder)?;
+    let (mut file, new) = new_file(folder(&target))?;
     if let Ok(there) = std::fs::metadata(&target) {
         file.set_permissions(there.permissions())?;
     }

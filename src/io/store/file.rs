@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
+use crate::io::file::folder;
 
 /// People's messages are nobody else's affair.
 const FILE_MODE: u32 = 0o600;
@@ -81,7 +82,7 @@ fn real(path: &Path) -> io::Result<PathBuf> {
         result => return result,
     }
     let Some(name) = path.file_name() else { return Err(io::ErrorKind::IsADirectory.into()) };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(path);
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
     for folder in missing {
@@ -99,6 +100,5 @@ fn beside(path: &Path) -> PathBuf {
 
 /// Makes a new name in a folder as durable as what it names.
 fn sync_folder(of: &Path) -> io::Result<()> {
-    let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder(of))?.sync_all()
 }

@@ -5,16 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::RunOptions;
+use crate::io::file::folder;
 use crate::scenario::ast::Scenario;
 
 /// Which report must not be written where it is wanted, and why.
 pub(super) fn overwritten(options: &RunOptions, scenarios: &[Scenario]) -> Option<String> {
-    let profile = options.implementation.as_ref().and_then(|program| program.profile.clone());
+    if options.reports.is_empty() {
+        return None;
+    }
+    let profile = options.implementation.as_ref().and_then(|program| program.profile.as_ref());
     let included = scenarios.iter().flat_map(|scenario| {
         let cases = scenario.cases.iter().flat_map(|case| &case.statements);
         scenario.setup.iter().chain(cases).map(|statement| &statement.span.source.path)
     });
-    let included: BTreeSet<&PathBuf> = included.chain(&options.files).chain(&profile).collect();
+    let included: BTreeSet<&PathBuf> = included.chain(&options.files).chain(profile).collect();
     let read: BTreeSet<PathBuf> = included.into_iter().filter_map(|path| file(path)).collect();
     let mut written = BTreeSet::new();
     options.reports.iter().find_map(|report| {
@@ -32,6 +36,5 @@ fn file(path: &Path) -> Option<PathBuf> {
     if let Ok(found) = fs::metadata(path) {
         return if found.is_file() { fs::canonicalize(path).ok() } else { None };
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Some(fs::canonicalize(folder).ok()?.join(path.file_name()?))
+    Some(fs::canonicalize(folder(path)).ok()?.join(path.file_name()?))
 }
