@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::command::Usage;
-use super::event::{Kind, RowView, aligned, inline, list};
-use super::id::{Life, MessageId};
-use super::name::{Name, Text};
+use crate::core::command::Usage;
+use crate::core::event::{Kind, RowView, aligned, inline, list};
+use crate::core::id::{Life, MessageId};
+use crate::core::name::{Name, Text};
 
 /// Something that happened in a client.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -1,6 +1,6 @@
 //! What a person or a script can tell a client: the table of commands, and the parser of one line.
 
-use super::name::{BadName, BadText, Name, Text};
+use crate::core::name::{BadName, BadText, Name, Text};
 
 /// One chat command, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ fn alone(rest: &str, command: Command) -> Result<Command, Mistake> {
 
 /// The command that a mistyped word may have meant.
 fn nearest(word: &str) -> Option<&'static str> {
-    super::suggest::nearest(word, COMMANDS.iter().map(|usage| usage.name))
+    crate::core::suggest::nearest(word, COMMANDS.iter().map(|usage| usage.name))
 }
 
 #[cfg(test)]

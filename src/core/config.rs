@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::name::Name;
-use super::record::Kept;
+use crate::core::name::Name;
+use crate::core::record::Kept;
 
 /// The version of this program, as events show it.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");

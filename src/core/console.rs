@@ -1,6 +1,6 @@
 //! What a person can tell a running server.
 
-use super::suggest::nearest;
+use crate::core::suggest::nearest;
 
 /// A word at the server's own terminal or standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]

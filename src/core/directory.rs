@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::event::RowView;
-use super::id::Life;
-use super::name::Name;
-use super::wire::Row;
+use crate::core::event::RowView;
+use crate::core::id::Life;
+use crate::core::name::Name;
+use crate::core::wire::Row;
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

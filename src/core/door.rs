@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::event::{Body, Event};
-use super::link::Departure;
-use super::machine::Output;
-use super::name::Name;
-use super::time::Unix;
-use super::trace_event::TraceEvent;
-use super::wire::{self, Datagram, Frame, Head, Malformed};
+use crate::core::event::{Body, Event};
+use crate::core::link::Departure;
+use crate::core::machine::Output;
+use crate::core::name::Name;
+use crate::core::time::Unix;
+use crate::core::trace_event::TraceEvent;
+use crate::core::wire::{self, Datagram, Frame, Head, Malformed};
 
 /// What waits to be taken from a machine, in order. It is drained after every batch of inputs, so that it holds no more
 /// than one batch causes; whoever drains it has a limit for its batches.

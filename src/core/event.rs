@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::client_event::ClientEvent;
-use super::name::Name;
-use super::server_event::ServerEvent;
-use super::time::Unix;
-use super::trace_event::TraceEvent;
+use crate::core::client_event::ClientEvent;
+use crate::core::name::Name;
+use crate::core::server_event::ServerEvent;
+use crate::core::time::Unix;
+use crate::core::trace_event::TraceEvent;
 
 /// The version of the envelope. New keys leave it alone; anything else raises it.
 pub const VERSION: u32 = 1;

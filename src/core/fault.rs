@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::language::directive;
-use super::rng::Rng;
-use super::time::Instant;
+use crate::core::language::directive;
+use crate::core::rng::Rng;
+use crate::core::time::Instant;
 
 /// The most datagrams held back at once; beyond that they leave at once.
 pub const HELD: usize = 65_536;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::name::Text;
-use super::time::Instant;
-use super::wire::{Frame, MAX_GOT};
+use crate::core::name::Text;
+use crate::core::time::Instant;
+use crate::core::wire::{Frame, MAX_GOT};
 
 /// The most datagrams ahead of the next expected one that are kept. Twice the largest window of a sender.
 pub const RECEIVE_WINDOW: u64 = 256;
@@ -151,17 +151,17 @@ impl Inbound {
         self.acked = self.acked.max(open.min(self.expected) - 1);
     }
 
-    /// See [`super::link::Link::block`].
+    /// See [`crate::core::link::Link::block`].
     pub fn block(&mut self, blocked: bool) {
         self.blocked = blocked;
     }
 
-    /// See [`super::link::Link::limit`].
+    /// See [`crate::core::link::Link::limit`].
     pub fn limit(&mut self, datagrams: u64) {
         self.limit = datagrams.min(RECEIVE_WINDOW);
     }
 
-    /// See [`super::link::Link::waiting`].
+    /// See [`crate::core::link::Link::waiting`].
     pub fn waiting(&self) -> usize {
         self.arrived.len()
     }

@@ -1,18 +1,18 @@
 //! A link to one life at one address: messages arrive whole, in order, once, or their sender learns that they did not.
 //!
 //! Both roles stand on it. The sender numbers datagrams, sends them again until they are acknowledged, and counts
-//! the patience of each message from the moment it left. The receiver ([`super::inbound`]) keeps what came out of
+//! the patience of each message from the moment it left. The receiver ([`crate::core::inbound`]) keeps what came out of
 //! order, hands frames on in order, and acknowledges a datagram only when its owner confirmed all that it says.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::id::Life;
-use super::inbound::Inbound;
-use super::rtt::Rtt;
-use super::time::{Instant, earliest};
-use super::wire::{self, Frame, Head, MAX_DATAGRAM, MAX_HEAD};
+use crate::core::id::Life;
+use crate::core::inbound::Inbound;
+use crate::core::rtt::Rtt;
+use crate::core::time::{Instant, earliest};
+use crate::core::wire::{self, Frame, Head, MAX_DATAGRAM, MAX_HEAD};
 
 /// What the owner of a link calls one of its messages.
 pub type Tag = u64;

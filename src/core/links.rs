@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::id::Life;
-use super::link::{Departure, Fate, Link};
-use super::time::Instant;
+use crate::core::id::Life;
+use crate::core::link::{Departure, Fate, Link};
+use crate::core::time::Instant;
 
 /// The most links of one machine: one for each name that a server can know.
 pub const MAX_LINKS: usize = 65_536;
@@ -138,8 +138,8 @@ impl Links {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::{Frame, parse};
     use super::*;
+    use crate::core::wire::{Frame, parse};
 
     fn addr() -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 9))

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::command::{Command, Mistake};
-use super::console::Console;
-use super::event::Event;
-use super::name::Name;
-use super::record::{Mail, Record};
-use super::status::Status;
-use super::time::{Instant, Now};
+use crate::core::command::{Command, Mistake};
+use crate::core::console::Console;
+use crate::core::event::Event;
+use crate::core::name::Name;
+use crate::core::record::{Mail, Record};
+use crate::core::status::Status;
+use crate::core::time::{Instant, Now};
 
 /// What a machine can be told.
 #[derive(Debug)]

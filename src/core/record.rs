@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::event::Kind;
-use super::id::{Life, MessageId};
-use super::name::{Name, Text};
-use super::time::Unix;
+use crate::core::event::Kind;
+use crate::core::id::{Life, MessageId};
+use crate::core::name::{Name, Text};
+use crate::core::time::Unix;
 
 /// One change of what is kept. A record is atomic; so are all records of one turn, unless one of them is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
-use super::id::Life;
+use crate::core::id::Life;
 
 /// A seeded generator that cannot be guessed without its seed.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::event::{Kind, RowView, aligned, inline, list};
-use super::id::{Life, MessageId};
-use super::name::{Name, Text};
+use crate::core::event::{Kind, RowView, aligned, inline, list};
+use crate::core::id::{Life, MessageId};
+use crate::core::name::{Name, Text};
 
 /// Something that happened in a server.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::link::Departure;
-use super::wire;
+use crate::core::link::Departure;
+use crate::core::wire;
 
 /// Something that happened to one datagram. No line of it is shown to people.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -23,7 +23,7 @@
 //!
 //! A link is two lives that talk. Its datagrams are numbered, kept by the receiver until all before them came,
 //! handed on in order, acknowledged when what they say was shown or done, and sent again until then (see
-//! [`super::link`] for the times). A sender that gives up raises `low`: what was not handed on by then never is.
+//! [`crate::core::link`] for the times). A sender that gives up raises `low`: what was not handed on by then never is.
 //! A text too long for a datagram travels in `part` frames; the next frame that has a text ends it.
 //!
 //! # A conversation with a server
@@ -47,7 +47,7 @@ mod frame;
 use serde::{Deserialize, Serialize};
 
 pub use self::frame::{Frame, Outcome, Row};
-use super::id::Life;
+use crate::core::id::Life;
 
 /// The highest number of a datagram: far beyond what anybody sends, and far enough from the end of the numbers.
 pub const MAX_NUMBER: u64 = 1 << 62;

@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::clock::Clock;
-use super::input::Wake;
-use super::outgoing::{Outgoing, Transmit};
-use super::socket::{Socket, is_loss};
 use crate::core::event::Event;
 use crate::core::machine::{Ending, Input, Machine, Output};
 use crate::core::record::Record;
 use crate::core::time::{Instant, Now, earliest};
 use crate::core::trace_event::TraceEvent;
+use crate::io::clock::Clock;
+use crate::io::input::Wake;
+use crate::io::outgoing::{Outgoing, Transmit};
+use crate::io::socket::{Socket, is_loss};
 
 /// The most datagrams, and the most other inputs, of one turn: small enough to keep every deadline within a few
 /// milliseconds, large enough to make one transaction and one write of many.

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::control::Control;
 use crate::core::fault::{Faults, Order};
 use crate::core::time::Instant;
 use crate::core::trace_event::TraceEvent;
+use crate::io::control::Control;
 
 /// A datagram and where it goes.
 pub type Transmit = (SocketAddr, Vec<u8>);

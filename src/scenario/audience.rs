@@ -3,11 +3,11 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use super::live::Live;
-use super::outcome::{CaseInfo, CaseResult, RunResult, StepResult};
-use super::report::Report;
-use super::sheet::{ReportFiles, Unwritable, View};
 use crate::core::time::Instant;
+use crate::scenario::live::Live;
+use crate::scenario::outcome::{CaseInfo, CaseResult, RunResult, StepResult};
+use crate::scenario::report::Report;
+use crate::scenario::sheet::{ReportFiles, Unwritable, View};
 
 /// Those who are told. What cannot be told ends nothing; [`Audience::leave`] says it.
 pub(super) struct Audience<'a> {

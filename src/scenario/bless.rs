@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use super::ast::Source;
-use super::outcome::{Failure, Remedy, RunResult, Verdict};
-use super::replace::replace;
+use crate::scenario::ast::Source;
+use crate::scenario::outcome::{Failure, Remedy, RunResult, Verdict};
+use crate::scenario::replace::replace;
 
 /// Why nothing is rewritten here, if that is so: where nobody looks at the difference, an expectation that follows
 /// every mistake expects nothing.
@@ -46,7 +46,7 @@ fn remedies(result: &RunResult) -> BTreeMap<&Path, (&Source, Changes<'_>)> {
 }
 
 /// Every failure of a case.
-fn failures(case: &super::outcome::CaseResult) -> impl Iterator<Item = &Failure> {
+fn failures(case: &crate::scenario::outcome::CaseResult) -> impl Iterator<Item = &Failure> {
     let verdict = if let Verdict::Failed(failure) = &case.verdict { Some(failure.as_ref()) } else { None };
     verdict.into_iter().chain(case.checks.iter().filter_map(|check| check.failure.as_deref()))
 }

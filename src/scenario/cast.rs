@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ast::{Actor, Peer, Who};
-use super::token::Word;
 use crate::core::language::wrong::Wrong;
 use crate::core::name::Name;
 use crate::core::suggest::nearest;
+use crate::scenario::ast::{Actor, Peer, Who};
+use crate::scenario::token::Word;
 
 /// The actors that were started up to a line.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 
-use super::mistake::Mistake;
+use crate::scenario::mistake::Mistake;
 
 /// The most columns of a line that are shown; longer ones are cut around the caret.
 const WIDTH: usize = 140;

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::ast::{Actor, Fault, Need, NewClient, Percent, Signal, Step, Visibility, Way};
-use super::cast::Cast;
-use super::token::{Word, words};
 use crate::core::language::directive::{assignment, duration};
 use crate::core::language::wrong::Wrong;
 use crate::core::name::Name;
 use crate::core::suggest::nearest;
+use crate::scenario::ast::{Actor, Fault, Need, NewClient, Percent, Signal, Step, Visibility, Way};
+use crate::scenario::cast::Cast;
+use crate::scenario::token::{Word, words};
 
 /// A directive: a line that is no actor line.
 pub(crate) struct Directive {
@@ -114,7 +114,7 @@ impl Words<'_> {
         self.cast.actor(&word)
     }
 
-    fn peer(&mut self) -> Result<super::ast::Peer, Wrong> {
+    fn peer(&mut self) -> Result<crate::scenario::ast::Peer, Wrong> {
         let word = self.word("two actors")?;
         self.cast.peer(&word)
     }

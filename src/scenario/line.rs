@@ -1,13 +1,13 @@
 //! One line of a scenario: an actor line or a directive.
 
-use super::ast::{Step, Who};
-use super::cast::Cast;
-use super::directives::{DIRECTIVES, Directive, Meaning};
-use super::token::{Word, words};
 use crate::core::command::COMMANDS;
 use crate::core::language::directive::Expectation;
 use crate::core::language::wrong::Wrong;
 use crate::core::suggest::nearest;
+use crate::scenario::ast::{Step, Who};
+use crate::scenario::cast::Cast;
+use crate::scenario::directives::{DIRECTIVES, Directive, Meaning};
+use crate::scenario::token::{Word, words};
 
 /// Parses a line without its end; `None` for blank lines and comments. Places in a mistake count in the line.
 pub(super) fn parse(line: &str, cast: &mut Cast) -> Result<Option<Meaning>, Wrong> {

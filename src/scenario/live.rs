@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::report::shown;
-use super::turn::Turn;
 use crate::core::time::Instant;
+use crate::scenario::report::shown;
+use crate::scenario::turn::Turn;
 
 /// What is being played.
 pub(super) struct Live<'a> {

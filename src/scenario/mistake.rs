@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::ast::Span;
+use crate::scenario::ast::Span;
 
 /// One mistake, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { path, error } => write!(f, "The file {} cannot be read: {error}.", path.display()),
-            Self::Mistakes(mistakes) => f.write_str(&super::diagnose::render(mistakes, false)),
+            Self::Mistakes(mistakes) => f.write_str(&crate::scenario::diagnose::render(mistakes, false)),
         }
     }
 }

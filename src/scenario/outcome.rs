@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ast::{Actor, Span, Visibility};
-use super::stage::End;
-use super::turn::Turn;
 use crate::core::language::log::Nearest;
 use crate::core::status::Status;
 use crate::core::time::Instant;
+use crate::scenario::ast::{Actor, Span, Visibility};
+use crate::scenario::stage::End;
+use crate::scenario::turn::Turn;
 
 /// What came of all files.
 #[derive(Clone, Debug)]

@@ -4,12 +4,12 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::ast::{Case, Scenario, Source, Span, Statement, Step, Visibility};
-use super::cast::Cast;
-use super::directives::Meaning;
-use super::line;
-use super::mistake::{Mistake, Refusal};
 use crate::core::language::wrong::Wrong;
+use crate::scenario::ast::{Case, Scenario, Source, Span, Statement, Step, Visibility};
+use crate::scenario::cast::Cast;
+use crate::scenario::directives::Meaning;
+use crate::scenario::line;
+use crate::scenario::mistake::{Mistake, Refusal};
 
 /// The most files of one scenario, counted as often as they are included.
 pub const MAX_FILES: usize = 256;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::profile::Speech;
-use super::stage::{End, Launch, Output};
 use crate::core::client::{ATTEMPTS, LIMIT};
 use crate::core::language::log::{Log, Overtaken};
 use crate::core::language::normal::normal;
 use crate::core::time::Instant;
+use crate::scenario::profile::Speech;
+use crate::scenario::stage::{End, Launch, Output};
 
 /// One actor of a case. Its log goes on over `restart`, the rest begins anew.
 #[derive(Debug)]

@@ -13,16 +13,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ast::{Actor, Case, Need, Statement, Step, Who};
-use super::outcome::{CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, StepResult, Verdict};
-use super::part::Part;
-use super::stage::{Disturbance, End, Happening, Output, Refused, Stage};
-use super::waits::Waits;
 use crate::core::language::normal::normal;
 use crate::core::language::pattern::Style;
 use crate::core::language::vars::{BadVariable, Vars};
 use crate::core::status::Status;
 use crate::core::time::Instant;
+use crate::scenario::ast::{Actor, Case, Need, Statement, Step, Who};
+use crate::scenario::outcome::{
+    CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, StepResult, Verdict,
+};
+use crate::scenario::part::Part;
+use crate::scenario::stage::{Disturbance, End, Happening, Output, Refused, Stage};
+use crate::scenario::waits::Waits;
 
 /// How cases are played.
 #[derive(Clone, Debug)]

@@ -33,12 +33,12 @@ use self::ports::{Reserved, Silent};
 use self::readiness::listens;
 use self::strays::Strays;
 use self::trouble::Trouble;
-use super::ast::{Actor, Need, Signal};
-use super::profile::Speech;
-use super::seed::Seed;
-use super::stage::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
+use crate::scenario::ast::{Actor, Need, Signal};
+use crate::scenario::profile::Speech;
+use crate::scenario::seed::Seed;
+use crate::scenario::stage::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
 
 /// How many pieces of output may wait for the player before those who write them have to wait.
 const MAX_WAITING: usize = 1024;

@@ -18,11 +18,11 @@ pub use self::speech::Speech;
 use self::speech::Wording;
 use self::template::Template;
 use self::written::{Words, Written};
-use super::ast::{Need, Source, Span};
-use super::mistake::{Mistake, Refusal};
-use super::process::Implementation;
 use crate::core::language::pattern::{Pattern, Style};
 use crate::core::suggest::nearest;
+use crate::scenario::ast::{Need, Source, Span};
+use crate::scenario::mistake::{Mistake, Refusal};
+use crate::scenario::process::Implementation;
 
 /// What a profile says.
 #[derive(Clone, Debug, Default)]

@@ -12,13 +12,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::trace::Trace;
-use super::ast::{Actor, Need, Signal};
-use super::outcome::CaseResult;
-use super::profile::Speech;
-use super::report;
-use super::stage::{Disturbance, Happening, Launch, Output, Refused, Stage};
-use super::turn::Turn;
 use crate::core::time::Instant;
+use crate::scenario::ast::{Actor, Need, Signal};
+use crate::scenario::outcome::CaseResult;
+use crate::scenario::profile::Speech;
+use crate::scenario::report;
+use crate::scenario::stage::{Disturbance, Happening, Launch, Output, Refused, Stage};
+use crate::scenario::turn::Turn;
 
 /// A stage that remembers the datagrams of its actors, if that is wanted.
 #[derive(Debug)]

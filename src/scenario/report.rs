@@ -8,7 +8,7 @@ use std::io::{self, Write};
 pub use self::json::JsonReport;
 pub(super) use self::text::shown;
 pub use self::text::{TextReport, timeline};
-use super::outcome::{CaseInfo, CaseResult, RunResult, StepResult};
+use crate::scenario::outcome::{CaseInfo, CaseResult, RunResult, StepResult};
 
 /// A form of report.
 pub trait Report {

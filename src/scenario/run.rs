@@ -23,17 +23,17 @@ use self::overwritten::overwritten;
 use self::planned::{Planned, plan};
 use self::player::Player;
 use self::read::read_all;
-use super::audience::Audience;
-use super::bless;
-use super::play::Settings;
-use super::process::{Halt, Orphans, Program};
-use super::report::{JsonReport, Report, TextReport};
-use super::seed::Seed;
-use super::sheet::ReportFiles;
 use crate::core::status::Status;
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
 use crate::io::stop::Stop;
+use crate::scenario::audience::Audience;
+use crate::scenario::bless;
+use crate::scenario::play::Settings;
+use crate::scenario::process::{Halt, Orphans, Program};
+use crate::scenario::report::{JsonReport, Report, TextReport};
+use crate::scenario::seed::Seed;
+use crate::scenario::sheet::ReportFiles;
 
 /// How long after `--deadline` the runner may take to notice; then every process is ended all the same.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::outcome::{CaseResult, CheckResult, Verdict};
+use crate::scenario::outcome::{CaseResult, CheckResult, Verdict};
 
 /// A number of points, in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -5,7 +5,7 @@ use std::io;
 
 use siphasher::sip::SipHasher13;
 
-use super::ast::Actor;
+use crate::scenario::ast::Actor;
 
 /// A seed. The same one gives every case, and every life of every actor, the same random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,10 +17,10 @@ use std::time::Duration;
 pub use self::format::Format;
 pub use self::view::View;
 pub use self::write::{ReportFile, ReportFiles, Unwritable};
-use super::outcome::{CaseInfo, CaseResult, CheckResult, RunResult, Verdict};
-use super::report::{Report, TextReport};
-use super::score::{self, Score};
 use crate::core::status::Status;
+use crate::scenario::outcome::{CaseInfo, CaseResult, CheckResult, RunResult, Verdict};
+use crate::scenario::report::{Report, TextReport};
+use crate::scenario::score::{self, Score};
 
 /// What came of a run, ready to be written.
 #[derive(Clone, Debug)]

@@ -3,9 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use super::ast::{Actor, Fault, Need, Signal, Statement, Step, Way};
-use super::stage::{Deaf, Disturbance, End, Happening, Launch, MAX_UNREAD, Output, Refused, Stage};
-use super::standing::{Standing, order};
 use crate::core::client_event::ClientEvent;
 use crate::core::event::{Body, Event};
 use crate::core::fault::Order;
@@ -14,6 +11,9 @@ use crate::core::name::Name;
 use crate::core::server_event::ServerEvent;
 use crate::core::status::Status;
 use crate::core::time::Instant;
+use crate::scenario::ast::{Actor, Fault, Need, Signal, Statement, Step, Way};
+use crate::scenario::stage::{Deaf, Disturbance, End, Happening, Launch, MAX_UNREAD, Output, Refused, Stage};
+use crate::scenario::standing::{Standing, order};
 pub use crate::sim::network::Net;
 use crate::sim::world::{SERVER, World};
 

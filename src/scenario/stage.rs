@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
-use super::ast::{Actor, Fault, Need, Peer, Signal, Way};
-use super::profile::Speech;
 use crate::core::time::Instant;
+use crate::scenario::ast::{Actor, Fault, Need, Peer, Signal, Way};
+use crate::scenario::profile::Speech;
 
 /// The most bytes that are typed to an actor and not read yet.
 pub const MAX_UNREAD: usize = 4 << 20;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::ast::{Actor, Fault, Peer, Way};
-use super::stage::Disturbance;
 use crate::core::fault::Order;
+use crate::scenario::ast::{Actor, Fault, Peer, Way};
+use crate::scenario::stage::Disturbance;
 
 /// What stands on the ways between actors. There is at most one fault of a kind on a way: a new one takes the place of
 /// the one before it.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::network::{Net, Path};
 use crate::core::rng::Rng;
 use crate::core::time::Instant;
+use crate::sim::network::{Net, Path};
 
 /// One direction between two actors, by their numbers.
 pub(super) type Way = (usize, usize);

@@ -3,10 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::actor::{Actor, PORT, Role};
-use super::air::Air;
-use super::disk::Disk;
-use super::network::Net;
 use crate::core::client::Client;
 use crate::core::command;
 use crate::core::config::{ClientConfig, ServerConfig};
@@ -18,6 +14,10 @@ use crate::core::record::Kept;
 use crate::core::rng::Rng;
 use crate::core::server::{MAILBOX, Server};
 use crate::core::time::{Instant, Now, Unix};
+use crate::sim::actor::{Actor, PORT, Role};
+use crate::sim::air::Air;
+use crate::sim::disk::Disk;
+use crate::sim::network::Net;
 
 mod turn;
 mod view;

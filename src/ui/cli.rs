@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::output;
 use crate::core::language::directive;
 use crate::core::name::Name;
 use crate::core::server::MAILBOX;
 use crate::scenario::language;
 use crate::scenario::run::RunOptions;
+use crate::ui::output;
 
 mod answer;
 mod network;

@@ -5,14 +5,6 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use anyhow::{Context, anyhow};
 
-use super::cli::ClientOptions;
-use super::client_front::ClientFront;
-use super::feed::Feed;
-use super::output::{self, Printer, Style};
-use super::repl::Desk;
-use super::source::Source;
-use super::start::{Signals, bind, outgoing, seed};
-use super::surroundings::Surroundings;
 use crate::core::client::Client;
 use crate::core::config::ClientConfig;
 use crate::core::status::Status;
@@ -20,6 +12,14 @@ use crate::io::clock::Clock;
 use crate::io::drive::Drive;
 use crate::io::input::Lines;
 use crate::io::terminal;
+use crate::ui::cli::ClientOptions;
+use crate::ui::client_front::ClientFront;
+use crate::ui::feed::Feed;
+use crate::ui::output::{self, Printer, Style};
+use crate::ui::repl::Desk;
+use crate::ui::source::Source;
+use crate::ui::start::{Signals, bind, outgoing, seed};
+use crate::ui::surroundings::Surroundings;
 
 /// Runs a client to its end, with its lines from `source`.
 pub fn run(options: &ClientOptions, source: Source) -> Status {

@@ -4,10 +4,6 @@ use std::time::Duration;
 
 use nix::libc::SIGHUP;
 
-use super::feed::{Failure, Fed, Feed};
-use super::output::{Gone, Printer};
-use super::start::{Signals, complain_quickly};
-use super::surroundings::Surroundings;
 use crate::core::client::INTERRUPTED;
 use crate::core::client_event::ClientEvent;
 use crate::core::event::{Body, Event};
@@ -19,6 +15,10 @@ use crate::core::trace_event::TraceEvent;
 use crate::io::clock::Clock;
 use crate::io::drive::Front;
 use crate::io::input::WAITING;
+use crate::ui::feed::{Failure, Fed, Feed};
+use crate::ui::output::{Gone, Printer};
+use crate::ui::start::{Signals, complain_quickly};
+use crate::ui::surroundings::Surroundings;
 
 /// How long a client that was asked to leave may take, with the notice to the server, which takes 150 ms at most.
 const LEAVE_LIMIT: Duration = Duration::from_millis(300);

@@ -1,6 +1,5 @@
 //! Lines of input become commands: as they are typed at a terminal, or as a script that waits and looks.
 
-use super::cli::{ClientOptions, OnEof};
 use crate::core::client_event::ClientEvent;
 use crate::core::command::{Command, Mistake, parse};
 use crate::core::event::Event;
@@ -9,6 +8,7 @@ use crate::core::name::BadText;
 use crate::core::status::Status;
 use crate::core::time::{Instant, Now, earliest};
 use crate::io::input::{Line, Lines};
+use crate::ui::cli::{ClientOptions, OnEof};
 
 /// What comes out of the input.
 #[derive(Debug, PartialEq)]

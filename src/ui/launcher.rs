@@ -2,13 +2,13 @@
 
 use std::io::{BufRead, BufReader, stdin};
 
-use super::cli::{self, Answer, Role};
-use super::output::{answer, complain};
-use super::repl::{LineEditor, Typed};
-use super::source::Source;
 use crate::core::status::Status;
 use crate::io::input::{Line, read_line};
 use crate::io::terminal;
+use crate::ui::cli::{self, Answer, Role};
+use crate::ui::output::{answer, complain};
+use crate::ui::repl::{LineEditor, Typed};
+use crate::ui::source::Source;
 
 const PROMPT: &str = "$ ";
 

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::backlog::Backlog;
-use super::sanitize::{for_terminal, json_for_terminal};
-use super::screen::Screen;
 use crate::core::client_event::ClientEvent;
 use crate::core::event::{Body, Event};
 use crate::core::server_event::ServerEvent;
 use crate::io::input::Wake;
+use crate::ui::backlog::Backlog;
+use crate::ui::sanitize::{for_terminal, json_for_terminal};
+use crate::ui::screen::Screen;
 
 /// The most events of one write.
 const BATCH: usize = 256;

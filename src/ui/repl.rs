@@ -22,11 +22,11 @@ use rustyline::{
     KeyEvent, RepeatCount,
 };
 
-use super::output::Printer;
-use super::screen::Screen;
-use super::surroundings::Surroundings;
 use crate::io::input::{Line, LineSender, Wake};
 use crate::io::terminal::{self, Mode};
+use crate::ui::output::Printer;
+use crate::ui::screen::Screen;
+use crate::ui::surroundings::Surroundings;
 
 /// How long the next prompt waits for the outcome of the last line, so that it stands below it and names the group of
 /// the moment. What takes longer appears above the prompt.

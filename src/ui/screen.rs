@@ -9,8 +9,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::output::{Out, Shared};
 use crate::io::terminal::{self, Mode};
+use crate::ui::output::{Out, Shared};
 
 /// Back up into the row that the editor has just cleared: it ends every message with a new line, the bell's empty one
 /// as well.

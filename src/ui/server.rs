@@ -4,13 +4,6 @@ use std::sync::mpsc::channel;
 
 use anyhow::anyhow;
 
-use super::cli::{Place, ServerOptions};
-use super::output::{Printer, Style, complain};
-use super::repl::{Desk, state_folder};
-use super::server_front::ServerFront;
-use super::source::Source;
-use super::start::{Signals, bind, outgoing, seed};
-use super::surroundings::Surroundings;
 use crate::core::config::ServerConfig;
 use crate::core::server::Server;
 use crate::core::status::Status;
@@ -19,6 +12,13 @@ use crate::io::drive::Drive;
 use crate::io::input::{Lines, Wake};
 use crate::io::store::{self, Store};
 use crate::io::terminal;
+use crate::ui::cli::{Place, ServerOptions};
+use crate::ui::output::{Printer, Style, complain};
+use crate::ui::repl::{Desk, state_folder};
+use crate::ui::server_front::ServerFront;
+use crate::ui::source::Source;
+use crate::ui::start::{Signals, bind, outgoing, seed};
+use crate::ui::surroundings::Surroundings;
 
 /// Runs a server to its end, with its words from `source`.
 pub fn run(options: &ServerOptions, source: Source) -> Status {

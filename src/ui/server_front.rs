@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use nix::libc::SIGHUP;
 
-use super::output::{Gone, Printer};
-use super::start::{Signals, complain_quickly};
 use crate::core::console::{self, Console};
 use crate::core::event::{Body, Event};
 use crate::core::machine::{Ending, Input};
@@ -19,6 +17,8 @@ use crate::io::clock::Clock;
 use crate::io::drive::Front;
 use crate::io::input::{Line, Lines, WAITING};
 use crate::io::store::{Store, StoreAnswer};
+use crate::ui::output::{Gone, Printer};
+use crate::ui::start::{Signals, complain_quickly};
 
 /// How long a server that was asked to end may take until it looks at nothing new; what it has accepted is written
 /// whatever that takes.

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Cursor, Read as _, empty, stdin};
 
-use super::repl::LineEditor;
 use crate::io::terminal;
+use crate::ui::repl::LineEditor;
 
 /// A place from which lines come.
 pub enum Source {

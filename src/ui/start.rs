@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-use super::cli::Trouble;
-use super::output;
 use crate::io::control::Control;
 use crate::io::input::Wake;
 use crate::io::outgoing::Outgoing;
 use crate::io::socket::Socket;
 use crate::io::stop::Stop;
+use crate::ui::cli::Trouble;
+use crate::ui::output;
 
 /// How long a sentence on standard error may take before the program ends without it.
 const COMPLAINT_LIMIT: Duration = Duration::from_secs(1);

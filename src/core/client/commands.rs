@@ -1,11 +1,11 @@
 //! What was typed: which command may run now, which waits, and what each begins.
 
-use super::super::client_event::{ClientEvent, CommandHelp};
-use super::super::command::{COMMANDS, Command, Mistake};
-use super::super::time::Instant;
-use super::super::wire::Frame;
-use super::requests::What;
-use super::{Client, MAX_OPEN, Presence};
+use crate::core::client::requests::What;
+use crate::core::client::{Client, MAX_OPEN, Presence};
+use crate::core::client_event::{ClientEvent, CommandHelp};
+use crate::core::command::{COMMANDS, Command, Mistake};
+use crate::core::time::Instant;
+use crate::core::wire::Frame;
 
 const LEAVING: &str = "The client is leaving, nothing more is sent.";
 

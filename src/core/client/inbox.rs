@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::client_event::ClientEvent;
-use super::super::event::Kind;
-use super::super::id::{Life, MessageId};
-use super::super::name::{Name, Text};
-use super::super::time::{Instant, Unix};
-use super::super::wire::Frame;
-use super::leaving::Leaving;
-use super::requests::Answer;
-use super::seen::Seen;
-use super::{Client, Presence};
+use crate::core::client::leaving::Leaving;
+use crate::core::client::requests::Answer;
+use crate::core::client::seen::Seen;
+use crate::core::client::{Client, Presence};
+use crate::core::client_event::ClientEvent;
+use crate::core::event::Kind;
+use crate::core::id::{Life, MessageId};
+use crate::core::name::{Name, Text};
+use crate::core::time::{Instant, Unix};
+use crate::core::wire::Frame;
 
 /// The most messages handed out and not yet shown; beyond that senders are told to wait.
 pub const UNSHOWN: usize = 1_024;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::client_event::ClientEvent;
-use super::super::time::Instant;
-use super::super::wire::{Frame, Head};
-use super::{Client, Presence};
+use crate::core::client::{Client, Presence};
+use crate::core::client_event::ClientEvent;
+use crate::core::time::Instant;
+use crate::core::wire::{Frame, Head};
 
 /// The most copies of the notice of a leave.
 pub const NOTICES: u32 = 3;

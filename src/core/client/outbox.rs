@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 
-use super::super::client_event::ClientEvent;
-use super::super::event::Kind;
-use super::super::id::{Life, MessageId};
-use super::super::link::{Fate, Tag};
-use super::super::name::{Name, Text};
-use super::super::time::{Instant, Unix};
-use super::super::wire::{Frame, Outcome, Row};
-use super::requests::What;
-use super::{Client, LIMIT};
+use crate::core::client::requests::What;
+use crate::core::client::{Client, LIMIT};
+use crate::core::client_event::ClientEvent;
+use crate::core::event::Kind;
+use crate::core::id::{Life, MessageId};
+use crate::core::link::{Fate, Tag};
+use crate::core::name::{Name, Text};
+use crate::core::time::{Instant, Unix};
+use crate::core::wire::{Frame, Outcome, Row};
 
 /// The most messages to one reader that are on their way at once.
 pub const UNDER_WAY: usize = 64;

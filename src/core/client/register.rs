@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::client_event::ClientEvent;
-use super::super::id::Life;
-use super::super::rtt::Rtt;
-use super::super::status::Status;
-use super::super::time::{Instant, earliest};
-use super::super::wire::{Frame, Head};
-use super::{ATTEMPTS, Client, LIMIT, Presence};
+use crate::core::client::{ATTEMPTS, Client, LIMIT, Presence};
+use crate::core::client_event::ClientEvent;
+use crate::core::id::Life;
+use crate::core::rtt::Rtt;
+use crate::core::status::Status;
+use crate::core::time::{Instant, earliest};
+use crate::core::wire::{Frame, Head};
 
 /// How often a silent client says that it is there: more often than every 20 s, so that one may be late.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);

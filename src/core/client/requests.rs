@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::client_event::ClientEvent;
-use super::super::event::Kind;
-use super::super::id::MessageId;
-use super::super::link::Tag;
-use super::super::name::Name;
-use super::super::time::Instant;
-use super::super::wire::{Frame, Outcome, Row};
-use super::{ATTEMPTS, Client, LIMIT};
+use crate::core::client::{ATTEMPTS, Client, LIMIT};
+use crate::core::client_event::ClientEvent;
+use crate::core::event::Kind;
+use crate::core::id::MessageId;
+use crate::core::link::Tag;
+use crate::core::name::Name;
+use crate::core::time::Instant;
+use crate::core::wire::{Frame, Outcome, Row};
 
 /// What a request asks, and what its answer needs.
 #[derive(Debug)]

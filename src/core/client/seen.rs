@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::super::id::MessageId;
-use super::super::name::Name;
+use crate::core::id::MessageId;
+use crate::core::name::Name;
 
 /// How many ids of one sender are remembered.
 pub const IDS_A_SENDER: usize = 4_096;
@@ -62,8 +62,8 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::id::Life;
     use super::*;
+    use crate::core::id::Life;
 
     fn id(number: u64) -> MessageId {
         MessageId { life: Life(1), number }

@@ -1,7 +1,7 @@
 //! A literal made to fit another line: gaps and captures stay, and so does each variable whose value is still there.
 
-use super::literal::Piece;
-use super::vars::Vars;
+use crate::core::language::literal::Piece;
+use crate::core::language::vars::Vars;
 
 /// The most cells of the table: literals and lines longer than 2,000 characters each are not adapted.
 pub(crate) const MAX_CELLS: usize = 4 << 20;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::pattern::Pattern;
-use super::vars::is_name;
-use super::wrong::Wrong;
+use crate::core::language::pattern::Pattern;
+use crate::core::language::vars::is_name;
+use crate::core::language::wrong::Wrong;
 
 /// The longest time that can be written: a day.
 pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::literal::{Glob, Literal};
-use super::pattern::{Captures, Style};
-use super::vars::Vars;
-use super::wrong::Wrong;
+use crate::core::language::literal::{Glob, Literal};
+use crate::core::language::pattern::{Captures, Style};
+use crate::core::language::vars::Vars;
+use crate::core::language::wrong::Wrong;
 
 /// A JSON pattern; strings are literals with gaps.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::pattern::{Captures, Style};
-use super::vars::{Vars, is_name, name_before_brace};
-use super::wrong::Wrong;
+use crate::core::language::pattern::{Captures, Style};
+use crate::core::language::vars::{Vars, is_name, name_before_brace};
+use crate::core::language::wrong::Wrong;
 
 /// A literal as written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::likeness::likeness;
-use super::normal::normal;
-use super::pattern::{Captures, Matcher};
 use crate::core::event::Event;
+use crate::core::language::likeness::likeness;
+use crate::core::language::normal::normal;
+use crate::core::language::pattern::{Captures, Matcher};
 use crate::core::time::Instant;
 
 /// The output of one actor.

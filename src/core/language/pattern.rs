@@ -5,11 +5,11 @@ use std::fmt;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
-use super::adapt::adapt;
-use super::json_pattern::{JsonMatcher, JsonPattern};
-use super::literal::{Glob, Literal};
-use super::vars::{Part, Vars, split};
-use super::wrong::Wrong;
+use crate::core::language::adapt::adapt;
+use crate::core::language::json_pattern::{JsonMatcher, JsonPattern};
+use crate::core::language::literal::{Glob, Literal};
+use crate::core::language::vars::{Part, Vars, split};
+use crate::core::language::wrong::Wrong;
 
 /// What a pattern captured: names and values.
 pub type Captures = Vec<(String, String)>;

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::directive::{Expectation, How, Line, spell};
-use super::log::{Found, Log};
-use super::pattern::Style;
-use super::vars::Vars;
-use super::watch::Watch;
 use crate::core::client_event::ClientEvent;
 use crate::core::command::{self, Command, Mistake};
 use crate::core::event::{Body, Event};
+use crate::core::language::directive::{Expectation, How, Line, spell};
+use crate::core::language::log::{Found, Log};
+use crate::core::language::pattern::Style;
+use crate::core::language::vars::Vars;
+use crate::core::language::watch::Watch;
 use crate::core::status::Status;
 use crate::core::time::Instant;
 

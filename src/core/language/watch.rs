@@ -1,8 +1,8 @@
 //! One expectation at work: it looks at a log again whenever something came, and at nothing twice.
 
-use super::directive::How;
-use super::log::{Found, Log, Place};
-use super::pattern::Matcher;
+use crate::core::language::directive::How;
+use crate::core::language::log::{Found, Log, Place};
+use crate::core::language::pattern::Matcher;
 
 /// An expectation of one log.
 #[derive(Clone, Debug)]

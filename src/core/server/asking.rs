@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::id::Life;
-use super::super::name::Name;
-use super::super::rtt::Rtt;
-use super::super::time::Instant;
-use super::super::wire::{Frame, Head, Outcome};
-use super::posting::Save;
-use super::{LIMIT, Server};
+use crate::core::id::Life;
+use crate::core::name::Name;
+use crate::core::rtt::Rtt;
+use crate::core::server::posting::Save;
+use crate::core::server::{LIMIT, Server};
+use crate::core::time::Instant;
+use crate::core::wire::{Frame, Head, Outcome};
 
 /// The most newcomers and messages that wait for one answer.
 pub const WAITING: usize = 256;
@@ -167,7 +167,7 @@ impl Server {
     /// No answer: the holder is offline, the first newcomer that is there has the name, the messages are kept.
     pub(super) fn asked_in_vain(&mut self, now: Instant, name: &Name) {
         let Some(ask) = self.asks.remove(name) else { return };
-        let reading = self.sessions.get(&ask.life).is_some_and(super::sessions::Session::is_reading);
+        let reading = self.sessions.get(&ask.life).is_some_and(crate::core::server::sessions::Session::is_reading);
         let online = self.table.get(name).is_some_and(|row| row.life == ask.life && row.online);
         if reading || online {
             self.lost(ask.life, name);

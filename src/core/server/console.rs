@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::console::{Console, WORDS};
-use super::super::server_event::{ServerEvent, Waiting};
-use super::Server;
+use crate::core::console::{Console, WORDS};
+use crate::core::server::Server;
+use crate::core::server_event::{ServerEvent, Waiting};
 
 impl Server {
     pub(super) fn console(&mut self, word: Console) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher24;
 
-use super::super::id::Life;
-use super::super::time::Instant;
+use crate::core::id::Life;
+use crate::core::time::Instant;
 
 /// How long a cookie is good, at least; at most twice as long.
 const GOOD_FOR: Duration = Duration::from_secs(30);

@@ -1,16 +1,16 @@
 //! Messages on their way out: in order, a few at a time, from disk unless the text is still at hand.
 
-use super::super::event::Kind;
-use super::super::id::Life;
-use super::super::link::Tag;
-use super::super::name::Name;
-use super::super::record::{Mail, Record};
-use super::super::server_event::ServerEvent;
-use super::super::time::Instant;
-use super::super::wire::Frame;
-use super::posting::After;
-use super::sessions::Purpose;
-use super::{LIMIT, Server};
+use crate::core::event::Kind;
+use crate::core::id::Life;
+use crate::core::link::Tag;
+use crate::core::name::Name;
+use crate::core::record::{Mail, Record};
+use crate::core::server::posting::After;
+use crate::core::server::sessions::Purpose;
+use crate::core::server::{LIMIT, Server};
+use crate::core::server_event::ServerEvent;
+use crate::core::time::Instant;
+use crate::core::wire::Frame;
 
 /// The most messages under way to one reader.
 pub const POSTS_UNDER_WAY: usize = 64;
@@ -79,7 +79,7 @@ impl Server {
             if !seqs.is_empty() {
                 session.fetching = true;
                 self.fetches.push_back(Fetch { life, seqs: seqs.clone() });
-                self.door.push(super::Output::Fetch(seqs));
+                self.door.push(crate::core::server::Output::Fetch(seqs));
             }
         }
     }

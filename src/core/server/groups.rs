@@ -1,13 +1,13 @@
 //! Groups: their names are kept, membership is a matter of being online.
 
-use super::super::id::Life;
-use super::super::name::Name;
-use super::super::record::{GroupRecord, Record};
-use super::super::server_event::ServerEvent;
-use super::super::wire::{Frame, Outcome};
-use super::Server;
-use super::posting::After;
-use super::replies::answer;
+use crate::core::id::Life;
+use crate::core::name::Name;
+use crate::core::record::{GroupRecord, Record};
+use crate::core::server::Server;
+use crate::core::server::posting::After;
+use crate::core::server::replies::answer;
+use crate::core::server_event::ServerEvent;
+use crate::core::wire::{Frame, Outcome};
 
 /// The most groups of a server.
 pub const GROUPS: usize = 4_096;

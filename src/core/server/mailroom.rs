@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::super::event::Kind;
-use super::super::id::MessageId;
-use super::super::name::Name;
-use super::super::record::{Mail, MailHead, Receipt};
-use super::super::time::{Instant, Unix};
+use crate::core::event::Kind;
+use crate::core::id::MessageId;
+use crate::core::name::Name;
+use crate::core::record::{Mail, MailHead, Receipt};
+use crate::core::time::{Instant, Unix};
 
 /// The most messages one reader's mailbox holds.
 pub const MAILBOX: usize = 10_000;
@@ -254,9 +254,9 @@ fn take_out(boxes: &mut BTreeMap<Name, Mailbox>, reader: &Name, seq: u64, bytes:
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::id::Life;
-    use super::super::super::name::Text;
     use super::*;
+    use crate::core::id::Life;
+    use crate::core::name::Text;
 
     fn name(word: &str) -> Name {
         Name::new(word).unwrap()

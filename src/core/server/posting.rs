@@ -1,14 +1,14 @@
 //! Messages on their way in: kept on disk first, answered then.
 
-use super::super::event::Kind;
-use super::super::id::{Life, MessageId};
-use super::super::name::{Name, Text};
-use super::super::record::{GroupRecord, Mail, MailHead, Receipt, Record};
-use super::super::server_event::ServerEvent;
-use super::super::time::{Instant, Unix};
-use super::super::wire::{Frame, Outcome};
-use super::Server;
-use super::replies::answer;
+use crate::core::event::Kind;
+use crate::core::id::{Life, MessageId};
+use crate::core::name::{Name, Text};
+use crate::core::record::{GroupRecord, Mail, MailHead, Receipt, Record};
+use crate::core::server::Server;
+use crate::core::server::replies::answer;
+use crate::core::server_event::ServerEvent;
+use crate::core::time::{Instant, Unix};
+use crate::core::wire::{Frame, Outcome};
 
 /// A request to keep a direct message.
 #[derive(Clone, Debug)]

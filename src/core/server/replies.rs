@@ -1,11 +1,11 @@
 //! Replies: what a client asked is answered on its link, and who does not acknowledge the answers is not heard on.
 
-use super::super::id::Life;
-use super::super::name::Name;
-use super::super::server_event::ServerEvent;
-use super::super::wire::{Frame, Outcome};
-use super::Server;
-use super::sessions::Purpose;
+use crate::core::id::Life;
+use crate::core::name::Name;
+use crate::core::server::Server;
+use crate::core::server::sessions::Purpose;
+use crate::core::server_event::ServerEvent;
+use crate::core::wire::{Frame, Outcome};
 
 /// How many bytes of replies a client leaves unacknowledged before no more of its requests are taken: room for one to
 /// each of the 4,096 that a client has open. They wait for its acknowledgements on its link, which leaves the limit to

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::super::id::Life;
-use super::super::link::Tag;
-use super::super::name::Name;
-use super::super::server_event::ServerEvent;
-use super::super::time::Instant;
-use super::super::wire::{Frame, Head, Outcome};
-use super::Server;
-use super::asking::Claim;
-use super::posting::After;
-use super::replies::answer;
-use super::table::{NAMES, Told};
-use super::taken::Taken;
+use crate::core::id::Life;
+use crate::core::link::Tag;
+use crate::core::name::Name;
+use crate::core::server::Server;
+use crate::core::server::asking::Claim;
+use crate::core::server::posting::After;
+use crate::core::server::replies::answer;
+use crate::core::server::table::{NAMES, Told};
+use crate::core::server::taken::Taken;
+use crate::core::server_event::ServerEvent;
+use crate::core::time::Instant;
+use crate::core::wire::{Frame, Head, Outcome};
 
 /// The most clients that have proven their address and have no name yet.
 pub const GUESTS: usize = 1_024;

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::event::RowView;
-use super::super::id::Life;
-use super::super::link::Tag;
-use super::super::name::Name;
-use super::super::record::{NameRecord, Record};
-use super::super::server_event::ServerEvent;
-use super::super::time::Unix;
-use super::super::wire::{Frame, Row};
-use super::posting::After;
-use super::sessions::Purpose;
-use super::{LIMIT, Server};
+use crate::core::event::RowView;
+use crate::core::id::Life;
+use crate::core::link::Tag;
+use crate::core::name::Name;
+use crate::core::record::{NameRecord, Record};
+use crate::core::server::posting::After;
+use crate::core::server::sessions::Purpose;
+use crate::core::server::{LIMIT, Server};
+use crate::core::server_event::ServerEvent;
+use crate::core::time::Unix;
+use crate::core::wire::{Frame, Row};
 
 /// The most names a server knows.
 pub const NAMES: usize = 65_536;

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_COOKIE, MAX_FRAME, MAX_TOKEN};
 use crate::core::event::Kind;
 use crate::core::id::{Life, MessageId};
 use crate::core::name::Name;
+use crate::core::wire::{MAX_COOKIE, MAX_FRAME, MAX_TOKEN};
 
 /// A row of the table: name, address, life, online.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

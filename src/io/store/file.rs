@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
 use crate::io::file::folder;
+use crate::io::store::StoreError;
 
 /// People's messages are nobody else's affair.
 const FILE_MODE: u32 = 0o600;

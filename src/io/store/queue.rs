@@ -25,7 +25,7 @@ impl Job {
     /// How many records it counts for, and how many bytes.
     pub(super) fn cost(&self) -> (usize, usize) {
         match self {
-            Self::Write(records) => (records.len(), records.iter().map(super::rows::weight).sum()),
+            Self::Write(records) => (records.len(), records.iter().map(crate::io::store::rows::weight).sum()),
             Self::Fetch(seqs) => (1, size_of_val(seqs.as_slice())),
         }
     }

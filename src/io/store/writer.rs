@@ -7,9 +7,9 @@ use rusqlite::config::DbConfig;
 
 use crate::core::record::{Mail, Record};
 
-use super::error::{Verdict, judge};
-use super::queue::{Job, Queue};
-use super::{Answer, Commit, StoreAnswer, rows};
+use crate::io::store::error::{Verdict, judge};
+use crate::io::store::queue::{Job, Queue};
+use crate::io::store::{Answer, Commit, StoreAnswer, rows};
 
 /// The most records of one transaction, unless one turn alone has more. Measured: 244 k rows/s at this size.
 pub const BATCH_RECORDS: usize = 4096;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Played, Player};
 use crate::core::status::Status;
 use crate::scenario::ast::{Actor, NewClient, Signal, Who};
 use crate::scenario::outcome::{Cause, HeardKind};
 use crate::scenario::part::Part;
+use crate::scenario::play::{Played, Player};
 use crate::scenario::stage::{Disturbance, Launch, Refused};
 
 /// How long an actor has to end after `kill`, and after being asked to by `restart`.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Played, Player};
 use crate::core::status::Status;
 use crate::core::time::Instant;
 use crate::scenario::ast::Actor;
 use crate::scenario::outcome::{Cause, Failure};
 use crate::scenario::play::Stop;
+use crate::scenario::play::{Played, Player};
 
 /// How long a server has to listen, and a client to be registered and in everybody's table: much longer than the five
 /// attempts of 500 ms after which a client gives up and ends by itself.

@@ -1,8 +1,8 @@
 //! Checks: parts of a case that pass or fail by themselves.
 
-use super::{Played, Player, Stop};
 use crate::scenario::ast::{Statement, Step};
 use crate::scenario::outcome::{Cause, CheckResult, Failure};
+use crate::scenario::play::{Played, Player, Stop};
 
 impl Player<'_> {
     /// Begins a check; the one before has passed if nothing failed in it.
@@ -27,7 +27,8 @@ impl Player<'_> {
             Cause::Exited(_) | Cause::Flood | Cause::NotReady => false,
             Cause::Mistake | Cause::Deadline | Cause::Halted(_) => false,
         };
-        let goes_on = harmless && !self.checks.is_empty() && !self.cast.values().any(super::Part::has_vanished);
+        let goes_on =
+            harmless && !self.checks.is_empty() && !self.cast.values().any(crate::scenario::play::Part::has_vanished);
         if !goes_on {
             return Err(failure);
         }

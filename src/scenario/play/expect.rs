@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::{Played, Player, Stop};
 use crate::core::language::directive::{How, spell};
 use crate::core::language::log::{Log, Nearest};
 use crate::core::language::pattern::{Matcher, Pattern};
@@ -12,6 +11,7 @@ use crate::core::status::Status;
 use crate::core::time::Instant;
 use crate::scenario::ast::{Actor, Who};
 use crate::scenario::outcome::{Cause, Failure};
+use crate::scenario::play::{Played, Player, Stop};
 
 /// How long the runner goes on listening after a limit, so that it can tell LATE from SILENCE.
 const GRACE: Duration = Duration::from_millis(500);

@@ -1,11 +1,11 @@
 //! How a pattern would have to be written to match what came instead.
 
-use super::Player;
 use crate::core::language::log::Nearest;
 use crate::core::language::pattern::Pattern;
 use crate::core::language::watch::Watch;
 use crate::scenario::ast::{Actor, Step, Who};
 use crate::scenario::outcome::Remedy;
+use crate::scenario::play::Player;
 
 impl Player<'_> {
     /// The remedy of an expectation that failed by its text alone: it is a literal, of one actor, and what came nearest

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::puppets::Puppets;
 use super::*;
 use crate::scenario::outcome::HeardKind;
 use crate::scenario::parse;
+use crate::scenario::play::puppets::Puppets;
 use crate::scenario::turn::Turn;
 
 fn play_on(stage: &Puppets, settings: &Settings, text: &str) -> Vec<CaseResult> {

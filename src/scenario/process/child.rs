@@ -16,14 +16,14 @@ use nix::sys::signal::{Signal as Posix, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::copied::Copied;
-use super::gone;
-use super::halt::Halt;
-use super::pump::{Form, pump};
-use super::terminal::{self, Watched};
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
 use crate::scenario::ast::Actor;
+use crate::scenario::process::copied::Copied;
+use crate::scenario::process::gone;
+use crate::scenario::process::halt::Halt;
+use crate::scenario::process::pump::{Form, pump};
+use crate::scenario::process::terminal::{self, Watched};
 use crate::scenario::profile::Speech;
 use crate::scenario::stage::{Deaf, End, MAX_UNREAD, Output};
 

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::sys::signal::{Signal as Posix, killpg};
 use nix::unistd::Pid;
 
-use super::child::{Message, What};
 use crate::core::time::Instant;
 use crate::scenario::ast::Actor;
+use crate::scenario::process::child::{Message, What};
 
 /// The request to end. Copies are the same one.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@
 use nix::sys::signal::{Signal as Posix, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
-use super::gone;
+use crate::scenario::process::gone;
 
 /// As long as this lives, processes whose parent ends become children of this process, where the system is Linux;
 /// elsewhere they are left. Dropping it ends all children that this process has: there must be none that matter.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::ports::is_bound;
-use super::{LAST_OUTPUT, Process, ProcessStage, Program};
 use crate::core::language::normal::normal;
 use crate::core::time::Instant;
 use crate::scenario::ast::Actor;
+use crate::scenario::process::ports::is_bound;
+use crate::scenario::process::{LAST_OUTPUT, Process, ProcessStage, Program};
 use crate::scenario::stage::{Happening, Output};
 
 /// How often is looked whether another program than ours is ready.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal as Posix, kill};
 use nix::unistd::Pid;
 
-use super::gone;
+use crate::scenario::process::gone;
 
 /// Dropping it ends every process in whose environment this folder is the beginning of `HOME`. Only systems with `/proc`
 /// tell; elsewhere what leaves its group is left.

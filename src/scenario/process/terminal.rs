@@ -16,12 +16,12 @@ use nix::sys::termios::{
     InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices as Key, tcgetattr, tcsetattr,
 };
 
-use super::copied::Copied;
-use super::glued::Glued;
-use super::pump::Splitter;
 use crate::core::language::normal::normal;
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
+use crate::scenario::process::copied::Copied;
+use crate::scenario::process::glued::Glued;
+use crate::scenario::process::pump::Splitter;
 use crate::scenario::profile::Speech;
 use crate::scenario::stage::Output;
 

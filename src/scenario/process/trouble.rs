@@ -7,10 +7,10 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Process, ProcessStage};
 use crate::core::fault::Order;
 use crate::io::control::{ControlPath, OBEYED};
 use crate::scenario::ast::{Actor, Fault, Signal, Way};
+use crate::scenario::process::{Process, ProcessStage};
 use crate::scenario::seed::Seed;
 use crate::scenario::stage::{Disturbance, Refused, Stage};
 use crate::scenario::standing::{Standing, order};

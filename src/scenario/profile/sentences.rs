@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::template::{Kind, Template};
 use crate::core::suggest::nearest;
+use crate::scenario::profile::template::{Kind, Template};
 
 /// All of them; NAME, GROUP, TIME and TEXT stand for what differs.
 pub const SENTENCES: &[&str] = &[

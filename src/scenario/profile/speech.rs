@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::sentences::Holes;
-use super::template::{Kind, Template};
 use crate::core::language::normal::normal;
 use crate::core::language::pattern::{Captures, Matcher, Pattern, Style};
 use crate::core::language::vars::Vars;
 use crate::core::name::Name;
+use crate::scenario::profile::sentences::Holes;
+use crate::scenario::profile::template::{Kind, Template};
 
 /// What is understood of a program's lines. Cheap to clone. The empty one is that of a program that speaks as the
 /// contract does.

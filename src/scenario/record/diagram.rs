@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::flight::{Flight, Flights};
-use super::trace::{Datagram, Trace, What};
 use crate::core::time::Instant;
 use crate::scenario::ast::Actor;
 use crate::scenario::outcome::{Heard, HeardKind};
+use crate::scenario::record::flight::{Flight, Flights};
+use crate::scenario::record::trace::{Datagram, Trace, What};
 
 /// The most statements: Mermaid draws 500 edges at most. The last ones are kept, there it went wrong.
 const MAX_STATEMENTS: usize = 400;

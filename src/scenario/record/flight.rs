@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::trace::{Datagram, Trace, What};
 use crate::scenario::ast::Actor;
+use crate::scenario::record::trace::{Datagram, Trace, What};
 
 /// Everything that was sent, in order of time, until it is known what became of it.
 pub(super) struct Flights<'a> {

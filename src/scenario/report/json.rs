@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Report;
 use crate::core::time::Instant;
 use crate::scenario::outcome::{
     CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict,
 };
+use crate::scenario::report::Report;
 use crate::scenario::score::{self, Score};
 use crate::scenario::sheet::{Mark, Sheet, View};
 use crate::scenario::turn::Turn;

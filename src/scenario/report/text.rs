@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::Report;
 use crate::core::obeyed::is_obeyed;
 use crate::core::time::Instant;
 use crate::scenario::outcome::{CaseInfo, CaseResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict};
+use crate::scenario::report::Report;
 use crate::scenario::sheet::{Mark, Sheet, View};
 
 /// How many of the last lines of each actor a failure shows.

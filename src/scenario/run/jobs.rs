@@ -7,12 +7,12 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, Scope};
 use std::time::Duration;
 
-use super::tally::Tally;
 use crate::core::status::Status;
 use crate::core::time::Instant;
 use crate::scenario::audience::Audience;
 use crate::scenario::live::Live;
 use crate::scenario::outcome::{CaseInfo, CaseResult, StepResult, Verdict};
+use crate::scenario::run::tally::Tally;
 use crate::scenario::sheet::Unwritable;
 use crate::scenario::turn::Turn;
 

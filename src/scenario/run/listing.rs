@@ -4,11 +4,11 @@ use std::io::{self, ErrorKind, Write};
 
 use serde::Serialize;
 
-use super::planned::Planned;
-use super::{Instead, Refusal};
 use crate::core::status::Status;
 use crate::scenario::report::json::put;
 use crate::scenario::report::shown;
+use crate::scenario::run::planned::Planned;
+use crate::scenario::run::{Instead, Refusal};
 
 /// The cases of some files that have no mistake.
 pub(super) struct Listing<'a> {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::RunOptions;
 use crate::io::file::folder;
 use crate::scenario::ast::Scenario;
+use crate::scenario::run::RunOptions;
 
 /// Which report must not be written where it is wanted, and why.
 pub(super) fn overwritten(options: &RunOptions, scenarios: &[Scenario]) -> Option<String> {

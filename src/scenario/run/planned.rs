@@ -1,8 +1,8 @@
 //! A case to be played.
 
-use super::RunOptions;
 use crate::scenario::ast::{Case, Scenario, Step};
 use crate::scenario::outcome::CaseInfo;
+use crate::scenario::run::RunOptions;
 use crate::scenario::turn::Turn;
 
 /// A case to be played, in its first turn.

@@ -2,10 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::jobs::{Over, Told};
-use super::planned::Planned;
-use super::replay::replay;
-use super::{RunOptions, Simulation};
 use crate::core::status::Status;
 use crate::core::time::Instant;
 use crate::io::clock::Clock;
@@ -13,6 +9,10 @@ use crate::scenario::outcome::{CaseInfo, CaseResult, Cause, StepResult, Verdict}
 use crate::scenario::play::{Settings, play};
 use crate::scenario::process::{Halt, ProcessStage, Program};
 use crate::scenario::record::{self, Recorder};
+use crate::scenario::run::jobs::{Over, Told};
+use crate::scenario::run::planned::Planned;
+use crate::scenario::run::replay::replay;
+use crate::scenario::run::{RunOptions, Simulation};
 use crate::scenario::seed::Seed;
 use crate::scenario::simulate::{self, SimStage};
 

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use super::RunOptions;
 use crate::core::status::Status;
 use crate::io::file;
 use crate::scenario::ast::{Scenario, Statement, Step};
 use crate::scenario::mistake::{Mistake, Refusal};
+use crate::scenario::run::RunOptions;
 use crate::scenario::{diagnose, parse};
 
 /// Reads every file, and shows every mistake before giving up.

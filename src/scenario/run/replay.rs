@@ -1,8 +1,8 @@
 //! The command behind a failure that plays just that case again.
 
-use super::RunOptions;
 use crate::core::language::pattern::Style;
 use crate::scenario::outcome::CaseInfo;
+use crate::scenario::run::RunOptions;
 
 /// The command that plays just this case again, with this seed if there is one.
 pub(super) fn replay(options: &RunOptions, info: &CaseInfo, seed: Option<u64>) -> String {

@@ -4,8 +4,8 @@
 
 use serde::Serialize;
 
-use super::{Mark, Row, Sheet};
 use crate::scenario::score::Score;
+use crate::scenario::sheet::{Mark, Row, Sheet};
 
 /// The version of this form.
 const VERSION: u32 = 1;

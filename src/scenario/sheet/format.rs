@@ -1,7 +1,7 @@
 //! The forms in which a sheet can be written, and who reads each.
 
-use super::{Sheet, View, classroom, gradescope, jsonl, junit, markdown, tap};
 use crate::scenario::outcome::RunResult;
+use crate::scenario::sheet::{Sheet, View, classroom, gradescope, jsonl, junit, markdown, tap};
 
 /// A form of report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

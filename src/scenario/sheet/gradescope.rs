@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Mark, Row, Sheet};
 use crate::scenario::ast::Visibility;
 use crate::scenario::score::Score;
+use crate::scenario::sheet::{Mark, Row, Sheet};
 
 #[derive(Serialize)]
 struct Results<'a> {

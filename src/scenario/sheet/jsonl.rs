@@ -1,7 +1,7 @@
 //! JSON lines: what `chat run --json` writes, but for the lines of steps.
 
-use super::Sheet;
 use crate::scenario::report::{JsonReport, Report};
+use crate::scenario::sheet::Sheet;
 
 pub(super) fn render(sheet: &Sheet<'_>) -> String {
     let (mut report, mut lines) = (JsonReport::default(), Vec::new());

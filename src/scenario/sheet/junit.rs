@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Mark, Row, Sheet};
 use crate::scenario::outcome::Verdict;
+use crate::scenario::sheet::{Mark, Row, Sheet};
 
 pub(super) fn render(sheet: &Sheet<'_>) -> String {
     let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();

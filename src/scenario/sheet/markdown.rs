@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Mark, Row, Sheet};
 use crate::scenario::score::Score;
+use crate::scenario::sheet::{Mark, Row, Sheet};
 
 pub(super) fn render(sheet: &Sheet<'_>) -> String {
     let (score, max) = sheet.total();

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Mark, Row, Sheet};
+use crate::scenario::sheet::{Mark, Row, Sheet};
 
 /// The blanks before the lines of a subtest.
 const SUBTEST: &str = "    ";

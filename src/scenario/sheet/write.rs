@@ -4,9 +4,9 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Format, Sheet, View};
 use crate::scenario::outcome::{CaseResult, RunResult};
 use crate::scenario::replace;
+use crate::scenario::sheet::{Format, Sheet, View};
 
 /// A report that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Passage, SERVER, SYNC, World};
 use crate::core::machine::{Input, Output};
 use crate::core::time::{Instant, earliest};
 use crate::sim::actor::Actor;
 use crate::sim::air::{Datagram, Flying};
+use crate::sim::world::{Passage, SERVER, SYNC, World};
 
 impl World {
     /// Tells an actor something; one that is paused hears of it when it is resumed.

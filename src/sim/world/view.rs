@@ -1,6 +1,5 @@
 //! What can be seen of a world; nothing of it changes.
 
-use super::{Passage, SERVER, World};
 use crate::core::client::Client;
 use crate::core::event::Event;
 use crate::core::machine::Ending;
@@ -8,6 +7,7 @@ use crate::core::record::Record;
 use crate::core::server::Server;
 use crate::core::time::{Instant, Unix};
 use crate::sim::actor::{Actor, Role};
+use crate::sim::world::{Passage, SERVER, World};
 
 impl World {
     /// How many actors there are, the server among them.

@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::Answer;
 use crate::core::language::pattern::{Matcher, Pattern, Style};
 use crate::core::language::vars::Vars;
 use crate::core::language::wrong::Wrong;
@@ -18,6 +17,7 @@ use crate::scenario::run::{self, Rounds, RunOptions, Simulation};
 use crate::scenario::seed::Seed;
 use crate::scenario::sheet::{Format, ReportFile, View};
 use crate::scenario::simulate::Net;
+use crate::ui::cli::Answer;
 
 /// The groups of the help.
 const REPORTS: &str = "Reports";
@@ -234,7 +234,7 @@ impl RunArguments {
             style,
             text: self.text,
             time_scale,
-            deadline: self.deadline.as_deref().map(super::duration).transpose()?,
+            deadline: self.deadline.as_deref().map(crate::ui::cli::duration).transpose()?,
             case: self.case,
             fail_fast: self.pace.fail_fast,
             verbose: self.verbose,
