@@ -3,9 +3,12 @@
 //! Imports point one way: `ui → scenario → sim, io → core`. The core decides everything and touches
 //! nothing; what touches the world decides nothing.
 
-pub mod core;
+pub mod cli;
 pub mod io;
-pub mod scenario;
+pub mod netem;
+pub mod proto;
+pub mod runner;
+pub mod script;
 pub mod sim;
 pub mod ui;
 
@@ -13,11 +16,11 @@ use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use self::core::status::Status;
-use self::ui::cli::{self, Answer, Role};
-use self::ui::launcher::{self, Launch};
-use self::ui::source::Source;
-use self::ui::{client, output, server};
+use crate::cli::{Answer, Role};
+use crate::proto::status::Status;
+use crate::ui::launcher::{self, Launch};
+use crate::ui::line_source::Source;
+use crate::ui::{client, printer, server};
 
 /// Runs the program with these arguments, the first being its own name. A panic, which has said what it is about, ends
 /// it with [`Status::Internal`].
@@ -35,16 +38,16 @@ fn play(arguments: Vec<OsString>) -> Status {
         },
         Ok(role) => start(&role, Source::Stdin),
         Err(Answer::Text(text)) => {
-            output::answer(&text);
+            printer::answer(&text);
             Status::Ok
         }
         Err(Answer::Wrong(sentence)) => {
-            output::complain(&sentence);
+            printer::complain(&sentence);
             Status::Usage
         }
         Err(Answer::Refused(status, text)) => {
             // Nobody there to read it is no failure.
-            output::report(|_, err| drop(writeln!(err, "{text}")));
+            printer::report(|_, err| drop(writeln!(err, "{text}")));
             status
         }
     }
@@ -54,7 +57,7 @@ fn start(role: &Role, source: Source) -> Status {
     match role {
         Role::Server(options) => server::run(options, source),
         Role::Client(options) => client::run(options, source),
-        Role::Run(options) => output::report(|out, err| scenario::run::run(options, out, err)),
+        Role::Run(options) => printer::report(|out, err| runner::run::run(options, out, err)),
         // A launcher starts no launcher.
         Role::Launcher => Status::Ok,
     }

@@ -1,6 +1,6 @@
 //! Every sentence that a client can show is expected by some scenario, word for word.
 
-use chat::scenario::profile::SENTENCES;
+use chat::runner::profile::SENTENCES;
 use regex::Regex;
 
 /// What the scenarios expect: the patterns of their `<` lines that forbid nothing.

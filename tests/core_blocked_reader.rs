@@ -2,8 +2,8 @@
 
 mod trace;
 
-use chat::core::client::{UNDER_WAY, UNSHOWN, UNSHOWN_BYTES};
-use chat::sim::world::SERVER;
+use chat::proto::client::{UNDER_WAY, UNSHOWN, UNSHOWN_BYTES};
+use chat::sim::simulation::SERVER;
 use trace::{SECOND, at_rest, mark, us, world};
 
 const X: usize = 1;

@@ -4,8 +4,8 @@ mod trace;
 
 use std::time::Duration;
 
-use chat::sim::network::Net;
-use chat::sim::world::SERVER;
+use chat::netem::link_model::Net;
+use chat::sim::simulation::SERVER;
 use trace::{DEAD, SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;

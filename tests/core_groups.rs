@@ -2,8 +2,8 @@
 
 mod trace;
 
-use chat::core::server::{GROUPS, GROUPS_A_CREATOR};
-use chat::sim::world::SERVER;
+use chat::proto::server::{GROUPS, GROUPS_A_CREATOR};
+use chat::sim::simulation::SERVER;
 use trace::{SECOND, at_rest, mark, us, world};
 
 const X: usize = 1;

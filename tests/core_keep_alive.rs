@@ -4,8 +4,8 @@ mod trace;
 
 use std::time::Duration;
 
-use chat::core::client::{ATTEMPTS, KEEP_ALIVE, LIMIT};
-use chat::sim::world::{SERVER, World};
+use chat::proto::client::{ATTEMPTS, KEEP_ALIVE, LIMIT};
+use chat::sim::simulation::{SERVER, World};
 use trace::{SECOND, at_rest, mark, us, world};
 
 const X: usize = 1;

@@ -2,12 +2,12 @@
 
 mod trace;
 
-use chat::core::client::{NOTICE_EVERY, NOTICES};
-use chat::core::client_event::ClientEvent;
-use chat::core::event::{Body, Event};
-use chat::core::server::Server;
-use chat::core::status::Status;
-use chat::sim::world::{SERVER, World};
+use chat::proto::client::{NOTICE_EVERY, NOTICES};
+use chat::proto::event::client::ClientEvent;
+use chat::proto::event::{Body, Event};
+use chat::proto::server::Server;
+use chat::proto::status::Status;
+use chat::sim::simulation::{SERVER, World};
 use trace::{SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;

@@ -3,15 +3,15 @@
 mod alone;
 mod trace;
 
-use chat::core::console::Console;
-use chat::core::event::Kind;
-use chat::core::id::{Life, MessageId};
-use chat::core::machine::{Input, Machine, Output};
-use chat::core::record::{Kept, Mail, MailHead, Record};
-use chat::core::server::{MAILBOX, MAILBOX_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
-use chat::core::server_event::ServerEvent;
-use chat::core::wire::Frame;
-use chat::sim::world::{SERVER, World};
+use chat::proto::console::Console;
+use chat::proto::event::Kind;
+use chat::proto::event::server::ServerEvent;
+use chat::proto::id::{Life, MessageId};
+use chat::proto::machine::{Input, Machine, Output};
+use chat::proto::record::{Kept, Mail, MailHead, Record};
+use chat::proto::server::{MAILBOX, MAILBOX_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
+use chat::proto::wire::Frame;
+use chat::sim::simulation::{SERVER, World};
 use trace::{SECOND, at_rest, mail, mark, ms, row, us, world, world_with};
 
 const X: usize = 1;

@@ -4,14 +4,14 @@ mod alone;
 mod trace;
 
 use alone::{at, enter, events, reg, server, tell};
-use chat::core::console::Console;
-use chat::core::id::Life;
-use chat::core::record::Kept;
-use chat::core::server::{NAME_KEPT, Server, WAITING};
-use chat::core::server_event::ServerEvent;
-use chat::core::status::Status;
-use chat::core::wire::{Frame, Head};
-use chat::sim::world::{SERVER, World};
+use chat::proto::console::Console;
+use chat::proto::event::server::ServerEvent;
+use chat::proto::id::Life;
+use chat::proto::record::Kept;
+use chat::proto::server::{NAME_KEPT, Server, WAITING};
+use chat::proto::status::Status;
+use chat::proto::wire::{Frame, Head};
+use chat::sim::simulation::{SERVER, World};
 use trace::{SECOND, at_rest, mark, us, world};
 
 const X: usize = 1;

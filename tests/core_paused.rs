@@ -2,9 +2,9 @@
 
 mod trace;
 
-use chat::core::console::Console;
-use chat::core::status::Status;
-use chat::sim::world::SERVER;
+use chat::proto::console::Console;
+use chat::proto::status::Status;
+use chat::sim::simulation::SERVER;
 use trace::{SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;
@@ -30,7 +30,7 @@ fn what_is_typed_waits_and_is_found_behind_the_datagrams_in_order() {
 
 #[test]
 fn it_ends_when_it_is_resumed_and_not_before() {
-    let ends: [(fn(&mut chat::sim::world::World), _); 2] =
+    let ends: [(fn(&mut chat::sim::simulation::World), _); 2] =
         [(|world| world.finish(X), "the end of its input"), (|world| world.leave(X), "a request to leave")];
     for (end, what) in ends {
         let mut world = world(&["x", "y"]);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use chat::core::status::Status;
-use chat::sim::network::Net;
-use chat::sim::world::{SERVER, World};
+use chat::netem::link_model::Net;
+use chat::proto::status::Status;
+use chat::sim::simulation::{SERVER, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -2,9 +2,9 @@
 
 mod trace;
 
-use chat::core::status::Status;
-use chat::sim::network::Net;
-use chat::sim::world::{SERVER, World};
+use chat::netem::link_model::Net;
+use chat::proto::status::Status;
+use chat::sim::simulation::{SERVER, World};
 use trace::{SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;
@@ -204,7 +204,7 @@ fn a_message_under_way_to_a_name_that_a_new_server_does_not_know_ends() {
     world.type_line(X, "send y hi");
     world.run_for(10 * SECOND);
     assert!(since.lines(&world, X).contains(&"[Client y does not exist.]".to_owned()), "{:?}", since.lines(&world, X));
-    assert_eq!(world.client_machine(X).map(chat::core::client::Client::unsettled), Some(0));
+    assert_eq!(world.client_machine(X).map(chat::proto::client::Client::unsettled), Some(0));
     at_rest(&world);
 }
 

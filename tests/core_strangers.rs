@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat::core::client::{Client, LIMIT, STRANGER_DATAGRAMS, STRANGERS};
-use chat::core::client_event::ClientEvent;
-use chat::core::config::ClientConfig;
-use chat::core::event::Body;
-use chat::core::id::{Life, MessageId};
-use chat::core::machine::{Input, Machine, Output};
-use chat::core::name::Name;
-use chat::core::time::{Instant, Now, Unix};
-use chat::core::wire::{self, Frame, Head, Row};
+use chat::proto::client::{Client, LIMIT, STRANGER_DATAGRAMS, STRANGERS};
+use chat::proto::config::ClientConfig;
+use chat::proto::event::Body;
+use chat::proto::event::client::ClientEvent;
+use chat::proto::id::{Life, MessageId};
+use chat::proto::machine::{Input, Machine, Output};
+use chat::proto::name::Name;
+use chat::proto::time::{Instant, Now, Unix};
+use chat::proto::wire::{self, Frame, Head, Row};
 
 const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Unix::from_micros(0) };
 const SERVER: Life = Life(7);
@@ -177,7 +177,7 @@ fn nobody_speaks_for_the_server_from_another_address() {
     let elsewhere = SocketAddr::from(([10, 0, 2, 1], 7000));
     let post = Frame::Post {
         id: MessageId { life: Life(77), number: 1 },
-        kind: chat::core::event::Kind::Channel,
+        kind: chat::proto::event::Kind::Channel,
         from: Name::new("bob").unwrap(),
         group: None,
         at: 0,

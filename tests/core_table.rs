@@ -2,11 +2,11 @@
 
 mod trace;
 
-use chat::core::record::Record;
-use chat::core::server::{DROPPED, NAME_KEPT, NAMES};
-use chat::core::status::Status;
-use chat::core::time::Unix;
-use chat::sim::world::{SERVER, World};
+use chat::proto::record::Record;
+use chat::proto::server::{DROPPED, NAME_KEPT, NAMES};
+use chat::proto::status::Status;
+use chat::proto::time::Unix;
+use chat::sim::simulation::{SERVER, World};
 use trace::{EPOCH, SECOND, at_rest, mark, ms, row, us, world, world_with};
 
 const X: usize = 1;
@@ -127,7 +127,7 @@ fn dropped_names_are_told_and_beyond_the_limit_the_whole_table_is() {
         let seen = i64::try_from(NAME_KEPT.as_micros()).expect("a time") - 1_800_000_000;
         let old = (0..dropped).map(|number| match row(&format!("n{number}"), 100 + number) {
             Record::Name(row) => {
-                Record::Name(chat::core::record::NameRecord { seen: Unix::from_micros(EPOCH.micros() - seen), ..row })
+                Record::Name(chat::proto::record::NameRecord { seen: Unix::from_micros(EPOCH.micros() - seen), ..row })
             }
             other => other,
         });

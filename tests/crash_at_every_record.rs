@@ -5,7 +5,7 @@ mod history;
 
 use std::time::Duration;
 
-use chat::core::record::Record;
+use chat::proto::record::Record;
 use history::{History, check};
 
 const NAMES: &[&str] = &["ann", "bob", "cid", "dan"];

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-use chat::core::status::Status;
-use chat::scenario::run::{RunOptions, run};
-use chat::scenario::seed::Seed;
+use chat::proto::status::Status;
+use chat::runner::run::seed::Seed;
+use chat::runner::run::{RunOptions, run};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::{PATIENCE, Program};

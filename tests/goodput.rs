@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use chat::sim::network::Net;
-use chat::sim::world::World;
+use chat::netem::link_model::Net;
+use chat::sim::simulation::World;
 
 /// How many messages the rate is measured with.
 const STREAM: u32 = 200;

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use chat::scenario::diagnose;
-use chat::scenario::mistake::Refusal;
-use chat::scenario::parse::parse;
+use chat::runner::lang::caret;
+use chat::runner::lang::diagnostics::Refusal;
+use chat::runner::lang::parser::parse;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes")
@@ -16,7 +16,7 @@ fn shown(file: &Path) -> String {
     match parse(name, &mut |path| std::fs::read(folder().join(path))) {
         Ok(_) => panic!("{} has no mistake", name.display()),
         Err(Refusal::Unreadable { error, .. }) => panic!("{}: {error}", name.display()),
-        Err(Refusal::Mistakes(mistakes)) => diagnose::render(&mistakes, false),
+        Err(Refusal::Mistakes(mistakes)) => caret::render(&mistakes, false),
     }
 }
 
@@ -53,7 +53,7 @@ fn colour_changes_nothing_but_the_colour() {
     let Err(Refusal::Mistakes(mistakes)) = parse(&file, &mut |path| std::fs::read(path)) else {
         panic!("no mistakes");
     };
-    let (plain, coloured) = (diagnose::render(&mistakes, false), diagnose::render(&mistakes, true));
+    let (plain, coloured) = (caret::render(&mistakes, false), caret::render(&mistakes, true));
     assert!(coloured.contains("\u{1b}[") && !plain.contains('\u{1b}'));
-    assert_eq!(chat::core::language::normal::strip_ansi(&coloured), plain);
+    assert_eq!(chat::script::pattern::normalize::strip_ansi(&coloured), plain);
 }

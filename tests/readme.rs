@@ -79,7 +79,7 @@ impl<'a> Terminal<'a> {
             .unwrap();
         let is_typed = |line: &&&str| {
             let words = line.strip_prefix(">>> ").unwrap_or(line);
-            matches!(chat::core::command::parse(words.as_bytes()), Ok(Some(_)))
+            matches!(chat::proto::command::parse(words.as_bytes()), Ok(Some(_)))
         };
         let typed = block[1..].iter().filter(is_typed).map(|line| line.trim_start_matches(">>> ")).collect();
         let shown = block[1..].iter().filter(|line| !is_typed(line)).copied().collect();

@@ -7,16 +7,16 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::core::language::log::Nearest;
-use chat::core::status::Status;
-use chat::core::time::Instant;
-use chat::scenario::ast::{Actor, Source, Span, Visibility};
-use chat::scenario::outcome::{
+use chat::proto::status::Status;
+use chat::proto::time::Instant;
+use chat::runner::backend::End;
+use chat::runner::lang::ast::{Actor, Source, Span, Visibility};
+use chat::runner::report::attempt::Turn;
+use chat::runner::report::outcome::{
     CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict,
 };
-use chat::scenario::sheet::{Format, Row, View};
-use chat::scenario::stage::End;
-use chat::scenario::turn::Turn;
+use chat::runner::report::summary::{Format, Row, View};
+use chat::script::log::Nearest;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use chat::core::status::Status;
-use chat::scenario::run::{RunOptions, Simulation, run};
-use chat::scenario::sheet::{Format, ReportFile};
-use chat::scenario::simulate::Net;
+use chat::proto::status::Status;
+use chat::runner::backend::simulated::Net;
+use chat::runner::report::summary::{Format, ReportFile};
+use chat::runner::run::{RunOptions, Simulation, run};
 use tempfile::TempDir;
 
 /// A program that says that it is ready, and lets the shell run what is typed to it.

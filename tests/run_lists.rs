@@ -72,6 +72,6 @@ fn cases_are_listed_and_none_is_played() {
 
 #[test]
 fn the_language_has_a_page_that_needs_no_file() {
-    let said = (chat::scenario::language().to_owned(), String::new(), Some(0));
+    let said = (chat::runner::language().to_owned(), String::new(), Some(0));
     assert_eq!(self::chat(&["--help-language"]), said);
 }

@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use chat::core::language::pattern::Style;
-use chat::core::status::Status;
 use chat::io::clock::Clock;
-use chat::scenario::ast::Actor;
-use chat::scenario::process::{Halt, ProcessStage, Program};
-use chat::scenario::run::{RunOptions, run};
-use chat::scenario::seed::Seed;
-use chat::scenario::stage::{Launch, Stage};
+use chat::proto::status::Status;
+use chat::runner::backend::process::{Halt, ProcessStage, Program};
+use chat::runner::backend::{Launch, Stage};
+use chat::runner::lang::ast::Actor;
+use chat::runner::run::seed::Seed;
+use chat::runner::run::{RunOptions, run};
+use chat::script::pattern::Style;
 use tempfile::TempDir;
 
 /// A program that says that it is ready, and lets the shell run what is typed to it.

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chat::core::status::Status;
-use chat::scenario::run::{Rounds, RunOptions, run};
-use chat::scenario::sheet::{Format, ReportFile};
+use chat::proto::status::Status;
+use chat::runner::report::summary::{Format, ReportFile};
+use chat::runner::run::{Rounds, RunOptions, run};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::Program;

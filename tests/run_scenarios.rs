@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use chat::core::status::Status;
-use chat::scenario::run::{RunOptions, run};
+use chat::proto::status::Status;
+use chat::runner::run::{RunOptions, run};
 
 /// How many cases are played at once: they wait more than they work.
 const AT_ONCE: usize = 2;

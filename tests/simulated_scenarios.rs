@@ -4,8 +4,8 @@
 mod support;
 
 use assert_cmd::Command;
-use chat::scenario::run::{RunOptions, Simulation, run};
-use chat::scenario::simulate::Net;
+use chat::runner::backend::simulated::Net;
+use chat::runner::run::{RunOptions, Simulation, run};
 use tempfile::TempDir;
 
 fn simulate(arguments: &[&str]) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::core::time::{Instant, Now, Unix};
+use crate::proto::time::{Instant, Now, Unix};
 
 /// Tells the time: monotonic since the clock was started, and civil. Copies agree with each other.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use mio::net::UnixDatagram;
 use mio::{Interest, Registry, Token, event};
 
-use crate::core::fault::Order;
+use crate::netem::fault::Order;
 
 /// The most bytes of one order.
 pub const MAX_ORDER: usize = 4_096;
@@ -162,7 +162,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::core::fault::Fault;
+    use crate::netem::fault::Fault;
 
     fn path(folder: &TempDir, name: &str) -> ControlPath {
         ControlPath::new(folder.path().join(name)).unwrap()

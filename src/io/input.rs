@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::core::name::{Name, Text};
+use crate::proto::name::{Name, Text};
 
 /// Wakes a sleeping loop; may be called from any thread, at any time.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;

@@ -2,11 +2,11 @@
 
 pub mod clock;
 pub mod control;
-pub mod drive;
+pub mod event_loop;
 pub mod file;
 pub mod input;
-pub mod outgoing;
+pub mod sender;
+pub mod signals;
 pub mod socket;
-pub mod stop;
 pub mod store;
 pub mod terminal;

@@ -22,6 +22,18 @@ pub fn is_output() -> bool {
     stdout().is_terminal()
 }
 
+/// Whether reports may be in colour: at a terminal, unless NO_COLOR is set (no-color.org).
+#[must_use]
+pub fn has_colour() -> bool {
+    is_output() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether reports go to a terminal on which a line can be taken away again.
+#[must_use]
+pub fn has_cursor() -> bool {
+    is_output() && std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty())
+}
+
 /// Whether lines can be edited: both are terminals, of a kind that can move its cursor.
 #[must_use]
 pub fn can_edit() -> bool {

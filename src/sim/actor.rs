@@ -4,29 +4,29 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::core::client::Client;
-use crate::core::event::Event;
-use crate::core::fault::Faults;
-use crate::core::machine::{Ending, Input, Machine};
-use crate::core::name::Name;
-use crate::core::server::Server;
-use crate::core::time::{Instant, earliest};
+use crate::netem::fault::Faults;
+use crate::proto::client::Client;
+use crate::proto::event::Event;
+use crate::proto::machine::{Ending, Input, Machine};
+use crate::proto::name::Name;
+use crate::proto::server::Server;
+use crate::proto::time::{Instant, earliest};
 
 /// How long it takes until an event is where its reader has it.
 const SHOW: Duration = Duration::from_micros(20);
 /// The most datagrams that wait in the socket of one that is paused; what comes then is lost.
 const SOCKET: usize = 4096;
 /// The port of everybody, each being on a host of its own.
-pub(super) const PORT: u16 = 7000;
+pub(crate) const PORT: u16 = 7000;
 
 /// The machine of one life.
-pub(super) enum Role {
+pub(crate) enum Role {
     Server(Box<Server>),
     Client(Box<Client>),
 }
 
 impl Role {
-    pub(super) fn machine(&mut self) -> &mut dyn Machine {
+    pub(crate) fn machine(&mut self) -> &mut dyn Machine {
         match self {
             Self::Server(server) => server.as_mut(),
             Self::Client(client) => client.as_mut(),
@@ -42,34 +42,34 @@ impl Role {
 }
 
 /// See the module.
-pub(super) struct Actor {
-    pub(super) addr: SocketAddr,
+pub(crate) struct Actor {
+    pub(crate) addr: SocketAddr,
     /// The server has none.
-    pub(super) name: Option<Name>,
+    pub(crate) name: Option<Name>,
     /// `None` between two lives.
-    pub(super) role: Option<Role>,
-    pub(super) paused: bool,
+    pub(crate) role: Option<Role>,
+    pub(crate) paused: bool,
     /// Whether its output takes nothing.
-    pub(super) blocked: bool,
+    pub(crate) blocked: bool,
     /// What came while it was paused: the datagrams, and everything else.
     socket: VecDeque<(SocketAddr, Vec<u8>)>,
     inputs: VecDeque<Input<'static>>,
-    pub(super) faults: Faults,
+    pub(crate) faults: Faults,
     /// Events on their way to its reader.
-    pub(super) showing: VecDeque<(Instant, Event)>,
+    pub(crate) showing: VecDeque<(Instant, Event)>,
     shown: u64,
     /// What its reader has seen, in all lives.
-    pub(super) log: Vec<(Instant, Event)>,
-    pub(super) ending: Option<Ending>,
+    pub(crate) log: Vec<(Instant, Event)>,
+    pub(crate) ending: Option<Ending>,
     /// What it asked of the disk, and when that answers.
-    pub(super) fetched: VecDeque<(Instant, Vec<u64>)>,
+    pub(crate) fetched: VecDeque<(Instant, Vec<u64>)>,
     /// When its machine wants to be called.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Actor {
     /// One that was not started yet, on the host of this number.
-    pub(super) fn new(host: usize, name: Option<Name>, faults: Faults) -> Self {
+    pub(crate) fn new(host: usize, name: Option<Name>, faults: Faults) -> Self {
         let host = 0x0a00_0000 + u32::try_from(host).unwrap_or(u32::MAX);
         Self {
             addr: SocketAddr::from((Ipv4Addr::from(host), PORT)),
@@ -90,7 +90,7 @@ impl Actor {
     }
 
     /// Begins a life.
-    pub(super) fn begin(&mut self, role: Role) {
+    pub(crate) fn begin(&mut self, role: Role) {
         self.role = Some(role);
         self.forget();
         (self.paused, self.blocked) = (false, false);
@@ -98,7 +98,7 @@ impl Actor {
     }
 
     /// Ends its life without a word.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.role = None;
         self.showing.clear();
         self.fetched.clear();
@@ -112,43 +112,43 @@ impl Actor {
     }
 
     /// Keeps a datagram until it is resumed. One that does not run keeps none.
-    pub(super) fn keep_datagram(&mut self, from: SocketAddr, bytes: Vec<u8>) {
+    pub(crate) fn keep_datagram(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         if self.role.is_some() && self.socket.len() < SOCKET {
             self.socket.push_back((from, bytes));
         }
     }
 
     /// Keeps anything else: whoever gives it has the limit.
-    pub(super) fn keep_input(&mut self, input: Input<'static>) {
+    pub(crate) fn keep_input(&mut self, input: Input<'static>) {
         if self.role.is_some() {
             self.inputs.push_back(input);
         }
     }
 
     /// The first datagram that waits.
-    pub(super) fn next_datagram(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+    pub(crate) fn next_datagram(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
         self.socket.pop_front()
     }
 
     /// The first of the other things that wait.
-    pub(super) fn next_input(&mut self) -> Option<Input<'static>> {
+    pub(crate) fn next_input(&mut self) -> Option<Input<'static>> {
         self.inputs.pop_front()
     }
 
     /// Its machine has ended: what it had to say is shown, then it is gone.
-    pub(super) fn ended(&mut self, now: Instant, ending: Ending) {
+    pub(crate) fn ended(&mut self, now: Instant, ending: Ending) {
         let last = std::mem::take(&mut self.showing);
         self.log.extend(last.into_iter().map(|(_, event)| (now, event)));
         self.ending = Some(ending);
         self.role = None;
     }
 
-    pub(super) fn say(&mut self, now: Instant, event: Event) {
+    pub(crate) fn say(&mut self, now: Instant, event: Event) {
         self.showing.push_back((now + SHOW, event));
     }
 
     /// Shows what is due. Returns how many events of this life were shown in all, if there are more now.
-    pub(super) fn show(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn show(&mut self, now: Instant) -> Option<u64> {
         let before = self.shown;
         while !self.blocked
             && self.showing.front().is_some_and(|(at, _)| *at <= now)
@@ -161,7 +161,7 @@ impl Actor {
     }
 
     /// When something happens to it by itself.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         if self.paused {
             return None;
         }
@@ -175,7 +175,7 @@ impl Actor {
     }
 
     /// Whether nothing of it is under way.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let waits = !(self.socket.is_empty() && self.inputs.is_empty());
         !waits && self.showing.is_empty() && self.role.as_ref().is_none_or(Role::is_idle)
     }
@@ -184,10 +184,10 @@ impl Actor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::config::ServerConfig;
-    use crate::core::record::Kept;
-    use crate::core::server::MAILBOX;
-    use crate::core::time::{Now, Unix};
+    use crate::proto::config::ServerConfig;
+    use crate::proto::record::Kept;
+    use crate::proto::server::MAILBOX;
+    use crate::proto::time::{Now, Unix};
 
     fn server() -> Role {
         let now = Now { mono: Instant::from_micros(1), unix: Unix::from_micros(1) };

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::core::name::Name;
-use crate::core::record::{GroupRecord, Kept, Mail, MailHead, NameRecord, Receipt, Record};
-use crate::core::time::Instant;
+use crate::proto::name::Name;
+use crate::proto::record::{GroupRecord, Kept, Mail, MailHead, NameRecord, Receipt, Record};
+use crate::proto::time::Instant;
 
 /// The disk of one server; survives its crashes, but for what was on the way.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,8 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod actor;
-mod air;
 pub mod disk;
-pub mod network;
-pub mod world;
+pub(crate) mod inspect;
+mod network;
+pub mod simulation;
+pub(crate) mod turn;

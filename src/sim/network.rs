@@ -1,119 +1,132 @@
-//! A network that loses, delays, doubles and reorders datagrams, seeded.
+//! The air between actors: which datagrams are under way, when they arrive, and which never do.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::core::rng::Rng;
+use crate::netem::link_model::{Net, Path};
+use crate::proto::rng::Rng;
+use crate::proto::time::Instant;
 
-/// How a path between two hosts behaves. Probabilities are from 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Net {
-    /// One way, at least.
-    pub latency: Duration,
-    /// Added to it, evenly distributed from nothing to this.
-    pub jitter: Duration,
-    /// The share of datagrams that is lost.
-    pub loss: f64,
-    /// The share of datagrams that arrives twice.
-    pub duplicate: f64,
-    /// The share of datagrams that is held back by up to four latencies, so that later ones overtake.
-    pub reorder: f64,
-    /// Losses come in bursts: after a loss, the next datagram is lost with this probability instead
-    /// (the two states of Gilbert and Elliott). 0 for independent losses.
-    pub burst: f64,
-    /// How many bytes a second pass; 0 is no limit.
-    pub bandwidth: u64,
+/// One direction between two actors, by their numbers.
+pub(crate) type Way = (usize, usize);
+
+/// A datagram on its way.
+#[derive(Debug)]
+pub(crate) struct Flying {
+    /// The actor whom it reaches.
+    pub(crate) to: usize,
+    /// The address that it was sent from.
+    pub(crate) from: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
 }
 
-const fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Air {
+    net: Net,
+    /// Ways with a network of their own.
+    nets: BTreeMap<Way, Net>,
+    paths: BTreeMap<Way, Path>,
+    cut: BTreeSet<Way>,
+    /// How many datagrams of a way are swallowed next.
+    drops: BTreeMap<Way, u32>,
+    /// By arrival; of those that arrive together, the one sent first.
+    flying: BTreeMap<(Instant, u64), Flying>,
+    sent: u64,
 }
 
-impl Net {
-    /// Nothing is lost, and a round trip takes 100 µs.
-    pub const PERFECT: Net = Net {
-        latency: Duration::from_micros(50),
-        jitter: Duration::ZERO,
-        loss: 0.0,
-        duplicate: 0.0,
-        reorder: 0.0,
-        burst: 0.0,
-        bandwidth: 0,
-    };
-    /// A wired office: half a millisecond, one datagram in 10,000 lost.
-    pub const LAN: Net =
-        Net { latency: Duration::from_micros(250), jitter: Duration::from_micros(100), loss: 0.000_1, ..Net::PERFECT };
-    /// A bad corner of a wireless network: 5 % lost, in bursts.
-    pub const WIFI_LOSSY: Net = Net {
-        latency: ms(2),
-        jitter: ms(8),
-        loss: 0.05,
-        reorder: 0.02,
-        burst: 0.4,
-        bandwidth: 2_000_000,
-        ..Net::PERFECT
-    };
-    /// Across an ocean: 80 ms there and back.
-    pub const TRANSATLANTIC: Net = Net { latency: ms(38), jitter: ms(4), loss: 0.005, ..Net::PERFECT };
-    /// Everything at once.
-    pub const HOSTILE: Net = Net {
-        latency: ms(10),
-        jitter: ms(20),
-        loss: 0.3,
-        duplicate: 0.1,
-        reorder: 0.1,
-        burst: 0.3,
-        bandwidth: 1_000_000,
-    };
+impl Air {
+    pub(crate) fn new(net: Net) -> Self {
+        let (nets, paths, cut, drops, flying) = Default::default();
+        Self { net, nets, paths, cut, drops, flying, sent: 0 }
+    }
 
-    /// The presets by name, in alphabetical order.
-    pub const PRESETS: &'static [(&'static str, Net)] = &[
-        ("hostile", Net::HOSTILE),
-        ("lan", Net::LAN),
-        ("perfect", Net::PERFECT),
-        ("transatlantic", Net::TRANSATLANTIC),
-        ("wifi-lossy", Net::WIFI_LOSSY),
-    ];
+    /// Changes the network of every way.
+    pub(crate) fn set_net(&mut self, net: Net) {
+        self.net = net;
+        self.nets.clear();
+    }
 
-    /// When a datagram of this length arrives, once for each copy, counted from now. `path` is the path's memory.
-    pub fn arrivals(&self, rng: &mut Rng, path: &mut Path, now: Duration, bytes: usize) -> Vec<Duration> {
-        let loss = if path.lost_last && self.burst > 0.0 { self.burst } else { self.loss };
-        path.lost_last = chance(rng, loss);
-        if path.lost_last {
-            return Vec::new();
+    /// Changes the network of one way.
+    pub(crate) fn set_path(&mut self, way: Way, net: Net) {
+        self.nets.insert(way, net);
+    }
+
+    /// Swallows the next datagrams of one way.
+    pub(crate) fn drop_next(&mut self, way: Way, count: u32) {
+        *self.drops.entry(way).or_default() += count;
+    }
+
+    /// Cuts one way, or mends it.
+    pub(crate) fn cut(&mut self, way: Way, cut: bool) {
+        if cut {
+            self.cut.insert(way);
+        } else {
+            self.cut.remove(&way);
         }
-        let mut queued = Duration::ZERO;
-        let scaled = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000);
-        if let Some(micros) = scaled.checked_div(self.bandwidth) {
-            path.busy_until = path.busy_until.max(now) + Duration::from_micros(micros);
-            queued = path.busy_until - now;
+    }
+
+    /// Mends everything.
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+        self.drops.clear();
+        self.nets.clear();
+    }
+
+    /// How many datagrams were given to it, those to nobody included.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flying.is_empty()
+    }
+
+    /// When the next datagram arrives.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.flying.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Takes a datagram of the actor `sender`; without a reader it is lost.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        sender: usize,
+        reader: Option<usize>,
+        datagram: Datagram,
+    ) {
+        self.sent += 1;
+        let Some(to) = reader else { return };
+        let way = (sender, to);
+        if let Some(drops) = self.drops.get_mut(&way).filter(|drops| **drops > 0) {
+            *drops -= 1;
+            return;
         }
-        let copies = 1 + usize::from(chance(rng, self.duplicate));
-        let arrival = |_| {
-            let mut takes = queued + self.latency + part(rng, self.jitter);
-            if chance(rng, self.reorder) {
-                takes += part(rng, self.latency * 4);
-            }
-            takes
-        };
-        (0..copies).map(arrival).collect()
+        let Datagram { from, bytes } = datagram;
+        let net = self.nets.get(&way).copied().unwrap_or(self.net);
+        let path = self.paths.entry(way).or_default();
+        let arrivals = net.arrivals(rng, path, Duration::from_micros(now.micros()), bytes.len());
+        if self.cut.contains(&way) {
+            return;
+        }
+        for (copy, takes) in arrivals.into_iter().enumerate() {
+            let order = self.sent * 2 + u64::try_from(copy).unwrap_or(0);
+            self.flying.insert((now + takes, order), Flying { to, from, bytes: bytes.clone() });
+        }
+    }
+
+    /// The next datagram that has arrived by now.
+    pub(crate) fn arrived(&mut self, now: Instant) -> Option<Flying> {
+        self.flying.first_entry().filter(|entry| entry.key().0 <= now).map(|entry| entry.remove())
     }
 }
 
-/// What a path remembers from one datagram to the next.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Path {
-    lost_last: bool,
-    busy_until: Duration,
-}
-
-/// True with this probability.
-pub fn chance(rng: &mut Rng, probability: f64) -> bool {
-    // The draw is made in any case, so that a run with other probabilities stays comparable.
-    let draw = (rng.bits() >> 11) as f64 / (1u64 << 53) as f64;
-    draw < probability
-}
-
-fn part(rng: &mut Rng, whole: Duration) -> Duration {
-    let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
-    Duration::from_micros(rng.bits() % (micros + 1))
+/// What is sent.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    /// The address that it is sent from.
+    pub(crate) from: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
 }

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::core::client_event::ClientEvent;
-use crate::core::event::{Body, Event};
-use crate::core::server_event::ServerEvent;
+use crate::proto::event::client::ClientEvent;
+use crate::proto::event::server::ServerEvent;
+use crate::proto::event::{Body, Event};
 
 /// About how many bytes of events may wait before some are dropped; half of it before no more commands are taken.
 pub const LIMIT: usize = 8 * 1024 * 1024;
@@ -107,7 +107,7 @@ fn weight(body: &Body) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::time::Unix;
+    use crate::proto::time::Unix;
 
     fn event(body: ClientEvent) -> Event {
         Event { at: Unix::default(), cmd: None, group: None, body: Body::Client(body) }

@@ -5,28 +5,28 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use anyhow::{Context, anyhow};
 
-use crate::core::client::Client;
-use crate::core::config::ClientConfig;
-use crate::core::status::Status;
+use crate::cli::ClientOptions;
 use crate::io::clock::Clock;
-use crate::io::drive::Drive;
+use crate::io::event_loop::Drive;
 use crate::io::input::Lines;
 use crate::io::terminal;
-use crate::ui::cli::ClientOptions;
-use crate::ui::client_front::ClientFront;
-use crate::ui::feed::Feed;
-use crate::ui::output::{self, Printer, Style};
-use crate::ui::repl::Desk;
-use crate::ui::source::Source;
+use crate::proto::client::Client;
+use crate::proto::config::ClientConfig;
+use crate::proto::status::Status;
+use crate::ui::client_host::ClientFront;
+use crate::ui::command_source::Feed;
+use crate::ui::completion::Surroundings;
+use crate::ui::editor::Desk;
+use crate::ui::line_source::Source;
+use crate::ui::printer::{self, Printer, Style};
 use crate::ui::start::{Signals, bind, outgoing, seed};
-use crate::ui::surroundings::Surroundings;
 
 /// Runs a client to its end, with its lines from `source`.
 pub fn run(options: &ClientOptions, source: Source) -> Status {
     match try_run(options, source) {
         Ok(status) => status,
         Err(why) => {
-            output::complain(&format!("{why:#}"));
+            printer::complain(&format!("{why:#}"));
             Status::Environment
         }
     }

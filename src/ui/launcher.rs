@@ -2,13 +2,13 @@
 
 use std::io::{BufRead, BufReader, stdin};
 
-use crate::core::status::Status;
+use crate::cli::{self, Answer, Role};
 use crate::io::input::{Line, read_line};
 use crate::io::terminal;
-use crate::ui::cli::{self, Answer, Role};
-use crate::ui::output::{answer, complain};
-use crate::ui::repl::{LineEditor, Typed};
-use crate::ui::source::Source;
+use crate::proto::status::Status;
+use crate::ui::editor::{LineEditor, Typed};
+use crate::ui::line_source::Source;
+use crate::ui::printer::{answer, complain};
 
 const PROMPT: &str = "$ ";
 

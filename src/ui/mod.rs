@@ -1,17 +1,16 @@
 //! What people meet: the command line, output, the line editor and the launcher.
 
 pub mod backlog;
-pub mod cli;
 pub mod client;
-pub mod client_front;
-pub mod feed;
+pub mod client_host;
+pub mod command_source;
+pub mod completion;
+pub mod editor;
 pub mod launcher;
-pub mod output;
-pub mod repl;
+pub mod line_source;
+pub mod printer;
 pub mod sanitize;
 pub mod screen;
 pub mod server;
-pub mod server_front;
-pub mod source;
+pub mod server_host;
 pub mod start;
-pub mod surroundings;

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::core::obeyed::is_obeyed;
+use crate::proto::text::is_obeyed;
 
 /// One line for a terminal: `\n`, `\r`, `\t` by those names, other obeyed characters as `\u{1b}`.
 #[must_use]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::io::terminal::{self, Mode};
-use crate::ui::output::{Out, Shared};
+use crate::ui::printer::{Out, Shared};
 
 /// Back up into the row that the editor has just cleared: it ends every message with a new line, the bell's empty one
 /// as well.

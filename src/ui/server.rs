@@ -4,21 +4,21 @@ use std::sync::mpsc::channel;
 
 use anyhow::anyhow;
 
-use crate::core::config::ServerConfig;
-use crate::core::server::Server;
-use crate::core::status::Status;
+use crate::cli::{Place, ServerOptions};
 use crate::io::clock::Clock;
-use crate::io::drive::Drive;
+use crate::io::event_loop::Drive;
 use crate::io::input::{Lines, Wake};
 use crate::io::store::{self, Store};
 use crate::io::terminal;
-use crate::ui::cli::{Place, ServerOptions};
-use crate::ui::output::{Printer, Style, complain};
-use crate::ui::repl::{Desk, state_folder};
-use crate::ui::server_front::ServerFront;
-use crate::ui::source::Source;
+use crate::proto::config::ServerConfig;
+use crate::proto::server::Server;
+use crate::proto::status::Status;
+use crate::ui::completion::Surroundings;
+use crate::ui::editor::{Desk, state_folder};
+use crate::ui::line_source::Source;
+use crate::ui::printer::{Printer, Style, complain};
+use crate::ui::server_host::ServerFront;
 use crate::ui::start::{Signals, bind, outgoing, seed};
-use crate::ui::surroundings::Surroundings;
 
 /// Runs a server to its end, with its words from `source`.
 pub fn run(options: &ServerOptions, source: Source) -> Status {

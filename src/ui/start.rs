@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
+use crate::cli::Trouble;
 use crate::io::control::Control;
 use crate::io::input::Wake;
-use crate::io::outgoing::Outgoing;
+use crate::io::sender::Outgoing;
+use crate::io::signals::Stop;
 use crate::io::socket::Socket;
-use crate::io::stop::Stop;
-use crate::ui::cli::Trouble;
-use crate::ui::output;
+use crate::ui::printer;
 
 /// How long a sentence on standard error may take before the program ends without it.
 const COMPLAINT_LIMIT: Duration = Duration::from_secs(1);
@@ -83,7 +83,7 @@ impl Signals {
 pub fn complain_quickly(sentence: String) {
     let (done, wait) = channel();
     let spawned = std::thread::Builder::new().spawn(move || {
-        output::complain(&sentence);
+        printer::complain(&sentence);
         // Nobody waits any more when it took too long.
         let _ = done.send(());
     });

@@ -3,16 +3,16 @@
 
 use std::net::SocketAddr;
 
-use chat::core::config::ServerConfig;
-use chat::core::event::{Body, Event};
-use chat::core::id::Life;
-use chat::core::machine::{Input, Machine, Output};
-use chat::core::name::Name;
-use chat::core::record::Kept;
-use chat::core::server::{MAILBOX, Server};
-use chat::core::server_event::ServerEvent;
-use chat::core::time::{Instant, Now, Unix};
-use chat::core::wire::{self, Datagram, Frame, Head};
+use chat::proto::config::ServerConfig;
+use chat::proto::event::server::ServerEvent;
+use chat::proto::event::{Body, Event};
+use chat::proto::id::Life;
+use chat::proto::machine::{Input, Machine, Output};
+use chat::proto::name::Name;
+use chat::proto::record::Kept;
+use chat::proto::server::{MAILBOX, Server};
+use chat::proto::time::{Instant, Now, Unix};
+use chat::proto::wire::{self, Datagram, Frame, Head};
 
 /// It is always this late.
 pub const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Unix::from_micros(1_767_225_600_000_000) };

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chat::core::client_event::ClientEvent;
-use chat::core::event::{Body, Event, Kind, RowView};
-use chat::core::id::{Life as LifeId, MessageId};
-use chat::core::record::{Mail, Record};
-use chat::core::server_event::ServerEvent;
-use chat::core::time::Instant;
-use chat::sim::world::SERVER;
+use chat::proto::event::client::ClientEvent;
+use chat::proto::event::server::ServerEvent;
+use chat::proto::event::{Body, Event, Kind, RowView};
+use chat::proto::id::{Life as LifeId, MessageId};
+use chat::proto::record::{Mail, Record};
+use chat::proto::time::Instant;
+use chat::sim::simulation::SERVER;
 
 use super::{Actor, End, History, Life};
 

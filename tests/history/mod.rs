@@ -7,11 +7,11 @@ pub mod timing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chat::core::console::Console;
-use chat::core::rng::Rng;
-use chat::core::time::Instant;
-use chat::sim::network::Net;
-use chat::sim::world::{SERVER, World};
+use chat::netem::link_model::Net;
+use chat::proto::console::Console;
+use chat::proto::rng::Rng;
+use chat::proto::time::Instant;
+use chat::sim::simulation::{SERVER, World};
 
 /// How long a healed world has to come to rest: longer than the server's patience with a silent client.
 const REST: Duration = Duration::from_secs(90);

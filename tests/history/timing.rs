@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chat::core::client::{ATTEMPTS, LIMIT};
-use chat::core::client_event::ClientEvent;
-use chat::core::event::Body;
-use chat::core::id::MessageId;
-use chat::core::time::Instant;
-use chat::core::wire::{self, Frame};
+use chat::proto::client::{ATTEMPTS, LIMIT};
+use chat::proto::event::Body;
+use chat::proto::event::client::ClientEvent;
+use chat::proto::id::MessageId;
+use chat::proto::time::Instant;
+use chat::proto::wire::{self, Frame};
 
 use super::History;
 

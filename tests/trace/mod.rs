@@ -4,13 +4,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat::core::event::Kind;
-use chat::core::id::{Life, MessageId};
-use chat::core::name::{Name, Text};
-use chat::core::record::{Mail, NameRecord, Record};
-use chat::core::time::{Instant, Unix};
-use chat::sim::network::Net;
-use chat::sim::world::{SERVER, World};
+use chat::netem::link_model::Net;
+use chat::proto::event::Kind;
+use chat::proto::id::{Life, MessageId};
+use chat::proto::name::{Name, Text};
+use chat::proto::record::{Mail, NameRecord, Record};
+use chat::proto::time::{Instant, Unix};
+use chat::sim::simulation::{SERVER, World};
 
 pub const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)

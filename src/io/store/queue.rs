@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::core::record::Record;
+use crate::proto::record::Record;
 
 /// When so many records wait for the disk, nothing more is taken in; what one turn brings may come on top.
 pub const MAX_WAITING_RECORDS: usize = 65_536;

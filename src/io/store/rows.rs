@@ -5,10 +5,10 @@ use std::str::FromStr;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{CachedStatement, Connection, Error, OptionalExtension, Params, Row, params};
 
-use crate::core::event::Kind;
-use crate::core::name::{Name, Text};
-use crate::core::record::{GroupRecord, Kept, Mail, MailHead, NameRecord, Receipt, Record};
-use crate::core::time::Unix;
+use crate::proto::event::Kind;
+use crate::proto::name::{Name, Text};
+use crate::proto::record::{GroupRecord, Kept, Mail, MailHead, NameRecord, Receipt, Record};
+use crate::proto::time::Unix;
 
 /// What a record weighs beside its text and its list of names: about what the rest of a row takes, in bytes.
 const ROW_BYTES: usize = 200;

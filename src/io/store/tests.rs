@@ -8,11 +8,11 @@ use std::sync::mpsc::{self, Receiver};
 use rusqlite::ffi;
 
 use super::*;
-use crate::core::event::Kind;
-use crate::core::id::{Life, MessageId};
-use crate::core::name::{Name, Text};
-use crate::core::record::{GroupRecord, MailHead, NameRecord, Receipt};
-use crate::core::time::Unix;
+use crate::proto::event::Kind;
+use crate::proto::id::{Life, MessageId};
+use crate::proto::name::{Name, Text};
+use crate::proto::record::{GroupRecord, MailHead, NameRecord, Receipt};
+use crate::proto::time::Unix;
 
 fn name(word: &str) -> Name {
     Name::new(word).unwrap()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::core::record::{Mail, Record};
+use crate::proto::record::{Mail, Record};
 
 use crate::io::store::error::{Verdict, judge};
 use crate::io::store::queue::{Job, Queue};

@@ -1,0 +1,86 @@
+//! What a command line is answered where there is nothing to start: what was asked for, or what is wrong with it.
+
+use std::fmt::Write;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::proto::status::Status;
+use crate::runner::lang::diagnostics::Refusal;
+
+/// An answer instead of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Text that was asked for, such as help: for standard output.
+    Text(String),
+    /// One sentence about a wrong argument: for standard error.
+    Wrong(String),
+    /// Why a file that an argument names cannot be used, and the exit status for that: for standard error.
+    Refused(Status, String),
+}
+
+impl From<String> for Answer {
+    fn from(sentence: String) -> Self {
+        Self::Wrong(sentence)
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        let status = match &refusal {
+            Refusal::Unreadable { .. } => Status::Environment,
+            Refusal::Mistakes(_) => Status::Parse,
+        };
+        Self::Refused(status, refusal.to_string().trim_end().to_owned())
+    }
+}
+
+/// What to say instead of what clap would say.
+pub(crate) fn answer(error: &clap::Error) -> Answer {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    // As it is typed, without the names of its values.
+    let option = argument.split([' ', '=']).next().unwrap_or_default().to_owned();
+    let sentence = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return Answer::Text(error.to_string()),
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
+            let word = text(ContextKind::InvalidSubcommand).unwrap_or(argument);
+            let mut sentence = format!("There is no argument {word:?}");
+            let meant = text(ContextKind::SuggestedArg).or_else(|| text(ContextKind::SuggestedSubcommand));
+            match meant {
+                Some(meant) => _ = write!(sentence, ", did you mean {meant}?"),
+                None => sentence.push_str("; chat --help shows what there is."),
+            }
+            sentence
+        }
+        ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_none_or(|value| value.is_empty()) => {
+            format!("{option} needs a value; chat --help shows which.")
+        }
+        ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
+            Some(prior) if option.is_empty() => {
+                format!("There are more words than `{prior}` takes; chat --help shows what goes with what.")
+            }
+            Some(prior) if prior != argument => {
+                let prior = prior.split(' ').next().unwrap_or_default();
+                format!("{option} and {prior} exclude each other.")
+            }
+            Some(_) => format!("{option} can be given only once."),
+            None => format!("{option} cannot stand beside the other arguments."),
+        },
+        ErrorKind::MissingRequiredArgument => {
+            let missing = option.trim_matches(|c| "<>[].".contains(c));
+            format!("{missing} is missing; chat run --help shows what goes with what.")
+        }
+        ErrorKind::TooManyValues => format!("{option} takes no value."),
+        ErrorKind::InvalidUtf8 => "The arguments must be UTF-8 text.".to_owned(),
+        _ => {
+            let all = error.to_string();
+            let first = all.lines().next().unwrap_or_default();
+            format!("{}.", first.trim_start_matches("error: "))
+        }
+    };
+    Answer::Wrong(sentence)
+}

@@ -1,0 +1,352 @@
+//! The arguments of `chat run`.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use crate::cli::Answer;
+use crate::io::file;
+use crate::runner::backend::process::Implementation;
+use crate::runner::backend::simulated::Net;
+use crate::runner::lang::ast::Need;
+use crate::runner::profile::Profile;
+use crate::runner::report::summary::{Format, ReportFile, View};
+use crate::runner::run::seed::Seed;
+use crate::runner::run::{self, Rounds, RunOptions, Simulation};
+use crate::script::pattern::{Matcher, Pattern, Style};
+use crate::script::syntax_error::Wrong;
+use crate::script::vars::Vars;
+
+/// The groups of the help.
+const REPORTS: &str = "Reports";
+const ANOTHER: &str = "Another program";
+const SIMULATION: &str = "Faults and simulation";
+
+/// Options by which a play writes files: none is written where nothing is played.
+const OF_A_PLAY: [&str; 3] = ["reports", "record", "bless"];
+
+/// `chat run [OPTIONS] FILE...`
+#[derive(Debug, Args)]
+#[command(about = "Play scenario files", override_usage = "chat run [OPTIONS] FILE...")]
+pub(crate) struct RunArguments {
+    /// The scenario files
+    #[arg(value_name = "FILE", required_unless_present = "help_language")]
+    files: Vec<PathBuf>,
+
+    /// Report as one JSON object a line
+    #[arg(long, help_heading = REPORTS)]
+    json: bool,
+
+    /// Play every actor as people see it, instead of with --json
+    #[arg(long)]
+    text: bool,
+
+    /// Match as written (exact), or without case, brackets, runs of blanks and final punctuation (loose)
+    #[arg(long = "match", value_name = "exact|loose")]
+    style: Option<String>,
+
+    /// Stretch limits, windows and readiness by this factor, but not sleep
+    #[arg(long, value_name = "FACTOR")]
+    time_scale: Option<String>,
+
+    /// End the whole run after this time, such as 5m
+    #[arg(long, value_name = "DURATION")]
+    deadline: Option<String>,
+
+    /// Play only cases whose title holds this
+    #[arg(long, value_name = "TITLE")]
+    case: Option<String>,
+
+    /// Report each step as it happens
+    #[arg(long, short, help_heading = REPORTS)]
+    verbose: bool,
+
+    /// Keep a report of this format in this file, written anew after every case; can be given several times. Formats:
+    /// junit, tap, json, gradescope, classroom, markdown
+    #[arg(long = "report", value_name = "FORMAT=FILE", help_heading = REPORTS)]
+    reports: Vec<String>,
+
+    /// Play another program with the same command line, such as 'python3 ChatApp.py'. What is asked of it are its words
+    /// and -s PORT or -c NAME IP PORT PORT
+    #[arg(long = "impl", value_name = "COMMAND", conflicts_with = "simulate", help_heading = ANOTHER)]
+    implementation: Option<String>,
+
+    /// What differs in a class or in one program: its command, folder, environment, prompt, readiness, capabilities and
+    /// words for the sentences of the contract. Options here win over it
+    #[arg(long, value_name = "FILE", conflicts_with = "simulate", help_heading = ANOTHER)]
+    profile: Option<PathBuf>,
+
+    /// With --impl: run it in this folder, instead of in a fresh one for each actor
+    #[arg(long, value_name = "DIR", conflicts_with = "simulate", help_heading = ANOTHER)]
+    impl_dir: Option<PathBuf>,
+
+    /// With --impl: what a client shows when it is ready; without, it is when it has been quiet for 300 ms
+    #[arg(long, value_name = "PATTERN", conflicts_with = "simulate", help_heading = ANOTHER)]
+    ready: Option<String>,
+
+    /// With --impl: what it can do, of groups, offline and receipts, with commas between; offline without
+    #[arg(long, value_name = "LIST", conflicts_with = "simulate", help_heading = ANOTHER)]
+    capabilities: Option<String>,
+
+    /// Play on a simulated network in virtual time, as fast as the processor allows
+    #[arg(long, help_heading = SIMULATION)]
+    simulate: bool,
+
+    /// With --simulate: play each case with so many seeds, 1 to 1000000; 1 without
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, requires = "simulate", help_heading = SIMULATION)]
+    seeds: Option<String>,
+
+    /// The seed behind faults of the network, to play a run again; with --simulate: the (first) seed, 1 without
+    #[arg(long, value_name = "SEED", help_heading = SIMULATION)]
+    seed: Option<String>,
+
+    /// With --simulate: the network, perfect without
+    #[arg(long, value_name = "hostile|lan|perfect|transatlantic|wifi-lossy", requires = "simulate", help_heading = SIMULATION)]
+    net: Option<String>,
+
+    /// Who reads the reports: a student sees not what hidden cases expect
+    #[arg(long, value_name = "teacher|student", help_heading = REPORTS)]
+    view: Option<String>,
+
+    /// Rewrite expectations that failed by their text alone to what came; wildcards and captures stay. Not where CI is set
+    #[arg(long, conflicts_with_all = ["repeat", "until_fail", "retries"])]
+    bless: bool,
+
+    /// Keep in this folder, for each case, what its actors wrote, its course, and a diagram of its datagrams
+    #[arg(long, value_name = "FOLDER", conflicts_with = "simulate", help_heading = REPORTS)]
+    record: Option<PathBuf>,
+
+    #[command(flatten)]
+    instead: Instead,
+
+    #[command(flatten)]
+    pace: Pace,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Instead of playing")]
+struct Instead {
+    /// Only look for mistakes, and say how many cases there are
+    #[arg(long, conflicts_with = "list", conflicts_with_all = OF_A_PLAY)]
+    check: bool,
+
+    /// Only list the cases: where each is, its title, its points and its needs
+    #[arg(long, conflicts_with_all = OF_A_PLAY)]
+    list: bool,
+
+    /// Show the reference of the scenario language
+    #[arg(long)]
+    help_language: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How many at a time, and how often")]
+struct Pace {
+    /// Play so many cases at a time, 1 to 64; without, as many as there are processors but at least 4. With --impl as
+    /// many as there are processors, with --impl-dir 1
+    #[arg(long, short, value_name = "COUNT", allow_negative_numbers = true)]
+    jobs: Option<String>,
+
+    /// Play all cases so often, 1 to 100000; each has to pass each time
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, conflicts_with_all = ["until_fail", "retries"])]
+    repeat: Option<String>,
+
+    /// Play all cases again and again, until one fails or --deadline has passed
+    #[arg(long, conflicts_with = "retries")]
+    until_fail: bool,
+
+    /// Play a case that fails again, so often at most, 0 to 16; one that passes then is flaky, and fails the run
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, conflicts_with = "simulate")]
+    retries: Option<String>,
+
+    /// With --retries: what is flaky fails nothing and earns its points
+    #[arg(long, requires = "retries")]
+    allow_flaky: bool,
+
+    /// No case begins after one that failed
+    #[arg(long, overrides_with = "keep_going")]
+    fail_fast: bool,
+
+    /// Play all cases whatever fails, which is usual; of this and --fail-fast the last one counts
+    #[arg(long, overrides_with = "fail_fast")]
+    keep_going: bool,
+}
+
+impl Pace {
+    fn rounds(&self) -> Result<Rounds, String> {
+        let rounds = number_to("--repeat", self.repeat.as_deref(), 1, RunOptions::MAX_ROUNDS)?;
+        Ok(if self.until_fail { Rounds::UntilFail } else { Rounds::Number(rounds.unwrap_or(1)) })
+    }
+
+    fn retries(&self) -> Result<u32, String> {
+        let most = RunOptions::MAX_RETRIES;
+        Ok(number_to("--retries", self.retries.as_deref(), 0, most)?.unwrap_or(0))
+    }
+
+    fn jobs(&self, usual: impl FnOnce() -> usize) -> Result<usize, String> {
+        let jobs = number_to("--jobs", self.jobs.as_deref(), 1, RunOptions::MAX_JOBS)?;
+        Ok(jobs.unwrap_or_else(usual))
+    }
+}
+
+impl RunArguments {
+    /// Whether the reference of the language is asked for, and nothing else.
+    pub(crate) fn asks_for_language(&self) -> bool {
+        self.instead.help_language
+    }
+
+    /// `terminal` is whether reports go to one, `colour` whether they may be in colour.
+    pub(crate) fn options(self, terminal: bool, colour: bool) -> Result<RunOptions, Answer> {
+        let style = match self.style.as_deref() {
+            None | Some("exact") => Style::Exact,
+            Some("loose") => Style::Loose,
+            Some(word) => return Err(format!("--match is exact or loose, not {word:?}.").into()),
+        };
+        let time_scale = match self.time_scale.as_deref() {
+            None => 1.0,
+            Some(word) => word
+                .parse()
+                .ok()
+                .filter(|factor| (0.1..=100.0).contains(factor))
+                .ok_or_else(|| format!("--time-scale is a factor from 0.1 to 100, and {word:?} is not."))?,
+        };
+        let simulation = self.simulation()?;
+        let implementation = self.implementation(style, time_scale)?;
+        let usual = || RunOptions::usual_jobs(implementation.as_ref(), simulation.is_some());
+        Ok(RunOptions {
+            instead: match self.instead {
+                Instead { check: true, .. } => Some(run::Instead::Check),
+                Instead { list: true, .. } => Some(run::Instead::List),
+                Instead { .. } => None,
+            },
+            jobs: self.pace.jobs(usual)?,
+            rounds: self.pace.rounds()?,
+            retries: self.pace.retries()?,
+            allow_flaky: self.pace.allow_flaky,
+            live: terminal && !self.json,
+            simulation,
+            seed: number("--seed", self.seed.as_deref())?.map(Seed),
+            implementation,
+            files: self.files,
+            json: self.json,
+            style,
+            text: self.text,
+            time_scale,
+            deadline: self.deadline.as_deref().map(crate::cli::duration).transpose()?,
+            case: self.case,
+            fail_fast: self.pace.fail_fast,
+            verbose: self.verbose,
+            colour,
+            program: None,
+            reports: self.reports.iter().map(|word| report(word)).collect::<Result<_, _>>()?,
+            bless: self.bless,
+            record: self.record,
+            view: self.view.as_deref().map_or(Ok(View::default()), view)?,
+        })
+    }
+}
+
+impl RunArguments {
+    /// The other program: what the profile says, and before that what the options say.
+    fn implementation(&self, style: Style, time_scale: f64) -> Result<Option<Implementation>, Answer> {
+        let profile = match &self.profile {
+            Some(path) => Profile::read(path, |path| file::read(path, Profile::MAX_BYTES))?,
+            None => Profile::default(),
+        };
+        let words = self.implementation.as_deref().map(command).transpose()?.or_else(|| profile.command.clone());
+        let Some(words) = words else { return self.without_program().map_or(Ok(None), |why| Err(why.into())) };
+        if let Some(folder) = self.impl_dir.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(format!("--impl-dir is a folder, and {} is none.", folder.display()).into());
+        }
+        let capabilities = self.capabilities.as_deref().map(capabilities).transpose()?.or(profile.capabilities.clone());
+        let ready_at = self.ready.as_ref().or(profile.ready.as_ref());
+        Ok(Some(Implementation {
+            words,
+            folder: self.impl_dir.clone().or(profile.folder.clone()),
+            ready: ready_at.map(|pattern| ready(pattern, style)).transpose()?,
+            capabilities: capabilities.unwrap_or(Implementation::USUAL.to_vec()),
+            quiet: Implementation::QUIET.mul_f64(time_scale),
+            profile: self.profile.clone(),
+            environment: profile.environment.clone(),
+            speech: profile.speech(style),
+        }))
+    }
+
+    /// What is wrong where no other program is named: our own must not be played in its place.
+    fn without_program(&self) -> Option<String> {
+        let given = [
+            ("--profile", self.profile.is_some()),
+            ("--impl-dir", self.impl_dir.is_some()),
+            ("--ready", self.ready.is_some()),
+            ("--capabilities", self.capabilities.is_some()),
+        ];
+        let (option, _) = given.into_iter().find(|(_, given)| *given)?;
+        Some(match &self.profile {
+            Some(path) => format!("{} names no command: add --impl COMMAND, or command to the file.", path.display()),
+            None => format!("{option} needs the program that it is about: add --impl COMMAND."),
+        })
+    }
+
+    fn simulation(&self) -> Result<Option<Simulation>, String> {
+        let seeds = number_to("--seeds", self.seeds.as_deref(), 1, Simulation::MAX_SEEDS)?.unwrap_or(1);
+        let first = number("--seed", self.seed.as_deref())?.unwrap_or(1);
+        let name = self.net.as_deref().unwrap_or("perfect");
+        let names = Net::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let net = Net::PRESETS.iter().find(|(known, _)| *known == name);
+        let net = *net.ok_or_else(|| format!("--net is one of {names}, and {name:?} is not."))?;
+        Ok(self.simulate.then_some(Simulation { first, seeds, net }))
+    }
+}
+
+fn number(option: &str, word: Option<&str>) -> Result<Option<u64>, String> {
+    let wrong = |word: &str| format!("{option} is a whole number, and {word:?} is not.");
+    word.map(|word| word.parse().map_err(|_| wrong(word))).transpose()
+}
+
+/// A number from a least to a most one.
+fn number_to<N>(option: &str, word: Option<&str>, least: N, most: N) -> Result<Option<N>, String>
+where
+    N: FromStr + Display + PartialOrd + Copy,
+{
+    let wrong = |word: &str| format!("{option} is a number from {least} to {most}, and {word:?} is not.");
+    let parse = |word: &str| word.parse().ok().filter(|number| (least..=most).contains(number));
+    word.map(|word| parse(word).ok_or_else(|| wrong(word))).transpose()
+}
+
+fn command(text: &str) -> Result<Vec<String>, String> {
+    let words = shlex::split(text).filter(|words| !words.is_empty());
+    words.ok_or_else(|| format!("--impl is a command as a shell splits it, and {text:?} is none."))
+}
+
+fn ready(pattern: &str, style: Style) -> Result<(String, Matcher), String> {
+    let wrong = |why: Wrong| format!("--ready is a pattern of text, and {pattern:?} is not: {}.", why.message);
+    let parsed = Pattern::parse(pattern).map_err(wrong)?;
+    if parsed.is_json() {
+        return Err(format!("--ready is a pattern of text, and {pattern:?} is one of JSON."));
+    }
+    Ok((pattern.to_owned(), parsed.fill(&Vars::default(), style).map_err(wrong)?))
+}
+
+fn capabilities(list: &str) -> Result<Vec<Need>, String> {
+    let need = |word: &str| {
+        Implementation::capability(word).ok_or_else(|| {
+            format!("--capabilities are groups, offline and receipts with commas between, and {word:?} is none.")
+        })
+    };
+    list.split(',').map(str::trim).filter(|word| !word.is_empty()).map(need).collect()
+}
+
+fn report(word: &str) -> Result<ReportFile, String> {
+    let formats = Format::ALL.map(|(name, _)| name).join(", ");
+    let wrong = || format!("--report is FORMAT=FILE with a format of {formats}, and {word:?} is not.");
+    let (name, path) = word.split_once('=').filter(|(_, path)| !path.is_empty()).ok_or_else(wrong)?;
+    let (_, format) = Format::ALL.into_iter().find(|(one, _)| *one == name).ok_or_else(wrong)?;
+    Ok(ReportFile { format, path: path.into() })
+}
+
+fn view(word: &str) -> Result<View, String> {
+    let found = View::ALL.into_iter().find(|(name, _)| *name == word);
+    found.map(|(_, view)| view).ok_or_else(|| format!("--view is teacher or student, not {word:?}."))
+}

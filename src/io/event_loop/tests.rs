@@ -1,0 +1,303 @@
+//! The loop, with real sockets and machines that do what the tests need.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, channel};
+
+use super::*;
+use crate::io::control::{Control, ControlPath};
+use crate::proto::command::Command;
+use crate::proto::console::Console;
+use crate::proto::record::Mail;
+use crate::proto::status::Status;
+
+/// Answers datagrams with themselves, counts its timeouts, and ends when it is told to leave.
+#[derive(Default)]
+struct Echo {
+    out: VecDeque<Output>,
+    at: Option<Instant>,
+    timeouts: u32,
+    inputs: Vec<String>,
+}
+
+impl Machine for Echo {
+    fn handle(&mut self, now: Now, input: Input<'_>) {
+        match input {
+            Input::Datagram { from, bytes } => {
+                self.out.push_back(Output::Transmit { to: from, bytes: bytes.to_vec() });
+            }
+            Input::Timeout => {
+                assert!(self.at.is_some_and(|at| at <= now.mono), "never early");
+                (self.timeouts, self.at) = (self.timeouts + 1, None);
+                self.out.push_back(Output::Fetch(vec![7]));
+            }
+            Input::Leave => self.out.push_back(Output::Ended(Ending { status: Status::Failed, ..Ending::default() })),
+            Input::Command(_) => self.at = Some(now.mono + Duration::from_millis(20)),
+            other => self.inputs.push(format!("{other:?}")),
+        }
+    }
+
+    fn poll(&mut self, _now: Now) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.at
+    }
+}
+
+/// Gives inputs from a channel; is over when it hears of a cut.
+struct Inputs {
+    inputs: Receiver<Input<'static>>,
+    fetched: Vec<u64>,
+    swallowed: Vec<TraceEvent>,
+    over: bool,
+}
+
+impl Front for Inputs {
+    fn next(&mut self, _now: Now) -> Option<Input<'static>> {
+        self.inputs.try_recv().ok()
+    }
+    fn events(&mut self, _now: Now, _events: Vec<Event>) {}
+    fn swallowed(&mut self, _now: Now, swallowed: TraceEvent) {
+        self.over |= matches!(swallowed, TraceEvent::Fault { fault: "cut", .. });
+        self.swallowed.push(swallowed);
+    }
+    fn records(&mut self, _records: Vec<Record>) {}
+    fn fetch(&mut self, seqs: Vec<u64>) {
+        self.fetched.extend(seqs);
+    }
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+    fn is_full(&self) -> bool {
+        false
+    }
+    fn is_over(&self, _now: Now) -> bool {
+        self.over
+    }
+}
+
+fn front() -> (std::sync::mpsc::Sender<Input<'static>>, Inputs) {
+    let (tell, inputs) = channel();
+    (tell, Inputs { inputs, fetched: Vec::new(), swallowed: Vec::new(), over: false })
+}
+
+#[test]
+fn more_datagrams_than_one_turn_takes_are_all_answered() {
+    let socket = Socket::bind(0).unwrap();
+    let port = socket.local_port();
+    let mut drive = Drive::new(socket, Outgoing::default(), Clock::start()).unwrap();
+    let (tell, mut front) = front();
+    let wake = drive.wake();
+    let peer = std::thread::spawn(move || {
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        peer.connect(("127.0.0.1", port)).unwrap();
+        let mut buffer = [0; 16];
+        for round in 0..3_u32 {
+            for n in 0..100_u32 {
+                peer.send(&(round * 100 + n).to_be_bytes()).unwrap();
+            }
+            for n in 0..100_u32 {
+                assert_eq!(peer.recv(&mut buffer).unwrap(), 4);
+                assert_eq!(buffer[..4], (round * 100 + n).to_be_bytes());
+            }
+        }
+        tell.send(Input::Leave).unwrap();
+        wake();
+    });
+    let ending = drive.run(&mut Echo::default(), &mut front).unwrap();
+    assert_eq!(ending.map(|ending| ending.status), Some(Status::Failed));
+    peer.join().unwrap();
+}
+
+/// Tells the loop to leave when it is dropped, so that a peer that fails ends it too.
+struct Leave(std::sync::mpsc::Sender<Input<'static>>, Wake);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        // A loop that has ended already needs no word.
+        drop(self.0.send(Input::Leave));
+        (self.1)();
+    }
+}
+
+#[test]
+fn orders_that_come_while_it_runs_are_in_force_when_they_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = ControlPath::new(folder.path().join("control")).unwrap();
+    let asker = std::os::unix::net::UnixDatagram::bind(folder.path().join("asker")).unwrap();
+    let socket = Socket::bind(0).unwrap();
+    let port = socket.local_port();
+    let outgoing = Outgoing::new(None, Some(Control::bind(&path).unwrap()));
+    let mut drive = Drive::new(socket, outgoing, Clock::start()).unwrap();
+    let (tell, mut front) = front();
+    let leave = Leave(tell, drive.wake());
+    let peer = std::thread::spawn(move || {
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        peer.connect(("127.0.0.1", port)).unwrap();
+        asker.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let order = |order: &str| {
+            let mut buffer = [0; 16];
+            asker.send_to(order.as_bytes(), path.as_path()).unwrap();
+            let bytes = asker.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..bytes], b"ok");
+        };
+        let answers = |sent: &[u8], count: usize| -> Vec<u8> {
+            sent.iter().for_each(|byte| _ = peer.send(&[*byte]).unwrap());
+            let mut buffer = [0];
+            let mut answer = || peer.recv(&mut buffer).map(|_| buffer[0]).unwrap();
+            (0..count).map(|_| answer()).collect()
+        };
+        order("drop=1");
+        assert_eq!(answers(b"12", 1), b"2");
+        order("duplicate=100%");
+        assert_eq!(answers(b"3", 2), b"33");
+        order("heal,delay=20ms");
+        assert_eq!(answers(b"4", 1), b"4");
+        // Held back for longer than anybody waits: it leaves when the loop ends, which the cut way brings about.
+        order("heal,delay=1h");
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        order(&format!("to={},cut", other.local_addr().unwrap()));
+        answers(b"5", 0);
+        other.send_to(b"67", ("127.0.0.1", port)).unwrap();
+        assert_eq!(answers(b"", 1), b"5");
+        drop(leave);
+    });
+    drive.run(&mut Echo::default(), &mut front).unwrap();
+    peer.join().unwrap();
+    let faults: Vec<_> = front
+        .swallowed
+        .iter()
+        .filter_map(|swallowed| match swallowed {
+            TraceEvent::Fault { fault, bytes, .. } => Some((*fault, *bytes)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(faults, [("drop", 1), ("cut", 2)]);
+}
+
+#[test]
+fn a_deadline_is_kept_and_never_early() {
+    let mut drive = Drive::new(Socket::bind(0).unwrap(), Outgoing::default(), Clock::start()).unwrap();
+    let (tell, mut front) = front();
+    tell.send(Input::Command(Ok(Command::Table))).unwrap();
+    let mut machine = Echo::default();
+    let wake = drive.wake();
+    // Ends when the machine was told of its deadline: nothing else ever wakes the loop.
+    struct Until<'a>(&'a mut Inputs, std::sync::mpsc::Sender<Input<'static>>, Wake);
+    impl Front for Until<'_> {
+        fn next(&mut self, now: Now) -> Option<Input<'static>> {
+            self.0.next(now)
+        }
+        fn events(&mut self, _now: Now, _events: Vec<Event>) {}
+        fn swallowed(&mut self, _now: Now, _swallowed: TraceEvent) {}
+        fn records(&mut self, _records: Vec<Record>) {}
+        fn fetch(&mut self, seqs: Vec<u64>) {
+            self.0.fetch(seqs);
+            self.1.send(Input::Leave).unwrap();
+            (self.2)();
+        }
+        fn deadline(&self) -> Option<Instant> {
+            None
+        }
+        fn is_full(&self) -> bool {
+            false
+        }
+        fn is_over(&self, _now: Now) -> bool {
+            false
+        }
+    }
+    assert!(drive.run(&mut machine, &mut Until(&mut front, tell, wake)).unwrap().is_some());
+    assert_eq!((machine.timeouts, front.fetched), (1, vec![7]));
+}
+
+#[test]
+fn every_other_input_reaches_the_machine_in_order_even_if_there_are_many() {
+    let mut drive = Drive::new(Socket::bind(0).unwrap(), Outgoing::default(), Clock::start()).unwrap();
+    let (tell, mut front) = front();
+    let count = BATCH * 2 + 3;
+    for n in 0..count {
+        tell.send(Input::Shown(n as u64)).unwrap();
+    }
+    tell.send(Input::Console(Console::Help)).unwrap();
+    tell.send(Input::Mail(Vec::<Mail>::new())).unwrap();
+    tell.send(Input::Leave).unwrap();
+    let mut machine = Echo::default();
+    drive.run(&mut machine, &mut front).unwrap();
+    let mut expected: Vec<String> = (0..count).map(|n| format!("Shown({n})")).collect();
+    expected.extend(["Console(Help)".to_owned(), "Mail([])".to_owned()]);
+    assert_eq!(machine.inputs, expected);
+}
+
+#[test]
+fn a_front_that_is_over_ends_the_loop_without_an_ending() {
+    let mut drive = Drive::new(Socket::bind(0).unwrap(), Outgoing::default(), Clock::start()).unwrap();
+    let (_tell, mut front) = front();
+    front.over = true;
+    assert_eq!(drive.run(&mut Echo::default(), &mut front).unwrap(), None);
+}
+
+/// Writes down what it is told, and ends at its deadline, which has passed from the start.
+#[derive(Default)]
+struct Diary(Vec<&'static str>, VecDeque<Output>);
+
+impl Machine for Diary {
+    fn handle(&mut self, _now: Now, input: Input<'_>) {
+        self.0.push(match input {
+            Input::Datagram { .. } => "datagram",
+            Input::Timeout => {
+                self.1.push_back(Output::Ended(Ending::default()));
+                "timeout"
+            }
+            _ => "answer",
+        });
+    }
+    fn poll(&mut self, _now: Now) -> Option<Output> {
+        self.1.pop_front()
+    }
+    fn deadline(&self) -> Option<Instant> {
+        Some(Instant::ZERO)
+    }
+}
+
+/// Is full until its store has answered so often, once a turn.
+struct Full(u32, bool);
+
+impl Front for Full {
+    fn next(&mut self, _now: Now) -> Option<Input<'static>> {
+        self.1 = !self.1 && self.0 > 0;
+        self.0 -= u32::from(self.1);
+        self.1.then_some(Input::Persisted { through: 1, refused: Vec::new() })
+    }
+    fn events(&mut self, _now: Now, _events: Vec<Event>) {}
+    fn swallowed(&mut self, _now: Now, _swallowed: TraceEvent) {}
+    fn records(&mut self, _records: Vec<Record>) {}
+    fn fetch(&mut self, _seqs: Vec<u64>) {}
+    fn deadline(&self) -> Option<Instant> {
+        Some(Instant::ZERO)
+    }
+    fn is_full(&self) -> bool {
+        self.0 > 0
+    }
+    fn is_over(&self, _now: Now) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_machine_that_is_far_ahead_of_the_disk_is_told_of_the_disk_alone() {
+    let mut socket = Socket::bind(0).unwrap();
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.send_to(b"1", ("127.0.0.1", socket.local_port())).unwrap();
+    // The datagram is there before the first turn.
+    let mut poll = Poll::new().unwrap();
+    poll.registry().register(&mut socket, Token(0), Interest::READABLE).unwrap();
+    poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(30))).unwrap();
+    poll.registry().deregister(&mut socket).unwrap();
+    let mut drive = Drive::new(socket, Outgoing::default(), Clock::start()).unwrap();
+    let mut machine = Diary::default();
+    drive.run(&mut machine, &mut Full(3, false)).unwrap();
+    assert_eq!(machine.0, ["answer", "answer", "answer", "datagram", "timeout"]);
+}

@@ -1,0 +1,140 @@
+//! What was typed: which command may run now, which waits, and what each begins.
+
+use crate::proto::client::requests::What;
+use crate::proto::client::{Client, MAX_OPEN, Presence};
+use crate::proto::command::{COMMANDS, Command, Mistake};
+use crate::proto::event::client::{ClientEvent, CommandHelp};
+use crate::proto::time::Instant;
+use crate::proto::wire::Frame;
+
+const LEAVING: &str = "The client is leaving, nothing more is sent.";
+
+impl Client {
+    /// Takes a command in. It runs at once, or behind a command that changes what may be typed.
+    pub(super) fn typed(&mut self, now: Instant, command: Result<Command, Mistake>) {
+        self.commands += 1;
+        let cmd = self.commands;
+        self.open.insert(cmd);
+        if self.open.len() > MAX_OPEN {
+            let message = format!("More than {MAX_OPEN} commands have no outcome yet, wait for some of them.");
+            return self.fail(Some(cmd), "too-many-commands", message);
+        }
+        if self.presence == Presence::Leaving || self.finishing.is_some() {
+            return self.fail(Some(cmd), "leaving", LEAVING.to_owned());
+        }
+        self.backlog.push_back((cmd, command));
+        self.run_backlog(now);
+    }
+
+    /// Runs what waits, as far as the next command that changes the mode.
+    fn run_backlog(&mut self, now: Instant) {
+        while self.entering.is_none() && !self.requests.changes_mode() && self.presence != Presence::Ended {
+            let Some((cmd, command)) = self.backlog.pop_front() else { return };
+            match command {
+                Ok(command) => self.run(now, cmd, command),
+                Err(mistake) => self.fail(Some(cmd), mistake.code(), mistake.sentence()),
+            }
+        }
+    }
+
+    /// After every input: the next commands, and the end when everything typed has its outcome.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        self.run_backlog(now);
+        let Some(exit) = self.finishing else { return };
+        let settled = self.open.iter().all(|cmd| Some(*cmd) == exit);
+        if settled && self.entering.is_none() && self.leaving.is_none() && self.presence != Presence::Ended {
+            self.done(exit, None);
+            self.leave(now);
+        }
+    }
+
+    fn run(&mut self, now: Instant, cmd: u64, command: Command) {
+        if self.presence == Presence::Offline {
+            match command {
+                Command::Reg(_) | Command::Table | Command::Help(_) | Command::Exit => {}
+                _ => {
+                    let message = "[You are offline. Type reg to come back.]".to_owned();
+                    return self.fail(Some(cmd), "offline", message);
+                }
+            }
+        }
+        if matches!(self.finishing, Some(Some(_))) {
+            return self.fail(Some(cmd), "leaving", LEAVING.to_owned());
+        }
+        if !self.mode_allows(&command) {
+            let mistake = Mistake::Invalid(None);
+            return self.fail(Some(cmd), mistake.code(), mistake.sentence());
+        }
+        match command {
+            Command::Send(to, text) => self.send(now, cmd, to, text),
+            Command::SendAll(text) => {
+                let (id, at, text) = (self.next_message_id(), self.door.unix.micros(), text.into());
+                self.request(now, Some(cmd), What::SendAll { id }, |r| Frame::All { r, id, at, text });
+            }
+            Command::Dereg(name) if self.is_other(name.as_deref()) => self.wrong_name(cmd),
+            Command::Reg(name) if self.is_other(name.as_deref()) => self.wrong_name(cmd),
+            Command::Dereg(_) => self.request(now, Some(cmd), What::Dereg, |r| Frame::Dereg { r }),
+            Command::Reg(_) => self.enter(now, Some(cmd)),
+            Command::Table => {
+                let (version, clients) = (self.table.version(), self.table.view());
+                self.say(Some(cmd), ClientEvent::Clients { version, clients });
+                self.done(Some(cmd), None);
+            }
+            Command::Help(usage) => {
+                let commands = match usage {
+                    Some(usage) => vec![CommandHelp::from(usage)],
+                    None => COMMANDS.iter().map(CommandHelp::from).collect(),
+                };
+                self.say(Some(cmd), ClientEvent::Help { commands });
+                self.done(Some(cmd), None);
+            }
+            Command::Exit => self.finishing = Some(Some(cmd)),
+            group_command => self.run_group(now, cmd, group_command),
+        }
+    }
+
+    fn run_group(&mut self, now: Instant, cmd: u64, command: Command) {
+        let cmd = Some(cmd);
+        match (command, self.group.clone()) {
+            (Command::CreateGroup(group), _) => {
+                self.request(now, cmd, What::Create { group: group.clone() }, |r| Frame::Create { r, group });
+            }
+            (Command::ListGroups, _) => {
+                self.request(now, cmd, What::Groups { groups: Vec::new() }, |r| Frame::Groups { r });
+            }
+            (Command::JoinGroup(group), _) => {
+                self.request(now, cmd, What::Join { group: group.clone() }, |r| Frame::Join { r, group });
+            }
+            (Command::SendGroup(text), Some(group)) => {
+                let (id, at, text) = (self.next_message_id(), self.door.unix.micros(), text.into());
+                self.request(now, cmd, What::Say { id }, |r| Frame::Say { r, id, group, at, text });
+            }
+            (Command::ListMembers, Some(group)) => {
+                let what = What::Members { group: group.clone(), members: Vec::new() };
+                self.request(now, cmd, what, |r| Frame::Members { r, group });
+            }
+            (Command::LeaveGroup, Some(group)) => {
+                self.request(now, cmd, What::Leave { group: group.clone() }, |r| Frame::Leave { r, group });
+            }
+            _ => {}
+        }
+    }
+
+    fn mode_allows(&self, command: &Command) -> bool {
+        match command {
+            Command::Dereg(_) | Command::Table | Command::Help(_) | Command::Exit => true,
+            Command::Reg(name) => self.presence == Presence::Offline || self.is_other(name.as_deref()),
+            Command::SendGroup(_) | Command::ListMembers | Command::LeaveGroup => self.group.is_some(),
+            Command::Send(..) | Command::SendAll(_) => self.group.is_none(),
+            Command::CreateGroup(_) | Command::JoinGroup(_) | Command::ListGroups => self.group.is_none(),
+        }
+    }
+
+    fn is_other(&self, name: Option<&str>) -> bool {
+        name.is_some_and(|name| name != self.name.as_str())
+    }
+
+    fn wrong_name(&mut self, cmd: u64) {
+        self.fail(Some(cmd), "wrong-name", "Error! Please input corresponding name.".to_owned());
+    }
+}

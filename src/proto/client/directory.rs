@@ -1,0 +1,200 @@
+//! The table as a client holds it: who is known, where, in which life, online or not.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::proto::event::RowView;
+use crate::proto::id::Life;
+use crate::proto::name::Name;
+use crate::proto::wire::Row;
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where.
+    pub addr: SocketAddr,
+    /// In which life.
+    pub life: Life,
+    /// Whether the server believes it can be reached.
+    pub online: bool,
+}
+
+/// The client's copy of the table, and the update that is coming in.
+#[derive(Debug, Default)]
+pub struct Directory {
+    rows: BTreeMap<Name, Entry>,
+    names: BTreeMap<Life, Name>,
+    version: u64,
+    incoming: Incoming,
+}
+
+#[derive(Debug, Default)]
+struct Incoming {
+    whole: bool,
+    rows: BTreeMap<Name, Entry>,
+    gone: Vec<Name>,
+}
+
+/// What an update did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Rows that are new or different now.
+    pub changed: Vec<RowView>,
+    /// Names that are no longer known.
+    pub gone: Vec<Name>,
+    /// Lives that no row names any more.
+    pub ended: Vec<Life>,
+}
+
+impl Directory {
+    /// The row of `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Entry> {
+        self.rows.get(name).copied()
+    }
+
+    /// Whose life this is.
+    #[must_use]
+    pub fn name_of(&self, life: Life) -> Option<&Name> {
+        self.names.get(&life)
+    }
+
+    /// Where this life is.
+    #[must_use]
+    pub fn addr_of(&self, life: Life) -> Option<SocketAddr> {
+        self.names.get(&life).and_then(|name| self.rows.get(name)).map(|row| row.addr)
+    }
+
+    /// The number of the last whole update.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many rows there are, and how many of them are online.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.rows.len(), self.rows.values().filter(|row| row.online).count())
+    }
+
+    /// All rows, in order of name.
+    #[must_use]
+    pub fn view(&self) -> Vec<RowView> {
+        self.rows.iter().map(|(name, row)| view(name, row)).collect()
+    }
+
+    /// Takes in one `rows` frame. The last one of an update applies all of them.
+    pub fn incoming(&mut self, upto: u64, whole: bool, last: bool, rows: Vec<Row>, gone: Vec<Name>) -> Option<Change> {
+        if whole {
+            self.incoming = Incoming { whole, ..Incoming::default() };
+        }
+        for Row(name, addr, life, online) in rows {
+            self.incoming.rows.insert(name, Entry { addr, life, online });
+        }
+        for name in gone {
+            self.incoming.rows.remove(&name);
+            self.incoming.gone.push(name);
+        }
+        if !last {
+            return None;
+        }
+        let Incoming { whole, rows, mut gone } = std::mem::take(&mut self.incoming);
+        if whole {
+            gone = self.rows.keys().filter(|name| !rows.contains_key(*name)).cloned().collect();
+        }
+        self.version = upto;
+        let mut change = Change::default();
+        for (name, row) in rows {
+            self.set(name, row, &mut change);
+        }
+        for name in gone {
+            if let Some(row) = self.rows.remove(&name) {
+                self.unlink(row.life, &name, &mut change);
+                change.gone.push(name);
+            }
+        }
+        Some(change)
+    }
+
+    /// Takes in one row that came beside the updates, in an answer of the server.
+    pub fn learn(&mut self, Row(name, addr, life, online): Row) -> Change {
+        let mut change = Change::default();
+        self.set(name, Entry { addr, life, online }, &mut change);
+        change
+    }
+
+    /// This client de-registered: the server tells the others, and the client knows by itself.
+    pub fn left(&mut self, name: &str) {
+        if let Some(row) = self.rows.get_mut(name) {
+            row.online = false;
+        }
+    }
+
+    fn set(&mut self, name: Name, row: Entry, change: &mut Change) {
+        let before = self.rows.insert(name.clone(), row);
+        if before == Some(row) {
+            return;
+        }
+        change.changed.push(view(&name, &row));
+        if let Some(before) = before.filter(|before| before.life != row.life) {
+            self.unlink(before.life, &name, change);
+        }
+        self.names.insert(row.life, name);
+    }
+
+    fn unlink(&mut self, life: Life, name: &Name, change: &mut Change) {
+        if self.names.get(&life) == Some(name) {
+            self.names.remove(&life);
+            change.ended.push(life);
+        }
+    }
+}
+
+impl Change {
+    /// Whether nothing is different.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.gone.is_empty()
+    }
+}
+
+fn view(name: &Name, row: &Entry) -> RowView {
+    RowView { name: name.clone(), addr: row.addr.to_string(), online: row.online }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, life: u128, online: bool) -> Row {
+        Row(name.parse().unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)), Life(life), online)
+    }
+
+    #[test]
+    fn an_update_in_pieces_is_applied_at_its_end() {
+        let mut table = Directory::default();
+        assert_eq!(table.incoming(2, true, false, vec![row("x", 1, true)], vec![]), None);
+        assert_eq!(table.counts(), (0, 0));
+        let change = table.incoming(2, false, true, vec![row("y", 2, false)], vec![]).unwrap();
+        assert_eq!(change.changed.len(), 2);
+        assert_eq!((table.counts(), table.version()), ((2, 1), 2));
+        assert_eq!(table.name_of(Life(2)).map(Name::as_str), Some("y"));
+        let same = table.incoming(3, false, true, vec![row("y", 2, false)], vec![]).unwrap();
+        assert!(same.is_empty());
+    }
+
+    #[test]
+    fn a_new_life_ends_the_old_one_and_a_whole_table_replaces_everything() {
+        let mut table = Directory::default();
+        table.incoming(1, true, true, vec![row("x", 1, true), row("y", 2, true)], vec![]);
+        let change = table.learn(row("y", 3, true));
+        assert_eq!(change.ended, [Life(2)]);
+        assert_eq!(table.name_of(Life(2)), None);
+        let change = table.incoming(5, true, true, vec![row("x", 1, true)], vec![]).unwrap();
+        assert_eq!(change.gone, [Name::new("y").unwrap()]);
+        assert_eq!(change.ended, [Life(3)]);
+        let change = table.incoming(6, false, true, vec![], vec![Name::new("x").unwrap()]).unwrap();
+        assert!(!change.is_empty());
+        assert_eq!(table.counts(), (0, 0));
+    }
+}

@@ -1,0 +1,314 @@
+//! What comes in: shown once, acknowledged when shown, held in a group, kept back while its sender is unknown.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::proto::client::dedup::Seen;
+use crate::proto::client::requests::Answer;
+use crate::proto::client::shutdown::Leaving;
+use crate::proto::client::{Client, Presence};
+use crate::proto::event::Kind;
+use crate::proto::event::client::ClientEvent;
+use crate::proto::id::{Life, MessageId};
+use crate::proto::name::{Name, Text};
+use crate::proto::time::{Instant, Unix};
+use crate::proto::wire::Frame;
+
+/// The most messages handed out and not yet shown; beyond that senders are told to wait.
+pub const UNSHOWN: usize = 1_024;
+/// The most bytes of text among them.
+pub const UNSHOWN_BYTES: usize = 1024 * 1024;
+/// The most direct messages held in a group; beyond that they are not acknowledged, so they become mail.
+pub const HELD: usize = 64;
+/// The most bytes of text among them.
+pub const HELD_BYTES: usize = 1024 * 1024;
+/// How long a message from an unknown sender waits for the update that explains it.
+const STRANGER_WAITS: Duration = Duration::from_millis(500);
+/// The most datagrams kept of one unknown sender, which is one life at an address.
+pub const STRANGER_DATAGRAMS: u64 = 16;
+/// The most unknown senders at once; together they fill 1,024 datagrams.
+pub const STRANGERS: usize = 64;
+
+/// The state of what comes in.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    seen: Seen,
+    pub(super) receipts: Seen,
+    showing: VecDeque<Showing>,
+    showing_bytes: usize,
+    shown: u64,
+    held: Vec<ClientEvent>,
+    held_bytes: usize,
+    strangers: BTreeMap<Life, Instant>,
+    announced: Option<usize>,
+}
+
+/// An event that somebody waits for: when it is shown, a frame is confirmed.
+#[derive(Debug)]
+struct Showing {
+    event: u64,
+    life: Life,
+    n: u64,
+    bytes: usize,
+}
+
+impl Inbox {
+    /// Mail is coming; it is announced when the first message of it is shown.
+    pub fn announce(&mut self, count: usize) {
+        self.announced = (count > 0).then_some(count);
+    }
+
+    /// When the first unknown sender's time is over.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.strangers.values().min().copied()
+    }
+
+    /// Whether somebody waits to hear that something was shown.
+    pub fn is_showing(&self) -> bool {
+        !self.showing.is_empty()
+    }
+
+    /// Whether nothing waits to be shown, held or explained.
+    pub fn is_idle(&self) -> bool {
+        self.showing.is_empty() && self.held.is_empty() && self.strangers.is_empty()
+    }
+
+    fn holds_enough(&self) -> bool {
+        self.held.len() >= HELD || self.held_bytes >= HELD_BYTES
+    }
+
+    fn is_full(&self) -> bool {
+        self.showing.len() >= UNSHOWN || self.showing_bytes >= UNSHOWN_BYTES
+    }
+}
+
+/// A message as its frame carries it.
+struct Incoming {
+    kind: Kind,
+    from: Name,
+    id: MessageId,
+    group: Option<Name>,
+    at: Unix,
+    kept: Option<Unix>,
+    text: String,
+}
+
+impl Client {
+    /// Reads what the server sent, as far as it can be shown.
+    pub(super) fn read_server(&mut self, now: Instant) {
+        while let Some(life) = self.home.life {
+            let full = self.inbox.is_full();
+            let Some(link) = self.links.get_mut(life) else { return };
+            link.block(full);
+            match link.front() {
+                None => return,
+                Some((_, Frame::Post { .. })) if full || self.presence != Presence::Online => return,
+                Some(_) => {}
+            }
+            let Some((n, frame)) = link.take(now) else { return };
+            let is_shown = matches!(frame, Frame::Post { .. } | Frame::Receipt { .. });
+            if !is_shown {
+                // Before it is done, not after: it may be the last thing this client does.
+                link.confirm(n);
+            }
+            let waits = self.frame_of_server(now, life, n, frame);
+            if let Some(link) = self.links.get_mut(life).filter(|_| is_shown && !waits) {
+                link.confirm(n);
+            }
+        }
+    }
+
+    /// Does what a frame says. Returns whether its confirmation has to wait.
+    fn frame_of_server(&mut self, now: Instant, life: Life, n: u64, frame: Frame) -> bool {
+        match frame {
+            Frame::Welcome { mail, .. } if !matches!(self.presence, Presence::Leaving) => self.welcomed(now, mail),
+            Frame::Refused { reason, .. } if self.registration.is_some() => self.refused(now, &reason),
+            Frame::Rows { upto, whole, last, rows, gone, .. } => {
+                if let Some(change) = self.table.incoming(upto, whole, last, rows, gone) {
+                    if !change.is_empty() && self.presence == Presence::Online {
+                        let (total, online_count) = self.table.counts();
+                        let (version, changed) = (upto, change.changed.clone());
+                        self.say(None, ClientEvent::Table { version, life, changed, total, online_count });
+                    }
+                    self.table_changed(now, &change);
+                    self.entered();
+                }
+            }
+            Frame::Answer { r, is, n, row, names, more } => self.answered(now, r, Answer { is, n, row, names, more }),
+            Frame::Post { id, kind, from, group, at, kept, text } => {
+                let (at, kept) = (Unix::from_micros(at), kept.map(Unix::from_micros));
+                let waits = self.incoming(life, n, Incoming { kind, from, id, group, at, kept, text });
+                // Later messages of the sender may have overtaken this one.
+                self.read_peer(now, id.life);
+                return waits;
+            }
+            Frame::Receipt { id, reader, .. } if !self.inbox.receipts.insert(&reader, id) => {
+                return self.confirm_when_shown(self.door.events, life, n, 0);
+            }
+            Frame::Receipt { id, reader, kept } => {
+                let kept_at = Unix::from_micros(kept).seconds();
+                self.reached(&reader, id);
+                let event = self.say(None, ClientEvent::Receipt { to: reader, id, kept_at });
+                return self.confirm_when_shown(event, life, n, 0);
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Reads what another client sent, as far as it can be shown.
+    pub(super) fn read_peer(&mut self, now: Instant, life: Life) {
+        if self.presence != Presence::Online {
+            return;
+        }
+        while let Some(from) = self.table.name_of(life).cloned() {
+            let full = self.inbox.is_full();
+            let held_full = self.group.is_some() && self.inbox.holds_enough();
+            let Some(link) = self.links.get_mut(life) else { return };
+            link.block(full && !held_full);
+            if let Some((_, Frame::Msg { after, .. })) = link.front() {
+                let first = after.map(|number| MessageId { life, number });
+                if full || held_full || first.is_some_and(|first| !self.inbox.seen.contains(&from, first)) {
+                    return;
+                }
+            }
+            let waits = match link.take(now) {
+                Some((n, Frame::Msg { id, at, text, .. })) => {
+                    let (kind, at) = (Kind::Direct, Unix::from_micros(at));
+                    let message = Incoming { kind, from, id, group: None, at, kept: None, text };
+                    (n, self.incoming(life, n, message))
+                }
+                Some((n, _)) => (n, false),
+                None => return,
+            };
+            if let ((n, false), Some(link)) = (waits, self.links.get_mut(life)) {
+                link.confirm(n);
+            }
+        }
+    }
+
+    /// Shows or holds a message, unless it was before. Returns whether its confirmation has to wait.
+    fn incoming(&mut self, life: Life, n: u64, message: Incoming) -> bool {
+        let Incoming { kind, from, id, group, at, kept, text } = message;
+        let Ok(text) = Text::new(&text) else { return false };
+        if !self.inbox.seen.insert(&from, id) {
+            // Perhaps its first copy is still on its way to the screen.
+            return self.confirm_when_shown(self.door.events, life, n, 0);
+        }
+        if kept.is_some()
+            && let Some(count) = self.inbox.announced.take()
+        {
+            self.say(None, ClientEvent::Mail { count });
+        }
+        let bytes = text.as_str().len();
+        let (sent_at, stored) = (at.exact(), kept.map(Unix::seconds));
+        let event = ClientEvent::Message { kind, from, text, id, sent_at, stored, group };
+        if kind == Kind::Direct && self.group.is_some() && kept.is_none() {
+            if !self.inbox.holds_enough() {
+                self.inbox.held_bytes += bytes;
+                self.inbox.held.push(event);
+                return false;
+            }
+            // What comes through the server although no more can be held is shown rather than left to block its link,
+            // behind what is held: in order.
+            self.show_held();
+        }
+        let event = self.say(None, event);
+        self.confirm_when_shown(event, life, n, bytes)
+    }
+
+    fn confirm_when_shown(&mut self, event: u64, life: Life, n: u64, bytes: usize) -> bool {
+        if event <= self.inbox.shown {
+            return false;
+        }
+        self.inbox.showing_bytes += bytes;
+        self.inbox.showing.push_back(Showing { event, life, n, bytes });
+        true
+    }
+
+    /// The first so many events are where their reader can have them.
+    pub(super) fn shown(&mut self, now: Instant, events: u64) {
+        self.inbox.shown = self.inbox.shown.max(events);
+        let was_full = self.inbox.is_full();
+        let mut lives = Vec::new();
+        while self.inbox.showing.front().is_some_and(|showing| showing.event <= events)
+            && let Some(showing) = self.inbox.showing.pop_front()
+        {
+            self.inbox.showing_bytes -= showing.bytes;
+            if let Some(link) = self.links.get_mut(showing.life) {
+                link.confirm(showing.n);
+            }
+            lives.push(showing.life);
+        }
+        if was_full && !self.inbox.is_full() {
+            self.read_server(now);
+            lives = self.links.iter().filter(|(_, link)| link.waiting() > 0).map(|(life, _)| life).collect();
+        }
+        lives.dedup();
+        for life in lives {
+            self.read_peer(now, life);
+        }
+        if !self.inbox.is_showing() && self.leaving.as_ref().is_some_and(Leaving::is_held) {
+            self.give_notice(now);
+        }
+    }
+
+    /// Shows what was held in a group, without the group in front, in order.
+    pub(super) fn show_held(&mut self) {
+        self.inbox.held_bytes = 0;
+        for event in std::mem::take(&mut self.inbox.held) {
+            self.say_bare(None, event);
+        }
+    }
+
+    /// A datagram of a life that the table does not name: returns whether it may wait for the update.
+    pub(super) fn admit_stranger(&mut self, now: Instant, from: SocketAddr, life: Life) -> bool {
+        if self.inbox.strangers.contains_key(&life) {
+            return true;
+        }
+        let there = |other: &&Life| self.links.get(**other).is_some_and(|link| link.addr() == from);
+        if let Some(earlier) = self.inbox.strangers.keys().find(there).copied() {
+            // An address has one life at a time.
+            self.forget_stranger(earlier);
+        }
+        if self.inbox.strangers.len() >= STRANGERS || self.presence != Presence::Online {
+            return false;
+        }
+        self.inbox.strangers.insert(life, now + STRANGER_WAITS);
+        if let Some(link) = self.links.open(life, from) {
+            link.limit(STRANGER_DATAGRAMS);
+        }
+        true
+    }
+
+    /// The table is different: strangers that it names now are none any more.
+    pub(super) fn known_strangers(&mut self, now: Instant) {
+        let strangers = self.inbox.strangers.keys().copied();
+        let known: Vec<Life> = strangers.filter(|life| self.table.name_of(*life).is_some()).collect();
+        for life in known {
+            if self.links.get(life).is_some_and(|link| !self.can_be_at(life, link.addr())) {
+                self.forget_stranger(life);
+                continue;
+            }
+            self.inbox.strangers.remove(&life);
+            if let Some(link) = self.links.get_mut(life) {
+                link.limit(u64::MAX);
+            }
+            self.read_peer(now, life);
+        }
+    }
+
+    pub(super) fn strangers_timeout(&mut self, now: Instant) {
+        let over: Vec<Life> =
+            self.inbox.strangers.iter().filter(|(_, until)| **until <= now).map(|(life, _)| *life).collect();
+        for life in over {
+            self.forget_stranger(life);
+        }
+    }
+
+    fn forget_stranger(&mut self, life: Life) {
+        self.inbox.strangers.remove(&life);
+        self.links.close(life);
+    }
+}

@@ -1,0 +1,381 @@
+//! The client machine: registers, chats from its own copy of the table, falls back to the server, leaves with notice.
+//!
+//! This file holds the state, the way in and the way out. Its parts: [`commands`] takes what was typed, [`registration`]
+//! comes, [`shutdown`] goes, [`requests`] asks the server, [`outbox`] sends direct messages, [`inbox`] shows what comes,
+//! [`dedup`] knows what was shown.
+
+mod commands;
+mod dedup;
+pub mod directory;
+mod inbox;
+mod outbox;
+mod registration;
+mod requests;
+mod shutdown;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::proto::client::directory::{Change, Directory};
+use crate::proto::command::{Command, Mistake};
+use crate::proto::config::{ClientConfig, RELEASE};
+use crate::proto::event::Body;
+use crate::proto::event::client::ClientEvent;
+use crate::proto::id::{Life, MessageId};
+use crate::proto::link::table::Links;
+use crate::proto::link::{Fate, Tag};
+use crate::proto::machine::{Ending, Input, Machine, Output};
+use crate::proto::name::Name;
+use crate::proto::output::Door;
+use crate::proto::rng::Rng;
+use crate::proto::status::Status;
+use crate::proto::time::{Instant, Now, earliest};
+use crate::proto::wire::{Datagram, Frame, Head};
+
+pub use crate::proto::client::inbox::{HELD, HELD_BYTES, STRANGER_DATAGRAMS, STRANGERS, UNSHOWN, UNSHOWN_BYTES};
+pub use crate::proto::client::outbox::UNDER_WAY;
+pub use crate::proto::client::registration::KEEP_ALIVE;
+pub use crate::proto::client::shutdown::{INTERRUPTED, NOTICE_EVERY, NOTICES};
+
+/// How long a direct message, an attempt or a question has: the exercise's 500 ms.
+pub const LIMIT: Duration = Duration::from_millis(500);
+/// How many attempts of [`LIMIT`] a request to the server has.
+pub const ATTEMPTS: u32 = 5;
+/// The most commands without outcome.
+pub const MAX_OPEN: usize = 4_096;
+
+/// Whether the client is there, for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    /// Not yet registered for the first time.
+    Starting,
+    Online,
+    /// De-registered by its user.
+    Offline,
+    /// Giving notice.
+    Leaving,
+    Ended,
+}
+
+/// The server as this client knows it.
+#[derive(Debug)]
+struct Home {
+    candidates: Vec<SocketAddr>,
+    /// The address that answered.
+    addr: Option<SocketAddr>,
+    /// The life that answered.
+    life: Option<Life>,
+    /// Whether that life welcomed us.
+    registered: bool,
+    /// When anything was last sent there, for the keep-alive.
+    spoken: Instant,
+    /// How many keep-alives were sent since anything was heard from there.
+    unanswered: u32,
+}
+
+/// A client; see the module.
+#[derive(Debug)]
+pub struct Client {
+    name: Name,
+    me: Life,
+    rng: Rng,
+    silent_leave: bool,
+    presence: Presence,
+    home: Home,
+    table: Directory,
+    links: Links,
+    registration: Option<crate::proto::client::registration::Registration>,
+    entering: Option<crate::proto::client::registration::Entering>,
+    leaving: Option<crate::proto::client::shutdown::Leaving>,
+    requests: crate::proto::client::requests::Requests,
+    outboxes: BTreeMap<Name, crate::proto::client::outbox::Outbox>,
+    tags: BTreeMap<Tag, Name>,
+    /// The last message to each reader that the server keeps for it or passes on: later ones must not overtake it.
+    kept: BTreeMap<Name, u64>,
+    inbox: crate::proto::client::inbox::Inbox,
+    group: Option<Name>,
+    backlog: VecDeque<(u64, Result<Command, Mistake>)>,
+    open: BTreeSet<u64>,
+    commands: u64,
+    messages: u64,
+    finishing: Option<Option<u64>>,
+    status: Status,
+    door: Door,
+}
+
+impl Client {
+    /// A client that begins to register.
+    #[must_use]
+    pub fn new(now: Now, config: ClientConfig) -> Self {
+        let mut rng = Rng::new(config.seed);
+        let me = rng.life();
+        let mut candidates = config.servers;
+        candidates.truncate(ClientConfig::MAX_SERVERS);
+        let home = Home { candidates, addr: None, life: None, registered: false, spoken: now.mono, unanswered: 0 };
+        let mut client = Self {
+            name: config.name,
+            me,
+            rng,
+            silent_leave: config.silent_leave,
+            presence: Presence::Starting,
+            home,
+            table: Directory::default(),
+            links: Links::new(me),
+            registration: None,
+            entering: None,
+            leaving: None,
+            requests: crate::proto::client::requests::Requests::default(),
+            outboxes: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            inbox: crate::proto::client::inbox::Inbox::default(),
+            group: None,
+            backlog: VecDeque::new(),
+            open: BTreeSet::new(),
+            commands: 0,
+            messages: 0,
+            finishing: None,
+            status: Status::Ok,
+            door: Door::new(now.unix, config.trace),
+        };
+        let (server, addr, free_port) = (config.server, config.addr.to_string(), config.free_port);
+        client.say(None, ClientEvent::Started { server, addr, release: RELEASE, free_port });
+        client.enter(now.mono, None);
+        client
+    }
+
+    /// How many commands have no outcome yet.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether every command has its outcome and nothing is under way: no timer but the keep-alive, no queued byte.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty()
+            && self.backlog.is_empty()
+            && self.requests.is_empty()
+            && self.outboxes.is_empty()
+            && self.tags.is_empty()
+            && self.inbox.is_idle()
+            && self.links.iter().all(|(_, link)| link.is_idle())
+    }
+
+    /// Emits an event with the group in front, if there is one. Returns its number.
+    fn say(&mut self, cmd: Option<u64>, event: ClientEvent) -> u64 {
+        let group = self.group.clone();
+        self.emit(cmd, group, event)
+    }
+
+    /// Emits an event without group in front.
+    fn say_bare(&mut self, cmd: Option<u64>, event: ClientEvent) -> u64 {
+        self.emit(cmd, None, event)
+    }
+
+    fn emit(&mut self, cmd: Option<u64>, group: Option<Name>, event: ClientEvent) -> u64 {
+        self.door.say(cmd, group, Body::Client(event))
+    }
+
+    fn error(&mut self, cmd: Option<u64>, code: &'static str, message: String, definite: bool) {
+        self.say(cmd, ClientEvent::Error { code, message, definite });
+    }
+
+    /// Ends a command with its outcome, once. `reason` is why it failed.
+    fn done(&mut self, cmd: Option<u64>, reason: Option<&'static str>) {
+        let Some(cmd) = cmd.filter(|cmd| self.open.remove(cmd)) else { return };
+        if reason.is_some() {
+            self.status = self.status.or(Status::Failed);
+        }
+        self.say(Some(cmd), ClientEvent::Done { ok: reason.is_none(), reason });
+    }
+
+    /// Shows why a command failed, and ends it.
+    fn fail(&mut self, cmd: Option<u64>, code: &'static str, message: String) {
+        self.error(cmd, code, message, true);
+        self.done(cmd, Some(code));
+    }
+
+    fn next_message_id(&mut self) -> MessageId {
+        self.messages += 1;
+        MessageId { life: self.me, number: self.messages }
+    }
+
+    fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        let Some(Datagram { head, frames }) = self.door.receive(from, bytes) else { return };
+        if head.no.is_some() {
+            return;
+        }
+        if let Some(gone) = head.gone {
+            if head.you == Some(self.me) {
+                self.not_there(now, from, gone);
+            }
+            return;
+        }
+        let Some(peer) = head.me else { return };
+        if head.you != Some(self.me) {
+            if let ([Frame::Challenge { token, cookie }], None) = (frames.as_slice(), head.you) {
+                self.challenged(now, from, peer, token, cookie);
+            } else if let Some(you) = head.you.filter(|_| head.wants_answer()) {
+                self.door.send_gone(from, &Head::gone(you, peer), bytes);
+            }
+            return;
+        }
+        if Some(peer) == self.home.life {
+            // Lives are known to everybody in the table: from elsewhere anybody could speak for the server.
+            if Some(from) == self.home.addr {
+                self.server_says(now, &head, frames);
+            }
+        } else if Some(from) == self.home.addr && self.table.name_of(peer).is_none() {
+            self.other_server(now, &head);
+        } else if self.can_be_at(peer, from) {
+            self.peer_says(now, from, peer, head, frames);
+        } else {
+            self.door.dropped(from, bytes, "another port than its sender has");
+        }
+    }
+
+    /// Lives are known to everybody in the table, so that anybody could speak for another client. Its port can be
+    /// nobody else's on its host; the address may differ from the one that the server saw, when a host has several.
+    pub(super) fn can_be_at(&self, peer: Life, from: SocketAddr) -> bool {
+        self.table.addr_of(peer).is_none_or(|addr| addr.port() == from.port())
+    }
+
+    fn server_says(&mut self, now: Instant, head: &Head, frames: Vec<Frame>) {
+        if frames == [Frame::Bye] && head.n.is_none() {
+            return self.bye(now);
+        }
+        self.server_is_there(now);
+        let mut fates = Vec::new();
+        if let Some(life) = self.home.life
+            && let Some(link) = self.links.get_mut(life)
+        {
+            link.receive(now, head, frames, &mut fates);
+            for fate in fates {
+                self.fate_at_server(now, fate);
+            }
+        }
+        self.read_server(now);
+    }
+
+    fn peer_says(&mut self, now: Instant, from: SocketAddr, peer: Life, mut head: Head, mut frames: Vec<Frame>) {
+        if self.presence != Presence::Online {
+            // Neither shown nor acknowledged; but what we sent before may still be acknowledged.
+            frames.clear();
+            head = Head { n: None, low: None, ask: None, ..head };
+        }
+        if self.table.name_of(peer).is_none() && !self.admit_stranger(now, from, peer) {
+            return;
+        }
+        // The table says where a life is; a datagram's source address could be anybody's.
+        let addr = self.table.addr_of(peer).unwrap_or(from);
+        let Some(link) = self.links.open(peer, addr) else { return };
+        let mut fates = Vec::new();
+        link.receive(now, &head, frames, &mut fates);
+        for fate in fates {
+            self.fate_at_peer(now, fate);
+        }
+        self.read_peer(now, peer);
+    }
+
+    /// The table is different now: old lives end, strangers may have names, waiting messages may have a way.
+    fn table_changed(&mut self, now: Instant, change: &Change) {
+        for life in &change.ended {
+            self.links.close(*life);
+        }
+        self.known_strangers(now);
+        let names = change.changed.iter().map(|row| &row.name).chain(&change.gone);
+        let waiting: Vec<Name> = names.filter(|name| self.outboxes.contains_key(*name)).cloned().collect();
+        for name in waiting {
+            self.reader_changed(now, &name);
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        for (life, fate) in self.links.expire(now) {
+            if Some(life) == self.home.life {
+                self.fate_at_server(now, fate);
+            } else {
+                self.fate_at_peer(now, fate);
+            }
+        }
+        // One of them may end the program: the door lets nothing out after that.
+        self.registration_timeout(now);
+        self.entering_timeout(now);
+        self.requests_timeout(now);
+        self.strangers_timeout(now);
+        self.keep_alive(now);
+        self.leaving_timeout(now);
+    }
+
+    fn fate_at_server(&mut self, now: Instant, fate: Fate) {
+        if let Fate::Acked { tag, .. } = fate {
+            self.worked_on(now, tag);
+        }
+    }
+
+    /// Sends what the links have, before whatever is sent next.
+    fn flush_links(&mut self, now: Instant) {
+        while let Some((to, departure)) = self.links.transmit(now) {
+            self.door.transmit(to, departure);
+        }
+    }
+
+    /// The end: what is still to be sent goes first, nothing comes after.
+    fn end(&mut self, now: Instant, exiting: bool, group: Option<Name>) {
+        if self.presence == Presence::Ended {
+            return;
+        }
+        self.interrupt();
+        self.flush_links(now);
+        self.presence = Presence::Ended;
+        self.door.push(Output::Ended(Ending { status: self.status, exiting, group }));
+    }
+}
+
+impl Machine for Client {
+    fn handle(&mut self, now: Now, input: Input<'_>) {
+        if self.presence == Presence::Ended {
+            return;
+        }
+        self.door.unix = now.unix;
+        let mono = now.mono;
+        match input {
+            Input::Datagram { from, bytes } => self.datagram(mono, from, bytes),
+            Input::Command(command) => self.typed(mono, command),
+            Input::Shown(events) => self.shown(mono, events),
+            Input::Finish => self.finishing = self.finishing.or(Some(None)),
+            Input::Leave => self.leave(mono),
+            Input::Timeout => self.timeout(mono),
+            Input::Console(_) | Input::Persisted { .. } | Input::Mail(_) => {}
+        }
+        self.go_on(mono);
+    }
+
+    fn poll(&mut self, now: Now) -> Option<Output> {
+        if self.door.is_empty() && self.presence != Presence::Ended {
+            let (to, departure) = self.links.transmit(now.mono)?;
+            if Some(to) == self.home.addr {
+                self.home.spoken = now.mono;
+            }
+            self.door.unix = now.unix;
+            self.door.transmit(to, departure);
+        }
+        self.door.pop()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.presence == Presence::Ended {
+            return None;
+        }
+        let own = [
+            self.registration_deadline(),
+            self.requests.deadline(),
+            self.inbox.deadline(),
+            self.keep_alive_deadline(),
+            self.leaving.as_ref().map(crate::proto::client::shutdown::Leaving::deadline),
+        ];
+        own.into_iter().fold(self.links.deadline(), earliest)
+    }
+}

@@ -1,0 +1,241 @@
+//! What a person or a script can tell a client: the table of commands, and the parser of one line.
+
+use crate::proto::name::{BadName, BadText, Name, Text};
+
+/// One chat command, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `send NAME TEXT`
+    Send(Name, Text),
+    /// `send_all TEXT`
+    SendAll(Text),
+    /// `dereg [NAME]`; the name as typed, since a wrong one has an answer of its own
+    Dereg(Option<String>),
+    /// `reg [NAME]`
+    Reg(Option<String>),
+    /// `create_group GROUP`
+    CreateGroup(Name),
+    /// `list_groups`
+    ListGroups,
+    /// `join_group GROUP`
+    JoinGroup(Name),
+    /// `send_group TEXT`
+    SendGroup(Text),
+    /// `list_members`
+    ListMembers,
+    /// `leave_group`
+    LeaveGroup,
+    /// `table`
+    Table,
+    /// `help [COMMAND]`
+    Help(Option<&'static Usage>),
+    /// `exit`
+    Exit,
+}
+
+/// A line that is no command, with what to say about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// Unknown command, wrong number of words, empty text; with the command that may have been meant.
+    Invalid(Option<&'static str>),
+    /// A word that stands where a name must stand.
+    BadName(BadName),
+    /// A text over its limit.
+    BadText(BadText),
+    /// Bytes that are not UTF-8.
+    NotUtf8,
+}
+
+impl Mistake {
+    /// The machine-readable code of the `error` event.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid-command",
+            Self::BadName(_) => "bad-name",
+            Self::BadText(_) => "too-long",
+            Self::NotUtf8 => "not-utf8",
+        }
+    }
+
+    /// The sentence people see; a did-you-mean is a line of its own.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Invalid(None) => "[Invalid command]".to_owned(),
+            Self::Invalid(Some(meant)) => format!("[Invalid command]\nDid you mean {meant}?"),
+            Self::BadName(why) => why.to_string(),
+            Self::BadText(why) => why.to_string(),
+            Self::NotUtf8 => "The line is not UTF-8 text, nothing was sent.".to_owned(),
+        }
+    }
+}
+
+/// A line of `help`: a command, its words and what it does.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The first word.
+    pub name: &'static str,
+    /// The words behind it.
+    pub words: &'static str,
+    /// What it does, in one sentence.
+    pub does: &'static str,
+}
+
+const fn usage(name: &'static str, words: &'static str, does: &'static str) -> Usage {
+    Usage { name, words, does }
+}
+
+/// Every command, in alphabetical order.
+pub static COMMANDS: &[Usage] = &[
+    usage("create_group", "GROUP", "Create a group; you are not in it until you join it."),
+    usage("dereg", "[NAME]", "Go offline and stay at the prompt; mail is kept for you."),
+    usage("exit", "", "Wait for the outcome of everything typed, leave and end."),
+    usage("help", "[COMMAND]", "Show the commands, or one of them."),
+    usage("join_group", "GROUP", "Enter a group."),
+    usage("leave_group", "", "Leave the group; direct messages held meanwhile are shown."),
+    usage("list_groups", "", "List the groups."),
+    usage("list_members", "", "List the members of the group, in the order in which they joined."),
+    usage("reg", "[NAME]", "Come back after dereg; waiting mail is shown."),
+    usage("send", "NAME TEXT", "Send a direct message."),
+    usage("send_all", "TEXT", "Send a message to everybody."),
+    usage("send_group", "TEXT", "Send a message to the other members of the group."),
+    usage("table", "", "Show who is known, where, and who is online."),
+];
+
+/// Parses one line. `Ok(None)` is an empty line, which is ignored.
+///
+/// A text is the rest of the line, byte for byte, after the one blank that ends the word before it.
+///
+/// # Errors
+/// A [`Mistake`] says why the line is no command; nothing has been sent.
+pub fn parse(line: &[u8]) -> Result<Option<Command>, Mistake> {
+    let line = std::str::from_utf8(line).map_err(|_| Mistake::NotUtf8)?;
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.trim().is_empty() {
+        return Ok(None);
+    }
+    let line = line.trim_start_matches([' ', '\t']);
+    let (head, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    let command = match head {
+        "send" => {
+            let rest = rest.trim_start_matches([' ', '\t']);
+            let (to, text) = rest.split_once([' ', '\t']).ok_or(Mistake::Invalid(None))?;
+            Command::Send(name(to)?, self::text(text)?)
+        }
+        "send_all" => Command::SendAll(text(rest)?),
+        "send_group" => Command::SendGroup(text(rest)?),
+        "dereg" => Command::Dereg(optional(rest)?.map(str::to_owned)),
+        "reg" => Command::Reg(optional(rest)?.map(str::to_owned)),
+        "create_group" => Command::CreateGroup(group(rest)?),
+        "join_group" => Command::JoinGroup(group(rest)?),
+        "help" => Command::Help(match optional(rest)? {
+            None => None,
+            Some(word) => Some(find(word).ok_or_else(|| Mistake::Invalid(nearest(word)))?),
+        }),
+        "list_groups" => alone(rest, Command::ListGroups)?,
+        "list_members" => alone(rest, Command::ListMembers)?,
+        "leave_group" => alone(rest, Command::LeaveGroup)?,
+        "table" => alone(rest, Command::Table)?,
+        "exit" => alone(rest, Command::Exit)?,
+        word => return Err(Mistake::Invalid(nearest(word))),
+    };
+    Ok(Some(command))
+}
+
+fn find(word: &str) -> Option<&'static Usage> {
+    COMMANDS.iter().find(|usage| usage.name == word)
+}
+
+fn name(word: &str) -> Result<Name, Mistake> {
+    Name::new(word).map_err(Mistake::BadName)
+}
+
+/// A group's name is the whole rest of the line, so that a blank in it is refused as a bad name.
+fn group(rest: &str) -> Result<Name, Mistake> {
+    match rest.trim() {
+        "" => Err(Mistake::Invalid(None)),
+        word => name(word),
+    }
+}
+
+fn text(rest: &str) -> Result<Text, Mistake> {
+    if rest.trim().is_empty() {
+        return Err(Mistake::Invalid(None));
+    }
+    Text::new(rest).map_err(Mistake::BadText)
+}
+
+fn optional(rest: &str) -> Result<Option<&str>, Mistake> {
+    let mut words = rest.split_whitespace();
+    match (words.next(), words.next()) {
+        (word, None) => Ok(word),
+        _ => Err(Mistake::Invalid(None)),
+    }
+}
+
+fn alone(rest: &str, command: Command) -> Result<Command, Mistake> {
+    if rest.trim().is_empty() { Ok(command) } else { Err(Mistake::Invalid(None)) }
+}
+
+/// The command that a mistyped word may have meant.
+fn nearest(word: &str) -> Option<&'static str> {
+    crate::proto::suggest::nearest(word, COMMANDS.iter().map(|usage| usage.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ok(line: &str) -> Command {
+        parse(line.as_bytes()).expect("a command").expect("not empty")
+    }
+
+    fn send(to: &str, text: &str) -> Command {
+        Command::Send(Name::new(to).unwrap(), Text::new(text).unwrap())
+    }
+
+    #[test]
+    fn text_is_the_rest_of_the_line_byte_for_byte() {
+        assert_eq!(ok("send y it's 5 o'clock"), send("y", "it's 5 o'clock"));
+        assert_eq!(ok("send y  \"two blanks\" \r\n"), send("y", " \"two blanks\" "));
+        assert_eq!(ok("  send_all ü"), Command::SendAll(Text::new("ü").unwrap()));
+    }
+
+    #[test]
+    fn empty_lines_are_ignored() {
+        for line in ["", "  ", "\r\n", "\t\n"] {
+            assert_eq!(parse(line.as_bytes()), Ok(None));
+        }
+    }
+
+    #[test]
+    fn wrong_numbers_of_words_are_invalid() {
+        for line in ["send", "send y", "send y ", "send y   ", "send_all", "list_groups x", "dereg a b", "create_group"]
+        {
+            assert_eq!(parse(line.as_bytes()), Err(Mistake::Invalid(None)), "{line}");
+        }
+    }
+
+    #[test]
+    fn mistakes_have_their_sentences() {
+        let mistake = parse(b"sned y hi").unwrap_err();
+        assert_eq!(mistake.sentence(), "[Invalid command]\nDid you mean send?");
+        assert_eq!(parse(b"frobnicate").unwrap_err().sentence(), "[Invalid command]");
+        assert_eq!(parse(b"send \xff hi"), Err(Mistake::NotUtf8));
+        assert!(matches!(parse(b"create_group a;b"), Err(Mistake::BadName(BadName::Character(_)))));
+        assert!(matches!(parse(b"create_group a b"), Err(Mistake::BadName(BadName::Character(_)))));
+        let long = format!("send_all {}", "a".repeat(Text::MAX + 1));
+        assert_eq!(parse(long.as_bytes()), Err(Mistake::BadText(BadText::TooLong(Text::MAX + 1))));
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_every_row_parses() {
+        assert!(COMMANDS.is_sorted_by_key(|usage| usage.name));
+        for usage in COMMANDS {
+            let line = format!("{} {}", usage.name, usage.words.replace("[COMMAND]", "send"));
+            assert!(parse(line.as_bytes()).is_ok(), "{line}");
+        }
+    }
+}

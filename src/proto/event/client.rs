@@ -1,0 +1,166 @@
+//! What a client has to say: its events, and the one place where their sentences stand.
+
+use serde::Serialize;
+
+use crate::proto::command::Usage;
+use crate::proto::event::{Kind, RowView, aligned, inline, list};
+use crate::proto::id::{Life, MessageId};
+use crate::proto::name::{Name, Text};
+
+/// Something that happened in a client.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the members are those of the event contract, by name")]
+pub enum ClientEvent {
+    /// The program runs and has its socket. `free_port` is the one it got when any would do, which is shown.
+    Started {
+        server: String,
+        addr: String,
+        release: &'static str,
+        #[serde(skip)]
+        free_port: Option<u16>,
+    },
+    /// The server knows this client.
+    Registered { name: Name },
+    /// The server refused the name.
+    Refused { name: Name, reason: &'static str, definite: bool },
+    /// An update changed the table.
+    Table { version: u64, life: Life, changed: Vec<RowView>, total: usize, online_count: usize },
+    /// The answer to the command `table`.
+    Clients { version: u64, clients: Vec<RowView> },
+    /// A message is shown. `stored` is when the server kept it, absent when it came live.
+    Message {
+        kind: Kind,
+        from: Name,
+        text: Text,
+        id: MessageId,
+        sent_at: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stored: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<Name>,
+    },
+    /// Mail waits, and follows.
+    Mail { count: usize },
+    /// A kept direct message reached its reader.
+    Receipt { to: Name, id: MessageId, kept_at: String },
+    /// The reader acknowledged a direct message.
+    Delivered { to: Name, id: MessageId, attempts: u32, rtt_ms: f64 },
+    /// It did not; the message goes to the server.
+    NoAck { to: Name, id: MessageId },
+    /// The server kept it.
+    Saved { to: Name, id: MessageId },
+    /// The server found the reader alive.
+    ClientExists { name: Name },
+    /// The server has a channel or group message on disk.
+    Accepted { kind: Kind, id: MessageId, recipients: usize },
+    /// A group was created.
+    GroupCreated { group: Name },
+    /// It was there already.
+    GroupExists { group: Name },
+    /// This client entered a group.
+    Joined { group: Name },
+    /// There is no such group.
+    NoSuchGroup { group: Name },
+    /// All groups, in order of name.
+    Groups { groups: Vec<Name> },
+    /// The members of the group, in the order in which they joined.
+    Members { group: Name, members: Vec<Name> },
+    /// This client left the group.
+    Left { group: Name },
+    /// The server took this client out of the group.
+    Removed { group: Name, reason: &'static str },
+    /// This client is de-registered.
+    Offline { name: Name, reason: &'static str },
+    /// A request is repeated.
+    Retry { what: &'static str, attempt: u32, of: u32 },
+    /// The server did not answer.
+    ServerUnreachable { what: &'static str, attempts: u32 },
+    /// Something to know about that is no failure.
+    Warning { code: &'static str, message: String, definite: bool },
+    /// A failure, with what to do about it.
+    Error { code: &'static str, message: String, definite: bool },
+    /// The answer to `help`.
+    Help { commands: Vec<CommandHelp> },
+    /// A command has its outcome.
+    Done {
+        ok: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
+    },
+    /// The last word. `[Exiting]` is shown where the server was lost.
+    Exit {
+        status: u8,
+        #[serde(skip)]
+        shown: bool,
+    },
+}
+
+/// A command of `help`, as an event carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CommandHelp {
+    /// The command and its words.
+    pub usage: String,
+    /// What it does.
+    pub does: &'static str,
+}
+
+impl From<&Usage> for CommandHelp {
+    fn from(usage: &Usage) -> Self {
+        Self { usage: format!("{} {}", usage.name, usage.words).trim_end().to_owned(), does: usage.does }
+    }
+}
+
+impl ClientEvent {
+    /// The sentence people see, without the prompt. Display strings are exact.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        Some(match self {
+            Self::Started { free_port: Some(port), .. } => format!("[Client listening on port {port}]"),
+            Self::Registered { .. } => "[Welcome, You are registered.]".to_owned(),
+            Self::Refused { name, reason, .. } => match *reason {
+                "name-in-use" => format!("[The name {name} is already in use.]"),
+                "server-full" => "[The server is full, try again later.]".to_owned(),
+                other => format!("[The server refused the name {name}: {other}.]"),
+            },
+            Self::Table { .. } => "[Client table updated.]".to_owned(),
+            Self::Clients { clients, .. } => aligned(clients),
+            Self::Message { kind, from, text, stored, .. } => {
+                let text = inline(text.as_str());
+                let at = stored.as_ref().map_or_else(String::new, |at| format!("{at} "));
+                match kind {
+                    Kind::Direct => format!("{from}: {at}{text}"),
+                    Kind::Channel => format!("[Channel_Message {from}: {at}{text}]"),
+                    Kind::Group => format!("Group_Message {from}: {at}{text}"),
+                }
+            }
+            Self::Mail { .. } => "[You have messages]".to_owned(),
+            Self::Receipt { to, kept_at, .. } => format!("[Offline message sent at {kept_at} received by {to}.]"),
+            Self::Delivered { to, .. } => format!("[Message received by {to}.]"),
+            Self::NoAck { to, .. } => format!("[No ACK from {to}, message sent to server.]"),
+            Self::Saved { .. } => "[Messages received by the server and saved]".to_owned(),
+            Self::ClientExists { name } => format!("[Client {name} exists!!]"),
+            Self::Accepted { .. } => "[Message received by Server.]".to_owned(),
+            Self::GroupCreated { group } => format!("[Group {group} created by Server.]"),
+            Self::GroupExists { group } => format!("[Group {group} already exists.]"),
+            Self::Joined { group } => format!("[Entered group {group} successfully]"),
+            Self::NoSuchGroup { group } => format!("[Group {group} does not exist]"),
+            Self::Groups { groups } if groups.is_empty() => "[No available group chats]".to_owned(),
+            Self::Groups { groups } => list("[Available group chats:]".to_owned(), groups),
+            Self::Members { group, members } => list(format!("[Members in the group {group}:]"), members),
+            Self::Left { group } => format!("[Leave group chat {group}]"),
+            Self::Removed { group, .. } => format!("[You are no longer in the group {group}.]"),
+            Self::Offline { .. } => "[You are Offline. Bye.]".to_owned(),
+            Self::ServerUnreachable { what: "send_all", .. } => "[Server not responding.]".to_owned(),
+            Self::ServerUnreachable { .. } => "[Server not responding]".to_owned(),
+            Self::Warning { message, .. } | Self::Error { message, .. } => message.clone(),
+            Self::Help { commands } => {
+                let width = commands.iter().map(|c| c.usage.len()).max().unwrap_or(0);
+                let rows = commands.iter().map(|c| format!("{:width$}  {}", c.usage, c.does));
+                rows.collect::<Vec<_>>().join("\n")
+            }
+            Self::Exit { shown: true, .. } => "[Exiting]".to_owned(),
+            Self::Exit { .. } | Self::Started { .. } | Self::Retry { .. } | Self::Done { .. } => return None,
+        })
+    }
+}

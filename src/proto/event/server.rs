@@ -1,0 +1,138 @@
+//! What a server has to say: its events, and the one place where their sentences stand.
+
+use serde::Serialize;
+
+use crate::proto::event::{Kind, RowView, aligned, inline, list};
+use crate::proto::id::{Life, MessageId};
+use crate::proto::name::{Name, Text};
+
+/// Something that happened in a server.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the members are those of the event contract, by name")]
+pub enum ServerEvent {
+    /// The server has its socket and answers.
+    Listening { port: u16, release: &'static str },
+    /// What an earlier life of this server left.
+    Loaded { names: usize, messages: usize, file: String },
+    /// A client registered or came back.
+    ClientRegistered { name: Name, addr: String },
+    /// A client left (`dereg`, `leave`) or was found gone (`silent`).
+    ClientOffline { name: Name, reason: &'static str },
+    /// The table changed.
+    Table { version: u64, life: Life, changed: Vec<RowView>, total: usize, online_count: usize },
+    /// A direct message was kept.
+    Saved { to: Name, from: Name, id: MessageId },
+    /// A kept message was acknowledged by its reader.
+    MailDelivered { to: Name, from: Name, id: MessageId },
+    /// A group was created.
+    GroupCreated { group: Name, name: Name },
+    /// A client joined a group.
+    Joined { group: Name, name: Name },
+    /// A client asked for the groups.
+    Groups {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<Name>,
+        groups: Vec<Name>,
+    },
+    /// A client asked for the members of its group.
+    Members { group: Name, name: Name, members: Vec<Name> },
+    /// A client left a group.
+    Left { group: Name, name: Name },
+    /// A client that did not respond was taken out of a group.
+    Removed { group: Name, name: Name, reason: &'static str },
+    /// A channel or group message is on disk, and on its way.
+    Accepted {
+        kind: Kind,
+        id: MessageId,
+        from: Name,
+        recipients: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<Name>,
+        #[serde(skip)]
+        text: Text,
+    },
+    /// A request was refused.
+    Rejected {
+        reason: &'static str,
+        from: Name,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<Name>,
+    },
+    /// The answer to `table` at the server's own terminal.
+    Clients { version: u64, clients: Vec<RowView> },
+    /// The answer to `mail`: how many messages wait for whom.
+    Mail { waiting: Vec<Waiting> },
+    /// The answer to `stats`: counters by name.
+    Stats { stats: std::collections::BTreeMap<&'static str, u64> },
+    /// The answer to `help`.
+    Help { message: String },
+    /// Something to know about that is no failure.
+    Warning { code: &'static str, message: String, definite: bool },
+    /// A failure, with what to do about it.
+    Error { code: &'static str, message: String, definite: bool },
+    /// The last word.
+    Exit { status: u8 },
+}
+
+/// How many messages wait for one reader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// The reader.
+    pub name: Name,
+    /// How many.
+    pub messages: usize,
+}
+
+impl ServerEvent {
+    /// The sentence people see, without the prompt. Display strings are exact.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        Some(match self {
+            Self::Listening { port, .. } => format!("[Server listening on port {port}]"),
+            Self::Loaded { names, messages, file } => {
+                format!("[{names} names and {messages} messages from {}]", inline(file))
+            }
+            Self::ClientRegistered { name, .. } => format!("[Client {name} registered]"),
+            Self::ClientOffline { name, .. } => format!("[Client {name} is offline]"),
+            Self::GroupCreated { group, name } => format!("[Client {name} created group {group} successfully]"),
+            Self::Joined { group, name } => format!("[Client {name} joined group {group}]"),
+            Self::Groups { name: Some(name), groups } => {
+                list(format!("[Client {name} requested listing groups, current groups:]"), groups)
+            }
+            Self::Groups { name: None, groups } if groups.is_empty() => "[No available group chats]".to_owned(),
+            Self::Groups { name: None, groups } => list("[Available group chats:]".to_owned(), groups),
+            Self::Members { group, name, members } => {
+                list(format!("[Client {name} requested listing members of group {group}:]"), members)
+            }
+            Self::Left { group, name } => format!("[Client {name} left group {group}]"),
+            Self::Removed { group, name, .. } => {
+                format!("[Client {name} not responsive, removed from group {group}]")
+            }
+            Self::Accepted { kind: Kind::Group, from, text, .. } => {
+                format!("[Client {from} sent group message: {}]", inline(text.as_str()))
+            }
+            Self::Rejected { reason: "group-exists", from, group: Some(group) } => {
+                format!("[Client {from} creating group {group} failed, group already exists]")
+            }
+            Self::Rejected { reason: "no-such-group", from, group: Some(group) } => {
+                format!("[Client {from} joining group {group} failed, group does not exist]")
+            }
+            Self::Clients { clients, .. } => aligned(clients),
+            Self::Mail { waiting } if waiting.is_empty() => "[No mail is waiting]".to_owned(),
+            Self::Mail { waiting } => {
+                let rows = waiting.iter().map(|w| format!("{}  {}", w.name, w.messages));
+                rows.collect::<Vec<_>>().join("\n")
+            }
+            Self::Stats { stats } => {
+                let width = stats.keys().map(|key| key.len()).max().unwrap_or(0);
+                stats.iter().map(|(key, n)| format!("{key:width$}  {n}")).collect::<Vec<_>>().join("\n")
+            }
+            Self::Help { message } | Self::Warning { message, .. } | Self::Error { message, .. } => message.clone(),
+            Self::Table { .. } | Self::Saved { .. } | Self::MailDelivered { .. } | Self::Accepted { .. } => {
+                return None;
+            }
+            Self::Rejected { .. } | Self::Exit { .. } => return None,
+        })
+    }
+}

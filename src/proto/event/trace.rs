@@ -1,0 +1,52 @@
+//! What client and server alike have to say of single datagrams: those that left, came, or were swallowed.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::proto::link::Departure;
+use crate::proto::wire;
+
+/// Something that happened to one datagram. No line of it is shown to people.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the members are those of the event contract, by name")]
+pub enum TraceEvent {
+    /// It left (`--trace`). `frame` is the first frame in it, `copy` counts retransmissions from 1.
+    Sent {
+        peer: String,
+        frame: String,
+        bytes: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        copy: Option<u32>,
+    },
+    /// It came (`--trace`).
+    Received { peer: String, frame: String, bytes: usize },
+    /// It was swallowed, because it made no sense (`--trace`).
+    Dropped { peer: String, frame: String, bytes: usize, reason: &'static str },
+    /// It was swallowed on its way out by a fault of the network that was asked for: `loss`, `drop` or `cut`.
+    Fault { peer: String, frame: String, bytes: usize, fault: &'static str },
+}
+
+impl TraceEvent {
+    pub(crate) fn sent(to: SocketAddr, departure: &Departure) -> Self {
+        let Departure { bytes, copy } = departure;
+        let (peer, frame) = (to.to_string(), wire::summary(bytes));
+        let copy = copy.filter(|copy| *copy > 1).map(|copy| copy - 1);
+        Self::Sent { peer, frame, bytes: bytes.len(), copy }
+    }
+
+    pub(crate) fn received(from: SocketAddr, bytes: &[u8]) -> Self {
+        Self::Received { peer: from.to_string(), frame: wire::summary(bytes), bytes: bytes.len() }
+    }
+
+    /// Of a datagram that the fault of this name took away.
+    #[must_use]
+    pub fn fault(to: SocketAddr, bytes: &[u8], fault: &'static str) -> Self {
+        Self::Fault { peer: to.to_string(), frame: wire::summary(bytes), bytes: bytes.len(), fault }
+    }
+
+    pub(crate) fn dropped(from: SocketAddr, bytes: &[u8], reason: &'static str) -> Self {
+        Self::Dropped { peer: from.to_string(), frame: wire::summary(bytes), bytes: bytes.len(), reason }
+    }
+}

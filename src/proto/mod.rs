@@ -1,0 +1,22 @@
+//! The pure core: decides everything and touches nothing. No clock, socket, file, thread or print in here.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod client;
+pub mod command;
+pub mod config;
+pub mod console;
+pub mod event;
+pub mod id;
+pub mod link;
+pub mod machine;
+pub mod name;
+mod output;
+pub mod record;
+pub mod rng;
+pub mod server;
+pub mod status;
+pub mod suggest;
+pub mod text;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,58 @@
+//! What the server tells the person at its own terminal.
+
+use std::collections::BTreeMap;
+
+use crate::proto::console::{Console, WORDS};
+use crate::proto::event::server::{ServerEvent, Waiting};
+use crate::proto::server::Server;
+
+impl Server {
+    pub(super) fn console(&mut self, word: Console) {
+        match word {
+            Console::Table => {
+                self.say(ServerEvent::Clients { version: self.table.version(), clients: self.table.view() });
+            }
+            Console::Groups => {
+                self.say(ServerEvent::Groups { name: None, groups: self.groups.keys().cloned().collect() });
+            }
+            Console::Mail => {
+                let waiting = self.mail.readers().map(|(name, messages)| Waiting { name: name.clone(), messages });
+                self.say(ServerEvent::Mail { waiting: waiting.collect() });
+            }
+            Console::Stats => self.say(ServerEvent::Stats { stats: self.stats() }),
+            Console::Help => {
+                let rows = WORDS.iter().map(|(word, does)| format!("{word:7} {does}"));
+                self.say(ServerEvent::Help { message: rows.collect::<Vec<_>>().join("\n") });
+            }
+            Console::Exit => self.end(),
+            Console::Unknown(meant) => {
+                let meant =
+                    meant.map_or_else(|| "type help for the words".to_owned(), |word| format!("did you mean {word}?"));
+                let message = format!("[Invalid command]\n{}", capitalised(&meant));
+                self.say(ServerEvent::Error { code: "invalid-command", message, definite: true });
+            }
+        }
+    }
+
+    fn stats(&self) -> BTreeMap<&'static str, u64> {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        BTreeMap::from([
+            ("accepted", self.counters.accepted),
+            ("datagrams_dropped", self.door.datagrams.dropped),
+            ("datagrams_in", self.door.datagrams.received),
+            ("datagrams_out", self.door.datagrams.sent),
+            ("delivered", self.counters.delivered),
+            ("groups", count(self.groups.len())),
+            ("links", count(self.links.len())),
+            ("messages_kept", count(self.mail.len())),
+            ("names", count(self.table.len())),
+            ("records", self.records),
+            ("saved", self.counters.saved),
+        ])
+    }
+}
+
+fn capitalised(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,72 @@
+//! Proof that a client receives at its address, without a byte of state a client.
+
+use std::hash::Hasher as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use siphasher::sip::SipHasher24;
+
+use crate::proto::id::Life;
+use crate::proto::time::Instant;
+
+/// How long a cookie is good, at least; at most twice as long.
+const GOOD_FOR: Duration = Duration::from_secs(30);
+
+/// Makes and checks cookies: SipHash-2-4 of address, life and time under a secret key, as in the SYN cookies of TCP
+/// and the HelloVerifyRequest of DTLS (RFC 6347, 4.2.1).
+#[derive(Debug)]
+pub struct Cookies {
+    key: [u64; 2],
+}
+
+impl Cookies {
+    /// Cookies under this key.
+    #[must_use]
+    pub fn new(key: [u64; 2]) -> Self {
+        Self { key }
+    }
+
+    /// The cookie of a client at this time.
+    #[must_use]
+    pub fn make(&self, now: Instant, addr: SocketAddr, life: Life) -> String {
+        self.at(Self::slot(now), addr, life)
+    }
+
+    /// Whether it is one that was made lately.
+    #[must_use]
+    pub fn check(&self, now: Instant, addr: SocketAddr, life: Life, cookie: &str) -> bool {
+        let slot = Self::slot(now);
+        [slot, slot.wrapping_sub(1)].into_iter().any(|slot| self.at(slot, addr, life) == cookie)
+    }
+
+    fn slot(now: Instant) -> u64 {
+        now.micros() / u64::try_from(GOOD_FOR.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn at(&self, slot: u64, addr: SocketAddr, life: Life) -> String {
+        let mut hasher = SipHasher24::new_with_keys(self.key[0], self.key[1]);
+        hasher.write_u64(slot);
+        hasher.write_u128(life.0);
+        hasher.write(addr.to_string().as_bytes());
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_good_for_one_address_one_life_and_a_while() {
+        let cookies = Cookies::new([1, 2]);
+        let (here, there) = (SocketAddr::from(([127, 0, 0, 1], 5)), SocketAddr::from(([127, 0, 0, 1], 6)));
+        let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
+        let cookie = cookies.make(at(29), here, Life(1));
+        assert!(cookies.check(at(29), here, Life(1), &cookie));
+        assert!(cookies.check(at(59), here, Life(1), &cookie));
+        assert!(!cookies.check(at(60), here, Life(1), &cookie));
+        assert!(!cookies.check(at(29), there, Life(1), &cookie));
+        assert!(!cookies.check(at(29), here, Life(2), &cookie));
+        assert!(!Cookies::new([1, 3]).check(at(29), here, Life(1), &cookie));
+    }
+}

@@ -1,0 +1,183 @@
+//! Messages on their way out: in order, a few at a time, from disk unless the text is still at hand.
+
+use crate::proto::event::Kind;
+use crate::proto::event::server::ServerEvent;
+use crate::proto::id::Life;
+use crate::proto::link::Tag;
+use crate::proto::name::Name;
+use crate::proto::record::{Mail, Record};
+use crate::proto::server::intake::After;
+use crate::proto::server::sessions::Purpose;
+use crate::proto::server::{LIMIT, Server};
+use crate::proto::time::Instant;
+use crate::proto::wire::Frame;
+
+/// The most messages under way to one reader.
+pub const POSTS_UNDER_WAY: usize = 64;
+/// The most bytes of text that are fetched for one reader at a time.
+pub const FETCH_BYTES: usize = 256 * 1024;
+/// The most receipts under way to one sender.
+pub const RECEIPTS_UNDER_WAY: usize = 64;
+
+/// Texts that were asked of the disk for one reader.
+#[derive(Debug)]
+pub struct Fetch {
+    life: Life,
+    seqs: Vec<u64>,
+}
+
+impl Server {
+    /// A message is kept: those who can be reached get it at once, unless older ones wait before it.
+    pub(super) fn hand_out(&mut self, mail: Mail) {
+        for name in &mail.lacking {
+            let Some(life) = self.table.get(name).map(|row| row.life) else { continue };
+            let Some(session) = self.sessions.get(&life).filter(|session| session.is_reading()) else { continue };
+            let room = session.under_way.len() < POSTS_UNDER_WAY && !session.fetching;
+            if room && self.mail.count(name) == session.under_way.len() + 1 {
+                self.post(life, &mail);
+            } else {
+                self.hungry.insert(life);
+            }
+        }
+    }
+
+    fn post(&mut self, life: Life, mail: &Mail) {
+        let Some(session) = self.sessions.get_mut(&life) else { return };
+        let Some(link) = self.links.get_mut(life) else { return };
+        let as_mail = mail.seq <= session.mail_upto;
+        self.next_tag += 1;
+        session.tags.insert(self.next_tag, Purpose::Post { seq: mail.seq, mail: as_mail });
+        session.under_way.insert(mail.seq);
+        let frame = Frame::Post {
+            id: mail.id,
+            kind: mail.kind,
+            from: mail.from.clone(),
+            group: mail.group.clone(),
+            at: mail.sent_at.micros(),
+            kept: as_mail.then_some(mail.kept_at.micros()),
+            text: mail.text.clone().into(),
+        };
+        link.push(frame, Some(self.next_tag), Some(LIMIT));
+    }
+
+    /// Asks the disk for what readers lack and nobody has in hand.
+    pub(super) fn feed_hungry(&mut self) {
+        for life in std::mem::take(&mut self.hungry) {
+            let Some(session) = self.sessions.get_mut(&life) else { continue };
+            let Some(name) = session.name.as_ref().filter(|_| session.is_reading() && !session.fetching) else {
+                continue;
+            };
+            let mut bytes = 0;
+            let room = POSTS_UNDER_WAY.saturating_sub(session.under_way.len());
+            let lacked = self.mail.waiting(name).filter(|(seq, _)| !session.under_way.contains(seq));
+            let seqs = lacked.take(room).take_while(|(_, size)| {
+                let fits = bytes == 0 || bytes + size <= FETCH_BYTES;
+                bytes += size;
+                fits
+            });
+            let seqs: Vec<u64> = seqs.map(|(seq, _)| seq).collect();
+            if !seqs.is_empty() {
+                session.fetching = true;
+                self.fetches.push_back(Fetch { life, seqs: seqs.clone() });
+                self.door.push(crate::proto::server::Output::Fetch(seqs));
+            }
+        }
+    }
+
+    /// The disk has answered.
+    pub(super) fn fetched(&mut self, mail: Vec<Mail>) {
+        let Some(Fetch { life, seqs }) = self.fetches.pop_front() else { return };
+        let Some(session) = self.sessions.get_mut(&life) else { return };
+        session.fetching = false;
+        let Some(name) = session.name.clone().filter(|_| session.is_reading()) else { return };
+        for mail in &mail {
+            let lacks = self.mail.get(mail.seq).is_some_and(|item| item.lacking.contains(&name));
+            let under_way = self.sessions.get(&life).is_some_and(|session| session.under_way.contains(&mail.seq));
+            if lacks && !under_way {
+                self.post(life, mail);
+            }
+        }
+        for seq in seqs {
+            if !mail.iter().any(|mail| mail.seq == seq) && self.mail.get(seq).is_some() {
+                self.warn("mail-lost", format!("Message {seq} is not on disk any more."));
+                self.give_up(seq);
+            }
+        }
+        self.hungry.insert(life);
+        self.maybe_online(life);
+    }
+
+    /// Nobody will have this message: whoever came back and waits for it waits no longer.
+    fn give_up(&mut self, seq: u64) {
+        let lacking: Vec<Name> =
+            self.mail.get(seq).map(|item| item.lacking.iter().cloned().collect()).unwrap_or_default();
+        self.mail.remove(seq);
+        for name in lacking {
+            let Some(life) = self.table.get(&name).map(|row| row.life) else { continue };
+            if let Some(session) = self.sessions.get_mut(&life) {
+                session.owed.remove(&seq);
+                self.maybe_online(life);
+            }
+        }
+    }
+
+    /// A client acknowledged a message of ours.
+    pub(super) fn post_acked(&mut self, now: Instant, life: Life, tag: Tag) {
+        let Some(session) = self.sessions.get_mut(&life) else { return };
+        let purpose = session.tags.remove(&tag);
+        if let Some(Purpose::Reply { bytes }) = purpose {
+            session.reply_bytes -= bytes;
+        }
+        let Some(name) = session.name.clone() else { return };
+        match purpose {
+            Some(Purpose::Post { seq, mail }) => {
+                session.under_way.remove(&seq);
+                session.owed.remove(&seq);
+                self.delivered_to(now, seq, &name, mail);
+                self.hungry.insert(life);
+                self.maybe_online(life);
+            }
+            Some(Purpose::Rows) => self.table_acked(life),
+            Some(Purpose::Receipt { seq }) => {
+                session.receipts_under_way.remove(&seq);
+                if self.mail.drop_receipt(&name, seq) {
+                    self.persist(Record::ReceiptGone { seq }, After::Nothing);
+                }
+                self.push_receipts(life);
+            }
+            Some(Purpose::Reply { .. }) | None => {}
+        }
+    }
+
+    fn delivered_to(&mut self, now: Instant, seq: u64, reader: &Name, as_mail: bool) {
+        let Some(item) = self.mail.deliver(now, seq, reader) else { return };
+        self.counters.delivered += 1;
+        let (from, id, direct) = (item.from.clone(), item.id, item.kind == Kind::Direct);
+        self.delivered.insert(seq);
+        if direct {
+            self.readers_of_direct.insert(seq, reader.clone());
+        }
+        if direct || as_mail {
+            self.say(ServerEvent::MailDelivered { to: reader.clone(), from, id });
+        }
+    }
+
+    /// Tells a sender what was read of its kept messages.
+    pub(super) fn push_receipts(&mut self, life: Life) {
+        let Some(session) = self.sessions.get_mut(&life).filter(|session| session.is_online()) else { return };
+        let Some(name) = session.name.clone() else { return };
+        let Some(link) = self.links.get_mut(life) else { return };
+        for receipt in self.mail.receipts(&name) {
+            if session.receipts_under_way.len() >= RECEIPTS_UNDER_WAY {
+                return;
+            }
+            if !session.receipts_under_way.insert(receipt.seq) {
+                continue;
+            }
+            self.next_tag += 1;
+            session.tags.insert(self.next_tag, Purpose::Receipt { seq: receipt.seq });
+            let (id, reader, kept) = (receipt.id, receipt.reader.clone(), receipt.kept_at.micros());
+            link.push(Frame::Receipt { id, reader, kept }, Some(self.next_tag), Some(LIMIT));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Groups: their names are kept, membership is a matter of being online.
+
+use crate::proto::event::server::ServerEvent;
+use crate::proto::id::Life;
+use crate::proto::name::Name;
+use crate::proto::record::{GroupRecord, Record};
+use crate::proto::server::Server;
+use crate::proto::server::intake::After;
+use crate::proto::server::replies::answer;
+use crate::proto::wire::{Frame, Outcome};
+
+/// The most groups of a server.
+pub const GROUPS: usize = 4_096;
+/// The most groups that one name may create.
+pub const GROUPS_A_CREATOR: usize = 256;
+/// The most members of a group.
+pub const MEMBERS: usize = 1_024;
+/// How many names travel in a frame: the longest ones fit.
+const NAMES_A_FRAME: usize = 20;
+
+/// A group; its members in the order in which they joined.
+#[derive(Debug)]
+pub struct Group {
+    record: GroupRecord,
+    members: Vec<Name>,
+}
+
+impl Group {
+    /// A group without members.
+    #[must_use]
+    pub fn new(record: GroupRecord) -> Self {
+        Self { record, members: Vec::new() }
+    }
+}
+
+impl Server {
+    pub(super) fn create_group(&mut self, new: GroupRecord) {
+        let (life, r) = (new.life, new.request);
+        if self.creating.contains_key(&new.group) {
+            // Whether it exists is known when what was written before has its outcome.
+            return self.after_records(After::CreateAgain(new));
+        }
+        let existing = self.groups.get(&new.group).map(|group| &group.record);
+        if existing == Some(&new) {
+            // It is asked again because the answer was lost.
+            return self.answer_ok(life, r);
+        }
+        let own = self.groups.values().map(|group| &group.record.creator).chain(self.creating.values());
+        let own = own.filter(|creator| **creator == new.creator).count();
+        let (reason, outcome) = if existing.is_some() {
+            ("group-exists", Outcome::Exists)
+        } else if self.groups.len() + self.creating.len() >= GROUPS || own >= GROUPS_A_CREATOR {
+            ("group-limit", Outcome::Full)
+        } else {
+            self.creating.insert(new.group.clone(), new.creator.clone());
+            return self.persist(Record::Group(new.clone()), After::Created(new));
+        };
+        self.say(ServerEvent::Rejected { reason, from: new.creator, group: Some(new.group) });
+        self.reply(life, answer(r, outcome));
+    }
+
+    /// The record of a new group has its outcome: the group exists now, or never did.
+    pub(super) fn created(&mut self, new: GroupRecord, kept: bool) {
+        let GroupRecord { group, creator, life, request } = new.clone();
+        self.creating.remove(&group);
+        if kept {
+            self.groups.insert(group.clone(), Group::new(new));
+            self.say(ServerEvent::GroupCreated { group, name: creator });
+            self.answer_ok(life, request);
+        } else {
+            self.say(ServerEvent::Rejected { reason: "not-saved", from: creator, group: Some(group) });
+            self.reply(life, answer(request, Outcome::Failed));
+        }
+    }
+
+    pub(super) fn list_groups(&mut self, life: Life, r: u64, name: Name) {
+        let groups: Vec<Name> = self.groups.keys().cloned().collect();
+        self.say(ServerEvent::Groups { name: Some(name), groups: groups.clone() });
+        self.reply_names(life, r, &groups);
+    }
+
+    pub(super) fn join_group(&mut self, life: Life, r: u64, name: Name, group: Name) {
+        self.leave_group(life);
+        let Some(entry) = self.groups.get_mut(&group) else {
+            self.say(ServerEvent::Rejected { reason: "no-such-group", from: name, group: Some(group) });
+            return self.reply(life, answer(r, Outcome::None));
+        };
+        let Some(session) = self.sessions.get_mut(&life).filter(|session| session.is_online()) else {
+            return self.reply(life, answer(r, Outcome::None));
+        };
+        if entry.members.len() >= MEMBERS {
+            self.say(ServerEvent::Rejected { reason: "group-limit", from: name, group: Some(group) });
+            return self.reply(life, answer(r, Outcome::Full));
+        }
+        entry.members.push(name.clone());
+        session.group = Some(group.clone());
+        self.say(ServerEvent::Joined { group, name });
+        self.answer_ok(life, r);
+    }
+
+    pub(super) fn list_members(&mut self, life: Life, r: u64, name: Name, group: Name) {
+        if !self.in_group(life, &group) {
+            return self.reply(life, answer(r, Outcome::None));
+        }
+        let members = self.members(&group);
+        self.say(ServerEvent::Members { group, name, members: members.clone() });
+        self.reply_names(life, r, &members);
+    }
+
+    /// A client leaves its group, if it is in one.
+    pub(super) fn leave_group(&mut self, life: Life) {
+        let Some(session) = self.sessions.get_mut(&life) else { return };
+        if let (Some(group), Some(name)) = (session.group.take(), session.name.clone()) {
+            self.leave(&group, &name);
+            self.say(ServerEvent::Left { group, name });
+        }
+    }
+
+    pub(super) fn leave(&mut self, group: &Name, name: &Name) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.members.retain(|member| member != name);
+        }
+    }
+
+    pub(super) fn in_group(&self, life: Life, group: &Name) -> bool {
+        self.sessions.get(&life).is_some_and(|session| session.group.as_ref() == Some(group))
+    }
+
+    pub(super) fn members(&self, group: &Name) -> Vec<Name> {
+        self.groups.get(group).map(|group| group.members.clone()).unwrap_or_default()
+    }
+
+    fn reply_names(&mut self, life: Life, r: u64, names: &[Name]) {
+        let mut chunks: Vec<&[Name]> = names.chunks(NAMES_A_FRAME).collect();
+        let last = chunks.pop().unwrap_or_default();
+        let pieces = chunks.into_iter().map(|names| (names, true)).chain([(last, false)]);
+        let frame = |(names, more): (&[Name], bool)| {
+            let is = Outcome::Names;
+            Frame::Answer { r, is, n: 0, row: None, names: names.to_vec(), more }
+        };
+        for frame in pieces.map(frame).collect::<Vec<_>>() {
+            self.reply(life, frame);
+        }
+    }
+}

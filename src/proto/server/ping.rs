@@ -1,0 +1,209 @@
+//! Is it still there? A name's holder is asked, and what depends on the answer waits here.
+
+use std::time::Duration;
+
+use crate::proto::id::Life;
+use crate::proto::link::rtt::Rtt;
+use crate::proto::name::Name;
+use crate::proto::server::intake::Save;
+use crate::proto::server::{LIMIT, Server};
+use crate::proto::time::Instant;
+use crate::proto::wire::{Frame, Head, Outcome};
+
+/// The most newcomers and messages that wait for one answer.
+pub const WAITING: usize = 256;
+/// How long a client of an earlier life of this server has to register again.
+const RESTART_LIMIT: Duration = Duration::from_secs(1);
+
+/// A question under way to the holder of a name.
+#[derive(Debug)]
+pub struct Ask {
+    life: Life,
+    /// What the answer must repeat: an old datagram on its way here is none.
+    number: u32,
+    until: Instant,
+    copies: u32,
+    next: Instant,
+    claims: Vec<Claim>,
+    saves: Vec<(Life, Save)>,
+}
+
+/// A newcomer that wants the name.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    pub(super) life: Life,
+    pub(super) r: u64,
+}
+
+impl Ask {
+    pub(super) fn deadline(&self) -> Instant {
+        self.until.min(self.next)
+    }
+}
+
+impl Server {
+    /// After a start: everybody who was online is asked to register again.
+    pub(super) fn ask_everybody(&mut self, now: Instant) {
+        let online = self.table.iter().filter(|(_, row)| row.online);
+        let names: Vec<Name> = online.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.ask(now, &name, RESTART_LIMIT);
+        }
+    }
+
+    /// A client did not acknowledge, or was silent for long.
+    pub(super) fn suspect(&mut self, now: Instant, life: Life) {
+        let reading = self.sessions.get(&life).filter(|session| session.is_reading());
+        if let Some(name) = reading.and_then(|session| session.name.clone()) {
+            self.ask(now, &name, LIMIT);
+        }
+    }
+
+    /// A newcomer waits for the answer of the name's holder.
+    pub(super) fn claim(&mut self, now: Instant, name: &Name, claim: Claim) {
+        self.ask(now, name, LIMIT);
+        match self.asks.get_mut(name) {
+            Some(ask) if ask.claims.len() < WAITING => ask.claims.push(claim),
+            _ => self.refuse(claim.life, claim.r, name, "name-in-use"),
+        }
+    }
+
+    /// A message waits for the answer of its reader. Gives it back when too many do.
+    pub(super) fn check(&mut self, now: Instant, life: Life, save: Save) -> Option<Save> {
+        self.ask(now, &save.to, LIMIT);
+        match self.asks.get_mut(&save.to) {
+            Some(ask) if ask.saves.len() < WAITING => {
+                ask.saves.push((life, save));
+                None
+            }
+            _ => Some(save),
+        }
+    }
+
+    fn ask(&mut self, now: Instant, name: &Name, limit: Duration) {
+        let Some(row) = self.table.get(name) else { return };
+        if !self.asks.contains_key(name) {
+            self.questions = self.questions.wrapping_add(1);
+            let number = self.questions;
+            let ask = Ask {
+                number,
+                life: row.life,
+                until: now + limit,
+                copies: 0,
+                next: now,
+                claims: Vec::new(),
+                saves: Vec::new(),
+            };
+            self.asks.insert(name.clone(), ask);
+            self.ask_again(now, name);
+        }
+    }
+
+    fn ask_again(&mut self, now: Instant, name: &Name) {
+        let Some(addr) = self.table.get(name).map(|row| row.addr) else { return };
+        let Some(ask) = self.asks.get_mut(name) else { return };
+        ask.copies += 1;
+        ask.next = now + Rtt::default().timeout(ask.copies);
+        let head = Head { ask: Some(ask.number), ..Head::new(self.me, Some(ask.life)) };
+        self.door.send(addr, &head, None);
+    }
+
+    pub(super) fn asks_timeout(&mut self, now: Instant) {
+        let due = self.asks.iter().filter(|(_, ask)| ask.deadline() <= now);
+        let due: Vec<(Name, bool)> = due.map(|(name, ask)| (name.clone(), ask.until <= now)).collect();
+        for (name, over) in due {
+            if over {
+                self.asked_in_vain(now, &name);
+            } else {
+                self.ask_again(now, &name);
+            }
+        }
+    }
+
+    /// The holder answered: it keeps its name, and its messages can be sent to it directly.
+    pub(super) fn answered(&mut self, life: Life, name: &Name, answer: Option<u32>) {
+        if self.asks.get(name).is_some_and(|ask| ask.life == life && Some(ask.number) == answer) {
+            self.resolve_ask(name);
+        }
+    }
+
+    /// The holder of the name is there: the one that was asked, or the one that has the name now.
+    pub(super) fn resolve_ask(&mut self, name: &Name) {
+        let Some(ask) = self.asks.remove(name) else { return };
+        for claim in ask.claims {
+            if self.table.get(name).is_some_and(|row| row.life != claim.life) {
+                self.refuse(claim.life, claim.r, name, "name-in-use");
+            }
+        }
+        for (life, save) in ask.saves {
+            self.reader_answered(life, save);
+        }
+    }
+
+    /// The address says that this life is not there any more.
+    pub(super) fn life_is_gone(&mut self, now: Instant, from: std::net::SocketAddr, gone: Life) {
+        let Some(name) = self.table.name_of(gone).cloned() else { return };
+        // Anybody can write such a datagram: only the address where it was can know.
+        let here = self.table.get(&name).is_some_and(|row| row.addr == from && row.online);
+        let session = self.sessions.get(&gone).filter(|session| session.addr == from);
+        let reading = session.is_some_and(|session| session.is_reading());
+        if session.is_some() {
+            self.not_listening(gone);
+        }
+        if here || reading {
+            self.asks.entry(name.clone()).or_insert(Ask {
+                number: 0,
+                life: gone,
+                until: now,
+                copies: 0,
+                next: now,
+                claims: Vec::new(),
+                saves: Vec::new(),
+            });
+            self.asked_in_vain(now, &name);
+        }
+    }
+
+    /// No answer: the holder is offline, the first newcomer that is there has the name, the messages are kept.
+    pub(super) fn asked_in_vain(&mut self, now: Instant, name: &Name) {
+        let Some(ask) = self.asks.remove(name) else { return };
+        let reading = self.sessions.get(&ask.life).is_some_and(crate::proto::server::sessions::Session::is_reading);
+        let online = self.table.get(name).is_some_and(|row| row.life == ask.life && row.online);
+        if reading || online {
+            self.lost(ask.life, name);
+        }
+        for (life, save) in ask.saves {
+            self.keep(life, save);
+        }
+        // A newcomer may have left meanwhile, or have got another name that it wanted too.
+        let wants = |claim: &Claim| {
+            self.sessions.get(&claim.life).is_some_and(|session| session.name.as_ref().is_none_or(|own| own == name))
+        };
+        let first = ask.claims.iter().position(wants);
+        for (at, Claim { life, r }) in ask.claims.into_iter().enumerate() {
+            if Some(at) == first {
+                self.give_name(now, life, r, name.clone());
+            } else {
+                self.refuse(life, r, name, "name-in-use");
+            }
+        }
+    }
+
+    /// The server knows the reader's row: sender and reader find each other.
+    fn reader_answered(&mut self, life: Life, save: Save) {
+        match self.row_for(life, &save.to).filter(|row| row.3) {
+            Some(row) => {
+                let frame = Frame::Answer {
+                    r: save.r,
+                    is: Outcome::Exists,
+                    n: 0,
+                    row: Some(row),
+                    names: Vec::new(),
+                    more: false,
+                };
+                self.reply(life, frame);
+            }
+            None => self.keep(life, save),
+        }
+    }
+}

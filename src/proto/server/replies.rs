@@ -1,0 +1,48 @@
+//! Replies: what a client asked is answered on its link, and who does not acknowledge the answers is not heard on.
+
+use crate::proto::event::server::ServerEvent;
+use crate::proto::id::Life;
+use crate::proto::name::Name;
+use crate::proto::server::Server;
+use crate::proto::server::sessions::Purpose;
+use crate::proto::wire::{Frame, Outcome};
+
+/// How many bytes of replies a client leaves unacknowledged before no more of its requests are taken: room for one to
+/// each of the 4,096 that a client has open. They wait for its acknowledgements on its link, which leaves the limit to
+/// its owner: beyond this one there is the answer to the last request taken, and to those that wait for the disk or for
+/// a reader.
+pub const REPLY_BYTES: usize = 1024 * 1024;
+
+impl Server {
+    /// Whether requests of this client are taken.
+    pub(super) fn takes_requests(&self, life: Life) -> bool {
+        self.sessions.get(&life).is_some_and(|session| session.reply_bytes < REPLY_BYTES)
+    }
+
+    pub(super) fn reply(&mut self, life: Life, frame: Frame) {
+        let Some(session) = self.sessions.get_mut(&life) else { return };
+        let Some(link) = self.links.get_mut(life) else { return };
+        let before = link.queued_bytes();
+        self.next_tag += 1;
+        link.push(frame, Some(self.next_tag), None);
+        let bytes = link.queued_bytes() - before;
+        session.tags.insert(self.next_tag, Purpose::Reply { bytes });
+        session.reply_bytes += bytes;
+    }
+
+    pub(super) fn answer_ok(&mut self, life: Life, r: u64) {
+        self.reply(life, answer(r, Outcome::Ok));
+    }
+
+    pub(super) fn refuse(&mut self, life: Life, r: u64, name: &Name, reason: &'static str) {
+        if self.links.get(life).is_some() {
+            self.reply(life, Frame::Refused { r, reason: reason.to_owned() });
+            self.say(ServerEvent::Rejected { reason, from: name.clone(), group: None });
+        }
+    }
+}
+
+/// An answer that is no more than its outcome.
+pub(super) fn answer(r: u64, is: Outcome) -> Frame {
+    Frame::Answer { r, is, n: 0, row: None, names: Vec::new(), more: false }
+}

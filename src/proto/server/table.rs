@@ -1,0 +1,317 @@
+//! The table and its versions: each change reaches everybody online, in updates no larger than what changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::proto::event::RowView;
+use crate::proto::event::server::ServerEvent;
+use crate::proto::id::Life;
+use crate::proto::link::Tag;
+use crate::proto::name::Name;
+use crate::proto::record::{NameRecord, Record};
+use crate::proto::server::intake::After;
+use crate::proto::server::sessions::Purpose;
+use crate::proto::server::{LIMIT, Server};
+use crate::proto::time::Unix;
+use crate::proto::wire::{Frame, Row};
+
+/// The most names a server knows.
+pub const NAMES: usize = 65_536;
+/// The most dropped names that are remembered; who missed more gets the whole table.
+pub const DROPPED: usize = 4_096;
+/// How many rows travel in a frame: the longest ones fit.
+const ROWS_A_FRAME: usize = 5;
+/// How many frames of rows are under way to one client.
+const FRAMES_UNDER_WAY: usize = 48;
+
+/// A row of the table.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where.
+    pub addr: SocketAddr,
+    /// In which life.
+    pub life: Life,
+    /// Whether it can be reached.
+    pub online: bool,
+    /// When it was last online or went offline.
+    pub seen: Unix,
+    version: u64,
+}
+
+/// How much of the table one client was sent.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Everything up to this version; 0 is nothing.
+    pub sent: u64,
+    /// The update under way.
+    pub under_way: Option<Tag>,
+    /// Whether an update is due although nothing changed: it ends a registration.
+    pub owed: bool,
+    /// Whether the update under way does not end there.
+    continues: bool,
+}
+
+/// All rows, by name and by the version that changed them last.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: BTreeMap<Name, Entry>,
+    names: BTreeMap<Life, Name>,
+    by_version: BTreeMap<u64, Name>,
+    dropped: BTreeMap<u64, Name>,
+    /// Who saw only versions up to here missed names that were dropped and forgotten.
+    forgotten: u64,
+    version: u64,
+    /// Changed since the last event about it.
+    news: BTreeSet<Name>,
+    /// Who has not been sent everything.
+    stale: BTreeSet<Life>,
+}
+
+impl Table {
+    /// The table that an earlier life kept.
+    #[must_use]
+    pub fn new(records: Vec<NameRecord>) -> Self {
+        let mut table = Self::default();
+        for NameRecord { name, addr, life, online, seen } in records {
+            table.put(name, addr, life, online, seen);
+        }
+        table.news.clear();
+        table
+    }
+
+    /// The row of `name`.
+    #[must_use]
+    pub fn get(&self, name: &Name) -> Option<&Entry> {
+        self.rows.get(name)
+    }
+
+    /// Whose life this is.
+    #[must_use]
+    pub fn name_of(&self, life: Life) -> Option<&Name> {
+        self.names.get(&life)
+    }
+
+    /// All rows, in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &Entry)> {
+        self.rows.iter()
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The number of the last change.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Writes a row: a change, that everybody will be told.
+    pub fn put(&mut self, name: Name, addr: SocketAddr, life: Life, online: bool, seen: Unix) {
+        self.version += 1;
+        let entry = Entry { addr, life, online, seen, version: self.version };
+        if let Some(before) = self.rows.insert(name.clone(), entry) {
+            self.by_version.remove(&before.version);
+            if before.life != life {
+                self.names.remove(&before.life);
+            }
+        }
+        self.names.insert(life, name.clone());
+        self.by_version.insert(self.version, name.clone());
+        self.news.insert(name);
+    }
+
+    fn drop_name(&mut self, name: &Name) {
+        let Some(row) = self.rows.remove(name) else { return };
+        self.names.remove(&row.life);
+        self.by_version.remove(&row.version);
+        self.version += 1;
+        self.dropped.insert(self.version, name.clone());
+        self.news.insert(name.clone());
+        if self.dropped.len() > DROPPED
+            && let Some((version, _)) = self.dropped.pop_first()
+        {
+            self.forgotten = version;
+        }
+    }
+
+    /// The names that were dropped after version `from`, up to version `upto`, and are not back.
+    fn gone(&self, from: u64, upto: u64) -> Vec<Name> {
+        let dropped = self.dropped.range(from.saturating_add(1)..).take_while(|(version, _)| **version <= upto);
+        dropped.map(|(_, name)| name).filter(|name| !self.rows.contains_key(*name)).cloned().collect()
+    }
+
+    /// All rows for people.
+    #[must_use]
+    pub fn view(&self) -> Vec<RowView> {
+        self.rows.iter().map(|(name, row)| view(name, row)).collect()
+    }
+
+    fn online_count(&self) -> usize {
+        self.rows.values().filter(|row| row.online).count()
+    }
+}
+
+fn view(name: &Name, row: &Entry) -> RowView {
+    RowView { name: name.clone(), addr: row.addr.to_string(), online: row.online }
+}
+
+/// How a reader sees an address: a client on the server's own host is where that reader reached the server.
+fn seen_from(addr: SocketAddr, reader: SocketAddr, via: IpAddr) -> SocketAddr {
+    if addr.ip().is_loopback() && !reader.ip().is_loopback() { SocketAddr::new(via, addr.port()) } else { addr }
+}
+
+impl Server {
+    /// Changes a row on disk and in the table of everybody who is online.
+    pub(super) fn change_row(&mut self, name: &Name, addr: SocketAddr, life: Life, online: bool, after: After) {
+        self.table.put(name.clone(), addr, life, online, self.door.unix);
+        self.persist_row(name, online, after);
+        self.tell_everybody();
+    }
+
+    pub(super) fn persist_row(&mut self, name: &Name, online: bool, after: After) {
+        if let Some(row) = self.table.get(name) {
+            let record =
+                NameRecord { name: name.clone(), addr: row.addr, life: row.life, online, seen: self.door.unix };
+            self.persist(Record::Name(record), after);
+        }
+    }
+
+    pub(super) fn drop_name(&mut self, name: &Name) {
+        self.table.drop_name(name);
+        self.persist(Record::NameGone(name.clone()), After::Nothing);
+        self.tell_everybody();
+    }
+
+    fn tell_everybody(&mut self) {
+        let online = self.sessions.iter().filter(|(_, session)| session.is_online());
+        self.table.stale.extend(online.map(|(life, _)| *life));
+    }
+
+    /// This client is to have everything that changed.
+    pub(super) fn tell(&mut self, life: Life) {
+        self.table.stale.insert(life);
+    }
+
+    /// A client says which version it has. If that is not what it acknowledged, it gets the whole table.
+    pub(super) fn table_at(&mut self, life: Life, version: u64) {
+        if let Some(session) = self.sessions.get_mut(&life)
+            && session.is_online()
+            && session.table.under_way.is_none()
+            && session.table.sent != version
+        {
+            session.table = Told { owed: true, ..Told::default() };
+            self.table.stale.insert(life);
+        }
+    }
+
+    /// A client acknowledged an update.
+    pub(super) fn table_acked(&mut self, life: Life) {
+        if let Some(session) = self.sessions.get_mut(&life) {
+            session.table.under_way = None;
+            if session.table.sent < self.table.version && session.is_online() {
+                self.table.stale.insert(life);
+            }
+        }
+    }
+
+    /// Sends updates to all who lack something and have none under way.
+    pub(super) fn feed_tables(&mut self) {
+        if !self.table.news.is_empty() {
+            let news = std::mem::take(&mut self.table.news);
+            let changed = news.iter().filter_map(|name| Some(view(name, self.table.rows.get(name)?))).collect();
+            let (version, life, total) = (self.table.version, self.me, self.table.len());
+            let online_count = self.table.online_count();
+            self.say(ServerEvent::Table { version, life, changed, total, online_count });
+        }
+        for life in std::mem::take(&mut self.table.stale) {
+            self.feed_table(life);
+        }
+    }
+
+    fn feed_table(&mut self, life: Life) {
+        let Some(session) = self.sessions.get_mut(&life).filter(|session| session.is_online()) else { return };
+        if session.table.under_way.is_some() {
+            return;
+        }
+        let whole = !session.table.continues && session.table.sent <= self.table.forgotten;
+        let from = if whole { 0 } else { session.table.sent };
+        let most = ROWS_A_FRAME * FRAMES_UNDER_WAY;
+        // One more than travels tells whether anything remains: an update has to end, whatever its size.
+        let mut changed: Vec<(u64, Row)> = (self.table.by_version.range(from + 1..).take(most + 1))
+            .filter_map(|(version, name)| {
+                let row = self.table.rows.get(name)?;
+                let addr = seen_from(row.addr, session.addr, session.via);
+                Some((*version, Row(name.clone(), addr, row.life, row.online)))
+            })
+            .collect();
+        let last = changed.len() <= most;
+        changed.truncate(most);
+        let upto = if last { self.table.version } else { changed.last().map_or(from, |(version, _)| *version) };
+        let gone = if whole { Vec::new() } else { self.table.gone(from, upto) };
+        if last && changed.is_empty() && gone.is_empty() && !session.table.owed {
+            session.table.sent = upto;
+            return;
+        }
+        let Some(link) = self.links.get_mut(life) else { return };
+        session.table.continues = !last;
+        let total = self.table.rows.len();
+        let mut frames: Vec<Frame> = Vec::new();
+        let rows: Vec<Row> = changed.into_iter().map(|(_, row)| row).collect();
+        for rows in rows.chunks(ROWS_A_FRAME) {
+            frames.push(Frame::Rows { upto, whole: false, last: false, total, rows: rows.to_vec(), gone: Vec::new() });
+        }
+        for gone in gone.chunks(ROWS_A_FRAME * 3) {
+            frames.push(Frame::Rows { upto, whole: false, last: false, total, rows: Vec::new(), gone: gone.to_vec() });
+        }
+        if frames.is_empty() {
+            frames.push(Frame::Rows { upto, whole: false, last: false, total, rows: Vec::new(), gone: Vec::new() });
+        }
+        if let Some(Frame::Rows { whole: begins, .. }) = frames.first_mut() {
+            *begins = whole;
+        }
+        if let Some(Frame::Rows { last: ends, .. }) = frames.last_mut() {
+            *ends = last;
+        }
+        self.next_tag += 1;
+        let tag = self.next_tag;
+        let end = frames.len() - 1;
+        for (at, frame) in frames.into_iter().enumerate() {
+            let is_end = at == end;
+            link.push(frame, is_end.then_some(tag), is_end.then_some(LIMIT));
+        }
+        session.table.sent = upto;
+        session.table.owed = false;
+        session.table.under_way = Some(tag);
+        session.tags.insert(tag, Purpose::Rows);
+    }
+
+    pub(super) fn row_for(&self, reader: Life, name: &Name) -> Option<Row> {
+        let (row, session) = (self.table.get(name)?, self.sessions.get(&reader)?);
+        Some(Row(name.clone(), seen_from(row.addr, session.addr, session.via), row.life, row.online))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_gone_from_the_version_that_dropped_them_until_they_are_back() {
+        let (mut table, addr) = (Table::default(), SocketAddr::from(([10, 0, 0, 2], 7000)));
+        let [x, y] = ["x", "y"].map(|word| Name::new(word).unwrap());
+        for (life, name) in [(Life(1), &x), (Life(2), &y)] {
+            table.put(name.clone(), addr, life, false, Unix::default());
+        }
+        table.drop_name(&x);
+        table.drop_name(&y);
+        assert_eq!(table.gone(0, 4), [x.clone(), y.clone()]);
+        assert_eq!((table.gone(2, 3), table.gone(3, 4)), (vec![x.clone()], vec![y.clone()]));
+        let nothing_new = [(4, 4), (3, 3), (4, 0), (u64::MAX, u64::MAX)];
+        assert!(nothing_new.iter().all(|(from, upto)| table.gone(*from, *upto).is_empty()));
+        table.put(x, addr, Life(3), true, Unix::default());
+        assert_eq!(table.gone(0, 5), [y]);
+    }
+}

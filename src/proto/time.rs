@@ -1,0 +1,147 @@
+//! Time as the core sees it: given from outside, never asked for.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A point in monotonic time, in microseconds since an origin that the shell chose.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The origin itself.
+    pub const ZERO: Instant = Instant(0);
+
+    /// The instant `micros` microseconds after the origin.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the origin.
+    #[must_use]
+    pub const fn micros(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to this instant; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Instant) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Instant;
+    fn add(self, rhs: Duration) -> Instant {
+        Instant(self.0.saturating_add(u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Instant;
+    fn sub(self, rhs: Duration) -> Instant {
+        Instant(self.0.saturating_sub(u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}s", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+/// A point in civil time: microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Unix(i64);
+
+impl Unix {
+    /// The time `micros` microseconds after 1970 began.
+    #[must_use]
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since 1970 began.
+    #[must_use]
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// RFC 3339 in UTC with whole seconds, as people see it: `2026-01-02T03:04:05Z`.
+    #[must_use]
+    pub fn seconds(self) -> String {
+        self.format("%Y-%m-%dT%H:%M:%SZ")
+    }
+
+    /// RFC 3339 in UTC with microseconds, as events carry it: `2026-01-02T03:04:05.678901Z`.
+    #[must_use]
+    pub fn exact(self) -> String {
+        self.format("%Y-%m-%dT%H:%M:%S.%6fZ")
+    }
+
+    fn format(self, pattern: &str) -> String {
+        let stamp = jiff::Timestamp::from_microsecond(self.0).unwrap_or_default();
+        stamp.strftime(pattern).to_string()
+    }
+}
+
+/// The moment of a call into the core: time to reckon with, and time to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Monotonic: every limit and timer.
+    pub mono: Instant,
+    /// Civil: only for what people and files see.
+    pub unix: Unix,
+}
+
+/// The earlier of two deadlines, either of which may be absent.
+#[must_use]
+pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The longest duration that a script or an option can name: a day.
+pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a text is not a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DurationError {
+    /// It is not a number and a unit.
+    Malformed,
+    /// It is longer than [`MAX_DURATION`].
+    TooLong,
+}
+
+/// Parses a number and a unit, such as `250ms`, `5s`, `1.5s` or `2m`.
+///
+/// # Errors
+/// When the text has another form, or the duration is longer than [`MAX_DURATION`].
+pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
+    let parsed = text.parse::<jiff::SignedDuration>().map_err(|_| DurationError::Malformed)?;
+    let duration = Duration::try_from(parsed).map_err(|_| DurationError::Malformed)?;
+    if duration > MAX_DURATION { Err(DurationError::TooLong) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_rfc_3339_in_utc() {
+        let at = Unix::from_micros(1_767_323_045_678_901);
+        assert_eq!(at.seconds(), "2026-01-02T03:04:05Z");
+        assert_eq!(at.exact(), "2026-01-02T03:04:05.678901Z");
+        assert_eq!(Unix::from_micros(i64::MAX).seconds(), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn instants_saturate() {
+        assert_eq!(Instant::ZERO.since(Instant::from_micros(5)), Duration::ZERO);
+        assert_eq!(Instant::from_micros(5) - Duration::from_secs(1), Instant::ZERO);
+        assert_eq!(format!("{:?}", Instant::from_micros(1_500_000)), "1.500000s");
+    }
+}

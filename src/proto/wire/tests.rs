@@ -1,0 +1,134 @@
+//! The wire format, to the byte, and whatever bytes come.
+
+use super::*;
+use crate::proto::id::MessageId;
+use crate::proto::name::Name;
+use proptest::prelude::*;
+
+#[test]
+fn a_datagram_reads_as_documented() {
+    let id = MessageId { life: Life(1), number: 2 };
+    let head = Head { n: Some(3), low: Some(3), ack: Some(9), ..Head::new(Life(1), Some(Life(2))) };
+    let lines = Frame::Msg { id, at: 5, after: None, text: "hi".into() }.lines();
+    let bytes = emit(&head, lines.iter().map(String::as_str));
+    let shown = String::from_utf8(bytes.clone()).unwrap();
+    let life = |n| format!("{n:032x}");
+    let first = format!(r#"{{"chat":1,"me":"{}","you":"{}","n":3,"low":3,"ack":9}}"#, life(1), life(2));
+    let second = format!(r#"{{"t":"msg","id":"{}.2","at":5,"text":"hi"}}"#, life(1));
+    assert_eq!(shown, format!("{first}\n{second}\n"));
+    assert_eq!(parse(&bytes).unwrap().head, head);
+}
+
+#[test]
+fn the_longest_head_fits() {
+    let most = Some(u64::MAX);
+    let head = Head {
+        n: most,
+        low: most,
+        ack: most,
+        got: vec![128; MAX_GOT],
+        wait: true,
+        ask: Some(u32::MAX),
+        answer: Some(u32::MAX),
+        ..Head::new(Life(u128::MAX), Some(Life(u128::MAX)))
+    };
+    assert!(emit(&head, []).len() <= MAX_HEAD, "{}", emit(&head, []).len());
+}
+
+#[test]
+fn what_is_not_ours_is_told_from_what_is_too_new() {
+    assert_eq!(parse(b""), Err(Malformed::NotOurs));
+    assert_eq!(parse(b"hello\n"), Err(Malformed::NotOurs));
+    assert_eq!(parse(b"{}\n"), Err(Malformed::NotOurs));
+    assert_eq!(parse(b"{\"chat\":2}\n"), Err(Malformed::Version));
+    assert_eq!(parse(b"{\"chat\":2,\"me\":7}\n"), Err(Malformed::Version));
+    assert_eq!(parse(&[b' '; MAX_DATAGRAM + 1]), Err(Malformed::TooLong));
+    assert_eq!(refuse_version(b"{\"chat\":2}\n"), None);
+    assert_eq!(refuse_version(&[b'x'; 40]).as_deref(), Some(&b"{\"chat\":1,\"no\":\"version\"}\n"[..]));
+}
+
+#[test]
+fn an_answer_to_the_gone_is_no_longer_than_the_shortest_question_with_a_number() {
+    let question = emit(&Head { n: Some(1), ..Head::new(Life(1), Some(Life(2))) }, []);
+    assert!(emit(&Head::gone(Life(2), Life(1)), []).len() <= question.len());
+}
+
+#[test]
+fn tokens_and_cookies_have_a_limit_within_which_they_can_be_repeated() {
+    let parsed = |frame: Frame| {
+        let lines = frame.lines();
+        parse(&emit(&Head::new(Life(1), None), lines.iter().map(String::as_str))).unwrap().frames.pop().unwrap()
+    };
+    // The longest way to write a character takes six bytes.
+    let odd = |length| "\u{1}".repeat(length);
+    let hello = |token| Frame::Hello { token: odd(token) };
+    assert_eq!(parsed(hello(MAX_TOKEN)), hello(MAX_TOKEN));
+    assert_eq!(parsed(hello(MAX_TOKEN + 1)), Frame::Unknown);
+    let challenge = |token, cookie| Frame::Challenge { token: odd(token), cookie: odd(cookie) };
+    let longest = challenge(MAX_TOKEN, MAX_COOKIE);
+    assert_eq!(parsed(longest.clone()), longest);
+    assert_eq!(parsed(challenge(MAX_TOKEN + 1, 1)), Frame::Unknown);
+    assert_eq!(parsed(challenge(1, MAX_COOKIE + 1)), Frame::Unknown);
+    let (name, via) = (Name::new(&"x".repeat(Name::MAX)).unwrap(), std::net::IpAddr::from([u16::MAX; 8]));
+    let reg = |cookie| Frame::Reg { r: u64::MAX, name: name.clone(), cookie: odd(cookie), via };
+    assert_eq!(parsed(reg(MAX_COOKIE)), reg(MAX_COOKIE));
+    assert_eq!(parsed(reg(MAX_COOKIE + 1)), Frame::Unknown);
+    assert!(longest.lines().iter().chain(&reg(MAX_COOKIE).lines()).all(|line| line.len() < MAX_FRAME));
+}
+
+#[test]
+fn numbers_have_an_end_far_from_the_end_of_all_numbers() {
+    for member in ["n", "low", "ack"] {
+        let head = |number: u64| format!("{{\"chat\":1,\"{member}\":{number}}}\n");
+        assert!(parse(head(MAX_NUMBER).as_bytes()).is_ok(), "{member}");
+        for number in [MAX_NUMBER + 1, u64::MAX] {
+            assert_eq!(parse(head(number).as_bytes()).err(), Some(Malformed::NotOurs), "{member}");
+        }
+    }
+}
+
+#[test]
+fn unknown_and_malformed_frames_are_ignored_one_by_one() {
+    let bytes = b"{\"chat\":1}\n{\"t\":\"later\"}\n{\"t\":\"bye\"}\nnonsense\n{\"t\":\"part\"}\n";
+    let frames = parse(bytes).unwrap().frames;
+    assert_eq!(frames, [Frame::Unknown, Frame::Bye, Frame::Unknown, Frame::Unknown]);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_cut_into_lines_that_fit_and_is_put_together_again(text in "\\PC{0,900}|[\\x00-\\x1f\"\\\\é🎈]{0,900}") {
+        let id = MessageId { life: Life(1), number: 2 };
+        let lines = Frame::Msg { id, at: 0, after: None, text: text.clone() }.lines();
+        let mut together = String::new();
+        for line in &lines {
+            prop_assert!(line.len() < MAX_FRAME);
+            match parse(&emit(&Head::new(Life(1), None), [line.as_str()])).unwrap().frames.pop() {
+                Some(Frame::Part { text } | Frame::Msg { text, .. }) => together.push_str(&text),
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+        prop_assert_eq!(together, text);
+    }
+
+    #[test]
+    fn parsing_any_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..1300)) {
+        let _ = parse(&bytes);
+    }
+
+    #[test]
+    fn parsing_nearly_good_bytes_never_panics(at in 0usize..90, byte in any::<u8>()) {
+        let mut bytes = emit(&Head::new(Life(7), Some(Life(8))), ["{\"t\":\"alive\",\"table\":3}"]);
+        if let Some(place) = bytes.get_mut(at) {
+            *place = byte;
+        }
+        let _ = parse(&bytes);
+    }
+}
+
+#[test]
+fn a_refusal_of_another_version_is_not_refused_in_turn() {
+    assert!(refuse_version(b"{\"chat\":2,\"me\":\"0123456789\"}\n").is_some());
+    for refusal in ["{\"chat\":2,\"no\":\"version\"}\n", "{\"chat\":2,\"no\":null,\"padding\":\"0123456789\"}\n"] {
+        assert_eq!(refuse_version(refusal.as_bytes()), None, "{refusal}");
+    }
+}

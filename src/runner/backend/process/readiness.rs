@@ -1,0 +1,59 @@
+//! When actors are ready: what a process shows of that, and what has to be looked up.
+
+use std::time::Duration;
+
+use crate::proto::time::Instant;
+use crate::runner::backend::process::ports::is_bound;
+use crate::runner::backend::process::{LAST_OUTPUT, Process, ProcessStage, Program};
+use crate::runner::backend::{Happening, Output};
+use crate::runner::lang::ast::Actor;
+use crate::script::pattern::normalize::normal;
+
+/// How often is looked whether another program than ours is ready.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl ProcessStage {
+    /// Looks what can be said of processes of another program.
+    pub(crate) fn look_around(&mut self) {
+        let Program::Foreign(implementation) = &self.program else { return };
+        let now = self.clock.now().mono;
+        for (actor, process) in &mut self.actors {
+            if process.ended.is_some() {
+                continue;
+            }
+            if process.closed.is_some_and(|at| at + LAST_OUTPUT <= now) {
+                process.closed = None;
+                let output = Output::Complaint("(it has closed its terminal, and runs on)".to_owned());
+                self.happened.push_back(Happening::Output { actor: actor.clone(), at: now, output });
+            }
+            let quiet = || process.child.heard().is_some_and(|at| at + implementation.quiet <= now);
+            let ready = process.watched
+                && match actor {
+                    Actor::Server => is_bound(process.port),
+                    Actor::Client(_) => implementation.ready.is_none() && quiet(),
+                };
+            if ready {
+                process.watched = false;
+                if *actor == Actor::Server {
+                    self.server = Some(process.port);
+                }
+                self.happened.push_back(Happening::Output { actor: actor.clone(), at: now, output: Output::Ready });
+            }
+        }
+    }
+
+    /// When to look around again, if at all.
+    pub(crate) fn next_look(&self, now: Instant) -> Option<Instant> {
+        let watched = |process: &Process| process.ended.is_none() && (process.watched || process.closed.is_some());
+        self.actors.values().any(watched).then(|| now + LOOK)
+    }
+}
+
+/// Whether this is how a server says that it listens.
+pub(crate) fn listens(output: &Output) -> bool {
+    match output {
+        Output::Line(line) => normal(line).is_some_and(|line| line.starts_with("[Server listening on port ")),
+        Output::Event(event) => event["event"] == "listening",
+        Output::Partial(_) | Output::Complaint(_) | Output::Ready => false,
+    }
+}

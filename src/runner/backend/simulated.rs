@@ -1,0 +1,378 @@
+//! The stage of a simulated world: the same scenario in virtual time, replayable from its seed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use crate::netem::fault::Order;
+pub use crate::netem::link_model::Net;
+use crate::proto::event::client::ClientEvent;
+use crate::proto::event::server::ServerEvent;
+use crate::proto::event::{Body, Event};
+use crate::proto::machine::Ending;
+use crate::proto::name::Name;
+use crate::proto::status::Status;
+use crate::proto::time::Instant;
+use crate::runner::backend::active_faults::{Standing, order};
+use crate::runner::backend::{Deaf, Disturbance, End, Happening, Launch, MAX_UNREAD, Output, Refused, Stage};
+use crate::runner::lang::ast::{Actor, Fault, Need, Signal, Statement, Step, Way};
+use crate::sim::simulation::{SERVER, World};
+
+/// The number of SIGHUP.
+const HANGUP: u8 = 1;
+
+/// Actors as machines in one world.
+pub struct SimStage {
+    world: World,
+    actors: BTreeMap<Actor, Player>,
+    happened: VecDeque<Happening>,
+    standing: Standing,
+}
+
+struct Player {
+    index: usize,
+    launch: Launch,
+    /// How much of its log was told, and how many events of this life.
+    told: usize,
+    seq: u64,
+    runs: bool,
+    /// The first signal that asked it to end.
+    signal: Option<u8>,
+    /// How many bytes of lines wait because it is paused.
+    unread: usize,
+    /// Nothing can be typed any more.
+    closed: bool,
+}
+
+impl Player {
+    /// One that begins its first life.
+    fn new(index: usize, launch: Launch) -> Self {
+        Self { index, launch, told: 0, seq: 0, runs: true, signal: None, unread: 0, closed: false }
+    }
+}
+
+/// Why this case cannot be simulated, if that is so.
+#[must_use]
+pub fn unsimulable(setup: &[Statement], statements: &[Statement]) -> Option<String> {
+    let args = setup.iter().chain(statements).find_map(|statement| match &statement.step {
+        Step::Server { args } | Step::Client { args, .. } => args.iter().find(|arg| *arg != "--text"),
+        _ => None,
+    })?;
+    Some(format!("{args} needs a real process"))
+}
+
+impl SimStage {
+    /// An empty stage on this network.
+    #[must_use]
+    pub fn new(seed: u64, net: Net) -> Self {
+        Self {
+            world: World::without_server(seed, net),
+            actors: BTreeMap::new(),
+            happened: VecDeque::new(),
+            standing: Standing::default(),
+        }
+    }
+
+    fn player(&self, actor: &Actor) -> Result<&Player, Refused> {
+        self.actors.get(actor).ok_or_else(|| Refused(format!("{actor} was never started")))
+    }
+
+    /// Tells what everybody showed since the last time, and who has ended.
+    fn gather(&mut self) {
+        for (actor, player) in &mut self.actors {
+            for (at, event) in &self.world.log(player.index)[player.told..] {
+                player.told += 1;
+                player.seq += 1;
+                show(&mut self.happened, actor, player, *at, event);
+            }
+            if !player.runs {
+                continue;
+            }
+            if let Some(ending) = self.world.ending(player.index).cloned() {
+                player.runs = false;
+                // A server that is asked to end has done its work; only a hangup is told by its status.
+                let signal = player.signal.filter(|signal| *actor != Actor::Server || *signal == HANGUP);
+                let status = ending.status.or(signal.map_or(Status::Ok, Status::Signal)).code();
+                player.seq += 1;
+                let (at, event) = (self.world.now(), last_word(actor, &ending, status, self.world.unix()));
+                show(&mut self.happened, actor, player, at, &event);
+                let end = End { status, signal: None };
+                self.happened.push_back(Happening::Ended { actor: actor.clone(), at, end });
+            }
+        }
+    }
+
+    fn begin(&mut self, actor: &Actor) {
+        if let Some(player) = self.actors.get_mut(actor) {
+            let (index, launch, told) = (player.index, player.launch.clone(), player.told);
+            *player = Player { told, ..Player::new(index, launch) };
+        }
+        self.gather();
+    }
+
+    fn end_by(&mut self, actor: &Actor, signal: u8) {
+        let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
+        if player.signal.is_none() {
+            player.signal = Some(signal);
+            self.world.leave(player.index);
+        }
+    }
+
+    fn pause(&mut self, actor: &Actor, paused: bool) {
+        let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
+        player.unread = 0;
+        self.world.pause(player.index, paused);
+    }
+
+    fn kill(&mut self, actor: &Actor) {
+        let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
+        player.runs = false;
+        self.world.kill(player.index);
+        let end = End { status: 137, signal: Some(9) };
+        self.happened.push_back(Happening::Ended { actor: actor.clone(), at: self.world.now(), end });
+    }
+
+    fn order(&mut self, way: &Way, fault: Fault) -> Result<(), Refused> {
+        let orders = self
+            .actors
+            .iter()
+            .filter_map(|(actor, player)| Some((player.index, order(actor, way, fault, |to| self.addr(to))?)));
+        let orders: Vec<_> = orders.collect();
+        orders.into_iter().try_for_each(|(index, order)| self.obey(index, &order))
+    }
+
+    fn addr(&self, actor: &Actor) -> Option<SocketAddr> {
+        self.actors.get(actor).map(|player| self.world.addr(player.index))
+    }
+
+    fn obey(&mut self, index: usize, order: &Order) -> Result<(), Refused> {
+        self.world.faults(index).obey(order).map_err(Refused)
+    }
+}
+
+fn show(happened: &mut VecDeque<Happening>, actor: &Actor, player: &Player, at: Instant, event: &Event) {
+    if player.launch.text {
+        let lines = event.line().unwrap_or_default();
+        let lines = lines.split('\n').filter(|line| !line.is_empty());
+        happened.extend(lines.map(|line| {
+            let (actor, output) = (actor.clone(), Output::Line(line.to_owned()));
+            Happening::Output { actor, at, output }
+        }));
+    } else if let Ok(value) = serde_json::from_str(&event.json(player.seq, &player.launch.name)) {
+        happened.push_back(Happening::Output { actor: actor.clone(), at, output: Output::Event(value) });
+    }
+}
+
+/// The `exit` event, which a real program's shell makes.
+fn last_word(actor: &Actor, ending: &Ending, status: u8, at: crate::proto::time::Unix) -> Event {
+    let body = match actor {
+        Actor::Server => Body::Server(ServerEvent::Exit { status }),
+        Actor::Client(_) => Body::Client(ClientEvent::Exit { status, shown: ending.exiting }),
+    };
+    Event { at, cmd: None, group: ending.group.clone(), body }
+}
+
+impl Stage for SimStage {
+    fn now(&self) -> Instant {
+        self.world.now()
+    }
+
+    fn next(&mut self, until: Instant) -> Happening {
+        loop {
+            if let Some(happening) = self.happened.pop_front() {
+                return happening;
+            }
+            let more = self.world.step(until);
+            self.gather();
+            if !more && self.happened.is_empty() {
+                return Happening::Time;
+            }
+        }
+    }
+
+    fn start(&mut self, launch: &Launch) -> Result<(), Refused> {
+        let index = match &launch.actor {
+            Actor::Server => SERVER,
+            Actor::Client(_) => match Name::new(&launch.name) {
+                Ok(name) => self.world.enter(name),
+                Err(why) => {
+                    let (actor, at) = (launch.actor.clone(), self.world.now());
+                    let output = Output::Complaint(why.to_string());
+                    self.happened.push_back(Happening::Output { actor: actor.clone(), at, output });
+                    let end = End { status: Status::Usage.code(), signal: None };
+                    self.happened.push_back(Happening::Ended { actor, at, end });
+                    return Ok(());
+                }
+            },
+        };
+        // Disturbed from its first datagram on.
+        for order in self.standing.orders(&launch.actor, |to| self.addr(to)) {
+            self.obey(index, &order)?;
+        }
+        self.world.start(index);
+        self.actors.insert(launch.actor.clone(), Player::new(index, launch.clone()));
+        self.gather();
+        Ok(())
+    }
+
+    fn restart(&mut self, actor: &Actor) -> Result<(), Refused> {
+        let player = self.player(actor)?;
+        if player.runs {
+            return Err(Refused(format!("{actor} still runs")));
+        }
+        let index = player.index;
+        self.world.start(index);
+        self.begin(actor);
+        Ok(())
+    }
+
+    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused> {
+        let index = self.player(actor)?.index;
+        let paused = self.world.is_paused(index);
+        if let Some(player) = self.actors.get_mut(actor) {
+            let deaf = |why: Deaf| Refused(format!("{actor} {why}"));
+            if player.closed {
+                return Err(deaf(Deaf::Closed));
+            }
+            player.unread += if paused { line.len() + 1 } else { 0 };
+            if player.unread > MAX_UNREAD {
+                return Err(deaf(Deaf::Unread));
+            }
+        }
+        if *actor == Actor::Server {
+            if let Some(word) = crate::proto::console::parse(line.as_bytes()) {
+                self.world.console(word);
+            }
+        } else {
+            self.world.type_line(index, line);
+        }
+        self.gather();
+        Ok(())
+    }
+
+    fn close_input(&mut self, actor: &Actor) {
+        let Some(player) = self.actors.get_mut(actor).filter(|player| !player.closed) else { return };
+        player.closed = true;
+        // A server goes on.
+        if *actor != Actor::Server {
+            self.world.finish(player.index);
+            self.gather();
+        }
+    }
+
+    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refused> {
+        self.player(actor)?;
+        match signal {
+            Signal::Kill => self.kill(actor),
+            Signal::Term => self.end_by(actor, 15),
+            Signal::Interrupt => self.end_by(actor, 2),
+            Signal::Hangup => self.end_by(actor, HANGUP),
+            Signal::Pause => self.pause(actor, true),
+            Signal::Resume => self.pause(actor, false),
+        }
+        self.gather();
+        Ok(())
+    }
+
+    fn lacks(&self, _need: Need) -> Option<String> {
+        None
+    }
+
+    fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
+        let new = self.standing.take(disturbance);
+        if matches!(disturbance, Disturbance::Heal) {
+            let heal = Order { heal: true, ..Order::default() };
+            let everybody: Vec<usize> = self.actors.values().map(|player| player.index).collect();
+            return everybody.into_iter().try_for_each(|index| self.obey(index, &heal));
+        }
+        new.iter().try_for_each(|(way, fault)| self.order(way, *fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::runner::exec::executor::{Settings, play};
+    use crate::runner::lang::parser::parse;
+    use crate::runner::report::attempt::Turn;
+    use crate::runner::report::outcome::{CaseInfo, Verdict};
+
+    /// Plays a scenario; returns what everybody showed, in order, with exact times.
+    fn transcript(seed: u64, text: &str, net: Net) -> String {
+        let scenario = parse(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
+        let case = &scenario.cases[0];
+        let info = CaseInfo {
+            file: "test.chat".into(),
+            title: case.title.clone(),
+            points: None,
+            visibility: case.visibility,
+            span: case.span.clone(),
+            steps: case.statements.len(),
+            turn: Turn::default(),
+        };
+        let mut stage = SimStage::new(seed, net);
+        let result = play(info, &scenario.setup, case, &mut stage, &Settings::default(), &mut |_| {});
+        assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
+        format!("{:?}", result.transcript)
+    }
+
+    const CASE: &str = r#"case "mail"
+server
+client x y
+x> send y hi
+y< x: hi
+x> dereg x
+x< [You are Offline. Bye.]
+loss *->* 20%
+y> send x are you there?
+y< [Messages received by the server and saved]
+kill server
+restart server
+heal
+x> reg x
+x< [You have messages]
+x< y: {*} are you there?
+interrupt x
+x exits 130
+"#;
+
+    #[test]
+    fn a_scenario_is_played_in_virtual_time_and_replayed_byte_for_byte() {
+        let first = transcript(7, CASE, Net::LAN);
+        assert_eq!(first, transcript(7, CASE, Net::LAN));
+        assert_ne!(first, transcript(8, CASE, Net::LAN));
+    }
+
+    #[test]
+    fn faults_of_everybody_are_those_of_who_comes_later_too() {
+        let text = "case \"c\"\nserver\ncut * server\nclient x\nx< [Server not responding]\nheal\nclient y\n\
+                    y< [Welcome, You are registered.]\n";
+        transcript(7, text, Net::LAN);
+    }
+
+    #[test]
+    fn the_first_signal_counts() {
+        let text = "case \"c\"\nserver\nclient x\npause x\ninterrupt x\nterm x\nresume x\nx exits 130\n\
+                    pause server\nterm server\nhangup server\nresume server\nserver exits 0\n";
+        transcript(7, text, Net::LAN);
+    }
+
+    #[test]
+    fn who_still_runs_is_not_started_again() {
+        let mut stage = SimStage::new(1, Net::LAN);
+        let launch = Launch { actor: Actor::Server, name: "server".to_owned(), args: Vec::new(), text: false };
+        stage.start(&launch).expect("a start");
+        assert_eq!(stage.restart(&Actor::Server), Err(Refused("server still runs".to_owned())));
+        stage.signal(&Actor::Server, Signal::Kill).expect("a signal");
+        assert_eq!(stage.restart(&Actor::Server), Ok(()));
+    }
+
+    #[test]
+    fn what_needs_a_real_process_is_said() {
+        let text = "case \"c\"\nserver --db x.db\nclient x -- --text\n";
+        let scenario = parse(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
+        let reason = unsimulable(&scenario.setup, &scenario.cases[0].statements);
+        assert_eq!(reason.as_deref(), Some("--db needs a real process"));
+    }
+}

@@ -1,0 +1,59 @@
+//! Checks: parts of a case that pass or fail by themselves.
+
+use crate::runner::exec::executor::{Played, Player, Stop};
+use crate::runner::lang::ast::{Statement, Step};
+use crate::runner::report::outcome::{Cause, CheckResult, Failure};
+
+impl Player<'_> {
+    /// Begins a check; the one before has passed if nothing failed in it.
+    pub(crate) fn begin_check(&mut self, title: &str, points: Option<u32>) {
+        self.pass_check();
+        self.checks.push(unreached(title, points));
+    }
+
+    /// The check that is being played has passed, unless it failed before.
+    pub(crate) fn pass_check(&mut self) {
+        if let Some(check) = self.checks.last_mut().filter(|check| check.passed.is_none()) {
+            check.passed = Some(true);
+        }
+    }
+
+    /// What a failure ends: the check that is being played, where there is one and everybody is still there. Says how
+    /// many of the coming lines go with it. Otherwise it ends the case.
+    pub(crate) fn outlive(&mut self, failure: Stop, coming: &[&Statement]) -> Played<usize> {
+        self.fail_check(&failure);
+        let harmless = match failure.cause {
+            Cause::Silence | Cause::Late(_) | Cause::WrongText | Cause::Duplicate | Cause::Forbidden => true,
+            Cause::Exited(_) | Cause::Flood | Cause::NotReady => false,
+            Cause::Mistake | Cause::Deadline | Cause::Halted(_) => false,
+        };
+        let goes_on = harmless
+            && !self.checks.is_empty()
+            && !self.cast.values().any(crate::runner::exec::actor::Part::has_vanished);
+        if !goes_on {
+            return Err(failure);
+        }
+        self.failed.get_or_insert(failure);
+        Ok(coming.iter().take_while(|statement| !matches!(statement.step, Step::Check { .. })).count())
+    }
+
+    pub(crate) fn fail_check(&mut self, failure: &Failure) {
+        if let Some(check) = self.checks.last_mut().filter(|check| check.passed.is_none()) {
+            check.passed = Some(false);
+            check.failure = Some(Box::new(failure.clone()));
+        }
+    }
+
+    /// Adds the checks that were not reached.
+    pub(crate) fn announce_unreached(&mut self) {
+        for statement in self.coming {
+            if let Step::Check { title, points } = &statement.step {
+                self.checks.push(unreached(title, *points));
+            }
+        }
+    }
+}
+
+fn unreached(title: &str, points: Option<u32>) -> CheckResult {
+    CheckResult { title: title.to_owned(), points, passed: None, failure: None }
+}

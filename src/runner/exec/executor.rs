@@ -1,0 +1,389 @@
+//! Plays one case on a stage, line by line, and tells what came of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::proto::status::Status;
+use crate::proto::time::Instant;
+use crate::runner::backend::{Disturbance, End, Happening, Output, Refused, Stage};
+use crate::runner::exec::actor::Part;
+use crate::runner::exec::idle_time::Waits;
+use crate::runner::lang::ast::{Actor, Case, Need, Statement, Step, Who};
+use crate::runner::report::outcome::{
+    CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, StepResult, Verdict,
+};
+use crate::script::pattern::Style;
+use crate::script::pattern::normalize::normal;
+use crate::script::vars::{BadVariable, Vars};
+
+/// How cases are played.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How exactly text must match.
+    pub style: Style,
+    /// Limits, windows and readiness are stretched by this; `sleep` is not.
+    pub time_scale: f64,
+    /// Every actor is played as people see it, without `--json`.
+    pub text: bool,
+    /// When the whole run must be over, in the time of the stage.
+    pub deadline: Option<Instant>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { style: Style::Exact, time_scale: 1.0, text: false, deadline: None }
+    }
+}
+
+/// The statuses of a program of ours that has a fault of its own: its last resort, and a panic.
+pub(super) const FAULTS: [u8; 2] = [Status::Internal.code(), 101];
+
+/// Why a case goes on no more.
+pub(crate) type Stop = Box<Failure>;
+
+pub(crate) type Played<T = ()> = Result<T, Stop>;
+
+/// A case being played.
+pub(crate) struct Player<'a> {
+    pub(super) stage: &'a mut dyn Stage,
+    pub(super) settings: &'a Settings,
+    pub(super) cast: BTreeMap<Actor, Part>,
+    pub(super) vars: Vars,
+    pub(super) transcript: VecDeque<Heard>,
+    pub(super) waits: Waits,
+    pub(super) checks: Vec<CheckResult>,
+    /// The first failure that ended a check and not the case.
+    pub(super) failed: Option<Box<Failure>>,
+    /// When somebody last was started, typed or got a signal.
+    pub(super) acted: Instant,
+    /// The line being played.
+    pub(super) now_playing: &'a Statement,
+    /// The lines behind it.
+    pub(super) coming: &'a [&'a Statement],
+}
+
+/// Plays a case. `told` hears of each step when it is over.
+pub fn play(
+    info: CaseInfo,
+    setup: &[Statement],
+    case: &Case,
+    stage: &mut dyn Stage,
+    settings: &Settings,
+    told: &mut dyn FnMut(&StepResult),
+) -> CaseResult {
+    let began = stage.now();
+    let mut result = CaseResult {
+        case: info,
+        verdict: Verdict::Passed,
+        steps: Vec::new(),
+        checks: Vec::new(),
+        transcript: Vec::new(),
+        began,
+        took: Duration::ZERO,
+        overhead: Duration::ZERO,
+        replay: String::new(),
+        plays: 1,
+    };
+    if let Some(reason) = lacking(setup, case, stage) {
+        result.verdict = Verdict::Skipped(reason);
+        return result;
+    }
+    let statements: Vec<&Statement> = setup.iter().chain(&case.statements).collect();
+    let Some(first) = statements.first() else {
+        return result;
+    };
+    let mut player = Player {
+        stage,
+        settings,
+        cast: BTreeMap::new(),
+        vars: Vars::default(),
+        transcript: VecDeque::new(),
+        waits: Waits::default(),
+        checks: Vec::new(),
+        failed: None,
+        acted: began,
+        now_playing: first,
+        coming: &statements,
+    };
+    let stopped = player.play_all(&statements, &mut result.steps, told).err();
+    let end = player.stage.now();
+    match &stopped {
+        None => player.pass_check(),
+        Some(failure) => player.fail_check(failure),
+    }
+    player.announce_unreached();
+    result.took = end.since(began);
+    result.overhead = player.waits.overhead(began, end);
+    result.transcript = player.transcript.into();
+    result.checks = player.checks;
+    // The first line that fails decides.
+    if let Some(failure) = player.failed.or(stopped) {
+        result.verdict = Verdict::Failed(failure);
+    }
+    result
+}
+
+/// Why a case cannot be played on this stage, found before anything is started.
+pub(super) fn lacking(setup: &[Statement], case: &Case, stage: &dyn Stage) -> Option<String> {
+    if let Some(reason) = case.needs.iter().find_map(|need| stage.lacks(*need)) {
+        return Some(reason);
+    }
+    let mut steps = setup.iter().chain(&case.statements).map(|statement| &statement.step);
+    let refused = steps.clone().find_map(|step| match step {
+        Step::Server { args } | Step::Client { args, .. } => stage.refuses(args),
+        _ => None,
+    });
+    if refused.is_some() {
+        return refused;
+    }
+    steps.any(Step::disturbs).then(|| stage.lacks(Need::Faults)).flatten()
+}
+
+impl<'a> Player<'a> {
+    pub(super) fn play_all(
+        &mut self,
+        statements: &'a [&'a Statement],
+        steps: &mut Vec<StepResult>,
+        told: &mut dyn FnMut(&StepResult),
+    ) -> Played {
+        let mut rest = statements;
+        while let [statement, coming @ ..] = rest {
+            (self.now_playing, self.coming) = (statement, coming);
+            let at = self.stage.now();
+            let played = self.settle().and_then(|()| self.play_step(&statement.step));
+            let took = self.stage.now().since(at);
+            let step = StepResult { span: statement.span.clone(), at, took, ok: played.is_ok() };
+            told(&step);
+            steps.push(step);
+            let lost = played.map_or_else(|stop| self.outlive(stop, coming), |()| Ok(0))?;
+            rest = coming.get(lost..).unwrap_or_default();
+        }
+        self.settle()?;
+        let vanished = self.cast.iter().find(|(_, part)| part.has_vanished()).map(|(actor, _)| actor.clone());
+        vanished.map_or(Ok(()), |actor| Err(self.vanished(&actor)))
+    }
+
+    pub(super) fn play_step(&mut self, step: &Step) -> Played {
+        match step {
+            Step::Server { args } => self.start_server(args),
+            Step::Client { clients, args } => clients.iter().try_for_each(|client| self.start_client(client, args)),
+            Step::Signal { actor, signal } => self.signal(actor, *signal),
+            Step::Restart(actor) => self.restart(actor),
+            Step::Eof(actor) => {
+                let part = self.named(actor)?;
+                // A server goes on at the end of its input.
+                part.life.asked |= *actor != Actor::Server;
+                self.stage.close_input(actor);
+                self.note(actor, "its input is closed".to_owned());
+                Ok(())
+            }
+            Step::Fault { way, fault } => self.disturb(&Disturbance::Fault(way, *fault)),
+            Step::Cut(a, b) => self.disturb(&Disturbance::Cut(a, b)),
+            Step::Heal => self.disturb(&Disturbance::Heal),
+            Step::Sleep(duration) => {
+                let begin = self.stage.now();
+                self.run_until(begin + *duration)?;
+                self.waits.add(begin, begin + *duration);
+                Ok(())
+            }
+            Step::Set { name, value } => {
+                let value = self.replace(value)?;
+                self.vars.set(name, &value).map_err(|why| self.mistaken(&why))
+            }
+            Step::Mark(actors) => self.mark(actors),
+            Step::Check { title, points } => {
+                self.begin_check(title, *points);
+                Ok(())
+            }
+            Step::Type { who, line } => self.type_line(who, line),
+            Step::Expect { who, how, limit, pattern } => self.expect(who, *how, *limit, pattern),
+            Step::Exits { who, status } => self.exits(who, *status),
+            Step::Alive(who) => {
+                let actors = self.resolve(who)?;
+                let ended = actors.iter().find_map(|actor| Some((actor, self.cast.get(actor)?.life.end?.1)));
+                ended.map_or(Ok(()), |(actor, end)| Err(self.exited(actor, end)))
+            }
+        }
+    }
+
+    /// Everybody that is meant, or the failure that one of them has ended by itself. `*` leaves out those that ended
+    /// because they were asked to.
+    pub(super) fn resolve(&mut self, who: &Who) -> Played<Vec<Actor>> {
+        let actors = self.meant(who, |part| part.life.end.is_none() || part.has_vanished())?;
+        for actor in &actors {
+            self.named(actor)?;
+        }
+        Ok(actors)
+    }
+
+    /// Everybody that is meant, `*` being every client of this kind.
+    pub(super) fn meant(&self, who: &Who, kind: impl Fn(&Part) -> bool) -> Played<Vec<Actor>> {
+        let actors: Vec<Actor> = match who {
+            Who::Each(actors) => actors.clone(),
+            Who::EveryClient => {
+                let clients = self.cast.iter().filter(|(actor, part)| **actor != Actor::Server && kind(part));
+                clients.map(|(actor, _)| actor.clone()).collect()
+            }
+        };
+        if actors.is_empty() {
+            let sentence = "no client is left that could be meant".to_owned();
+            return Err(self.fail(None, Cause::Exited(None), Status::Failed, sentence));
+        }
+        Ok(actors)
+    }
+
+    /// The part of somebody that a line names: a failure when it has ended by itself.
+    pub(super) fn named(&mut self, actor: &Actor) -> Played<&mut Part> {
+        if self.cast.get(actor).is_some_and(Part::has_vanished) {
+            return Err(self.vanished(actor));
+        }
+        let missing = self.fail(Some(actor), Cause::Mistake, Status::Parse, format!("{actor} was not started"));
+        self.cast.get_mut(actor).ok_or(missing)
+    }
+
+    pub(super) fn has_ended(&self, actor: &Actor) -> bool {
+        self.cast.get(actor).is_none_or(|part| part.life.end.is_some())
+    }
+
+    /// Waits for an actor's end, and says whether it came.
+    pub(super) fn ends_within(&mut self, actor: &Actor, limit: Duration) -> Played<bool> {
+        let until = self.stage.now() + limit.mul_f64(self.settings.time_scale);
+        while !self.has_ended(actor) {
+            if !self.turn(until)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes in what has happened so far.
+    pub(super) fn settle(&mut self) -> Played {
+        let now = self.stage.now();
+        self.run_until(now)
+    }
+
+    pub(super) fn run_until(&mut self, until: Instant) -> Played {
+        while self.turn(until)? {}
+        Ok(())
+    }
+
+    /// Takes in one happening; false when the time is over.
+    pub(super) fn turn(&mut self, until: Instant) -> Played<bool> {
+        let limit = self.settings.deadline.map_or(until, |deadline| deadline.min(until));
+        match self.stage.next(limit) {
+            Happening::Time if limit < until => {
+                let sentence = "the time for the whole run is over (--deadline)".to_owned();
+                return Err(self.fail(None, Cause::Deadline, Status::Expected, sentence));
+            }
+            Happening::Time => return Ok(false),
+            Happening::Halt(signal) => {
+                let sentence = format!("the run was ended by signal {signal}");
+                return Err(self.fail(None, Cause::Halted(signal), Status::Signal(signal), sentence));
+            }
+            Happening::Output { actor, at, output } => self.take_in(actor, at, output)?,
+            Happening::Ended { actor, at, end } => self.take_leave(&actor, at, end)?,
+            Happening::Flood { actor, reason, .. } => {
+                return Err(self.fail(Some(&actor), Cause::Flood, Status::Failed, reason));
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn take_in(&mut self, actor: Actor, at: Instant, output: Output) -> Played {
+        let (kind, text) = match &output {
+            Output::Line(line) | Output::Partial(line) => (HeardKind::Shown, line.as_str()),
+            Output::Ready => (HeardKind::Note, "ready"),
+            Output::Complaint(line) => (HeardKind::Complained, line.as_str()),
+            Output::Event(event) => (HeardKind::Shown, event.get("line").and_then(Value::as_str).unwrap_or("")),
+        };
+        let shown = |line: &String| self.cast.get(&actor).is_some_and(|part| part.has_shown(line));
+        let lines: Vec<String> = text.split('\n').filter_map(normal).filter(|line| !shown(line)).collect();
+        for line in lines {
+            self.hear(at, &actor, kind, line);
+        }
+        let Some(part) = self.cast.get_mut(&actor) else { return Ok(()) };
+        let told = part.hear(at, output);
+        if let Some(waited) = told.waited {
+            // Nothing can have been waited for longer than since it was asked for.
+            let asked = part.life.typed.unwrap_or(part.life.began);
+            let asked = if actor == Actor::Server { self.acted } else { asked };
+            self.waits.add(asked.max(at - waited), at);
+        }
+        if let Some(overtaken) = told.overtaken {
+            let [taken, now] = [&overtaken.taken, &overtaken.now].map(|line| part.original(line));
+            let sentence = format!("{actor} went on after `{taken}`, which was taken: `{now}`");
+            return Err(self.fail(Some(&actor), Cause::WrongText, Status::Expected, sentence));
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_leave(&mut self, actor: &Actor, at: Instant, end: End) -> Played {
+        self.hear(at, actor, HeardKind::Note, end.to_string());
+        let Some(part) = self.cast.get_mut(actor) else { return Ok(()) };
+        part.life.end = Some((at, end));
+        part.life.asked |= is_to_end(actor, self.coming);
+        if !self.stage.is_foreign() && end.signal.is_none() && FAULTS.contains(&end.status) {
+            let sentence = format!("{actor} {end}, which means a fault of the program itself");
+            return Err(self.fail(Some(actor), Cause::Exited(Some(end)), Status::Failed, sentence));
+        }
+        Ok(())
+    }
+
+    pub(super) fn replace(&self, template: &str) -> Played<String> {
+        self.vars.replace(template).map_err(|why| self.mistaken(&why))
+    }
+
+    /// Notes what was done to an actor.
+    pub(super) fn note(&mut self, actor: &Actor, text: String) {
+        self.acted = self.stage.now();
+        self.hear(self.acted, actor, HeardKind::Note, text);
+    }
+
+    pub(super) fn hear(&mut self, at: Instant, actor: &Actor, kind: HeardKind, text: String) {
+        if self.transcript.len() >= CaseResult::MAX_HEARD {
+            self.transcript.pop_front();
+        }
+        self.transcript.push_back(Heard { at, actor: actor.clone(), kind, text });
+    }
+
+    pub(super) fn fail(&self, actor: Option<&Actor>, cause: Cause, status: Status, sentence: String) -> Stop {
+        let span = self.now_playing.span.clone();
+        let (actor, expected, nearest) = (actor.cloned(), None, None);
+        Box::new(Failure { span, actor, cause, sentence, expected, nearest, status, remedy: None })
+    }
+
+    pub(super) fn vanished(&self, actor: &Actor) -> Stop {
+        let end = self.cast.get(actor).and_then(|part| part.life.end).map(|(_, end)| end);
+        let how = end.map_or_else(|| "has ended".to_owned(), |end| end.to_string());
+        let sentence = format!("{actor} {how} by itself, and nothing asked it to");
+        self.fail(Some(actor), Cause::Exited(end), Status::Failed, sentence)
+    }
+
+    pub(super) fn exited(&self, actor: &Actor, end: End) -> Stop {
+        self.fail(Some(actor), Cause::Exited(Some(end)), Status::Failed, format!("{actor} {end}"))
+    }
+
+    pub(super) fn not_started(&self, actor: &Actor, why: &Refused) -> Stop {
+        self.fail(Some(actor), Cause::NotReady, Status::Environment, why.to_string())
+    }
+
+    pub(super) fn mistaken(&self, why: &BadVariable) -> Stop {
+        self.fail(None, Cause::Mistake, Status::Parse, why.to_string())
+    }
+}
+
+/// Whether a later line waits for this life of an actor to end. Then its ending is no surprise, however early it comes:
+/// otherwise what a line means would hang on how quickly the one before it was played.
+pub(super) fn is_to_end(actor: &Actor, coming: &[&Statement]) -> bool {
+    for statement in coming {
+        match &statement.step {
+            Step::Restart(other) if other == actor => return false,
+            Step::Exits { who: Who::Each(actors), .. } if actors.contains(actor) => return true,
+            Step::Exits { who: Who::EveryClient, .. } if *actor != Actor::Server => return true,
+            _ => {}
+        }
+    }
+    false
+}

@@ -1,0 +1,230 @@
+//! Expectations: `<`, `<~`, `!<` and `exits`, and what it means when they are not met.
+
+use std::time::Duration;
+
+use crate::proto::status::Status;
+use crate::proto::time::Instant;
+use crate::runner::exec::executor::{Played, Player, Stop};
+use crate::runner::lang::ast::{Actor, Who};
+use crate::runner::report::outcome::{Cause, Failure};
+use crate::script::directive::{How, spell};
+use crate::script::expect::Watch;
+use crate::script::log::{Log, Nearest};
+use crate::script::pattern::{Matcher, Pattern};
+use crate::script::vars::Vars;
+
+/// How long the runner goes on listening after a limit, so that it can tell LATE from SILENCE.
+const GRACE: Duration = Duration::from_millis(500);
+/// A line at least as like the pattern as this is a wrong one, not just another one.
+const WRONG_LIKENESS: f64 = 0.5;
+/// A copy of a line that was taken is a duplicate where it is as like the pattern as this.
+const DUPLICATE_LIKENESS: f64 = 0.6;
+
+impl Player<'_> {
+    pub(crate) fn expect(&mut self, who: &Who, how: How, limit: Option<Duration>, pattern: &Pattern) -> Played {
+        let filled = pattern.fill(&self.vars, self.settings.style);
+        let matcher = filled.map_err(|why| self.fail(None, Cause::Mistake, Status::Parse, why.to_string()))?;
+        let limit = limit.unwrap_or(how.default_limit()).mul_f64(self.settings.time_scale);
+        let begin = self.stage.now();
+        let watch = |actor| (actor, Watch::new(how, matcher.clone()));
+        let mut open: Vec<_> = self.resolve(who)?.into_iter().map(watch).collect();
+        loop {
+            self.look(&mut open, how, begin, limit)?;
+            if open.is_empty() {
+                break;
+            }
+            if !self.turn(begin + limit)? {
+                break;
+            }
+        }
+        if how == How::Never {
+            self.waits.add(begin, self.stage.now());
+            return Ok(());
+        }
+        if open.is_empty() { Ok(()) } else { Err(self.missed(open, &matcher, begin, limit)?) }
+    }
+
+    /// Looks at the logs again. Leaves those in `open` of which more may come.
+    fn look(&mut self, open: &mut Vec<(Actor, Watch)>, how: How, begin: Instant, limit: Duration) -> Played {
+        let mut left = Vec::with_capacity(open.len());
+        for (actor, mut watch) in open.drain(..) {
+            let Some(part) = self.cast.get_mut(&actor) else { continue };
+            let found = watch.look(&mut part.log);
+            let (ended, vanished) = (part.life.end, part.has_vanished());
+            match (found, how) {
+                (Some(found), How::Never) => {
+                    let shown = part.original(&found.text).to_owned();
+                    let before = self.taken(&actor, watch.matcher());
+                    let after = spell(millis(found.at.since(begin)));
+                    let (cause, sentence) = match before {
+                        Some(_) => (Cause::Duplicate, format!("{actor} showed it again: `{shown}`")),
+                        None => (Cause::Forbidden, format!("{actor} showed `{shown}`, {after} into {}", spell(limit))),
+                    };
+                    return Err(self.unmet(&actor, watch.matcher(), cause, Status::Failed, sentence));
+                }
+                (Some(found), How::Next | How::Any) => {
+                    self.vars.capture(&found.captures).map_err(|why| self.mistaken(&why))?;
+                }
+                (None, How::Never) if vanished => return Err(self.vanished(&actor)),
+                (None, How::Never) => {
+                    // One that has ended shows nothing more.
+                    if ended.is_none() {
+                        left.push((actor, watch));
+                    }
+                }
+                (None, How::Next | How::Any) => {
+                    if let Some((_, end)) = ended {
+                        let by_itself = if vanished { " by itself, and nothing asked it to" } else { "" };
+                        let sentence = format!("{actor} {end}{by_itself}");
+                        let cause = Cause::Exited(Some(end));
+                        return Err(self.unmet(&actor, watch.matcher(), cause, Status::Failed, sentence));
+                    }
+                    left.push((actor, watch));
+                }
+            }
+        }
+        *open = left;
+        Ok(())
+    }
+
+    /// What it means that a limit has passed. Listens a little longer first.
+    fn missed(
+        &mut self,
+        mut open: Vec<(Actor, Watch)>,
+        matcher: &Matcher,
+        begin: Instant,
+        limit: Duration,
+    ) -> Played<Stop> {
+        let over = begin + limit;
+        let until = over + GRACE;
+        let (first, watch) = open.swap_remove(0);
+        let mut watch = watch;
+        let mut late = None;
+        while late.is_none() {
+            let more = self.turn(until)?;
+            late = self.cast.get_mut(&first).and_then(|part| watch.look(&mut part.log)).map(|found| found.at);
+            if !more {
+                break;
+            }
+        }
+        self.waits.add(begin, self.stage.now());
+        let spelled = spell(limit);
+        if let Some(at) = late {
+            let by = millis(at.since(over));
+            let sentence = format!("{first} showed it {} after the limit of {spelled}", spell(by));
+            return Ok(self.unmet(&first, matcher, Cause::Late(by), Status::Expected, sentence));
+        }
+        let Some(part) = self.cast.get(&first) else {
+            return Ok(self.unmet(&first, matcher, Cause::Silence, Status::Expected, String::new()));
+        };
+        let nearest = self.nearest(&first, matcher);
+        let (cause, mut sentence) = judge(&part.log, nearest, matcher, &first, &spelled);
+        if part.log.lost() > 0 {
+            sentence.push_str(&format!("; {} pieces of its output were too many to keep", part.log.lost()));
+        }
+        Ok(self.unmet(&first, matcher, cause, Status::Expected, sentence))
+    }
+
+    pub(crate) fn exits(&mut self, who: &Who, status: Option<u8>) -> Played {
+        let limit = How::LIMIT.mul_f64(self.settings.time_scale);
+        let begin = self.stage.now();
+        for actor in self.meant(who, |part| !part.life.buried)? {
+            if !self.cast.contains_key(&actor) {
+                self.named(&actor)?;
+            }
+            while !self.has_ended(&actor) && self.turn(begin + limit)? {}
+            let in_time = self.has_ended(&actor);
+            while !self.has_ended(&actor) && self.turn(begin + limit + GRACE)? {}
+            let ended = self.cast.get_mut(&actor).and_then(|part| {
+                part.life.asked = true;
+                part.life.buried = part.life.end.is_some();
+                part.life.end
+            });
+            let Some((at, end)) = ended else {
+                self.waits.add(begin, self.stage.now());
+                let sentence = format!("{actor} still runs after {}", spell(limit));
+                return Err(self.fail(Some(&actor), Cause::Silence, Status::Expected, sentence));
+            };
+            if !in_time {
+                let by = millis(at.since(begin + limit));
+                let sentence = format!("{actor} {end} {} after the limit of {}", spell(by), spell(limit));
+                return Err(self.fail(Some(&actor), Cause::Late(by), Status::Expected, sentence));
+            }
+            if let Some(status) = status.filter(|status| *status != end.status) {
+                let sentence = format!("{actor} {end} instead of status {status}");
+                return Err(self.fail(Some(&actor), Cause::Exited(Some(end)), Status::Failed, sentence));
+            }
+        }
+        Ok(())
+    }
+
+    /// When something that the pattern matches was taken before.
+    fn taken(&self, actor: &Actor, matcher: &Matcher) -> Option<Instant> {
+        self.cast.get(actor)?.log.taken(matcher)
+    }
+
+    /// The line that looks most like what was expected, in the words of the contract or in those of the actor.
+    fn nearest(&self, actor: &Actor, matcher: &Matcher) -> Option<Nearest> {
+        let part = self.cast.get(actor)?;
+        let spoken = self.in_its_words(actor, matcher).and_then(|words| {
+            let literal = words.replace('{', "{{").replace('}', "}}");
+            let spoken = Pattern::parse(&literal).ok()?.fill(&Vars::default(), self.settings.style).ok()?;
+            part.log.nearest(&spoken)
+        });
+        let nearest = part.log.nearest(matcher).into_iter().chain(spoken);
+        nearest.max_by(|one, other| one.likeness.total_cmp(&other.likeness))
+    }
+
+    /// What is expected, in the actor's own words if it has other ones than the contract.
+    fn in_its_words(&self, actor: &Actor, matcher: &Matcher) -> Option<String> {
+        self.cast.get(actor).and_then(|part| part.say(matcher.sketch()))
+    }
+
+    fn shown(&self, actor: &Actor, line: &str) -> String {
+        self.cast.get(actor).map_or(line, |part| part.original(line)).to_owned()
+    }
+
+    /// A failure of an expectation: with what was expected and what came nearest.
+    fn unmet(&self, actor: &Actor, matcher: &Matcher, cause: Cause, status: Status, sentence: String) -> Stop {
+        let nearest = self
+            .nearest(actor, matcher)
+            .filter(|_| matches!(cause, Cause::Silence | Cause::WrongText | Cause::Exited(_)));
+        let came = nearest.as_ref().filter(|_| cause == Cause::WrongText);
+        let remedy = came.and_then(|nearest| self.remedy(actor, nearest));
+        let nearest = nearest.map(|nearest| Nearest { text: self.shown(actor, &nearest.text), ..nearest });
+        let expected = self.in_its_words(actor, matcher).unwrap_or_else(|| matcher.sketch().to_owned());
+        Box::new(Failure {
+            span: self.now_playing.span.clone(),
+            actor: Some(actor.clone()),
+            cause,
+            sentence,
+            // A pattern that is one gap is seen in its line.
+            expected: Some(expected).filter(|text| !text.is_empty()),
+            nearest,
+            status,
+            remedy,
+        })
+    }
+}
+
+/// Why a limit passed in vain, in one word and as a sentence.
+fn judge(log: &Log, nearest: Option<Nearest>, matcher: &Matcher, actor: &Actor, limit: &str) -> (Cause, String) {
+    let Some(nearest) = nearest.filter(|nearest| nearest.likeness >= WRONG_LIKENESS) else {
+        return (Cause::Silence, format!("{actor} showed nothing like it within {limit}"));
+    };
+    let matches = if matcher.is_json() { nearest.likeness >= 1.0 } else { matcher.line(&nearest.text).is_some() };
+    if matches {
+        let sentence = format!("{actor} showed it before what was taken last; `<~` takes lines in any order");
+        return (Cause::WrongText, sentence);
+    }
+    let repeated = log.entries().any(|entry| entry.is_taken() && entry.lines().any(|line| line == nearest.text));
+    if repeated && nearest.likeness >= DUPLICATE_LIKENESS {
+        return (Cause::Duplicate, format!("{actor} showed another line again within {limit}"));
+    }
+    (Cause::WrongText, format!("{actor} showed something else within {limit}"))
+}
+
+/// To whole milliseconds: nobody reads more.
+fn millis(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}

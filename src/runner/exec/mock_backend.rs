@@ -1,0 +1,160 @@
+//! A stage for tests: actors do what the lines typed to them say, in virtual time, at no cost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::proto::time::Instant;
+use crate::runner::backend::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
+use crate::runner::lang::ast::{Actor, Need, Signal};
+
+/// Obedient actors. What is typed to one is `WORD ...; WORD ...`: `say TEXT`, `say_at MS TEXT`, `die STATUS`,
+/// `die_at MS STATUS`, `event JSON`, `exit`, `flood`.
+#[derive(Clone, Default)]
+pub(crate) struct Puppets {
+    pub(crate) now: Instant,
+    /// What will happen, by time and number.
+    pub(crate) coming: BTreeMap<(Instant, u64), Happening>,
+    pub(crate) count: u64,
+    /// Everybody that was started, and its text form.
+    pub(crate) started: BTreeMap<Actor, bool>,
+    /// Clients with these names say nothing of being registered.
+    pub(crate) mute: Vec<&'static str>,
+    /// Clients with these names end with status 4 instead.
+    pub(crate) refused: Vec<&'static str>,
+    /// These actors get no news of others.
+    pub(crate) blind: Vec<&'static str>,
+    pub(crate) halt: Option<u8>,
+}
+
+impl Puppets {
+    fn later(&mut self, ms: u64, happening: impl FnOnce(Instant) -> Happening) {
+        let at = self.now + Duration::from_millis(ms);
+        self.count += 1;
+        self.coming.insert((at, self.count), happening(at));
+    }
+
+    fn event(&mut self, actor: &Actor, ms: u64, event: serde_json::Value) {
+        let (actor, text) = (actor.clone(), self.started.get(actor) == Some(&true));
+        let line = event["line"].as_str().map(str::to_owned);
+        let output = if text { line.map(Output::Line) } else { Some(Output::Event(event)) };
+        if let Some(output) = output {
+            self.later(ms, |at| Happening::Output { actor, at, output });
+        }
+    }
+
+    fn end(&mut self, actor: &Actor, ms: u64, status: u8, signal: Option<u8>) {
+        let (actor, end) = (actor.clone(), End { status, signal });
+        self.later(ms, |at| Happening::Ended { actor, at, end });
+    }
+
+    /// Brings an actor up as programs of ours do.
+    fn come(&mut self, actor: &Actor) {
+        let name = actor.to_string();
+        if *actor == Actor::Server {
+            let line = "[Server listening on port 9]";
+            return self.event(actor, 1, json!({"event": "listening", "port": 9, "line": line}));
+        }
+        if self.refused.contains(&name.as_str()) {
+            self.event(actor, 1, json!({"event": "refused", "line": "[The name is in use.]"}));
+            return self.end(actor, 2, 4, None);
+        }
+        if self.mute.contains(&name.as_str()) {
+            return;
+        }
+        let welcome = json!({"event": "registered", "line": "[Welcome, You are registered.]"});
+        self.event(actor, 1, welcome);
+        for viewer in self.started.keys().cloned().collect::<Vec<_>>() {
+            if viewer != Actor::Server && !self.blind.contains(&viewer.to_string().as_str()) {
+                let changed = json!([{"name": name, "addr": "127.0.0.1:9", "online": true}]);
+                let table = json!({"event": "table", "changed": changed, "line": "[Client table updated.]"});
+                self.event(&viewer, 2, table);
+            }
+        }
+    }
+
+    fn obey(&mut self, actor: &Actor, order: &str) {
+        let (word, rest) = order.split_once(' ').unwrap_or((order, ""));
+        let (first, others) = rest.split_once(' ').unwrap_or((rest, ""));
+        let number = first.parse().unwrap_or(0);
+        match word {
+            "say" => self.event(actor, 1, json!({"event": "message", "line": rest})),
+            "say_at" => self.event(actor, number, json!({"event": "message", "line": others})),
+            "event" => self.event(actor, 1, serde_json::from_str(rest).unwrap()),
+            "die" => self.end(actor, 1, u8::try_from(number).unwrap(), None),
+            "die_at" => self.end(actor, number, others.parse().unwrap(), None),
+            "exit" => self.end(actor, 1, 0, None),
+            "flood" => {
+                let (actor, reason) = (actor.clone(), "too much".to_owned());
+                self.later(1, |at| Happening::Flood { actor, at, reason });
+            }
+            _ => panic!("no puppet knows {order:?}"),
+        }
+    }
+}
+
+impl Stage for Puppets {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn next(&mut self, until: Instant) -> Happening {
+        if let Some(signal) = self.halt {
+            return Happening::Halt(signal);
+        }
+        match self.coming.first_entry() {
+            Some(first) if first.key().0 <= until => {
+                self.now = self.now.max(first.key().0);
+                first.remove()
+            }
+            _ => {
+                self.now = self.now.max(until);
+                Happening::Time
+            }
+        }
+    }
+
+    fn start(&mut self, launch: &Launch) -> Result<(), Refused> {
+        if launch.args.iter().any(|arg| arg == "--impossible") {
+            return Err(Refused(format!("{} cannot be started: no such program", launch.actor)));
+        }
+        self.started.insert(launch.actor.clone(), launch.text);
+        self.come(&launch.actor);
+        Ok(())
+    }
+
+    fn restart(&mut self, actor: &Actor) -> Result<(), Refused> {
+        self.come(actor);
+        Ok(())
+    }
+
+    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused> {
+        line.split("; ").for_each(|order| self.obey(actor, order));
+        Ok(())
+    }
+
+    fn close_input(&mut self, actor: &Actor) {
+        self.end(actor, 1, 0, None);
+    }
+
+    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refused> {
+        let number = match signal {
+            Signal::Kill => 9,
+            Signal::Term => 15,
+            Signal::Interrupt => 2,
+            Signal::Hangup => 1,
+            Signal::Pause | Signal::Resume => return Ok(()),
+        };
+        self.end(actor, 1, 128 + number, Some(number));
+        Ok(())
+    }
+
+    fn lacks(&self, need: Need) -> Option<String> {
+        (need == Need::Faults).then(|| "puppets have no network".to_owned())
+    }
+
+    fn disturb(&mut self, _disturbance: &Disturbance<'_>) -> Result<(), Refused> {
+        Err(Refused("puppets have no network".to_owned()))
+    }
+}

@@ -1,0 +1,124 @@
+//! When a server or a client that was started is ready for the next line.
+
+use std::time::Duration;
+
+use crate::proto::status::Status;
+use crate::proto::time::Instant;
+use crate::runner::exec::executor::Stop;
+use crate::runner::exec::executor::{Played, Player};
+use crate::runner::lang::ast::Actor;
+use crate::runner::report::outcome::{Cause, Failure};
+
+/// How long a server has to listen, and a client to be registered and in everybody's table: much longer than the five
+/// attempts of 500 ms after which a client gives up and ends by itself.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// Actors that are played as people see them say that their table has changed, not how. So they must be silent this
+/// long besides, so that no earlier change is taken for the awaited one.
+const SILENCE: Duration = Duration::from_millis(50);
+
+impl Player<'_> {
+    /// Waits until the server listens.
+    pub(crate) fn await_server(&mut self) -> Played {
+        let begin = self.stage.now();
+        let until = begin + READY_LIMIT.mul_f64(self.settings.time_scale);
+        loop {
+            let Some(part) = self.cast.get(&Actor::Server) else { return Ok(()) };
+            if let Some((_, end)) = part.life.end {
+                let sentence = format!("the server {end} before it listened");
+                return Err(self.fail(Some(&Actor::Server), Cause::Exited(Some(end)), Status::Environment, sentence));
+            }
+            if part.life.listening {
+                return Ok(());
+            }
+            if !self.turn(until)? {
+                let limit = until.since(begin);
+                let sentence = if self.stage.is_foreign() {
+                    format!("the server did not listen on its port within {limit:?}")
+                } else {
+                    format!("the server did not say within {limit:?} that it listens")
+                };
+                return Err(self.fail(Some(&Actor::Server), Cause::NotReady, Status::Environment, sentence));
+            }
+        }
+    }
+
+    /// Waits until a client is registered and every actor that the server can reach has it in its table, or until it
+    /// has ended, which fails nothing by itself.
+    pub(crate) fn await_client(&mut self, actor: &Actor) -> Played {
+        let begin = self.stage.now();
+        let until = begin + READY_LIMIT.mul_f64(self.settings.time_scale);
+        loop {
+            let lacking = match self.lacking(actor) {
+                Lacking::Nothing => return Ok(()),
+                Lacking::Ended => {
+                    if let Some(part) = self.cast.get_mut(actor) {
+                        part.life.asked = true;
+                    }
+                    return Ok(());
+                }
+                Lacking::Silence(since) if since + SILENCE <= self.stage.now() => return Ok(()),
+                Lacking::Silence(since) => {
+                    self.turn((since + SILENCE).min(until))?;
+                    continue;
+                }
+                Lacking::Readiness => format!("{actor} was not ready"),
+                Lacking::Registration => format!("{actor} was not registered"),
+                Lacking::Table(viewer) => format!("the table of {viewer} did not name {actor}"),
+            };
+            if !self.turn(until)? {
+                return Err(self.not_ready(actor, &lacking, until.since(begin)));
+            }
+        }
+    }
+
+    fn not_ready(&self, actor: &Actor, lacking: &str, limit: Duration) -> Stop {
+        let sentence = format!("{lacking} within {limit:?}");
+        let span = self.now_playing.span.clone();
+        let (cause, status) = (Cause::NotReady, Status::Expected);
+        let (actor, expected, nearest) = (Some(actor.clone()), None, None);
+        Box::new(Failure { span, actor, cause, sentence, expected, nearest, status, remedy: None })
+    }
+
+    fn lacking(&self, actor: &Actor) -> Lacking {
+        let Some(part) = self.cast.get(actor) else { return Lacking::Ended };
+        if part.life.end.is_some() {
+            return Lacking::Ended;
+        }
+        if self.stage.is_foreign() {
+            return if part.life.ready { Lacking::Nothing } else { Lacking::Readiness };
+        }
+        if !part.life.registered {
+            return Lacking::Registration;
+        }
+        let mut last_words = None;
+        for (viewer, seen) in &self.cast {
+            // A server has no table of the kind; whom the newcomer's own table calls offline gets no updates.
+            let unreachable = !seen.is_reachable() || part.believes_offline(&seen.launch.name);
+            if *viewer == Actor::Server || unreachable && viewer != actor {
+                continue;
+            }
+            if !seen.names(&part.launch.name, part.life.began) {
+                return Lacking::Table(viewer.clone());
+            }
+            if seen.launch.text {
+                last_words = last_words.max(seen.life.heard);
+            }
+        }
+        last_words.map_or(Lacking::Nothing, Lacking::Silence)
+    }
+}
+
+/// What is still to come before a client is ready.
+enum Lacking {
+    Nothing,
+    /// The client has ended.
+    Ended,
+    /// The stage has not said that it is ready.
+    Readiness,
+    Registration,
+    /// This one's table does not name it.
+    Table(Actor),
+    /// Nobody may have shown anything for a while, since then.
+    Silence(Instant),
+}

@@ -1,0 +1,349 @@
+//! What a scenario file says, as plain data: cases, their statements, and where each stands in its file.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::netem::fault::{Fault, Percent};
+use crate::proto::name::Name;
+use crate::script::directive::How;
+use crate::script::pattern::Pattern;
+
+/// A whole scenario, its included files in place. Without a mistake that can be found before the run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What stands before the first case: played at the beginning of each case.
+    pub setup: Vec<Statement>,
+    /// At least one; a file without a `case` line is one case with the file's name as its title.
+    pub cases: Vec<Case>,
+}
+
+/// An independent case with actors of its own.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its title, as written.
+    pub title: String,
+    /// What it is worth; absent when nothing is said.
+    pub points: Option<u32>,
+    /// What a program must be able to do; without it the case is skipped, with the reason.
+    pub needs: Vec<Need>,
+    /// Who may see its result.
+    pub visibility: Visibility,
+    /// Its `case` line; the first line of a file without one.
+    pub span: Span,
+    /// In the order of the file.
+    pub statements: Vec<Statement>,
+}
+
+impl Case {
+    /// What it is worth: what it says, or the sum of what its checks say; absent where neither says anything.
+    #[must_use]
+    pub fn worth(&self) -> Option<u32> {
+        let points =
+            |statement: &Statement| if let Step::Check { points, .. } = statement.step { points } else { None };
+        let of_checks = self.statements.iter().filter_map(points).reduce(u32::saturating_add);
+        self.points.or(of_checks)
+    }
+}
+
+/// Something that not every program of this kind can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Named groups.
+    Groups,
+    /// Mail for those who are offline.
+    Offline,
+    /// Word to the sender that kept mail was delivered.
+    Receipts,
+    /// The network between the actors can be disturbed.
+    Faults,
+}
+
+impl Need {
+    /// All of them, by the word that stands in a file.
+    pub const ALL: [(&'static str, Need); 4] = [
+        (Self::Groups.word(), Self::Groups),
+        (Self::Offline.word(), Self::Offline),
+        (Self::Receipts.word(), Self::Receipts),
+        (Self::Faults.word(), Self::Faults),
+    ];
+
+    /// The word that stands in a file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Groups => "groups",
+            Self::Offline => "offline",
+            Self::Receipts => "receipts",
+            Self::Faults => "faults",
+        }
+    }
+}
+
+/// Who may see the result of a case, in the words of course autograders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Visibility {
+    /// Everybody, at once.
+    #[default]
+    Visible,
+    /// Only those who grade.
+    Hidden,
+    /// Everybody, after the due date.
+    AfterDueDate,
+    /// Everybody, once grades are published.
+    AfterPublished,
+}
+
+impl Visibility {
+    /// All of them, by the word that stands in a file and in reports.
+    pub const ALL: [(&'static str, Visibility); 4] = [
+        (Self::Visible.word(), Self::Visible),
+        (Self::Hidden.word(), Self::Hidden),
+        (Self::AfterDueDate.word(), Self::AfterDueDate),
+        (Self::AfterPublished.word(), Self::AfterPublished),
+    ];
+
+    /// The word that stands in a file and in reports.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Visible => "visible",
+            Self::Hidden => "hidden",
+            Self::AfterDueDate => "after_due_date",
+            Self::AfterPublished => "after_published",
+        }
+    }
+}
+
+/// One line of a file.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Where it stands.
+    pub span: Span,
+    /// What it says.
+    pub step: Step,
+}
+
+/// What a line says. Strings marked *template* have `${NAME}` replaced when their line is played
+/// ([`crate::script::vars::Vars::replace`]).
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// `server [ARGS]`; the words are templates.
+    Server {
+        /// Further arguments of the server.
+        args: Vec<String>,
+    },
+    /// `client ACTOR[=NAME]... [-- ARGS]`
+    Client {
+        /// At least one, to be started one after another.
+        clients: Vec<NewClient>,
+        /// Further arguments of each; the words are templates. `--text` among them plays it as people see it.
+        args: Vec<String>,
+    },
+    /// `kill A` and its like.
+    Signal {
+        /// To whom.
+        actor: Actor,
+        /// Which.
+        signal: Signal,
+    },
+    /// `restart A`
+    Restart(Actor),
+    /// `eof A`
+    Eof(Actor),
+    /// `drop A->B N` and its like.
+    Fault {
+        /// From whom to whom.
+        way: Way,
+        /// What happens to datagrams on that way.
+        fault: Fault,
+    },
+    /// `cut A B`: nothing passes in either direction, until `heal`.
+    Cut(Peer, Peer),
+    /// `heal`: undoes every fault.
+    Heal,
+    /// `sleep D`; never stretched.
+    Sleep(Duration),
+    /// `set NAME=VALUE`
+    Set {
+        /// The variable.
+        name: String,
+        /// Template.
+        value: String,
+    },
+    /// `mark [A...]`; empty means everybody, the server included.
+    Mark(Vec<Actor>),
+    /// `check "TITLE" [points=N]`: what follows, up to the next one or the end of the case, is a part of its own.
+    Check {
+        /// Its title.
+        title: String,
+        /// What it is worth.
+        points: Option<u32>,
+    },
+    /// `A> LINE`
+    Type {
+        /// Who types.
+        who: Who,
+        /// Template: what is typed, byte for byte, without the end of the line.
+        line: String,
+    },
+    /// `A< PATTERN` and its like.
+    Expect {
+        /// Whose output.
+        who: Who,
+        /// `<`, `<~` or `!<`.
+        how: How,
+        /// The limit or window written in the line; [`How::default_limit`] without.
+        limit: Option<Duration>,
+        /// What to look for.
+        pattern: Pattern,
+    },
+    /// `A exits [STATUS]`
+    Exits {
+        /// Who is to end.
+        who: Who,
+        /// With what exit status; any without.
+        status: Option<u8>,
+    },
+    /// `A alive`
+    Alive(Who),
+}
+
+impl Step {
+    /// Whether it does something to the network.
+    #[must_use]
+    pub fn disturbs(&self) -> bool {
+        matches!(self, Self::Fault { .. } | Self::Cut(..) | Self::Heal)
+    }
+}
+
+/// A client to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewClient {
+    /// What the file calls it.
+    pub actor: Actor,
+    /// Template: what it calls itself. Not checked: how a program refuses a bad name may be what is tested.
+    pub name: String,
+}
+
+/// Somebody in a scenario.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Actor {
+    /// The server.
+    Server,
+    /// A client, by what the file calls it.
+    Client(Name),
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server => f.pad("server"),
+            Self::Client(name) => f.pad(name.as_str()),
+        }
+    }
+}
+
+/// Whom an actor line means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// `*`: every client.
+    EveryClient,
+    /// These; at least one, none twice.
+    Each(Vec<Actor>),
+}
+
+/// A signal, or what it stands for where there are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// `kill`: SIGKILL.
+    Kill,
+    /// `term`: SIGTERM.
+    Term,
+    /// `interrupt`: SIGINT.
+    Interrupt,
+    /// `hangup`: SIGHUP.
+    Hangup,
+    /// `pause`: SIGSTOP.
+    Pause,
+    /// `resume`: SIGCONT.
+    Resume,
+}
+
+/// One direction between two ends of the network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Way {
+    /// Who sends.
+    pub from: Peer,
+    /// Who would receive.
+    pub to: Peer,
+}
+
+/// One end of a disturbed way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Peer {
+    /// `*`
+    Anybody,
+    /// This one.
+    Actor(Actor),
+}
+
+/// The text of one file.
+#[derive(PartialEq, Eq)]
+pub struct Source {
+    /// As it was asked for; an included one is relative to the same folder as the first.
+    pub path: PathBuf,
+    /// All of it.
+    pub text: String,
+}
+
+/// A place in a file. Cheap to clone; knows its file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The file.
+    pub source: Arc<Source>,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The first byte in the file.
+    pub start: usize,
+    /// The byte behind the last one.
+    pub end: usize,
+}
+
+impl Span {
+    /// The whole line that it begins on, without its end.
+    #[must_use]
+    pub fn source_line(&self) -> &str {
+        let text = self.source.text.as_str();
+        let head = text.get(..self.start).unwrap_or(text);
+        let begin = head.rfind('\n').map_or(0, |at| at + 1);
+        text.get(begin..).and_then(|rest| rest.lines().next()).unwrap_or("")
+    }
+
+    /// Exactly what it covers.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.source.text.get(self.start..self.end).unwrap_or("")
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.source.path.display(), self.line, self.column)
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.path.display(), self.text.len())
+    }
+}

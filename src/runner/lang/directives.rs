@@ -1,0 +1,313 @@
+//! The table of directives: their words, their usage, and how each is parsed.
+
+use std::ops::Range;
+
+use crate::proto::name::Name;
+use crate::proto::suggest::nearest;
+use crate::runner::lang::ast::{Actor, Fault, Need, NewClient, Percent, Signal, Step, Visibility, Way};
+use crate::runner::lang::lexer::{Word, words};
+use crate::runner::lang::scope::Cast;
+use crate::script::directive::{assignment, duration};
+use crate::script::syntax_error::Wrong;
+
+/// A directive: a line that is no actor line.
+pub(crate) struct Directive {
+    pub(crate) word: &'static str,
+    /// What stands behind it.
+    pub(crate) usage: &'static str,
+    parse: fn(&mut Words<'_>) -> Result<Meaning, Wrong>,
+}
+
+/// What a directive means to a file.
+#[derive(Debug)]
+pub(crate) enum Meaning {
+    Step(Step),
+    Case { title: String, points: Option<u32>, needs: Vec<Need>, visibility: Visibility },
+    Include { file: String, range: Range<usize> },
+}
+
+const fn directive(
+    word: &'static str,
+    usage: &'static str,
+    parse: fn(&mut Words<'_>) -> Result<Meaning, Wrong>,
+) -> Directive {
+    Directive { word, usage, parse }
+}
+
+/// All of them, in alphabetical order.
+pub(crate) static DIRECTIVES: &[Directive] = &[
+    directive("case", "\"TITLE\" [points=N] [needs=groups,offline,receipts,faults] [visibility=hidden]", case),
+    directive("check", "\"TITLE\" [points=N]", check),
+    directive("client", "ACTOR[=NAME]... [-- ARGS]", client),
+    directive("cut", "A B", |words| Ok(Meaning::Step(Step::Cut(words.peer()?, words.peer()?)))),
+    directive("delay", "A->B 50ms", |words| fault(words, |words| Ok(Fault::Delay(words.duration()?)))),
+    directive("drop", "A->B N", |words| fault(words, |words| Ok(Fault::Drop(words.count()?)))),
+    directive("duplicate", "A->B 10%", |words| fault(words, |words| Ok(Fault::Duplicate(words.percent()?)))),
+    directive("eof", "A", |words| Ok(Meaning::Step(Step::Eof(words.actor()?)))),
+    directive("hangup", "A", |words| signal(words, Signal::Hangup)),
+    directive("heal", "", |_| Ok(Meaning::Step(Step::Heal))),
+    directive("include", "\"FILE\"", include),
+    directive("interrupt", "A", |words| signal(words, Signal::Interrupt)),
+    directive("kill", "A", |words| signal(words, Signal::Kill)),
+    directive("loss", "A->B 30%", |words| fault(words, |words| Ok(Fault::Loss(words.percent()?)))),
+    directive("mark", "[A...]", mark),
+    directive("pause", "A", |words| signal(words, Signal::Pause)),
+    directive("reorder", "A->B 10%", |words| fault(words, |words| Ok(Fault::Reorder(words.percent()?)))),
+    directive("restart", "A", |words| Ok(Meaning::Step(Step::Restart(words.actor()?)))),
+    directive("resume", "A", |words| signal(words, Signal::Resume)),
+    directive("server", "[ARGS]", server),
+    directive("set", "NAME=VALUE", |_| Err(Wrong::new("`set` needs a name and a value", 0..0))),
+    directive("sleep", "D", |words| Ok(Meaning::Step(Step::Sleep(words.duration()?)))),
+    directive("term", "A", |words| signal(words, Signal::Term)),
+];
+
+impl Directive {
+    pub(crate) fn find(word: &str) -> Option<&'static Self> {
+        DIRECTIVES.iter().find(|directive| directive.word == word)
+    }
+
+    /// Parses what stands behind the word, from byte `from` of the line on.
+    pub(crate) fn parse(&'static self, line: &str, from: usize, cast: &mut Cast) -> Result<Meaning, Wrong> {
+        if self.word == "set" {
+            // The value is the rest of the line as it stands, not a word.
+            let (name, value) = assignment(&line[from..]).map_err(|wrong| wrong.shift(from))?;
+            return Ok(Meaning::Step(Step::Set { name: name.to_owned(), value: value.to_owned() }));
+        }
+        let list = words(line, from)?;
+        let end = list.last().map_or(from, |word| word.range.end);
+        let head = from.saturating_sub(self.word.len())..from;
+        let mut words = Words { directive: self, head, list: list.into_iter(), end, cast };
+        let meaning = (self.parse)(&mut words)?;
+        match words.list.next() {
+            Some(word) => {
+                let wrong = Wrong::new(format!("`{}` ends before this word", self.word), word.range.start..end);
+                Err(wrong.help(words.usage()))
+            }
+            None => Ok(meaning),
+        }
+    }
+}
+
+/// The words behind a directive, taken one by one.
+pub(crate) struct Words<'a> {
+    directive: &'static Directive,
+    /// Where the directive itself stands.
+    head: Range<usize>,
+    list: std::vec::IntoIter<Word>,
+    /// Behind the last word.
+    end: usize,
+    cast: &'a mut Cast,
+}
+
+impl Words<'_> {
+    fn usage(&self) -> String {
+        format!("write `{}`", format!("{} {}", self.directive.word, self.directive.usage).trim_end())
+    }
+
+    fn word(&mut self, what: &str) -> Result<Word, Wrong> {
+        let missing = || Wrong::new(format!("`{}` needs {what}", self.directive.word), self.end..self.end + 1);
+        self.list.next().ok_or_else(|| missing().help(self.usage()))
+    }
+
+    fn actor(&mut self) -> Result<Actor, Wrong> {
+        let word = self.word("an actor")?;
+        self.cast.actor(&word)
+    }
+
+    fn peer(&mut self) -> Result<crate::runner::lang::ast::Peer, Wrong> {
+        let word = self.word("two actors")?;
+        self.cast.peer(&word)
+    }
+
+    fn way(&mut self) -> Result<Way, Wrong> {
+        let mut word = self.word("a way such as `x->y`")?;
+        // Blanks around the arrow do no harm.
+        while !word.text.contains("->") || word.text.ends_with("->") {
+            let Some(next) =
+                self.list.as_slice().first().filter(|next| word.text.ends_with("->") || next.text.starts_with("->"))
+            else {
+                break;
+            };
+            word = Word { text: format!("{}{}", word.text, next.text), range: word.range.start..next.range.end };
+            self.list.next();
+        }
+        let Some((from, to)) = word.text.split_once("->").filter(|(from, to)| !from.is_empty() && !to.is_empty())
+        else {
+            let wrong = Wrong::new(format!("`{}` is no way from one to another", word.text), word.range);
+            return Err(wrong.help("write `x->y`, `*->y` or `x->*`"));
+        };
+        let plain = word.range.len() == word.text.len();
+        let place = |at: Range<usize>| {
+            if plain { word.range.start + at.start..word.range.start + at.end } else { word.range.clone() }
+        };
+        let second = word.text.len() - to.len()..word.text.len();
+        Ok(Way {
+            from: self.cast.peer(&Word { text: from.to_owned(), range: place(0..from.len()) })?,
+            to: self.cast.peer(&Word { text: to.to_owned(), range: place(second) })?,
+        })
+    }
+
+    fn count(&mut self) -> Result<u32, Wrong> {
+        /// More than any case can send.
+        const MAX: u32 = 1_000_000;
+        let word = self.word("a number of datagrams")?;
+        let count = word.text.parse().ok().filter(|count| (1..=MAX).contains(count));
+        count.ok_or_else(|| {
+            Wrong::new(format!("`{}` is no number of datagrams", word.text), word.range).help("write 1 to 1000000")
+        })
+    }
+
+    fn percent(&mut self) -> Result<Percent, Wrong> {
+        let word = self.word("a percentage")?;
+        Percent::parse(&word.text).ok_or_else(|| {
+            let wrong = Wrong::new(format!("`{}` is no percentage", word.text), word.range);
+            wrong.help("write `0%` to `100%`, with at most two decimals")
+        })
+    }
+
+    fn duration(&mut self) -> Result<std::time::Duration, Wrong> {
+        let word = self.word("a duration")?;
+        let read = duration(&word.text);
+        read.map_err(|wrong| Wrong { range: word.range, ..wrong })
+    }
+
+    /// `key=value` words up to the end, each key once, all of them known.
+    fn options(&mut self, known: &[&'static str]) -> Result<Vec<(&'static str, Word)>, Wrong> {
+        let mut options: Vec<(&str, Word)> = Vec::new();
+        for word in self.list.by_ref() {
+            let Some((key, value)) = word.text.split_once('=') else {
+                let wrong = Wrong::new(format!("`{}` is no option", word.text), word.range);
+                return Err(wrong.help("a title of several words stands in quotes, an option is written `points=2`"));
+            };
+            let Some(&key) = known.iter().find(|known| **known == key) else {
+                let help = match nearest(key, known.iter().copied()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("known are: {}", known.join(", ")),
+                };
+                return Err(Wrong::new(format!("`{key}` is no option here"), word.range).help(help));
+            };
+            if options.iter().any(|(before, _)| *before == key) {
+                return Err(Wrong::new(format!("`{key}` stands here twice"), word.range));
+            }
+            options.push((key, Word { text: value.to_owned(), range: word.range }));
+        }
+        Ok(options)
+    }
+}
+
+fn signal(words: &mut Words<'_>, signal: Signal) -> Result<Meaning, Wrong> {
+    Ok(Meaning::Step(Step::Signal { actor: words.actor()?, signal }))
+}
+
+fn fault(words: &mut Words<'_>, fault: fn(&mut Words<'_>) -> Result<Fault, Wrong>) -> Result<Meaning, Wrong> {
+    Ok(Meaning::Step(Step::Fault { way: words.way()?, fault: fault(words)? }))
+}
+
+fn mark(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+    let actors: Result<Vec<Actor>, Wrong> = words.list.by_ref().map(|word| words.cast.actor(&word)).collect();
+    Ok(Meaning::Step(Step::Mark(actors?)))
+}
+
+fn server(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+    let args: Vec<String> = words.list.by_ref().map(|word| word.text).collect();
+    let word = Word { text: "server".to_owned(), range: words.head.clone() };
+    words.cast.enter(Actor::Server, is_text(&args), &word)?;
+    Ok(Meaning::Step(Step::Server { args }))
+}
+
+fn client(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+    let heads: Vec<Word> = words.list.by_ref().take_while(|word| word.text != "--").collect();
+    let args: Vec<String> = words.list.by_ref().map(|word| word.text).collect();
+    if heads.is_empty() {
+        let wrong = Wrong::new("`client` needs an actor", words.end..words.end + 1);
+        return Err(wrong.help(words.usage()));
+    }
+    // One mistake hides no other actor of the line: what follows would miss it.
+    let entered: Vec<_> = heads.iter().map(|head| enter(head, is_text(&args), words.cast)).collect();
+    Ok(Meaning::Step(Step::Client { clients: entered.into_iter().collect::<Result<_, _>>()?, args }))
+}
+
+/// `ACTOR[=NAME]`
+fn enter(head: &Word, text: bool, cast: &mut Cast) -> Result<NewClient, Wrong> {
+    let (actor, name) = head.text.split_once('=').unwrap_or((&head.text, &head.text));
+    let wrong = |message: String| Wrong::new(message, head.range.clone());
+    if name.is_empty() {
+        return Err(wrong(format!("`{actor}` has no name")).help("write `x=NAME`, or `x` alone"));
+    }
+    if actor.starts_with('-') {
+        return Err(wrong(format!("`{actor}` is no actor")).help("arguments stand behind ` -- `"));
+    }
+    if actor == "server" || Directive::find(actor).is_some() {
+        let wrong = wrong(format!("`{actor}` is a word of the language and cannot be an actor"));
+        return Err(wrong.help(match actor {
+            "server" => "a line `server` starts the server, and no client has its name".to_owned(),
+            _ => format!("write `client x={actor}` to start a client of that name"),
+        }));
+    }
+    let checked = Name::new(actor).map_err(|bad| wrong(bad.to_string().trim_end_matches('.').to_owned()))?;
+    let actor = Actor::Client(checked);
+    cast.enter(actor.clone(), text, head)?;
+    Ok(NewClient { actor, name: name.to_owned() })
+}
+
+/// Whether an actor with these arguments shows text instead of events.
+fn is_text(args: &[String]) -> bool {
+    args.iter().any(|arg| arg == "--text")
+}
+
+fn include(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+    let word = words.word("a file")?;
+    Ok(Meaning::Include { file: word.text, range: word.range })
+}
+
+fn title(words: &mut Words<'_>) -> Result<String, Wrong> {
+    let word = words.word("a title")?;
+    match word.text.trim() {
+        "" => Err(Wrong::new("this title is empty", word.range)),
+        title => Ok(title.to_owned()),
+    }
+}
+
+fn points(word: &Word) -> Result<u32, Wrong> {
+    /// Keeps sums of points in reason.
+    const MAX: u32 = 1_000_000;
+    let points = word.text.parse().ok().filter(|points| *points <= MAX);
+    let wrong = || Wrong::new(format!("`{}` is no number of points", word.text), word.range.clone());
+    points.ok_or_else(|| wrong().help("write `points=` and 0 to 1000000"))
+}
+
+/// One of some words, by what it means.
+fn one_of<T: Copy>(known: &[(&'static str, T)], text: &str, word: &Word) -> Result<T, Wrong> {
+    let found = known.iter().find(|(known, _)| *known == text).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let names = || known.iter().map(|(known, _)| *known);
+        let help = match nearest(text, names()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("known are: {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        Wrong::new(format!("`{text}` is not known here"), word.range.clone()).help(help)
+    })
+}
+
+fn check(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+    let title = title(words)?;
+    let options = words.options(&["points"])?;
+    let points = options.first().map(|(_, word)| points(word)).transpose()?;
+    Ok(Meaning::Step(Step::Check { title, points }))
+}
+
+fn case(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+    let title = title(words)?;
+    let (mut worth, mut needs, mut visibility) = (None, Vec::new(), Visibility::default());
+    for (key, word) in words.options(&["points", "needs", "visibility"])? {
+        match key {
+            "points" => worth = Some(points(&word)?),
+            "needs" => {
+                let list = word.text.split(',').map(|text| one_of(&Need::ALL, text, &word));
+                needs = list.collect::<Result<_, _>>()?;
+            }
+            _ => visibility = one_of(&Visibility::ALL, &word.text, &word)?,
+        }
+    }
+    Ok(Meaning::Case { title, points: worth, needs, visibility })
+}

@@ -1,0 +1,40 @@
+//! Scenario files with many actors: what they say, what is wrong with them, and playing them.
+
+pub mod backend;
+pub mod exec;
+pub mod lang;
+pub mod profile;
+pub mod record;
+pub mod report;
+pub mod run;
+
+/// The reference of the language, its grammar included: a section of the README.
+#[must_use]
+pub fn language() -> &'static str {
+    const README: &str = include_str!("../../README.md");
+    let begin = README.find("## The scenario language\n").unwrap_or(README.len());
+    let section = &README[begin..];
+    section.find("\n## ").map_or(section, |end| &section[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_profile_of_the_reference_can_be_read() {
+        let toml = language().split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default();
+        let read = crate::runner::profile::Profile::read(Path::new("class.toml"), |_| Ok(toml.into()));
+        assert!(read.is_ok_and(|profile| profile.command.is_some() && !profile.environment.is_empty()));
+    }
+
+    #[test]
+    fn every_directive_stands_in_the_reference() {
+        for directive in crate::runner::lang::directives::DIRECTIVES {
+            let first = directive.usage.split(' ').next().unwrap_or("");
+            let usage = format!("{} {first}", directive.word);
+            assert!(language().contains(usage.trim_end()), "{usage}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Profiles: what differs in a class, or in one program, so that the same scenarios can be played with it.
+//!
+//! A file of TOML, because its texts need few escapes, it has comments, and its reader knows the place of every value.
+
+mod raw;
+mod sentences;
+mod template;
+#[cfg(test)]
+mod tests;
+mod translator;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::proto::suggest::nearest;
+use crate::runner::backend::process::Implementation;
+use crate::runner::lang::ast::{Need, Source, Span};
+use crate::runner::lang::diagnostics::{Mistake, Refusal};
+use crate::runner::profile::raw::{Words, Written};
+pub use crate::runner::profile::sentences::SENTENCES;
+use crate::runner::profile::sentences::recognise;
+use crate::runner::profile::template::Template;
+pub use crate::runner::profile::translator::Speech;
+use crate::runner::profile::translator::Wording;
+use crate::script::pattern::{Pattern, Style};
+
+/// What a profile says.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    /// The words that start the program.
+    pub command: Option<Vec<String>>,
+    /// The folder in which it runs; in the file it is relative to the file.
+    pub folder: Option<PathBuf>,
+    /// What a client shows when it is ready: a pattern of text.
+    pub ready: Option<String>,
+    /// What it can do.
+    pub capabilities: Option<Vec<Need>>,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
+    prompt: Option<Template>,
+    wordings: Vec<Arc<Wording>>,
+}
+
+impl Profile {
+    /// The most bytes of a file.
+    pub const MAX_BYTES: usize = 1 << 16;
+    /// The most wordings of a file.
+    pub const MAX_WORDINGS: usize = 256;
+
+    /// Reads a profile. `load` gives the bytes of the file.
+    ///
+    /// # Errors
+    /// [`Refusal`], with every mistake that can be found at once.
+    pub fn read(path: &Path, load: impl FnOnce(&Path) -> std::io::Result<Vec<u8>>) -> Result<Self, Refusal> {
+        let bytes = load(path).map_err(|error| Refusal::Unreadable { path: path.to_owned(), error })?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let mut reader = Reader { source: Arc::new(Source { path: path.to_owned(), text }), mistakes: Vec::new() };
+        let profile = reader.profile(&bytes);
+        if reader.mistakes.is_empty() { Ok(profile) } else { Err(Refusal::Mistakes(reader.mistakes)) }
+    }
+
+    /// How its program speaks.
+    #[must_use]
+    pub fn speech(&self, style: Style) -> Speech {
+        Speech::new(self.prompt.as_ref(), &self.wordings, style)
+    }
+}
+
+/// Variables that the runner sets itself: it finds the processes of a case and their files by them.
+const RESERVED: [&str; 10] = [
+    "HOME",
+    "LC_ALL",
+    "NO_COLOR",
+    "TMPDIR",
+    "TZ",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+];
+
+struct Reader {
+    source: Arc<Source>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader {
+    fn profile(&mut self, bytes: &[u8]) -> Profile {
+        if bytes.len() > Profile::MAX_BYTES {
+            self.wrong(0..0, "a profile has at most 64 KiB", None);
+            return Profile::default();
+        }
+        if let Err(error) = std::str::from_utf8(bytes) {
+            let at = error.valid_up_to();
+            self.wrong(at..at + '\u{fffd}'.len_utf8(), "this is not UTF-8 text", None);
+            return Profile::default();
+        }
+        let written = match Written::read(&self.source.text.clone()) {
+            Ok(written) => written,
+            Err((message, range)) => {
+                self.wrong(range, &message, Some(ALLOWED.to_owned()));
+                return Profile::default();
+            }
+        };
+        Profile {
+            command: written.command.and_then(|text| self.command(text.span(), text.get_ref())),
+            folder: written.folder.and_then(|text| self.folder(text.span(), text.get_ref())),
+            ready: written.ready.and_then(|text| self.ready(text.span(), text.into_inner())),
+            capabilities: written
+                .capabilities
+                .map(|list| list.iter().filter_map(|word| self.capability(word.span(), word.get_ref())).collect()),
+            environment: written
+                .environment
+                .into_iter()
+                .filter_map(|(name, value)| self.variable(name.span(), name.get_ref(), value.span(), value.get_ref()))
+                .collect(),
+            prompt: written.prompt.and_then(|text| self.template(text.span(), text.get_ref())),
+            wordings: self.wordings(written.wording),
+        }
+    }
+
+    fn command(&mut self, at: Range<usize>, text: &str) -> Option<Vec<String>> {
+        let words = shlex::split(text).filter(|words| !words.is_empty());
+        if words.is_none() {
+            self.wrong(at, "this is no command as a shell splits it", Some("command = \"python3 ChatApp.py\"".into()));
+        }
+        words
+    }
+
+    fn folder(&mut self, at: Range<usize>, text: &str) -> Option<PathBuf> {
+        let folder = self.source.path.parent().unwrap_or(Path::new("")).join(text);
+        if folder.is_dir() {
+            return Some(folder);
+        }
+        let help = format!("it was looked for as `{}`, beside the profile", folder.display());
+        self.wrong(at, "this is no folder", Some(help));
+        None
+    }
+
+    fn ready(&mut self, at: Range<usize>, text: String) -> Option<String> {
+        let help = "what a client shows when it is ready, such as `ready = \"Welcome{*}\"`".to_owned();
+        match Pattern::parse(&text) {
+            Ok(pattern) if !pattern.is_json() => return Some(text),
+            Ok(_) => self.wrong(at, "people see no JSON", Some(help)),
+            Err(wrong) => self.wrong(at, &wrong.message, wrong.help.or(Some(help))),
+        }
+        None
+    }
+
+    fn capability(&mut self, at: Range<usize>, word: &str) -> Option<Need> {
+        let need = Implementation::capability(word);
+        if need.is_none() {
+            let help = "capabilities = [\"groups\", \"offline\", \"receipts\"], or some of them".to_owned();
+            self.wrong(at, &format!("`{word}` is no capability"), Some(help));
+        }
+        need
+    }
+
+    fn variable(
+        &mut self,
+        at: Range<usize>,
+        name: &str,
+        at_value: Range<usize>,
+        value: &str,
+    ) -> Option<(String, String)> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !name.chars().all(fits) || !name.starts_with(|c: char| !c.is_ascii_digit()) {
+            let help = "letters, digits and `_`, first no digit".to_owned();
+            self.wrong(at, &format!("`{name}` is no name of a variable"), Some(help));
+        } else if RESERVED.contains(&name) {
+            let help = format!("leave it out, as all of {}", RESERVED.join(", "));
+            self.wrong(at, &format!("`{name}` is set for each actor by the runner"), Some(help));
+        } else if value.contains('\0') {
+            self.wrong(at_value, "a variable cannot hold the character 0", None);
+        } else {
+            return Some((name.to_owned(), value.to_owned()));
+        }
+        None
+    }
+
+    /// A text that is not all holes.
+    fn template(&mut self, at: Range<usize>, text: &str) -> Option<Template> {
+        match Template::parse(text) {
+            Ok(template) if template.weight() > 0 => return Some(template),
+            Ok(_) => {
+                let help = "at least one letter must always be the same".to_owned();
+                self.wrong(at, "any line would be this", Some(help));
+            }
+            Err((message, help)) => self.wrong(at, &message, help),
+        }
+        None
+    }
+
+    fn wordings(&mut self, written: BTreeMap<toml::Spanned<String>, toml::Spanned<Words>>) -> Vec<Arc<Wording>> {
+        let mut wordings: Vec<Arc<Wording>> = Vec::new();
+        let mut written: Vec<_> = written.into_iter().collect();
+        written.sort_by_key(|(sentence, _)| sentence.span().start);
+        for (sentence, words) in written {
+            let at = words.span();
+            if words.get_ref().0.is_empty() {
+                let help = "one text, or a list with at least one".to_owned();
+                self.wrong(at.clone(), "no words stand here", Some(help));
+            }
+            let Some((known, holes)) = self.sentence(sentence.span(), sentence.get_ref()) else { continue };
+            for text in &words.get_ref().0 {
+                let Some(words) = self.words(at.clone(), text, sentence.get_ref(), &holes) else { continue };
+                if wordings.len() >= Profile::MAX_WORDINGS {
+                    self.wrong(at.clone(), &format!("a profile has at most {} wordings", Profile::MAX_WORDINGS), None);
+                    return wordings;
+                }
+                if wordings.iter().any(|other| other.words.shape() == words.shape()) {
+                    let message = format!("`{text}` stands for another sentence already");
+                    self.wrong(at.clone(), &message, Some("different sentences need different words".to_owned()));
+                    continue;
+                }
+                let (sentence, holes) = (known.clone(), holes.clone());
+                let wording = Arc::new(Wording { sentence, words, holes });
+                if wording.heard(Style::Exact).is_none() {
+                    self.wrong(at.clone(), "these words are too long to look for", None);
+                    continue;
+                }
+                wordings.push(wording);
+            }
+        }
+        wordings
+    }
+
+    fn sentence(
+        &mut self,
+        at: Range<usize>,
+        text: &str,
+    ) -> Option<(Template, crate::runner::profile::sentences::Holes)> {
+        let template = self.template(at.clone(), text)?;
+        if template.has_any() {
+            self.wrong(at, "what differs in a sentence needs a name", Some("write `{who}` instead of `{*}`".into()));
+            return None;
+        }
+        match recognise(text, &template) {
+            Ok(holes) => return Some((template, holes)),
+            Err(near) => {
+                let help = near.map_or_else(
+                    || "on the left stands what the scenarios expect, such as `[Message received by {name}.]`".into(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                self.wrong(at, "no program says this sentence", Some(help));
+            }
+        }
+        None
+    }
+
+    /// The words for a sentence, which must tell all that differs in it.
+    fn words(
+        &mut self,
+        at: Range<usize>,
+        text: &str,
+        sentence: &str,
+        holes: &crate::runner::profile::sentences::Holes,
+    ) -> Option<Template> {
+        let words = self.template(at.clone(), text)?;
+        let told: Vec<&str> = words.holes().collect();
+        if let Some(unknown) = told.iter().find(|name| holes.iter().all(|(of, _)| of != *name)) {
+            let help = match nearest(unknown, holes.iter().map(|(name, _)| name.as_str())) {
+                Some(meant) => format!("did you mean `{{{meant}}}`?"),
+                None => "write `{*}` for what does not count".to_owned(),
+            };
+            self.wrong(at, &format!("`{{{unknown}}}` does not stand in `{sentence}`"), Some(help));
+            return None;
+        }
+        if let Some((missing, _)) = holes.iter().find(|(name, _)| !told.contains(&name.as_str())) {
+            let help = format!(
+                "where a program does not tell it, write a sentence for each value, such as `{}`",
+                sentence.replace(&format!("{{{missing}}}"), "y")
+            );
+            self.wrong(at, &format!("these words do not tell `{{{missing}}}`"), Some(help));
+            return None;
+        }
+        Some(words)
+    }
+
+    fn wrong(&mut self, range: Range<usize>, message: &str, help: Option<String>) {
+        let text = &self.source.text;
+        let start = range.start.min(text.len());
+        let head = text.get(..start).unwrap_or_default();
+        let begin = head.rfind('\n').map_or(0, |end| end + 1);
+        let line = 1 + head.matches('\n').count();
+        let column = 1 + head.get(begin..).unwrap_or_default().chars().count();
+        // What goes on over lines is pointed at where it begins.
+        let rest = text.get(start..).unwrap_or_default();
+        let end = range.end.clamp(start, start + rest.find('\n').unwrap_or(rest.len()));
+        let span = Span { source: Arc::clone(&self.source), line, column, start, end };
+        self.mistakes.push(Mistake { span, message: message.to_owned(), help, included: Vec::new() });
+    }
+}
+
+/// What may stand in a profile.
+const ALLOWED: &str = "a profile has command, folder, ready, prompt (texts), capabilities (a list), [environment] and \
+                       [wording] (tables)";

@@ -1,0 +1,69 @@
+//! A profile as it is written: TOML, every value with its place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use toml::Spanned;
+
+/// Everything that may stand in a profile.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Written {
+    pub(crate) command: Option<Spanned<String>>,
+    pub(crate) folder: Option<Spanned<String>>,
+    pub(crate) ready: Option<Spanned<String>>,
+    pub(crate) capabilities: Option<Vec<Spanned<String>>>,
+    pub(crate) prompt: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<Spanned<String>, Spanned<String>>,
+    #[serde(default)]
+    pub(crate) wording: BTreeMap<Spanned<String>, Spanned<Words>>,
+}
+
+impl Written {
+    /// Reads the text of a profile.
+    ///
+    /// # Errors
+    /// What is wrong, and which bytes of the text it is about.
+    pub(crate) fn read(text: &str) -> Result<Self, (String, Range<usize>)> {
+        toml::from_str(text).map_err(|error| {
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            (message, error.span().unwrap_or_default())
+        })
+    }
+}
+
+/// One text, or a list of them.
+#[derive(Debug)]
+pub(crate) struct Words(pub(crate) Vec<String>);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Words;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Words, E> {
+                Ok(Words(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+                let mut words = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    words.push(text);
+                }
+                Ok(Words(words))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMany)
+    }
+}

@@ -1,0 +1,171 @@
+//! A text of a profile with holes: `{name}` for what differs and is told on, `{*}` for what differs and does not count.
+
+use crate::script::pattern::{Captures, Pattern};
+
+/// What a hole holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The name of a client or of a group.
+    Name,
+    /// Anything, but not nothing.
+    Text,
+}
+
+impl Kind {
+    /// A regular expression for it, which a pattern of a scenario may leave out.
+    pub(crate) fn regex(self, may_lack: bool) -> &'static str {
+        match (self, may_lack) {
+            (Self::Name, false) => "[A-Za-z0-9][A-Za-z0-9_.-]{0,31}",
+            (Self::Name, true) => "[A-Za-z0-9_.-]{0,32}",
+            (Self::Text, false) => ".+?",
+            (Self::Text, true) => ".*?",
+        }
+    }
+}
+
+/// A text with holes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Template(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    /// `{name}`, or `{*}` without one.
+    Hole(Option<String>),
+}
+
+impl Template {
+    /// Parses a text by the rules for literals in scenarios, but without variables.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right if that can be said.
+    pub(crate) fn parse(text: &str) -> Result<Self, (String, Option<String>)> {
+        if text.contains("${") {
+            let help = "a hole is written `{name}`, and anything `{*}`".to_owned();
+            return Err(("a profile has no variables".to_owned(), Some(help)));
+        }
+        // What would be another kind of pattern in a scenario is text here.
+        let kind = text.starts_with('/') || text.starts_with("{\"");
+        let literal = if kind { format!("\\{text}") } else { text.to_owned() };
+        Pattern::parse(&literal).map_err(|wrong| (wrong.message, wrong.help))?;
+        let mut pieces = Self(Vec::new());
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, from) = rest.split_at(at);
+            pieces.text(before);
+            rest = pieces.brace(from);
+        }
+        pieces.text(rest);
+        Ok(pieces)
+    }
+
+    fn text(&mut self, more: &str) {
+        match self.0.last_mut() {
+            Some(Piece::Text(text)) => text.push_str(more),
+            _ if more.is_empty() => {}
+            _ => self.0.push(Piece::Text(more.to_owned())),
+        }
+    }
+
+    /// Takes what begins with a brace; gives back what follows.
+    fn brace<'a>(&mut self, text: &'a str) -> &'a str {
+        for twice in ["{{", "}}"] {
+            if let Some(rest) = text.strip_prefix(twice) {
+                self.text(&twice[1..]);
+                return rest;
+            }
+        }
+        let hole = text.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        match hole.filter(|(name, _)| *name == "*" || name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')) {
+            Some((name, rest)) => {
+                self.0.push(Piece::Hole((name != "*").then(|| name.to_owned())));
+                rest
+            }
+            None => {
+                self.text(&text[..1]);
+                &text[1..]
+            }
+        }
+    }
+
+    /// The names of its holes, in order.
+    pub(crate) fn holes(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| if let Piece::Hole(Some(name)) = piece { Some(name.as_str()) } else { None })
+    }
+
+    /// Whether anything in it may be anything.
+    pub(crate) fn has_any(&self) -> bool {
+        self.0.contains(&Piece::Hole(None))
+    }
+
+    /// How many letters of it are always the same, blanks not counted.
+    pub(crate) fn weight(&self) -> usize {
+        let texts = self.0.iter().map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "" });
+        texts.map(|text| text.chars().filter(|c| !c.is_whitespace()).count()).sum()
+    }
+
+    /// A regular expression for what it stands for, not anchored; holes are groups of their names.
+    pub(crate) fn regex(&self, gap: impl Fn(&str) -> &'static str) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => regex::escape(text),
+            Piece::Hole(None) => "(?:.*?)".to_owned(),
+            Piece::Hole(Some(name)) => format!("(?<{name}>{})", gap(name)),
+        };
+        self.0.iter().map(piece).collect()
+    }
+
+    /// It as a pattern of a scenario.
+    pub(crate) fn literal(&self) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => text.replace('{', "{{").replace('}', "}}"),
+            Piece::Hole(name) => format!("{{{}}}", name.as_deref().unwrap_or("*")),
+        };
+        let literal: String = self.0.iter().map(piece).collect();
+        if literal.starts_with('/') { format!("\\{literal}") } else { literal }
+    }
+
+    /// Its shape: two texts with the same one are the same but for the names of their holes.
+    pub(crate) fn shape(&self) -> Vec<Option<String>> {
+        self.0.iter().map(|piece| if let Piece::Text(text) = piece { Some(text.clone()) } else { None }).collect()
+    }
+
+    /// The text with these in its holes. What may be anything is nothing.
+    pub(crate) fn fill(&self, values: &Captures) -> String {
+        let value = |name: &str| values.iter().find(|(of, _)| of == name).map_or("", |(_, value)| value.as_str());
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Hole(name) => name.as_deref().map_or("", value).to_owned(),
+        };
+        self.0.iter().map(piece).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn holes_and_braces_are_told_apart() {
+        let template = Template::parse("{{{who}}} said {*}{text}").unwrap();
+        assert_eq!(template.holes().collect::<Vec<_>>(), ["who", "text"]);
+        assert!(template.has_any());
+        assert_eq!(template.weight(), 6);
+        let values = vec![("who".to_owned(), "y".to_owned()), ("text".to_owned(), "hi".to_owned())];
+        assert_eq!(template.fill(&values), "{y} said hi");
+        for wrong in ["{a b}", "{x", "${x}", "{x}{x}", "", " "] {
+            assert!(Template::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_a_text_is_a_regular_expression_for_it(text in "[a-z/{}\"*$\\\\()\\[\\]. ]{0,12}") {
+            if let Ok(template) = Template::parse(&text) {
+                let values: Captures = template.holes().map(|name| (name.to_owned(), "v".to_owned())).collect();
+                let regex = regex::Regex::new(&format!("^{}$", template.regex(|_| Kind::Text.regex(false)))).unwrap();
+                prop_assert!(regex.is_match(&template.fill(&values)), "{}", regex);
+            }
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Who sent what to whom, as a Mermaid sequence diagram: losses, copies and what people typed and saw, in order of time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::proto::time::Instant;
+use crate::runner::lang::ast::Actor;
+use crate::runner::record::flights::{Flight, Flights};
+use crate::runner::record::trace::{Datagram, Trace, What};
+use crate::runner::report::outcome::{Heard, HeardKind};
+
+/// The most statements: Mermaid draws 500 edges at most. The last ones are kept, there it went wrong.
+const MAX_STATEMENTS: usize = 400;
+/// The longest text of a statement, in characters: 400 of these fit into the 50,000 that Mermaid reads, mostly.
+const MAX_LABEL: usize = 80;
+/// A datagram that took longer than this was held up.
+const HELD_UP_MICROS: i64 = 5000;
+
+/// One statement of the diagram.
+#[derive(Clone, Debug)]
+struct Statement {
+    at: Instant,
+    text: Text,
+}
+
+#[derive(Clone, Debug)]
+enum Text {
+    Note(Actor, String),
+    /// From whom to whom, whether it arrived, and what it says.
+    Arrow {
+        from: Actor,
+        to: Option<Actor>,
+        arrived: bool,
+        label: String,
+    },
+}
+
+/// The diagram of a case.
+pub(crate) fn render(traces: &[Trace], transcript: &[Heard], began: Instant) -> String {
+    let actors: BTreeSet<&Actor> =
+        traces.iter().map(|trace| &trace.actor).chain(transcript.iter().map(|heard| &heard.actor)).collect();
+    let mut statements = arrows(traces, actors.get(&Actor::Server).copied());
+    statements.extend(notes(traces, transcript));
+    statements.sort_by_key(|statement| statement.at);
+    let names: BTreeMap<&Actor, String> =
+        actors.into_iter().enumerate().map(|(n, actor)| (actor, format!("p{n}"))).collect();
+    let mut text = "sequenceDiagram\n".to_owned();
+    for (actor, id) in &names {
+        _ = writeln!(text, "    participant {id} as {}", safe(&actor.to_string()));
+    }
+    let nobody = |statement: &Statement| matches!(statement.text, Text::Arrow { to: None, .. });
+    if statements.iter().any(nobody) {
+        text.push_str("    participant nobody\n");
+    }
+    let left_out = statements.len().saturating_sub(MAX_STATEMENTS);
+    if let Some(first) = names.values().next().filter(|_| left_out > 0) {
+        _ = writeln!(text, "    Note over {first}: {left_out} earlier ones are left out");
+    }
+    for statement in &statements[left_out..] {
+        let seconds = statement.at.since(began).as_secs_f64();
+        match &statement.text {
+            Text::Note(actor, note) => {
+                _ = writeln!(text, "    Note over {}: {seconds:.3} s {}", names[actor], safe(note))
+            }
+            Text::Arrow { from, to, arrived, label } => {
+                let (arrow, to) = (if *arrived { "->>" } else { "-x" }, to.as_ref().map_or("nobody", |to| &names[to]));
+                _ = writeln!(text, "    {}{arrow}{to}: {seconds:.3} s {}", names[from], safe(label));
+            }
+        }
+    }
+    text
+}
+
+/// What was typed, what happened to actors, and what they showed.
+fn notes(traces: &[Trace], transcript: &[Heard]) -> Vec<Statement> {
+    let offset = offset(traces);
+    let shown = traces.iter().filter_map(|trace| match &trace.what {
+        What::Shown(line) => Some((offset(trace.micros), &trace.actor, line.replace('\n', " / "))),
+        _ => None,
+    });
+    // Those that speak in events have said better when they showed it.
+    let speaking: BTreeSet<&Actor> = traces.iter().map(|trace| &trace.actor).collect();
+    let told = transcript.iter().filter_map(|heard| match heard.kind {
+        HeardKind::Shown if speaking.contains(&heard.actor) => None,
+        HeardKind::Shown => Some((heard.at, &heard.actor, heard.text.clone())),
+        HeardKind::Typed => Some((heard.at, &heard.actor, format!("types: {}", heard.text))),
+        HeardKind::Complained => Some((heard.at, &heard.actor, format!("complains: {}", heard.text))),
+        HeardKind::Note => Some((heard.at, &heard.actor, format!("({})", heard.text))),
+    });
+    shown.chain(told).map(|(at, actor, note)| Statement { at, text: Text::Note(actor.clone(), note) }).collect()
+}
+
+/// From civil time to that of the runner: nothing is heard of before it happened.
+fn offset(traces: &[Trace]) -> impl Fn(i64) -> Instant {
+    let micros = |at: Instant| i64::try_from(at.micros()).unwrap_or(i64::MAX);
+    let least = traces.iter().map(|trace| micros(trace.heard) - trace.micros).min().unwrap_or(0);
+    move |civil| Instant::from_micros(u64::try_from(civil.saturating_add(least)).unwrap_or(0))
+}
+
+/// Every datagram once.
+fn arrows(traces: &[Trace], server: Option<&Actor>) -> Vec<Statement> {
+    let at = offset(traces);
+    let mut flights = Flights::new(traces, server);
+    let mut arrows = Vec::new();
+    let mut draw = |micros, from: &Actor, to: Option<&Actor>, arrived, label| {
+        let text = Text::Arrow { from: from.clone(), to: to.cloned(), arrived, label };
+        arrows.push(Statement { at: at(micros), text });
+    };
+    // Faults first: what they took cannot have arrived.
+    for trace in traces {
+        if let What::Fault(datagram, fault) = &trace.what {
+            let copy = flights.lose(trace, datagram).and_then(|flight| flight.copy);
+            let label = format!("{}, lost ({fault})", named(datagram, copy));
+            draw(trace.micros, &trace.actor, flights.owner(datagram.port), false, label);
+        }
+    }
+    let mut arrivals: Vec<(&Trace, &Datagram, Option<&str>)> = traces.iter().filter_map(arrival).collect();
+    arrivals.sort_by_key(|(trace, ..)| trace.micros);
+    for (trace, datagram, reason) in arrivals {
+        if let Some(from) = flights.owner(datagram.port) {
+            let told = flights.has_told(from, trace.micros);
+            let label = arrived(trace, datagram, reason, flights.land(trace, datagram, from), told);
+            draw(trace.micros, from, Some(&trace.actor), true, label);
+        }
+    }
+    for flight in flights.rest() {
+        let to = flights.owner(flight.datagram.port);
+        let lost = flights.is_speaking(to);
+        let fate = if lost { ", not seen to arrive" } else { "" };
+        let label = format!("{}{fate}", named(flight.datagram, flight.copy));
+        draw(flight.micros, flight.from, to, !lost, label);
+    }
+    arrows
+}
+
+/// What arrived, and why it was not taken in.
+fn arrival(trace: &Trace) -> Option<(&Trace, &Datagram, Option<&str>)> {
+    match &trace.what {
+        What::Received(datagram) => Some((trace, datagram, None)),
+        What::Dropped(datagram, reason) => Some((trace, datagram, Some(reason))),
+        _ => None,
+    }
+}
+
+fn arrived(trace: &Trace, datagram: &Datagram, reason: Option<&str>, flight: Option<Flight<'_>>, told: bool) -> String {
+    let mut label = named(datagram, flight.and_then(|flight| flight.copy));
+    let late = flight.map(|flight| trace.micros.saturating_sub(flight.micros));
+    match late {
+        // Nobody sent it that often: the network did.
+        None if told => label.push_str(", once more"),
+        Some(late) if late >= HELD_UP_MICROS => _ = write!(label, ", {} ms on the way", late / 1000),
+        None | Some(_) => {}
+    }
+    if let Some(reason) = reason {
+        _ = write!(label, ", not taken: {reason}");
+    }
+    label
+}
+
+fn named(datagram: &Datagram, copy: Option<u64>) -> String {
+    let again = copy.map_or_else(String::new, |copy| format!(" (copy {copy})"));
+    format!("{}{again}", datagram.frame)
+}
+
+/// Text that Mermaid takes for text, on one line, not too long.
+fn safe(text: &str) -> String {
+    let cut: String = text.chars().take(MAX_LABEL).collect();
+    let mut safe = String::with_capacity(cut.len());
+    for c in cut.chars() {
+        match c {
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => safe.push(' '),
+            '#' | ';' | '<' | '>' | '&' | '%' | '"' | '\\' | '`' => _ = write!(safe, "#{};", u32::from(c)),
+            c => safe.push(c),
+        }
+    }
+    if cut.len() < text.len() {
+        safe.push('…');
+    }
+    // Alone it would end a block.
+    safe.split(' ')
+        .map(|word| if word.eq_ignore_ascii_case("end") { "#101;nd" } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    /// An actor's event, this many microseconds after the beginning; the runner hears of it 100 later.
+    fn event(actor: &str, micros: u64, mut event: Value) -> Trace {
+        event["ts"] = json!(format!("2026-01-02T03:04:05.{micros:06}Z"));
+        Trace::of(&named_actor(actor), Instant::from_micros(micros + 100), &event).unwrap()
+    }
+
+    fn named_actor(name: &str) -> Actor {
+        if name == "server" { Actor::Server } else { Actor::Client(name.parse().unwrap()) }
+    }
+
+    fn datagram(kind: &str, actor: &str, micros: u64, port: u16, frame: &str) -> Trace {
+        let peer = format!("127.0.0.1:{port}");
+        event(
+            actor,
+            micros,
+            json!({"event": kind, "peer": peer, "frame": frame, "bytes": 9, "fault": "loss", "reason": "noise"}),
+        )
+    }
+
+    fn drawn(traces: &[Trace], transcript: &[Heard]) -> Vec<String> {
+        let text = render(traces, transcript, Instant::from_micros(100));
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn listening() -> Vec<Trace> {
+        let x = event("x", 0, json!({"event": "started", "addr": "127.0.0.1:1001"}));
+        vec![x, event("y", 0, json!({"event": "started", "addr": "[::1]:1002"}))]
+    }
+
+    #[test]
+    fn what_left_is_matched_with_what_arrived() {
+        let mut traces = listening();
+        let mut again = datagram("sent", "x", 3000, 1002, "msg");
+        again.what = match again.what {
+            What::Sent { datagram, .. } => What::Sent { datagram, copy: Some(1) },
+            other => other,
+        };
+        traces.extend([
+            datagram("sent", "x", 1000, 1002, "msg"),
+            datagram("fault", "x", 1000, 1002, "msg"),
+            again,
+            datagram("received", "y", 4000, 1001, "msg"),
+            datagram("received", "y", 4001, 1001, "msg"),
+            event("y", 4002, json!({"event": "message", "line": "x: hi"})),
+            datagram("sent", "y", 5000, 1001, "head"),
+            datagram("dropped", "x", 25_000, 1002, "head"),
+            datagram("sent", "x", 30_000, 9999, "hello"),
+        ]);
+        let expected = [
+            "sequenceDiagram",
+            "    participant p0 as x",
+            "    participant p1 as y",
+            "    participant nobody",
+            "    p0-xp1: 0.001 s msg, lost (loss)",
+            "    p0->>p1: 0.004 s msg (copy 1)",
+            "    p0->>p1: 0.004 s msg, once more",
+            "    Note over p1: 0.004 s x: hi",
+            "    p1->>p0: 0.025 s head, 20 ms on the way, not taken: noise",
+            "    p0-xnobody: 0.030 s hello, not seen to arrive",
+        ];
+        assert_eq!(drawn(&traces, &[]), expected);
+    }
+
+    #[test]
+    fn nothing_is_said_that_nobody_told() {
+        // y is killed before it tells of what it sent; the server never tells of anything.
+        let mut traces = listening();
+        traces.extend([
+            event("x", 1, json!({"event": "started", "addr": "127.0.0.1:1001", "server": "127.0.0.1:1000"})),
+            datagram("sent", "y", 500, 1001, "msg"),
+            datagram("received", "x", 1000, 1002, "head"),
+            event("y", 2000, json!({"event": "started", "addr": "127.0.0.1:1002"})),
+            datagram("sent", "x", 3000, 1000, "hello"),
+            datagram("received", "x", 4000, 1000, "welcome"),
+        ]);
+        let server =
+            Heard { at: Instant::from_micros(100), actor: Actor::Server, kind: HeardKind::Note, text: "a".to_owned() };
+        let expected = [
+            "    Note over p0: 0.000 s (a)",
+            "    p2-xp1: 0.001 s msg, not seen to arrive",
+            "    p2->>p1: 0.001 s head",
+            "    p1->>p0: 0.003 s hello",
+            "    p0->>p1: 0.004 s welcome",
+        ];
+        assert_eq!(drawn(&traces, &[server])[4..], expected);
+    }
+
+    #[test]
+    fn what_people_typed_and_saw_stands_between() {
+        let heard = |at, actor: &str, kind, text: &str| Heard {
+            at: Instant::from_micros(at),
+            actor: named_actor(actor),
+            kind,
+            text: text.to_owned(),
+        };
+        let transcript = [
+            heard(100, "server", HeardKind::Note, "started"),
+            heard(1100, "x", HeardKind::Typed, "send y the ENDS; # of it"),
+            heard(2100, "x", HeardKind::Shown, "told by its events"),
+            heard(2100, "server", HeardKind::Shown, "told by the transcript"),
+            heard(3100, "server", HeardKind::Complained, "no"),
+        ];
+        let expected = [
+            "sequenceDiagram",
+            "    participant p0 as server",
+            "    participant p1 as x",
+            "    participant p2 as y",
+            "    Note over p0: 0.000 s (started)",
+            "    Note over p1: 0.001 s types: send y the ENDS#59; #35; of it",
+            "    Note over p0: 0.002 s told by the transcript",
+            "    Note over p0: 0.003 s complains: no",
+        ];
+        assert_eq!(drawn(&listening(), &transcript), expected);
+        assert_eq!(safe("the end is END"), "the #101;nd is #101;nd");
+        assert_eq!(safe(&"é".repeat(MAX_LABEL + 1)).chars().count(), MAX_LABEL + 1);
+    }
+
+    #[test]
+    fn the_last_statements_are_kept() {
+        let line = |n: u64| event("x", n, json!({"event": "mail", "line": n.to_string()}));
+        let traces: Vec<Trace> = (0..=MAX_STATEMENTS as u64).map(line).collect();
+        let shown = drawn(&traces, &[]);
+        assert_eq!(shown.len(), 3 + MAX_STATEMENTS);
+        assert_eq!(shown[2], "    Note over p0: 1 earlier ones are left out");
+        assert!(shown[3].ends_with(" s 1") && shown.last().unwrap().ends_with(" s 400"));
+        assert!(!drawn(&traces[1..], &[]).concat().contains("left out"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_one_statement(text in any::<String>(), more in "[;#<>%\\\\\n\r end]{0,20}") {
+            let line = event("x", 0, json!({"event": "mail", "line": text + &more}));
+            let shown = drawn(&[line], &[]);
+            prop_assert_eq!(shown.len(), 3);
+            let text = shown[2].strip_prefix("    Note over p0: 0.000 s ").unwrap();
+            // A semicolon or a number sign stands only in the entities of which it is a part.
+            let rest = regex::Regex::new("#[0-9]+;").unwrap().replace_all(text, "");
+            prop_assert!(!rest.contains([';', '#', '<', '>', '%', '\n', '\r']), "{}", text);
+            prop_assert!(text.split(' ').all(|word| !word.eq_ignore_ascii_case("end")), "{}", text);
+        }
+    }
+}

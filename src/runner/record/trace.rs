@@ -1,0 +1,77 @@
+//! What an event tells of datagrams, and when.
+
+use serde_json::Value;
+
+use crate::proto::time::Instant;
+use crate::runner::lang::ast::Actor;
+
+/// Something that an actor said of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Trace {
+    pub(crate) actor: Actor,
+    /// When the runner heard of it.
+    pub(crate) heard: Instant,
+    /// When it happened, in microseconds of civil time: the actors of a case share a clock.
+    pub(crate) micros: i64,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum What {
+    /// It listens on this port, and its server, if that is another, on that one.
+    Listens {
+        port: u16,
+        server: Option<u16>,
+    },
+    Sent {
+        datagram: Datagram,
+        /// Which retransmission it is.
+        copy: Option<u64>,
+    },
+    Received(Datagram),
+    /// It came, and was not taken in, for this reason.
+    Dropped(Datagram, String),
+    /// It was sent, and a fault took it away.
+    Fault(Datagram, String),
+    /// It showed this.
+    Shown(String),
+}
+
+/// What is known of a datagram at one end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Datagram {
+    /// The port at the other end. All actors of a case are on one host.
+    pub(crate) port: u16,
+    pub(crate) frame: String,
+    pub(crate) bytes: u64,
+}
+
+impl Trace {
+    pub(crate) fn of(actor: &Actor, heard: Instant, event: &Value) -> Option<Self> {
+        let stamp: jiff::Timestamp = event["ts"].as_str()?.parse().ok()?;
+        let what = What::of(event)?;
+        Some(Self { actor: actor.clone(), heard, micros: stamp.as_microsecond(), what })
+    }
+}
+
+impl What {
+    fn of(event: &Value) -> Option<Self> {
+        let word = |member: &str| event[member].as_str().unwrap_or_default().to_owned();
+        let datagram =
+            || Some(Datagram { port: port(&event["peer"])?, frame: word("frame"), bytes: event["bytes"].as_u64()? });
+        match event["event"].as_str()? {
+            "started" => Some(Self::Listens { port: port(&event["addr"])?, server: port(&event["server"]) }),
+            "listening" => Some(Self::Listens { port: u16::try_from(event["port"].as_u64()?).ok()?, server: None }),
+            "sent" => Some(Self::Sent { datagram: datagram()?, copy: event["copy"].as_u64() }),
+            "received" => datagram().map(Self::Received),
+            "dropped" => Some(Self::Dropped(datagram()?, word("reason"))),
+            "fault" => Some(Self::Fault(datagram()?, word("fault"))),
+            _ => event["line"].as_str().map(|line| Self::Shown(line.to_owned())),
+        }
+    }
+}
+
+/// The port of `ADDRESS:PORT`.
+fn port(address: &Value) -> Option<u16> {
+    address.as_str()?.rsplit_once(':')?.1.parse().ok()
+}

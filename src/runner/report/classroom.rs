@@ -1,0 +1,75 @@
+//! What a test step of GitHub Classroom hands to its reporter, before it is encoded in base64.
+//!
+//! It knows pass, fail and error; an error is what says nothing about the program: skipped or not run.
+
+use serde::Serialize;
+
+use crate::runner::report::score::Score;
+use crate::runner::report::summary::{Mark, Row, Sheet};
+
+/// The version of this form.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Results<'a> {
+    version: u32,
+    status: &'static str,
+    max_score: Score,
+    tests: Vec<Test<'a>>,
+}
+
+#[derive(Serialize)]
+struct Test<'a> {
+    name: &'a str,
+    status: &'static str,
+    score: Score,
+    max_score: Score,
+    message: String,
+    /// The command that plays just this case.
+    test_code: String,
+    filename: String,
+    line_no: usize,
+    execution_time: String,
+}
+
+pub(crate) fn render(sheet: &Sheet<'_>) -> String {
+    let results = Results {
+        version: VERSION,
+        status: status_of_all(sheet),
+        max_score: sheet.total().1,
+        tests: sheet.rows.iter().map(test).collect(),
+    };
+    let mut text = serde_json::to_string_pretty(&results).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// A failure outweighs an error, and both a pass.
+fn status_of_all(sheet: &Sheet<'_>) -> &'static str {
+    let all = || sheet.rows.iter().map(status);
+    ["fail", "error"].into_iter().find(|status| all().any(|one| one == *status)).unwrap_or("pass")
+}
+
+fn test<'a>(row: &'a Row<'_>) -> Test<'a> {
+    let case = row.case();
+    let file = case.file.to_string_lossy().into_owned();
+    Test {
+        name: &case.title,
+        status: status(row),
+        score: row.score,
+        max_score: row.max,
+        message: if row.mark == Mark::Passed { String::new() } else { row.output() },
+        test_code: row.deciding().replay.clone(),
+        filename: file,
+        line_no: case.span.line,
+        execution_time: format!("{:.3}s", row.took.as_secs_f64()),
+    }
+}
+
+fn status(row: &Row<'_>) -> &'static str {
+    match row.mark {
+        _ if row.is_pass => "pass",
+        Mark::Passed | Mark::Failed | Mark::Flaky => "fail",
+        Mark::Skipped | Mark::NotRun => "error",
+    }
+}

@@ -1,0 +1,53 @@
+//! The forms in which a sheet can be written, and who reads each.
+
+use crate::runner::report::outcome::RunResult;
+use crate::runner::report::summary::{Sheet, View};
+use crate::runner::report::{classroom, gradescope, jsonl, junit, markdown, tap};
+
+/// A form of report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JUnit XML: continuous integration.
+    Junit,
+    /// TAP 14: test harnesses.
+    Tap,
+    /// JSON lines: programs. The lines of `chat run --json`, but for those of steps.
+    Json,
+    /// Gradescope's `results.json`.
+    Gradescope,
+    /// The result of a test step of GitHub Classroom, before it is encoded in base64.
+    Classroom,
+    /// A table with what failed below it: people.
+    Markdown,
+}
+
+impl Format {
+    /// All of them, by the word that stands on the command line.
+    pub const ALL: [(&'static str, Format); 6] = [
+        ("junit", Self::Junit),
+        ("tap", Self::Tap),
+        ("json", Self::Json),
+        ("gradescope", Self::Gradescope),
+        ("classroom", Self::Classroom),
+        ("markdown", Self::Markdown),
+    ];
+
+    /// The whole report of a run, as `view` may see it.
+    #[must_use]
+    pub fn render(self, run: &RunResult, view: View) -> String {
+        self.write(&Sheet::of(run, view))
+    }
+
+    /// The whole report of what stands on a sheet.
+    #[must_use]
+    pub fn write(self, sheet: &Sheet<'_>) -> String {
+        match self {
+            Self::Junit => junit::render(sheet),
+            Self::Tap => tap::render(sheet),
+            Self::Json => jsonl::render(sheet),
+            Self::Gradescope => gradescope::render(sheet),
+            Self::Classroom => classroom::render(sheet),
+            Self::Markdown => markdown::render(sheet),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The report for programs: one JSON object a line. Keys never change type; what is absent is left out.
+//!
+//! | `report` | further members |
+//! | --- | --- |
+//! | `case_started` | `file`, `line`, `title`, `steps`, `points`, `round` (from 1, where there is more than one), `retry` (from 1, when it failed before) |
+//! | `step` | `file`, `line`, `text`, `at_ms` (since the case began), `took_ms`, `ok` |
+//! | `failure` | `file`, `line`, `column`, `text`, `actor`, `cause`, `message`, `expected`, `nearest`, `late_ms`, `status`, `transcript` (rows: `at_ms`, `actor`, `kind`, `text`) |
+//! | `case` | `file`, `line`, `title`, `verdict` (`passed`, `flaky` when it passed on a retry only, `failed`, `skipped`, `not_run`), `reason`, `round`, `retry`, `plays` (how many alike it stands for, where that is more than one), `took_ms`, `overhead_ms`, `points`, `score`, `max_score`, `visibility`, `checks` (rows: `title`, `points`, `passed`, `line`, `cause`, `message`) |
+//! | `summary` | `cases`, `passed` and `failed` (flaky ones are among these, unless they are allowed: among those), `flaky`, `rounds` (whole ones, where there was to be more than one), `skipped` (and not run), `score`, `max_score`, `took_ms`, `status` |
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::proto::time::Instant;
+use crate::runner::report::Report;
+use crate::runner::report::attempt::Turn;
+use crate::runner::report::outcome::{
+    CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict,
+};
+use crate::runner::report::score::{self, Score};
+use crate::runner::report::summary::{Mark, Sheet, View};
+
+/// The version of these lines.
+const VERSION: u32 = 1;
+
+/// Writes for programs.
+#[derive(Debug, Default)]
+pub struct JsonReport {
+    /// When the current case began: its first step did.
+    began: Option<Instant>,
+}
+
+#[derive(Serialize)]
+struct Envelope<L> {
+    v: u32,
+    #[serde(flatten)]
+    line: L,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+enum Line<'a> {
+    CaseStarted {
+        #[serde(flatten)]
+        place: Place<'a>,
+        title: &'a str,
+        steps: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        points: Option<u32>,
+        #[serde(flatten)]
+        which: Which,
+    },
+    Step {
+        #[serde(flatten)]
+        place: Place<'a>,
+        text: &'a str,
+        at_ms: f64,
+        took_ms: f64,
+        ok: bool,
+    },
+    Failure {
+        #[serde(flatten)]
+        place: Place<'a>,
+        column: usize,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        actor: Option<String>,
+        cause: &'a str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expected: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nearest: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        late_ms: Option<f64>,
+        status: u8,
+        replay: &'a str,
+        transcript: Vec<Row<'a>>,
+    },
+    Case {
+        #[serde(flatten)]
+        place: Place<'a>,
+        title: &'a str,
+        verdict: &'a str,
+        #[serde(flatten)]
+        which: Which,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        plays: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+        took_ms: f64,
+        overhead_ms: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        points: Option<u32>,
+        score: Score,
+        max_score: Score,
+        visibility: &'static str,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<Check<'a>>,
+    },
+    Summary {
+        cases: usize,
+        passed: usize,
+        failed: usize,
+        flaky: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rounds: Option<u64>,
+        skipped: usize,
+        score: Score,
+        max_score: Score,
+        took_ms: f64,
+        status: u8,
+    },
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    file: std::borrow::Cow<'a, str>,
+    line: usize,
+}
+
+/// Which of several plays of a case.
+#[derive(Serialize)]
+struct Which {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    round: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<u32>,
+}
+
+impl From<Turn> for Which {
+    fn from(turn: Turn) -> Self {
+        Self { round: turn.is_repeated().then_some(turn.round), retry: Some(turn.retry).filter(|retry| *retry > 0) }
+    }
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    at_ms: f64,
+    actor: String,
+    kind: &'a str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Check<'a> {
+    title: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+impl<'a> From<&'a CheckResult> for Check<'a> {
+    fn from(check: &'a CheckResult) -> Self {
+        let failure = check.failure.as_ref();
+        Self {
+            title: &check.title,
+            points: check.points,
+            passed: check.passed,
+            line: failure.map(|failure| failure.span.line),
+            cause: failure.map(|failure| failure.cause.word()),
+            message: failure.map(|failure| failure.sentence.as_str()),
+        }
+    }
+}
+
+impl Report for JsonReport {
+    fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()> {
+        self.began = None;
+        let CaseInfo { title, steps, points, turn, .. } = case;
+        let (place, which) = (place(case), Which::from(*turn));
+        put(out, Line::CaseStarted { place, title, steps: *steps, points: *points, which })
+    }
+
+    fn step(&mut self, out: &mut dyn Write, _case: &CaseInfo, step: &StepResult) -> io::Result<()> {
+        let at_ms = millis(step.at.since(*self.began.get_or_insert(step.at)));
+        let place = Place { file: step.span.source.path.to_string_lossy(), line: step.span.line };
+        let text = step.span.source_line().trim();
+        put(out, Line::Step { place, text, at_ms, took_ms: millis(step.took), ok: step.ok })
+    }
+
+    fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()> {
+        let (verdict, reason) = match &result.verdict {
+            Verdict::Passed if result.is_flaky() => ("flaky", None),
+            Verdict::Passed => ("passed", None),
+            Verdict::Failed(failure) => {
+                put(out, failure_line(result, failure))?;
+                ("failed", Some(failure.sentence.as_str()))
+            }
+            Verdict::Skipped(reason) => ("skipped", Some(reason.as_str())),
+            Verdict::NotRun(reason) => ("not_run", Some(reason.as_str())),
+        };
+        let line = Line::Case {
+            place: place(&result.case),
+            title: &result.case.title,
+            verdict,
+            which: result.case.turn.into(),
+            plays: Some(result.plays).filter(|plays| *plays > 1),
+            reason,
+            took_ms: millis(result.took),
+            overhead_ms: millis(result.overhead),
+            points: result.case.points,
+            score: score::earned(result),
+            max_score: score::worth(result),
+            visibility: result.case.visibility.word(),
+            checks: result.checks.iter().map(Check::from).collect(),
+        };
+        put(out, line)
+    }
+
+    fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()> {
+        Self::summary(out, &Sheet::of(result, View::Teacher))
+    }
+}
+
+impl JsonReport {
+    /// The last line.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn summary(out: &mut dyn Write, sheet: &Sheet<'_>) -> io::Result<()> {
+        let ((score, max_score), flaky) = (sheet.total(), sheet.count(Mark::Flaky));
+        let passed = sheet.rows.iter().filter(|row| row.is_pass).count();
+        let line = Line::Summary {
+            cases: sheet.rows.len(),
+            passed,
+            failed: sheet.count(Mark::Failed) + flaky - (passed - sheet.count(Mark::Passed)),
+            flaky,
+            rounds: sheet.rounds,
+            skipped: sheet.count(Mark::Skipped) + sheet.count(Mark::NotRun),
+            score,
+            max_score,
+            took_ms: millis(sheet.took),
+            status: sheet.status.code(),
+        };
+        put(out, line)
+    }
+}
+
+fn failure_line<'a>(result: &'a CaseResult, failure: &'a Failure) -> Line<'a> {
+    let row = |heard: &'a Heard| Row {
+        at_ms: millis(heard.at.since(result.began)),
+        actor: heard.actor.to_string(),
+        kind: match heard.kind {
+            HeardKind::Typed => "typed",
+            HeardKind::Shown => "shown",
+            HeardKind::Complained => "complained",
+            HeardKind::Note => "note",
+        },
+        text: &heard.text,
+    };
+    let late = |cause| if let Cause::Late(by) = cause { Some(millis(by)) } else { None };
+    Line::Failure {
+        place: Place { file: failure.span.source.path.to_string_lossy(), line: failure.span.line },
+        column: failure.span.column,
+        text: failure.span.source_line().trim(),
+        actor: failure.actor.as_ref().map(ToString::to_string),
+        cause: failure.cause.word(),
+        message: &failure.sentence,
+        expected: failure.expected.as_deref(),
+        nearest: failure.nearest.as_ref().map(|nearest| nearest.text.as_str()),
+        late_ms: late(failure.cause),
+        status: failure.status.code(),
+        replay: &result.replay,
+        transcript: result.transcript.iter().map(row).collect(),
+    }
+}
+
+/// Writes one line; its member `report` says what it is.
+pub(crate) fn put(out: &mut dyn Write, line: impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(&Envelope { v: VERSION, line })?;
+    writeln!(out, "{text}")
+}
+
+fn place(case: &CaseInfo) -> Place<'_> {
+    Place { file: case.file.to_string_lossy(), line: case.span.line }
+}
+
+/// In milliseconds, to the microsecond.
+#[allow(clippy::cast_precision_loss, reason = "exact up to 285 years")]
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}

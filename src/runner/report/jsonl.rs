@@ -1,0 +1,14 @@
+//! JSON lines: what `chat run --json` writes, but for the lines of steps.
+
+use crate::runner::report::summary::Sheet;
+use crate::runner::report::{JsonReport, Report};
+
+pub(crate) fn render(sheet: &Sheet<'_>) -> String {
+    let (mut report, mut lines) = (JsonReport::default(), Vec::new());
+    for play in sheet.rows.iter().flat_map(|row| &row.plays) {
+        // Memory takes everything.
+        drop(report.case(&mut lines, play));
+    }
+    drop(JsonReport::summary(&mut lines, sheet));
+    String::from_utf8_lossy(&lines).into_owned()
+}

@@ -1,0 +1,72 @@
+//! Markdown to be pasted: the total, a table of cases and their checks, and below it what failed, in full.
+
+use std::fmt::Write as _;
+
+use crate::runner::report::score::Score;
+use crate::runner::report::summary::{Mark, Row, Sheet};
+
+pub(crate) fn render(sheet: &Sheet<'_>) -> String {
+    let (score, max) = sheet.total();
+    let mut text = format!("**{score} of {max} points**, {}\n\n", counts(sheet));
+    text.push_str("| # | Case | Result | Points | Time | Why |\n| --: | --- | --- | --: | --: | --- |\n");
+    for (at, row) in sheet.rows.iter().enumerate() {
+        cells(&mut text, at + 1, row);
+    }
+    for (at, row) in sheet.rows.iter().enumerate() {
+        if matches!(row.mark, Mark::Failed | Mark::Flaky) {
+            let (output, title) = (row.output(), inline(&row.case().title));
+            let fence = fence(&output);
+            _ = write!(text, "\n### {}. {title}\n\n{fence}text\n{output}{fence}\n", at + 1);
+        }
+    }
+    text
+}
+
+/// How many there are of each mark that there is; points that could not be earned are said.
+fn counts(sheet: &Sheet<'_>) -> String {
+    let counted = Mark::ALL.map(|mark| (sheet.count(mark), mark));
+    let mut words: Vec<String> =
+        counted.iter().filter(|(n, _)| *n > 0).map(|(n, mark)| format!("{n} {mark}")).collect();
+    let open = sheet.rows.iter().filter(|row| matches!(row.mark, Mark::Skipped | Mark::NotRun));
+    let lost = open.map(|row| row.max).sum::<Score>();
+    if lost > Score::default() {
+        words.push(format!("points that could not be earned: {lost}"));
+    }
+    words.join(", ")
+}
+
+fn cells(text: &mut String, number: usize, row: &Row<'_>) {
+    let (title, why) = (inline(&row.case().title), inline(&row.reason().unwrap_or_default()));
+    let (mark, score, max, took) = (row.mark, row.score, row.max, row.took.as_secs_f64());
+    _ = writeln!(text, "| {number} | {title} | {mark} | {score}/{max} | {took:.3} s | {why} |");
+    for (at, part) in row.parts().iter().enumerate() {
+        let (title, score, max) = (inline(&part.check.title), part.score, part.max);
+        let mark = match part.check.passed {
+            Some(true) => "passed",
+            Some(false) => "failed",
+            None => "not reached",
+        };
+        let why = part.check.failure.as_ref().map(|failure| format!("{}: {}", failure.cause.word(), failure.sentence));
+        let why = inline(&why.unwrap_or_default());
+        _ = writeln!(text, "| {number}.{} | {title} | {mark} | {score}/{max} |  | {why} |", at + 1);
+    }
+}
+
+/// Text as it is, whatever it holds, inside a cell of a table.
+fn inline(text: &str) -> String {
+    let mut cell = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => cell.push(' '),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '~' | '#' => cell.extend(['\\', c]),
+            c => cell.push(c),
+        }
+    }
+    cell
+}
+
+/// More backticks than stand anywhere in the text, at least three.
+fn fence(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    "`".repeat(3.max(longest + 1))
+}

@@ -1,0 +1,54 @@
+//! Reports: functions of what came of a run, written as soon as each part of it is known.
+
+pub mod attempt;
+pub(crate) mod classroom;
+pub(crate) mod files;
+pub(crate) mod format;
+pub(crate) mod gradescope;
+pub(crate) mod json;
+pub(crate) mod jsonl;
+pub(crate) mod junit;
+pub(crate) mod markdown;
+pub mod outcome;
+pub(crate) mod progress;
+pub(crate) mod replace;
+pub(crate) mod reporters;
+pub mod score;
+pub mod summary;
+pub(crate) mod tap;
+mod text;
+pub(crate) mod view;
+
+use std::io::{self, Write};
+
+pub use crate::runner::report::json::JsonReport;
+use crate::runner::report::outcome::{CaseInfo, CaseResult, RunResult, StepResult};
+pub(crate) use crate::runner::report::text::shown;
+pub use crate::runner::report::text::{TextReport, timeline};
+
+/// A form of report.
+pub trait Report {
+    /// A case begins.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()>;
+
+    /// A step of it is over.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn step(&mut self, out: &mut dyn Write, case: &CaseInfo, step: &StepResult) -> io::Result<()>;
+
+    /// The case is over.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()>;
+
+    /// The run is over.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()>;
+}

@@ -1,0 +1,248 @@
+//! What came of a run, as plain data: every report is a function of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::proto::status::Status;
+use crate::proto::time::Instant;
+use crate::runner::backend::End;
+use crate::runner::lang::ast::{Actor, Span, Visibility};
+use crate::runner::report::attempt::Turn;
+use crate::script::log::Nearest;
+
+/// What came of all files.
+#[derive(Clone, Debug)]
+pub struct RunResult {
+    /// Every case, in the order of the files; one that was played several times has several results, one behind the
+    /// other.
+    pub cases: Vec<CaseResult>,
+    /// How long it took.
+    pub took: Duration,
+    /// The first reason for not being [`Status::Ok`].
+    pub status: Status,
+    /// How many whole rounds were played, where there was to be more than one.
+    pub rounds: Option<u64>,
+}
+
+/// Which case it is.
+#[derive(Clone, Debug)]
+pub struct CaseInfo {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its title.
+    pub title: String,
+    /// What it is worth, by its own word or those of its checks.
+    pub points: Option<u32>,
+    /// Who may see the result.
+    pub visibility: Visibility,
+    /// Its place.
+    pub span: Span,
+    /// How many steps it has, the common ones included.
+    pub steps: usize,
+    /// Which of its plays.
+    pub turn: Turn,
+}
+
+/// What came of one case.
+#[derive(Clone, Debug)]
+pub struct CaseResult {
+    /// Which.
+    pub case: CaseInfo,
+    /// Passed or not.
+    pub verdict: Verdict,
+    /// The steps that were played, the failed one included.
+    pub steps: Vec<StepResult>,
+    /// Its parts, if it says `check`.
+    pub checks: Vec<CheckResult>,
+    /// What everybody typed and showed, in order of time; the oldest are gone beyond [`CaseResult::MAX_HEARD`].
+    pub transcript: Vec<Heard>,
+    /// When it began.
+    pub began: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// What of that was no waiting for a limit, a window or a `sleep` to pass.
+    pub overhead: Duration,
+    /// The command that plays just this case again in the same way.
+    pub replay: String,
+    /// How many plays it stands for: those with the same verdict may be counted with one of them, in time too.
+    pub plays: u64,
+}
+
+impl CaseResult {
+    /// The most entries of a transcript.
+    pub const MAX_HEARD: usize = 16_384;
+
+    /// A case that was not begun, for this reason.
+    #[must_use]
+    pub fn not_run(case: CaseInfo, reason: String) -> Self {
+        Self {
+            case,
+            verdict: Verdict::NotRun(reason),
+            steps: Vec::new(),
+            checks: Vec::new(),
+            transcript: Vec::new(),
+            began: Instant::ZERO,
+            took: Duration::ZERO,
+            overhead: Duration::ZERO,
+            replay: String::new(),
+            plays: 1,
+        }
+    }
+
+    /// Whether it passed only when it was played again.
+    #[must_use]
+    pub fn is_flaky(&self) -> bool {
+        matches!(self.verdict, Verdict::Passed) && self.case.turn.retry > 0
+    }
+
+    /// The exit status that it stands for. What was skipped is no failure.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match &self.verdict {
+            Verdict::Failed(failure) => failure.status,
+            Verdict::Passed | Verdict::Skipped(_) | Verdict::NotRun(_) => Status::Ok,
+        }
+    }
+}
+
+/// Whether a case passed.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Every line of it.
+    Passed,
+    /// A line failed.
+    Failed(Box<Failure>),
+    /// It cannot be played here, for this reason.
+    Skipped(String),
+    /// It was not begun, for this reason.
+    NotRun(String),
+}
+
+/// One line that was played.
+#[derive(Clone, Debug)]
+pub struct StepResult {
+    /// Its place.
+    pub span: Span,
+    /// When it began.
+    pub at: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it did what it says.
+    pub ok: bool,
+}
+
+/// One part of a case.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckResult {
+    /// Its title.
+    pub title: String,
+    /// What it is worth.
+    pub points: Option<u32>,
+    /// `None` when it was not reached.
+    pub passed: Option<bool>,
+    /// Why it failed.
+    pub failure: Option<Box<Failure>>,
+}
+
+/// Something in a transcript.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// When.
+    pub at: Instant,
+    /// Whose.
+    pub actor: Actor,
+    /// What kind of thing.
+    pub kind: HeardKind,
+    /// One line, as patterns see it.
+    pub text: String,
+}
+
+/// What kind of thing a transcript tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeardKind {
+    /// The actor was told to type it.
+    Typed,
+    /// It showed this line.
+    Shown,
+    /// It wrote this line to standard error.
+    Complained,
+    /// The runner did or noticed something.
+    Note,
+}
+
+/// Why a case failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The line that failed.
+    pub span: Span,
+    /// Whose fault it is.
+    pub actor: Option<Actor>,
+    /// In one word.
+    pub cause: Cause,
+    /// The cause as a sentence.
+    pub sentence: String,
+    /// What was expected, with its variables in place.
+    pub expected: Option<String>,
+    /// What came nearest.
+    pub nearest: Option<Nearest>,
+    /// The exit status that it stands for.
+    pub status: Status,
+    /// How the pattern would have matched what came instead, where it failed by its text alone.
+    pub remedy: Option<Remedy>,
+}
+
+/// A pattern as it is written, and as it would have to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remedy {
+    /// As it is.
+    pub old: String,
+    /// As it would have to be.
+    pub new: String,
+}
+
+/// Why a case failed, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Nothing came that looks like it.
+    Silence,
+    /// It came after its limit, by this.
+    Late(Duration),
+    /// Something like it came.
+    WrongText,
+    /// It came again.
+    Duplicate,
+    /// The actor has ended, or with another status.
+    Exited(Option<End>),
+    /// What must not come came.
+    Forbidden,
+    /// The actor wrote without end.
+    Flood,
+    /// The actor could not be started, or did not become ready.
+    NotReady,
+    /// The line cannot be played as it stands.
+    Mistake,
+    /// The time for the whole run is over.
+    Deadline,
+    /// The runner was told to end by this signal.
+    Halted(u8),
+}
+
+impl Cause {
+    /// The word in reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Silence => "SILENCE",
+            Self::Late(_) => "LATE",
+            Self::WrongText => "WRONG TEXT",
+            Self::Duplicate => "DUPLICATE",
+            Self::Exited(_) => "EXITED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::Flood => "FLOOD",
+            Self::NotReady => "NOT READY",
+            Self::Mistake => "MISTAKE",
+            Self::Deadline => "DEADLINE",
+            Self::Halted(_) => "HALTED",
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The report for people: a line a case, and for a failure everything that is needed to understand it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crate::proto::text::is_obeyed;
+use crate::proto::time::Instant;
+use crate::runner::report::Report;
+use crate::runner::report::outcome::{CaseInfo, CaseResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict};
+use crate::runner::report::summary::{Mark, Sheet, View};
+
+/// How many of the last lines of each actor a failure shows.
+const LAST_LINES: usize = 8;
+/// Before each line about a case.
+const INDENT: &str = "      ";
+/// The longest line that a report shows whole, in characters.
+const MAX_SHOWN: usize = 400;
+
+/// Writes for people.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TextReport {
+    /// A line for each step as it happens.
+    pub verbose: bool,
+    /// With colours.
+    pub colour: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Hue {
+    Good,
+    Bad,
+    Dim,
+}
+
+impl TextReport {
+    fn paint(self, hue: Hue, text: &str) -> String {
+        if !self.colour {
+            return text.to_owned();
+        }
+        let code = match hue {
+            Hue::Good => "32",
+            Hue::Bad => "1;31",
+            Hue::Dim => "2",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+
+    /// Where and why a line failed; each line begins with `indent`.
+    fn why(self, out: &mut dyn Write, result: &CaseResult, failure: &Failure, indent: &str) -> io::Result<()> {
+        let Failure { span, sentence, .. } = failure;
+        writeln!(out, "{indent}at        {span}")?;
+        writeln!(out, "{indent}line      {}", shown(span.source_line().trim()))?;
+        writeln!(out, "{indent}cause     {}: {}", self.paint(Hue::Bad, failure.cause.word()), shown(sentence))?;
+        if let Some(expected) = &failure.expected {
+            writeln!(out, "{indent}expected  {}", shown(expected))?;
+        }
+        if let Some(nearest) = &failure.nearest {
+            let at = seconds(nearest.at.since(result.began));
+            writeln!(out, "{indent}nearest   {}  (at {at})", shown(&nearest.text))?;
+        }
+        Ok(())
+    }
+
+    fn failure(self, out: &mut dyn Write, result: &CaseResult, failure: &Failure) -> io::Result<()> {
+        self.why(out, result, failure, INDENT)?;
+        writeln!(out, "{INDENT}replay    {}", shown(&result.replay))?;
+        writeln!(out, "      the last lines of each actor, in order of time:")?;
+        let width = width(&result.transcript);
+        for heard in last_lines(&result.transcript) {
+            let line = transcript_line(heard, result.began, width);
+            writeln!(
+                out,
+                "        {}",
+                if heard.kind == HeardKind::Note { self.paint(Hue::Dim, &line) } else { line }
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Report for TextReport {
+    fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()> {
+        if self.verbose {
+            writeln!(out, "CASE  {}  {}{}", shown(&case.title), case.file.display(), case.turn)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, out: &mut dyn Write, _case: &CaseInfo, step: &StepResult) -> io::Result<()> {
+        if self.verbose {
+            let word = if step.ok { self.paint(Hue::Good, "ok  ") } else { self.paint(Hue::Bad, "fail") };
+            let line = shown(step.span.source_line().trim()).into_owned();
+            writeln!(out, "  {word}  {:>9}  {line}", seconds(step.took))?;
+        }
+        Ok(())
+    }
+
+    fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()> {
+        let CaseInfo { title, file, points, steps, turn, .. } = &result.case;
+        let name = format!("{}  {}{turn}", shown(title), file.display());
+        let worth = points.map_or_else(String::new, |points| format!(", {points} points"));
+        let time = format!("{} (own overhead {})", seconds(result.took), seconds(result.overhead));
+        match &result.verdict {
+            Verdict::Passed => {
+                let (hue, word) = if result.is_flaky() { (Hue::Bad, "FLAKY ") } else { (Hue::Good, "PASS  ") };
+                let plays = if result.plays > 1 { format!(", {} plays", result.plays) } else { String::new() };
+                writeln!(out, "{}{name}  {steps} steps in {time}{plays}{worth}", self.paint(hue, word))?;
+            }
+            Verdict::Failed(failure) => {
+                let failed = result.steps.iter().position(|step| !step.ok);
+                let played = failed.map_or(result.steps.len(), |failed| failed + 1);
+                writeln!(out, "{}  {name}  step {played} of {steps} in {time}{worth}", self.paint(Hue::Bad, "FAIL"))?;
+                self.failure(out, result, failure)?;
+            }
+            Verdict::Skipped(reason) => writeln!(out, "SKIP  {name}  {}", shown(reason))?,
+            Verdict::NotRun(reason) => writeln!(out, "----  {name}  not run: {}", shown(reason))?,
+        }
+        for check in &result.checks {
+            let worth = check.points.map_or_else(String::new, |points| format!("  {points} points"));
+            let word = match check.passed {
+                Some(true) => self.paint(Hue::Good, "pass"),
+                Some(false) => self.paint(Hue::Bad, "fail"),
+                None => "----".to_owned(),
+            };
+            writeln!(out, "      {word}  {}{worth}", shown(&check.title))?;
+            if let Some(failure) = check.failure.as_ref().filter(|failure| !is_verdict(result, failure)) {
+                self.why(out, result, failure, &INDENT.repeat(2))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()> {
+        let sheet = Sheet::of(result, View::Teacher);
+        let (passed, failed, flaky) = (sheet.count(Mark::Passed), sheet.count(Mark::Failed), sheet.count(Mark::Flaky));
+        let all = sheet.rows.len();
+        let others = all - passed - failed - flaky;
+        let flaky = if flaky > 0 { format!("{flaky} flaky, ") } else { String::new() };
+        let rounds = match result.rounds {
+            None => String::new(),
+            Some(1) => "1 round in ".to_owned(),
+            Some(rounds) => format!("{rounds} rounds in "),
+        };
+        let cases = if all == 1 { "case" } else { "cases" };
+        let overhead = result.cases.iter().map(|case| case.overhead).sum();
+        writeln!(
+            out,
+            "{all} {cases}: {passed} passed, {failed} failed, {flaky}{others} skipped or not run; {rounds}{} (own overhead {})",
+            seconds(result.took),
+            seconds(overhead)
+        )
+    }
+}
+
+/// The whole transcript of a case: a line for each thing that was typed, shown or done, in order of time.
+#[must_use]
+pub fn timeline(result: &CaseResult) -> String {
+    let width = width(&result.transcript);
+    result.transcript.iter().map(|heard| transcript_line(heard, result.began, width) + "\n").collect()
+}
+
+/// How wide the names of actors are.
+fn width(transcript: &[Heard]) -> usize {
+    transcript.iter().map(|heard| heard.actor.to_string().len()).max().unwrap_or(0)
+}
+
+/// Whether it is the failure that decided the case.
+fn is_verdict(result: &CaseResult, failure: &Failure) -> bool {
+    matches!(&result.verdict, Verdict::Failed(first) if **first == *failure)
+}
+
+/// The last lines of every actor, in order of time.
+fn last_lines(transcript: &[Heard]) -> Vec<&Heard> {
+    let mut counts = BTreeMap::new();
+    let mut last: Vec<&Heard> = Vec::new();
+    for heard in transcript.iter().rev() {
+        let count: &mut usize = counts.entry(&heard.actor).or_default();
+        *count += 1;
+        if *count <= LAST_LINES {
+            last.push(heard);
+        }
+    }
+    last.reverse();
+    last.sort_by_key(|heard| heard.at);
+    last
+}
+
+fn transcript_line(heard: &Heard, began: Instant, width: usize) -> String {
+    let sign = match heard.kind {
+        HeardKind::Typed => "> ",
+        HeardKind::Shown => "  ",
+        HeardKind::Complained => "! ",
+        HeardKind::Note => "# ",
+    };
+    let (at, actor) = (seconds(heard.at.since(began)), heard.actor.to_string());
+    format!("{at:>9}  {actor:width$}{sign}{}", shown(&heard.text))
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.3} s", duration.as_secs_f64())
+}
+
+/// Text of strangers on one line: what a terminal would obey is escaped, and what is very long is cut.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    let long = text.chars().nth(MAX_SHOWN).is_some();
+    if !long && !text.contains(is_obeyed) {
+        return text.into();
+    }
+    let mut line = String::new();
+    for c in text.chars().take(MAX_SHOWN) {
+        if is_obeyed(c) {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    if long {
+        line.push('…');
+    }
+    line.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::lang::ast::Actor;
+
+    fn heard(at: u64, actor: &str, text: &str) -> Heard {
+        let actor = if actor == "server" { Actor::Server } else { Actor::Client(actor.parse().unwrap()) };
+        Heard { at: Instant::from_micros(at), actor, kind: HeardKind::Shown, text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_quiet_actor_keeps_its_last_lines_beside_a_loud_one() {
+        let mut transcript = vec![heard(0, "y", "quiet")];
+        transcript.extend((1..100).map(|n| heard(n, "x", &n.to_string())));
+        transcript.push(heard(50, "server", "between"));
+        let texts: Vec<&str> = last_lines(&transcript).iter().map(|heard| heard.text.as_str()).collect();
+        let expected = ["quiet", "between", "92", "93", "94", "95", "96", "97", "98", "99"];
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_and_long_lines_are_cut() {
+        assert_eq!(shown("a\u{1b}[2J\u{202e}é"), "a\\u{1b}[2J\\u{202e}é");
+        assert_eq!(shown("x: hi"), "x: hi");
+        assert_eq!(shown(&"é".repeat(MAX_SHOWN + 1)).chars().count(), MAX_SHOWN + 1);
+        assert!(shown(&"é".repeat(MAX_SHOWN + 1)).ends_with('…'));
+        assert!(!shown(&"é".repeat(MAX_SHOWN)).ends_with('…'));
+    }
+}

@@ -1,0 +1,76 @@
+//! Who reads a report. A student sees everything that the own program did, and not what a hidden case expects of it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::runner::lang::ast::{Source, Span, Visibility};
+use crate::runner::report::outcome::{CaseInfo, CaseResult, Cause, Failure, StepResult, Verdict};
+
+/// Who reads a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum View {
+    /// Sees everything.
+    #[default]
+    Teacher,
+    /// Sees of cases that are not `visible` neither a line of the file nor what was expected.
+    Student,
+}
+
+/// What stands in place of a line of a hidden case.
+const HIDDEN: &str = "(hidden)";
+
+impl View {
+    /// All of them, by the word that stands on the command line.
+    pub const ALL: [(&'static str, View); 2] = [("teacher", Self::Teacher), ("student", Self::Student)];
+
+    /// What came of a case, as this reader may see it.
+    #[must_use]
+    pub fn case(self, result: &CaseResult) -> Cow<'_, CaseResult> {
+        if !self.hides(&result.case) {
+            return Cow::Borrowed(result);
+        }
+        let mut result = result.clone();
+        result.case.span = hidden(&result.case.span);
+        result.steps = result.steps.iter().map(hidden_step).collect();
+        if let Verdict::Failed(failure) = &mut result.verdict {
+            hide(failure);
+        }
+        result.checks.iter_mut().filter_map(|check| check.failure.as_mut()).for_each(|failure| hide(failure));
+        Cow::Owned(result)
+    }
+
+    /// What came of a step of a case, as this reader may see it.
+    #[must_use]
+    pub fn step<'a>(self, case: &CaseInfo, step: &'a StepResult) -> Cow<'a, StepResult> {
+        if self.hides(case) { Cow::Owned(hidden_step(step)) } else { Cow::Borrowed(step) }
+    }
+
+    fn hides(self, case: &CaseInfo) -> bool {
+        self == Self::Student && case.visibility != Visibility::Visible
+    }
+}
+
+fn hidden_step(step: &StepResult) -> StepResult {
+    StepResult { span: hidden(&step.span), ..step.clone() }
+}
+
+/// What was expected goes; what came instead stays.
+fn hide(failure: &mut Failure) {
+    failure.span = hidden(&failure.span);
+    failure.expected = None;
+    failure.remedy = None;
+    let actor = failure.actor.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
+    match failure.cause {
+        // Such a sentence says which status was the right one.
+        Cause::Exited(Some(end)) => failure.sentence = format!("{actor} {end}"),
+        // Such a one speaks of the file.
+        Cause::Mistake => "a line cannot be played as it stands".clone_into(&mut failure.sentence),
+        _ => {}
+    }
+}
+
+/// The same place in a file that says nothing.
+fn hidden(span: &Span) -> Span {
+    let source = Source { path: span.source.path.clone(), text: HIDDEN.to_owned() };
+    Span { source: Arc::new(source), line: span.line, column: span.column, start: 0, end: HIDDEN.len() }
+}

@@ -1,0 +1,51 @@
+//! Reading the files of a run: every mistake in any of them is shown before anything is played.
+
+use std::io::Write;
+
+use crate::io::file;
+use crate::proto::status::Status;
+use crate::runner::lang::ast::{Scenario, Statement, Step};
+use crate::runner::lang::diagnostics::{Mistake, Refusal};
+use crate::runner::lang::{caret, parser};
+use crate::runner::run::RunOptions;
+
+/// Reads every file, and shows every mistake before giving up.
+pub(crate) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<Scenario>, Status> {
+    let mut scenarios = Vec::with_capacity(options.files.len());
+    let mut status = Status::Ok;
+    for file in &options.files {
+        let refusal = match parser::parse(file, &mut |path| file::read(path, parser::MAX_FILE_BYTES)) {
+            Ok(scenario) => match unplayable(options, &scenario) {
+                mistakes if mistakes.is_empty() => {
+                    scenarios.push(scenario);
+                    continue;
+                }
+                mistakes => Refusal::Mistakes(mistakes),
+            },
+            Err(refusal) => refusal,
+        };
+        let (text, reason) = match &refusal {
+            Refusal::Unreadable { .. } => (refusal.to_string(), Status::Environment),
+            Refusal::Mistakes(mistakes) => (caret::render(mistakes, options.colour), Status::Parse),
+        };
+        drop(writeln!(err, "{}", text.trim_end()));
+        status = status.or(reason);
+    }
+    if status == Status::Ok { Ok(scenarios) } else { Err(status) }
+}
+
+/// JSON patterns, where every actor is played as people see it.
+fn unplayable(options: &RunOptions, scenario: &Scenario) -> Vec<Mistake> {
+    let all = scenario.setup.iter().chain(scenario.cases.iter().flat_map(|case| &case.statements));
+    let json = all.filter(|statement| match &statement.step {
+        Step::Expect { pattern, .. } => pattern.is_json() && (options.text || options.implementation.is_some()),
+        _ => false,
+    });
+    let mistake = |statement: &Statement| Mistake {
+        span: statement.span.clone(),
+        message: "a JSON pattern never matches what people see".to_owned(),
+        help: Some(format!("play it without --{}", if options.implementation.is_some() { "impl" } else { "text" })),
+        included: Vec::new(),
+    };
+    json.map(mistake).collect()
+}

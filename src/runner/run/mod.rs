@@ -1,0 +1,169 @@
+//! `chat run FILE...`: reads the files, plays their cases on real processes or simulated, some at a time, and reports.
+
+mod attempt;
+pub(crate) mod bless;
+mod input_files;
+mod listing;
+mod options;
+mod overwritten;
+mod plan;
+mod replay;
+mod results;
+mod scheduler;
+pub mod seed;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use crate::io::clock::Clock;
+use crate::io::signals::Stop;
+use crate::proto::status::Status;
+use crate::proto::time::Instant;
+use crate::runner::backend::process::{Halt, Orphans, Program};
+use crate::runner::exec::executor::Settings;
+use crate::runner::report::reporters::Audience;
+use crate::runner::report::summary::ReportFiles;
+use crate::runner::report::{JsonReport, Report, TextReport};
+use crate::runner::run::attempt::Player;
+use crate::runner::run::input_files::read_all;
+use crate::runner::run::listing::Listing;
+pub use crate::runner::run::options::{Instead, Rounds, RunOptions, Simulation};
+use crate::runner::run::overwritten::overwritten;
+use crate::runner::run::plan::{Planned, plan};
+use crate::runner::run::scheduler::{Jobs, Order, Plays, Told};
+use crate::runner::run::seed::Seed;
+
+/// How long after `--deadline` the runner may take to notice; then every process is ended all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What ends a run before it begins.
+type Refusal = (Status, String);
+
+/// Runs scenario files. Reports go to `out`, mistakes and what keeps the run from beginning to `err`. A reader of `out`
+/// that goes away changes nothing. Every process is gone when this returns.
+pub fn run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> Status {
+    match prepare_and_run(options, out, err) {
+        Ok(status) => status,
+        Err((status, sentence)) => {
+            // Nobody there to read it is no failure.
+            drop(writeln!(err, "{sentence}"));
+            status
+        }
+    }
+}
+
+fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> Result<Status, Refusal> {
+    if let Some(refusal) = options.bless.then(bless::refusal).flatten() {
+        return Err((Status::Usage, refusal));
+    }
+    let scenarios = match read_all(options, err) {
+        Ok(scenarios) => scenarios,
+        Err(status) => return Ok(status),
+    };
+    let planned = plan(options, &scenarios);
+    if planned.is_empty() {
+        let word = options.case.as_deref().unwrap_or_default();
+        return Err((Status::Usage, format!("No case has a title with {word:?} in it.")));
+    }
+    if let Some(instead) = options.instead {
+        return Listing { planned: &planned, files: options.files.len(), json: options.json }.write(instead, out);
+    }
+    if let Some(sentence) = overwritten(options, &scenarios) {
+        return Err((Status::Usage, sentence));
+    }
+    let program = program(options)?;
+    let seed = options.seed.map_or_else(Seed::random, Ok).map_err(environment("The system gives no random numbers"))?;
+    let halt = Halt::default();
+    let asked = halt.clone();
+    let stop = Stop::listen(move |signal| asked.ask(signal)).map_err(environment("Signals cannot be listened to"))?;
+    let clock = Clock::start();
+    let deadline = options.deadline.map(|limit| clock.now().mono + limit);
+    let mut audience = audience(options, deadline, out);
+    let guard = options.deadline.map(|limit| guard(limit + PATIENCE, &halt));
+    let orphans = options.implementation.is_some().then(Orphans::take_in);
+    let settings = Settings { style: options.style, time_scale: options.time_scale, text: options.text, deadline };
+    let player = Player { options, clock, program: &program, seed, halt: &halt, settings };
+    let all = All { player, planned };
+    let order = Order { jobs: options.jobs, rounds: options.rounds.number(), fail_fast: options.fail_fast };
+    let cases = all.planned.iter().map(|planned| planned.info.clone()).collect();
+    let result =
+        Jobs::run(&all, cases, order, &mut audience).map_err(|why| (Status::Environment, why.to_string()))?.result;
+    audience.run(&result);
+    drop((stop, guard, orphans));
+    if options.bless {
+        bless::bless(&result, err);
+    }
+    match audience.leave() {
+        Ok(()) => Ok(result.status),
+        Err(sentence) => Err((result.status.or(Status::Environment), sentence)),
+    }
+}
+
+/// Every planned case, and how it is played.
+struct All<'a> {
+    player: Player<'a>,
+    planned: Vec<Planned<'a>>,
+}
+
+impl Plays for All<'_> {
+    fn play(&self, case: usize, round: u64, tell: &mut dyn FnMut(Told)) {
+        self.player.play(&self.planned[case], case + 1, round, tell);
+    }
+
+    fn reason_to_stop(&self) -> Option<(Status, String)> {
+        self.player.reason_to_stop()
+    }
+
+    fn now(&self) -> Instant {
+        self.player.now()
+    }
+}
+
+fn audience<'a>(options: &RunOptions, deadline: Option<Instant>, out: &'a mut dyn Write) -> Audience<'a> {
+    let files = ReportFiles::new(options.reports.clone(), options.view);
+    let report: Box<dyn Report> = if options.json {
+        Box::new(JsonReport::default())
+    } else {
+        Box::new(TextReport { verbose: options.verbose, colour: options.colour })
+    };
+    let mut audience = Audience::new(out, report, files, options.view);
+    if options.live && !options.json {
+        audience.show_live(deadline);
+    }
+    audience
+}
+
+/// The program to play. One that is given by a path with a slash is looked for from here, not from the folders of the
+/// actors.
+fn program(options: &RunOptions) -> Result<Program, Refusal> {
+    let absolute =
+        |path: &Path| if path.components().count() > 1 { std::path::absolute(path) } else { Ok(path.to_owned()) };
+    let program = match (&options.implementation, &options.program) {
+        (Some(implementation), _) => return Ok(Program::Foreign(Box::new(implementation.clone()))),
+        (None, Some(program)) => absolute(program),
+        (None, None) => std::env::current_exe(),
+    };
+    program.map(Program::Own).map_err(environment("The program to play cannot be found"))
+}
+
+fn environment(what: &str) -> impl FnOnce(io::Error) -> Refusal + '_ {
+    move |error| (Status::Environment, format!("{what}: {error}."))
+}
+
+/// Ends every process after this time, even when the runner is blocked by whoever reads its report; not when what it
+/// gives back is dropped before.
+fn guard(limit: Duration, halt: &Halt) -> Sender<()> {
+    let (guarded, over) = mpsc::channel();
+    let halt = halt.clone();
+    let waiting = move || {
+        if over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            halt.end_all();
+        }
+    };
+    // Without the thread the runner's own look at the clock has to do.
+    drop(thread::Builder::new().name("deadline".to_owned()).spawn(waiting));
+    guarded
+}

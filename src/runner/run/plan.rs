@@ -1,0 +1,45 @@
+//! A case to be played.
+
+use crate::runner::lang::ast::{Case, Scenario, Step};
+use crate::runner::report::attempt::Turn;
+use crate::runner::report::outcome::CaseInfo;
+use crate::runner::run::RunOptions;
+
+/// A case to be played, in its first turn.
+pub(crate) struct Planned<'a> {
+    pub(crate) info: CaseInfo,
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) case: &'a Case,
+}
+
+impl Planned<'_> {
+    /// Whether it disturbs the network, which takes random numbers.
+    pub(crate) fn disturbs(&self) -> bool {
+        let statements = self.scenario.setup.iter().chain(&self.case.statements);
+        statements.map(|statement| &statement.step).any(Step::disturbs)
+    }
+}
+
+/// The cases to be played, in order.
+pub(crate) fn plan<'a>(options: &RunOptions, scenarios: &'a [Scenario]) -> Vec<Planned<'a>> {
+    let turn = Turn { rounds: options.rounds.number(), lenient: options.allow_flaky, ..Turn::default() };
+    let mut planned = Vec::new();
+    for (file, scenario) in options.files.iter().zip(scenarios) {
+        for case in &scenario.cases {
+            if options.case.as_ref().is_some_and(|word| !case.title.contains(word.as_str())) {
+                continue;
+            }
+            let info = CaseInfo {
+                file: file.clone(),
+                title: case.title.clone(),
+                points: case.worth(),
+                visibility: case.visibility,
+                span: case.span.clone(),
+                steps: scenario.setup.len() + case.statements.len(),
+                turn,
+            };
+            planned.push(Planned { info, scenario, case });
+        }
+    }
+    planned
+}

@@ -1,0 +1,149 @@
+//! What came of the plays so far: what is alike is counted, so that rounds without end need no memory without end.
+
+use std::time::Duration;
+
+use crate::proto::status::Status;
+use crate::runner::report::outcome::{CaseInfo, CaseResult, RunResult, Verdict};
+
+/// The results of a run while it goes on.
+pub(crate) struct Tally {
+    pub(crate) result: RunResult,
+    /// For each result which case it is of.
+    owners: Vec<usize>,
+    /// Each case as it stands in a report while it is owed a play, and how many it is owed.
+    open: Vec<(CaseResult, u64)>,
+    /// How many cases of the present round were played.
+    in_round: usize,
+}
+
+impl Tally {
+    /// The most failed plays of one case that are kept in full; those behind are counted with the last of them.
+    pub(crate) const MAX_FAILURES: usize = 20;
+
+    /// Nothing is played yet. Each of these is owed so many plays.
+    pub(crate) fn new(cases: impl IntoIterator<Item = CaseInfo>, plays: u64, are_counted: bool) -> Self {
+        let reason = || "the run ended before it".to_owned();
+        let open = cases.into_iter().map(|case| (CaseResult::not_run(case, reason()), plays)).collect();
+        let rounds = are_counted.then_some(0);
+        let result = RunResult { cases: Vec::new(), took: Duration::ZERO, status: Status::Ok, rounds };
+        Self { result, owners: Vec::new(), open, in_round: 0 }
+    }
+
+    /// The cases that are not played as often as they have to be.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &CaseResult> {
+        self.open.iter().filter(|(_, owed)| *owed > 0).map(|(case, _)| case)
+    }
+
+    /// Takes in a play of the case at this place.
+    pub(crate) fn play(&mut self, owner: usize, played: CaseResult) {
+        let of_owner = || self.owners.iter().enumerate().filter(|(_, one)| **one == owner).map(|(at, _)| at);
+        let alike = of_owner().filter(|at| kind(&self.result.cases[*at]) == kind(&played));
+        let limit = if kind(&played) == Kind::Failed { Self::MAX_FAILURES } else { 1 };
+        if let Some(at) = alike.clone().next_back().filter(|_| alike.count() >= limit) {
+            let kept = &mut self.result.cases[at];
+            kept.plays += played.plays;
+            kept.took += played.took;
+            kept.overhead += played.overhead;
+            return;
+        }
+        let at = of_owner().next_back().map_or(self.owners.len(), |last| last + 1);
+        self.owners.insert(at, owner);
+        self.result.cases.insert(at, played);
+    }
+
+    /// The case at this place is over for this round; without having been played it makes no round whole.
+    pub(crate) fn over(&mut self, owner: usize, status: Status, was_played: bool) {
+        self.result.status = self.result.status.or(status);
+        if let Some((_, owed)) = self.open.get_mut(owner) {
+            *owed = owed.saturating_sub(1);
+        }
+        self.in_round += usize::from(was_played);
+        if was_played && self.in_round == self.open.len() {
+            self.in_round = 0;
+            self.result.rounds = self.result.rounds.map(|rounds| rounds + 1);
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Passed,
+    /// On a retry.
+    PassedLate,
+    Failed,
+    Skipped,
+    NotRun,
+}
+
+fn kind(played: &CaseResult) -> Kind {
+    match played.verdict {
+        Verdict::Passed if played.case.turn.retry > 0 => Kind::PassedLate,
+        Verdict::Passed => Kind::Passed,
+        Verdict::Failed(_) => Kind::Failed,
+        Verdict::Skipped(_) => Kind::Skipped,
+        Verdict::NotRun(_) => Kind::NotRun,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::runner::lang::ast::{Source, Span, Visibility};
+    use crate::runner::report::attempt::Turn;
+    use crate::runner::report::outcome::{Cause, Failure};
+
+    fn info(line: usize) -> CaseInfo {
+        let source = Arc::new(Source { path: "a.chat".into(), text: String::new() });
+        let span = Span { source, line, column: 1, start: 0, end: 0 };
+        let (visibility, turn) = (Visibility::Visible, Turn { rounds: None, ..Turn::default() });
+        CaseInfo { file: "a.chat".into(), title: "a".to_owned(), points: None, visibility, span, steps: 0, turn }
+    }
+
+    fn play(line: usize, fails: bool) -> CaseResult {
+        let failure = || Failure {
+            span: info(line).span,
+            actor: None,
+            cause: Cause::Silence,
+            sentence: String::new(),
+            expected: None,
+            nearest: None,
+            status: Status::Expected,
+            remedy: None,
+        };
+        let verdict = if fails { Verdict::Failed(Box::new(failure())) } else { Verdict::Passed };
+        let took = Duration::from_secs(1);
+        CaseResult { verdict, took, ..CaseResult::not_run(info(line), String::new()) }
+    }
+
+    #[test]
+    fn what_is_alike_is_counted_and_the_first_failures_are_kept() {
+        let mut tally = Tally::new([info(1), info(2)], 30, true);
+        for _ in 0..Tally::MAX_FAILURES + 10 {
+            for (owner, fails) in [(0, true), (0, false), (1, false)] {
+                tally.play(owner, play(owner + 1, fails));
+            }
+            tally.over(0, Status::Expected, true);
+            tally.over(1, Status::Ok, true);
+        }
+        let plays: Vec<(usize, u64, u64)> =
+            tally.result.cases.iter().map(|case| (case.case.span.line, case.plays, case.took.as_secs())).collect();
+        let mut expected = vec![(1, 1, 1), (1, 30, 30)];
+        expected.extend([(1, 1, 1); Tally::MAX_FAILURES - 2]);
+        expected.extend([(1, 11, 11), (2, 30, 30)]);
+        assert_eq!(plays, expected);
+        assert_eq!((tally.open().count(), tally.result.rounds), (0, Some(30)));
+        assert_eq!(tally.result.status, Status::Expected);
+    }
+
+    #[test]
+    fn what_is_owed_a_play_is_open() {
+        let mut tally = Tally::new([info(1), info(2)], 2, false);
+        tally.over(0, Status::Ok, true);
+        tally.over(1, Status::Ok, false);
+        tally.over(0, Status::Ok, true);
+        assert_eq!(tally.open().map(|case| case.case.span.line).collect::<Vec<_>>(), [2]);
+        assert_eq!(tally.result.rounds, None);
+    }
+}

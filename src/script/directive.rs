@@ -1,0 +1,252 @@
+//! Words that scripts of one client and scenarios share: expectations, `wait`, `sleep`, `set`, durations.
+
+use std::time::Duration;
+
+use crate::proto::time::{DurationError, parse_duration};
+use crate::script::pattern::Pattern;
+use crate::script::syntax_error::Wrong;
+use crate::script::vars::is_name;
+
+/// How an expectation looks at a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// `<`: the first match at or after the cursor, which moves behind it.
+    Next,
+    /// `<~`: anything since the last mark that nothing has taken; the cursor stays.
+    Any,
+    /// `!<`: nothing from the cursor to the end of the window; moves nothing.
+    Never,
+}
+
+impl How {
+    /// How long `<` and `<~` wait: longer than five retries of 500 ms.
+    pub const LIMIT: Duration = Duration::from_secs(4);
+    /// How long `!<` listens: longer than one ack timeout.
+    pub const QUIET: Duration = Duration::from_millis(700);
+
+    /// How long it waits or listens where the line says nothing.
+    #[must_use]
+    pub const fn default_limit(self) -> Duration {
+        match self {
+            Self::Next | Self::Any => Self::LIMIT,
+            Self::Never => Self::QUIET,
+        }
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Next => "<",
+            Self::Any => "<~",
+            Self::Never => "!<",
+        }
+    }
+}
+
+/// `< PATTERN` and its like.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    /// How it looks.
+    pub how: How,
+    /// The limit or window written in the line.
+    pub limit: Option<Duration>,
+    /// What it looks for.
+    pub pattern: Pattern,
+}
+
+/// One line of a script of one client.
+#[derive(Clone, Debug)]
+pub enum Line {
+    /// Blank or a comment.
+    Nothing,
+    /// `<`, `<~` or `!<`.
+    Expect(Expectation),
+    /// `wait`
+    Wait,
+    /// `sleep D`
+    Sleep(Duration),
+    /// `set NAME=VALUE`
+    Set {
+        /// The variable.
+        name: String,
+        /// As written; `${NAME}` in it is replaced when the line is played.
+        value: String,
+    },
+    /// Anything else: a chat command.
+    Command,
+}
+
+impl Line {
+    /// Parses a line, without its end.
+    ///
+    /// # Errors
+    /// [`Wrong`], when it begins with a script word and does not go on as one.
+    pub fn parse(line: &str) -> Result<Self, Wrong> {
+        let text = line.trim_start();
+        let offset = line.len() - text.len();
+        if text.is_empty() || text.starts_with('#') {
+            return Ok(Self::Nothing);
+        }
+        if text.starts_with('<') || text.starts_with("!<") {
+            return Expectation::parse(text).map(Self::Expect).map_err(|wrong| wrong.shift(offset));
+        }
+        let (head, rest) = text.split_once([' ', '\t']).unwrap_or((text.trim_end(), ""));
+        let offset = line.len() - rest.len();
+        match head {
+            "wait" if rest.trim().is_empty() => Ok(Self::Wait),
+            "wait" => Err(Wrong::new("`wait` stands alone", 0..rest.len()).shift(offset)),
+            "sleep" => duration(rest).map(Self::Sleep).map_err(|wrong| wrong.shift(offset)),
+            "set" => {
+                let (name, value) = assignment(rest).map_err(|wrong| wrong.shift(offset))?;
+                Ok(Self::Set { name: name.to_owned(), value: value.to_owned() })
+            }
+            _ => Ok(Self::Command),
+        }
+    }
+}
+
+impl Expectation {
+    /// Parses an expectation from its `<` or `!<` on.
+    ///
+    /// # Errors
+    /// [`Wrong`], for a bad time or pattern.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        let (how, rest) = match text.strip_prefix("!<") {
+            Some(rest) => (How::Never, rest),
+            None => {
+                let rest = text.strip_prefix('<').unwrap_or(text);
+                rest.strip_prefix('~').map_or((How::Next, rest), |rest| (How::Any, rest))
+            }
+        };
+        let offset = text.len() - rest.len();
+        let word = rest.split([' ', '\t']).next().unwrap_or("");
+        let limit = match word.chars().next() {
+            None => None,
+            Some('0'..='9' | '-' | '+' | '.') => Some(duration(word).map_err(|wrong| wrong.shift(offset))?),
+            Some(_) => {
+                let sign = how.word();
+                let help = format!("write `{sign} PATTERN`, or `{sign}5s PATTERN` with a time");
+                return Err(Wrong::new(format!("a blank must follow `{sign}`"), 0..word.len())
+                    .help(help)
+                    .shift(offset));
+            }
+        };
+        let offset = offset + word.len();
+        let pattern = Pattern::parse(&rest[word.len()..]).map_err(|wrong| wrong.shift(offset))?;
+        Ok(Self { how, limit, pattern })
+    }
+}
+
+/// Parses a duration: a number and a unit, such as `250ms`, `5s`, `1.5s`, `2m`; at most [`crate::proto::time::MAX_DURATION`].
+///
+/// # Errors
+/// [`Wrong`], whose range counts in `text` as given.
+pub fn duration(text: &str) -> Result<Duration, Wrong> {
+    let word = text.trim();
+    let begin = text.len() - text.trim_start().len();
+    let wrong = |message: String| Wrong::new(message, begin..begin + word.len());
+    let right = "write a number and a unit, such as `250ms`, `5s` or `2m`";
+    if word.is_empty() {
+        return Err(Wrong::new("a duration is missing", 0..text.len()).help(right));
+    }
+    parse_duration(word).map_err(|error| match error {
+        DurationError::Malformed => wrong(format!("`{word}` is no duration")).help(right),
+        DurationError::TooLong => wrong(format!("`{word}` is too long")).help("at most `24h` can be waited"),
+    })
+}
+
+/// A duration as it is written: `1s 500ms`.
+#[must_use]
+pub fn spell(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{duration:?}"), |duration| format!("{duration:#}"))
+}
+
+/// Splits `NAME=VALUE`. The value is the rest of the line, byte for byte, and may be empty.
+///
+/// # Errors
+/// [`Wrong`], whose range counts in `text` as given.
+pub fn assignment(text: &str) -> Result<(&str, &str), Wrong> {
+    let begin = text.len() - text.trim_start().len();
+    let Some((name, value)) = text[begin..].split_once('=') else {
+        return Err(Wrong::new("`set` needs a name and a value", begin..text.len()).help("write `set NAME=VALUE`"));
+    };
+    if !is_name(name) {
+        let wrong = Wrong::new(format!("{name:?} is no name of a variable"), begin..begin + name.len());
+        return Err(wrong.help("use letters, digits and `_`, not beginning with a digit, and no blank before the `=`"));
+    }
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn expect(line: &str) -> (How, Option<u128>, String) {
+        let Ok(Line::Expect(found)) = Line::parse(line) else { panic!("{line} is no expectation") };
+        (found.how, found.limit.map(|limit| limit.as_millis()), found.pattern.to_string())
+    }
+
+    #[test]
+    fn every_script_word_is_understood() {
+        assert_eq!(expect("< [You are Offline. Bye.]"), (How::Next, None, "[You are Offline. Bye.]".to_owned()));
+        assert_eq!(expect("  <5s\tx: hi "), (How::Next, Some(5000), "x: hi".to_owned()));
+        assert_eq!(expect("<~ a"), (How::Any, None, "a".to_owned()));
+        assert_eq!(expect("<~1.5s a"), (How::Any, Some(1500), "a".to_owned()));
+        assert_eq!(expect("!< a"), (How::Never, None, "a".to_owned()));
+        assert_eq!(expect("!<2s a < b"), (How::Never, Some(2000), "a < b".to_owned()));
+        assert!(matches!(Line::parse("wait "), Ok(Line::Wait)));
+        assert!(matches!(Line::parse("sleep 250ms"), Ok(Line::Sleep(d)) if d.as_millis() == 250));
+        let set = Line::parse("set a_1=two  words = it's ");
+        assert!(matches!(set, Ok(Line::Set { name, value }) if name == "a_1" && value == "two  words = it's "));
+        for nothing in ["", "  ", "# < x", "  #"] {
+            assert!(matches!(Line::parse(nothing), Ok(Line::Nothing)));
+        }
+        for command in ["send y < hi", "waiting", "sleepy", "!send", "settle"] {
+            assert!(matches!(Line::parse(command), Ok(Line::Command)));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        for (line, message, range) in [
+            ("<[Welcome]", "a blank must follow `<`", 1..10),
+            (" <~x y", "a blank must follow `<~`", 3..4),
+            ("!<~ x", "a blank must follow `!<`", 2..3),
+            ("<5 x", "`5` is no duration", 1..2),
+            ("<-5s x", "`-5s` is no duration", 1..4),
+            ("<5s", "a pattern is missing", 3..3),
+            ("<99h x", "`99h` is too long", 1..4),
+            ("< a {b", "this brace is neither `{*}` nor a capture `{name}`", 4..6),
+            ("wait y", "`wait` stands alone", 5..6),
+            ("sleep", "a duration is missing", 5..5),
+            ("sleep  5 parsecs", "`5 parsecs` is no duration", 7..16),
+            ("set", "`set` needs a name and a value", 3..3),
+            ("set  a b", "`set` needs a name and a value", 5..8),
+            ("set a =b", "\"a \" is no name of a variable", 4..6),
+            ("set =b", "\"\" is no name of a variable", 4..4),
+        ] {
+            let wrong = Line::parse(line).unwrap_err();
+            assert_eq!((wrong.message.as_str(), wrong.range), (message, range), "{line}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_they_are_spelled() {
+        for word in ["250ms", "5s", "1m 30s", "24h", "0s", "1s 500ms"] {
+            let read = duration(word).unwrap();
+            assert_eq!(duration(&spell(read)), Ok(read), "{word}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(line in "[<!~ 0-9smh#a={}/.-]*|(sleep|set|wait) \\PC*") {
+            if let Err(wrong) = Line::parse(&line) {
+                prop_assert!(wrong.range.start <= wrong.range.end && wrong.range.end <= line.len() + 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The script of one client: decides when its next line is read, what is given to the client, and whether it failed.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::proto::command::{self, Command, Mistake};
+use crate::proto::event::client::ClientEvent;
+use crate::proto::event::{Body, Event};
+use crate::proto::status::Status;
+use crate::proto::time::Instant;
+use crate::script::directive::{Expectation, How, Line, spell};
+use crate::script::expect::Watch;
+use crate::script::log::{Found, Log};
+use crate::script::pattern::Style;
+use crate::script::vars::Vars;
+
+/// How a script is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Lines mean what they mean at a terminal: chat commands only; nothing is waited for, nothing replaced.
+    pub typed: bool,
+    /// Messages are sent without waiting for the outcome of the one before. Other commands wait for all of them.
+    pub pipeline: bool,
+    /// The first command that fails ends the script.
+    pub fail_fast: bool,
+}
+
+/// What a script wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ScriptOutput {
+    /// Give this to the client. It is the next number, counted from 1.
+    Command(Result<Command, Mistake>),
+    /// The script has failed and wants no more lines: show the event, and leave with this status.
+    Failed {
+        /// An `error`: code `expected` for an expectation, `script` for a line that cannot be parsed.
+        event: ClientEvent,
+        /// [`Status::Expected`] where a `<` found nothing, [`Status::Failed`] where a `!<` matched,
+        /// [`Status::Parse`] for a mistake.
+        status: Status,
+    },
+    /// Nothing more will come from the script: the client may wait for its outcomes and leave.
+    Finished,
+}
+
+/// A script being played. Feed it lines while [`Script::wants_line`], every event of the client, and the time; drain
+/// [`Script::poll`] after each.
+#[derive(Debug)]
+pub struct Script {
+    options: Options,
+    vars: Vars,
+    log: Log,
+    /// Events so far.
+    seq: u64,
+    /// Lines so far.
+    lines: u64,
+    /// Commands so far.
+    given: u64,
+    /// Commands without outcome, by number.
+    outstanding: BTreeSet<u64>,
+    pending: Pending,
+    outputs: VecDeque<ScriptOutput>,
+    input: Input,
+}
+
+/// What the next line waits for.
+#[derive(Debug)]
+enum Pending {
+    Nothing,
+    /// Every command has its outcome.
+    Outcomes,
+    /// The same, and then this command.
+    Turn(Result<Command, Mistake>),
+    /// An expectation is met, or its time is over.
+    Expect {
+        watch: Watch,
+        until: Instant,
+        limit: Duration,
+        pattern: String,
+    },
+    Sleep(Instant),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Open,
+    /// `exit` was given: what follows it is not read.
+    Left,
+    Ended,
+    /// The script has said its last word.
+    Over,
+}
+
+impl Script {
+    /// The most commands without outcome, where commands may overlap.
+    pub const MAX_OUTSTANDING: usize = 1024;
+
+    /// A script of the client with this name.
+    #[must_use]
+    pub fn new(me: &str, options: Options) -> Self {
+        Self {
+            options,
+            vars: Vars::default(),
+            log: Log::new(me),
+            seq: 0,
+            lines: 0,
+            given: 0,
+            outstanding: BTreeSet::new(),
+            pending: Pending::Nothing,
+            outputs: VecDeque::new(),
+            input: Input::Open,
+        }
+    }
+
+    /// Whether it can take a line now.
+    #[must_use]
+    pub fn wants_line(&self) -> bool {
+        self.input == Input::Open
+            && matches!(self.pending, Pending::Nothing)
+            && self.outstanding.len() < Self::MAX_OUTSTANDING
+    }
+
+    /// Takes the next line, with or without its end. One that is not wanted is taken all the same, and what was
+    /// waited for is forgotten.
+    pub fn line(&mut self, now: Instant, bytes: &[u8]) {
+        if self.input != Input::Open {
+            return;
+        }
+        self.lines += 1;
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        match std::str::from_utf8(bytes) {
+            Ok(line) if !self.options.typed => self.script_line(now, line),
+            _ => self.command(command::parse(bytes)),
+        }
+    }
+
+    /// Takes a line that is longer than any line may be, with what is wrong with it.
+    pub fn long_line(&mut self, mistake: Mistake) {
+        if self.input == Input::Open {
+            self.lines += 1;
+            self.command(Err(mistake));
+        }
+    }
+
+    /// Takes an event of the client; all of them, in order.
+    pub fn event(&mut self, now: Instant, event: &Event) {
+        self.timeout(now);
+        self.seq += 1;
+        if self.input == Input::Over {
+            return;
+        }
+        if !self.options.typed {
+            self.log.event(now, self.seq, event);
+        }
+        if let (Some(cmd), Body::Client(ClientEvent::Done { ok, .. })) = (event.cmd, &event.body) {
+            self.outstanding.remove(&cmd);
+            if !ok && self.options.fail_fast {
+                return self.end(ScriptOutput::Finished);
+            }
+        }
+        self.proceed();
+    }
+
+    /// No more lines will come.
+    pub fn end_of_input(&mut self, now: Instant) {
+        self.timeout(now);
+        if matches!(self.input, Input::Open | Input::Left) {
+            self.input = Input::Ended;
+        }
+        self.proceed();
+    }
+
+    /// Looks at the time: a limit may have passed.
+    pub fn timeout(&mut self, now: Instant) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match std::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Expect { watch, limit, pattern, .. } if watch.how() != How::Never => {
+                self.not_found(&watch, limit, &pattern);
+            }
+            _ => self.proceed(),
+        }
+    }
+
+    /// The client has ended: what is still expected will never come.
+    pub fn client_ended(&mut self) {
+        match std::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Expect { watch, limit, pattern, .. } if watch.how() != How::Never => {
+                self.not_found(&watch, limit, &pattern);
+            }
+            _ if self.input != Input::Over => self.end(ScriptOutput::Finished),
+            _ => {}
+        }
+    }
+
+    /// When [`Script::timeout`] is to be called, if nothing comes before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.pending {
+            Pending::Expect { until, .. } | Pending::Sleep(until) => Some(*until),
+            Pending::Nothing | Pending::Outcomes | Pending::Turn(_) => None,
+        }
+    }
+
+    /// The next thing to do; drain until `None`.
+    pub fn poll(&mut self) -> Option<ScriptOutput> {
+        self.outputs.pop_front()
+    }
+
+    fn script_line(&mut self, now: Instant, line: &str) {
+        let parsed = match Line::parse(line) {
+            Ok(parsed) => parsed,
+            Err(wrong) => {
+                let help = wrong.help.map(|help| format!(": {help}")).unwrap_or_default();
+                return self.mistake(&format!("{}{help}", wrong.message));
+            }
+        };
+        match parsed {
+            Line::Nothing => {}
+            Line::Wait => self.pending = Pending::Outcomes,
+            Line::Sleep(duration) => self.pending = Pending::Sleep(now + duration),
+            Line::Set { name, value } => {
+                let set = self.vars.replace(&value).and_then(|value| self.vars.set(&name, &value));
+                if let Err(bad) = set {
+                    return self.mistake(bad.to_string().trim_end_matches('.'));
+                }
+            }
+            Line::Expect(expectation) => return self.expect(now, &expectation),
+            Line::Command => match self.vars.replace(line) {
+                Ok(line) => return self.command(command::parse(line.as_bytes())),
+                Err(bad) => return self.mistake(bad.to_string().trim_end_matches('.')),
+            },
+        }
+        self.proceed();
+    }
+
+    fn expect(&mut self, now: Instant, expectation: &Expectation) {
+        let matcher = match expectation.pattern.fill(&self.vars, Style::Exact) {
+            Ok(matcher) => matcher,
+            Err(wrong) => return self.mistake(&wrong.message),
+        };
+        let limit = expectation.limit.unwrap_or(expectation.how.default_limit());
+        let watch = Watch::new(expectation.how, matcher);
+        let pattern = expectation.pattern.to_string();
+        self.pending = Pending::Expect { watch, until: now + limit, limit, pattern };
+        self.proceed();
+    }
+
+    fn command(&mut self, parsed: Result<Option<Command>, Mistake>) {
+        let Some(command) = parsed.transpose() else { return };
+        let sends = matches!(command, Ok(Command::Send(..) | Command::SendAll(_) | Command::SendGroup(_)));
+        if self.options.typed || self.options.pipeline && sends {
+            self.give(command);
+        } else {
+            self.pending = Pending::Turn(command);
+            self.proceed();
+        }
+    }
+
+    fn give(&mut self, command: Result<Command, Mistake>) {
+        self.given += 1;
+        self.outstanding.insert(self.given);
+        if command == Ok(Command::Exit) {
+            self.input = Input::Left;
+        }
+        self.outputs.push_back(ScriptOutput::Command(command));
+    }
+
+    /// Goes on as far as it can without time or events.
+    fn proceed(&mut self) {
+        match std::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Outcomes if self.outstanding.is_empty() => {}
+            Pending::Turn(command) if self.outstanding.is_empty() => {
+                self.give(command);
+                self.pending = Pending::Outcomes;
+            }
+            Pending::Expect { mut watch, until, limit, pattern } => match (watch.look(&mut self.log), watch.how()) {
+                (None, _) => self.pending = Pending::Expect { watch, until, limit, pattern },
+                (Some(found), How::Never) => return self.forbidden(&found, limit, &pattern),
+                (Some(found), _) => {
+                    if let Err(bad) = self.vars.capture(&found.captures) {
+                        return self.mistake(bad.to_string().trim_end_matches('.'));
+                    }
+                }
+            },
+            other => self.pending = other,
+        }
+        if self.input == Input::Ended && matches!(self.pending, Pending::Nothing) {
+            self.end(ScriptOutput::Finished);
+        }
+    }
+
+    fn not_found(&mut self, watch: &Watch, limit: Duration, pattern: &str) {
+        let why = if self.log.taken(watch.matcher()).is_some() {
+            "only what an earlier line had taken already".to_owned()
+        } else if let Some(nearest) = self.log.nearest(watch.matcher()) {
+            format!("the nearest was {:?}", nearest.text)
+        } else {
+            "nothing like it came".to_owned()
+        };
+        let limit = spell(limit);
+        let message = format!("Line {} of the script waited {limit} for {pattern:?}: {why}.", self.lines);
+        self.fail("expected", message, false, Status::Expected);
+    }
+
+    fn forbidden(&mut self, found: &Found, limit: Duration, pattern: &str) {
+        let limit = spell(limit);
+        let (line, text) = (self.lines, &found.text);
+        let message = format!("Line {line} of the script allows no {pattern:?} within {limit}, and {text:?} came.");
+        self.fail("expected", message, true, Status::Failed);
+    }
+
+    fn mistake(&mut self, what: &str) {
+        let message = format!("Line {} of the script cannot be played: {what}.", self.lines);
+        self.fail("script", message, true, Status::Parse);
+    }
+
+    fn fail(&mut self, code: &'static str, message: String, definite: bool, status: Status) {
+        self.end(ScriptOutput::Failed { event: ClientEvent::Error { code, message, definite }, status });
+    }
+
+    fn end(&mut self, last: ScriptOutput) {
+        self.pending = Pending::Nothing;
+        self.input = Input::Over;
+        self.outputs.push_back(last);
+    }
+}

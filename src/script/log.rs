@@ -1,0 +1,353 @@
+//! One actor's output: every line and event once, the cursor, the last mark, and what was taken.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
+use crate::proto::event::Event;
+use crate::proto::time::Instant;
+use crate::script::pattern::normalize::normal;
+use crate::script::pattern::similarity::likeness;
+use crate::script::pattern::{Captures, Matcher};
+
+/// The output of one actor.
+///
+/// Beyond [`Log::MAX_ENTRIES`] or [`Log::MAX_BYTES`] the oldest entries go, whether read or not: what they held can no
+/// longer match, and [`Log::lost`] counts those that nobody had looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    me: String,
+    entries: VecDeque<Entry>,
+    /// How many entries went; the number of the first one kept.
+    gone: u64,
+    lost: u64,
+    bytes: usize,
+    cursor: Place,
+    marked: Place,
+    /// The last entry is a line without its end.
+    open: bool,
+}
+
+/// One piece of output: a line of text, or an event with the lines that people would read.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    at: Instant,
+    lines: Vec<Line>,
+    object: Object,
+    taken: bool,
+    weight: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Line {
+    text: String,
+    taken: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Object {
+    None,
+    Json(Value),
+    /// Written as JSON only when a JSON pattern asks for it.
+    Event(Box<Event>, u64),
+}
+
+/// A place between lines: the number of an entry, counted from the first ever, and of a line in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Place {
+    entry: u64,
+    line: usize,
+}
+
+/// What a pattern found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// When the output came.
+    pub at: Instant,
+    /// The line, or for a JSON pattern the whole event as JSON.
+    pub text: String,
+    /// What the pattern captured.
+    pub captures: Captures,
+    pub(crate) place: Place,
+}
+
+/// The line that looks most like what was expected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nearest {
+    /// When it came.
+    pub at: Instant,
+    /// The line, or the event as JSON.
+    pub text: String,
+    /// From 0 to 1, more than [`Log::LEAST_LIKENESS`].
+    pub likeness: f64,
+}
+
+/// A line without its end that was taken, and then went on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overtaken {
+    /// What was taken.
+    pub taken: String,
+    /// What the line is now.
+    pub now: String,
+}
+
+impl Entry {
+    /// When it came.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// The lines that text patterns see.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(|line| line.text.as_str())
+    }
+
+    /// Whether anything of it was taken.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.taken || self.lines.iter().any(|line| line.taken)
+    }
+}
+
+impl Log {
+    /// The most entries that are kept.
+    pub const MAX_ENTRIES: usize = 65_536;
+    /// The most bytes that are kept, roughly.
+    pub const MAX_BYTES: usize = 64 << 20;
+    /// A line less like the pattern than this is not near.
+    pub const LEAST_LIKENESS: f64 = 0.3;
+    /// The nearest line is looked for among this many of the latest entries.
+    const NEAR_ENTRIES: usize = 4096;
+
+    /// An empty log. `me` is who the events are from, in their JSON.
+    #[must_use]
+    pub fn new(me: &str) -> Self {
+        Self { me: me.to_owned(), ..Self::default() }
+    }
+
+    /// A line of a program that speaks text, whole, without its end. It ends what [`Log::partial`] began: give the
+    /// line from its beginning.
+    pub fn line(&mut self, at: Instant, raw: &str) -> Option<Overtaken> {
+        let overtaken = self.partial(at, raw);
+        self.open = false;
+        overtaken
+    }
+
+    /// A line that has no end yet, from its beginning. It counts as a line until more of it comes: then the whole is
+    /// looked at anew, unless it was taken already, which is told.
+    pub fn partial(&mut self, at: Instant, raw: &str) -> Option<Overtaken> {
+        let now = normal(raw);
+        let marked = self.marked == self.end();
+        if self.open
+            && let Some(last) = self.entries.back_mut()
+        {
+            let line = last.lines.first_mut()?;
+            let now = now.unwrap_or_default();
+            if line.text == now {
+                return None;
+            }
+            if marked {
+                // It was looked away from; what it is now came later.
+                self.push(at, vec![now], Object::None, raw.len());
+                self.open = true;
+                return None;
+            }
+            self.bytes = self.bytes.saturating_sub(line.text.len()) + now.len();
+            last.weight = last.weight.saturating_sub(line.text.len()) + now.len();
+            let before = std::mem::replace(&mut line.text, now);
+            return line.taken.then(|| Overtaken { taken: before, now: line.text.clone() });
+        }
+        if let Some(text) = now {
+            let weight = text.len();
+            self.push(at, vec![text], Object::None, weight);
+            self.open = true;
+        }
+        None
+    }
+
+    /// An event of a program that speaks JSON; its `line` is what text patterns see.
+    pub fn json(&mut self, at: Instant, object: Value) {
+        let lines = object.get("line").and_then(Value::as_str).map(lines).unwrap_or_default();
+        let weight = weight(&object);
+        self.push(at, lines, Object::Json(object), weight);
+    }
+
+    /// An event of this very program, the `seq`-th.
+    pub fn event(&mut self, at: Instant, seq: u64, event: &Event) {
+        let text = event.line();
+        let weight = text.as_ref().map_or(0, String::len) * 2;
+        self.push(
+            at,
+            text.as_deref().map(lines).unwrap_or_default(),
+            Object::Event(Box::new(event.clone()), seq),
+            weight,
+        );
+    }
+
+    /// From now on only what comes later is looked at.
+    pub fn mark(&mut self) {
+        self.cursor = self.end();
+        self.marked = self.cursor;
+    }
+
+    /// Everything that is kept, in order.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// How many entries went for want of space before the cursor had passed them.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// The line since the last mark that nothing has taken and that looks most like the pattern; the earliest of
+    /// several.
+    #[must_use]
+    pub fn nearest(&self, matcher: &Matcher) -> Option<Nearest> {
+        let mut best: Option<Nearest> = None;
+        let far = self.entries.len().saturating_sub(Self::NEAR_ENTRIES);
+        let since = self.marked.max(Place { entry: self.gone + far as u64, line: 0 });
+        for (entry, text) in self.since(since).flat_map(|(_, entry)| self.untaken(entry, matcher)) {
+            let likeness = if matcher.is_json() {
+                self.value(entry).map_or(0.0, |value| matcher.share(&value))
+            } else {
+                likeness(matcher.sketch(), &text)
+            };
+            if likeness > best.as_ref().map_or(Self::LEAST_LIKENESS, |best| best.likeness) {
+                best = Some(Nearest { at: entry.at, text: text.into_owned(), likeness });
+            }
+        }
+        best
+    }
+
+    /// When something that the pattern matches was taken, if it was: what comes again is a duplicate.
+    #[must_use]
+    pub fn taken(&self, matcher: &Matcher) -> Option<Instant> {
+        let matches = |entry: &&Entry| {
+            let line = |line: &Line| line.taken && matcher.line(&line.text).is_some();
+            entry.lines.iter().any(line) || entry.taken && self.matches(entry, matcher).is_some()
+        };
+        self.entries.iter().rev().find(matches).map(|entry| entry.at)
+    }
+
+    pub(crate) fn cursor(&self) -> Place {
+        self.cursor
+    }
+
+    pub(crate) fn marked(&self) -> Place {
+        self.marked
+    }
+
+    /// The place from which a search that has seen everything goes on. A line without its end is to be seen again.
+    pub(crate) fn seen(&self) -> Place {
+        let end = self.end();
+        if self.open { Place { entry: end.entry - 1, line: 0 } } else { end }
+    }
+
+    /// The first match at or after a place that nothing has taken.
+    pub(crate) fn find(&self, matcher: &Matcher, from: Place) -> Option<Found> {
+        self.since(from).find_map(|(number, entry)| {
+            let begin = if number == from.entry { from.line } else { 0 };
+            if matcher.is_json() {
+                let captures = (begin == 0 && !entry.is_taken()).then(|| self.matches(entry, matcher))??;
+                let text = self.value(entry)?.to_string();
+                // Behind the whole event.
+                let place = Place { entry: number + 1, line: 0 };
+                return Some(Found { at: entry.at, text, captures, place });
+            }
+            let takable = |line: &Line| !line.taken && !entry.taken && !line.text.is_empty();
+            let mut open = entry.lines.iter().enumerate().skip(begin).filter(|(_, line)| takable(line));
+            open.find_map(|(n, line)| {
+                let captures = matcher.line(&line.text)?;
+                let place = Place { entry: number, line: n + 1 };
+                Some(Found { at: entry.at, text: line.text.clone(), captures, place })
+            })
+        })
+    }
+
+    /// Marks what was found as taken; with `move_cursor` the cursor goes behind it.
+    pub(crate) fn take(&mut self, found: &Found, move_cursor: bool) {
+        let place = found.place;
+        let (number, line) =
+            if place.line == 0 { (place.entry - 1, None) } else { (place.entry, Some(place.line - 1)) };
+        let index = number.checked_sub(self.gone).and_then(|index| usize::try_from(index).ok());
+        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
+            match line.and_then(|line| entry.lines.get_mut(line)) {
+                Some(line) => line.taken = true,
+                None => entry.taken = true,
+            }
+        }
+        if move_cursor {
+            self.cursor = self.cursor.max(place);
+        }
+    }
+
+    fn end(&self) -> Place {
+        Place { entry: self.gone + self.entries.len() as u64, line: 0 }
+    }
+
+    fn since(&self, place: Place) -> impl Iterator<Item = (u64, &Entry)> {
+        let skip = usize::try_from(place.entry.saturating_sub(self.gone)).unwrap_or(usize::MAX);
+        (self.gone..).zip(&self.entries).skip(skip)
+    }
+
+    fn untaken<'a>(&self, entry: &'a Entry, matcher: &Matcher) -> Vec<(&'a Entry, Cow<'a, str>)> {
+        if matcher.is_json() {
+            let value = self.value(entry).filter(|_| !entry.is_taken());
+            return value.map(|value| (entry, value.to_string().into())).into_iter().collect();
+        }
+        let lines = entry.lines.iter().filter(|line| !line.taken && !entry.taken && !line.text.is_empty());
+        lines.map(|line| (entry, line.text.as_str().into())).collect()
+    }
+
+    fn value<'a>(&self, entry: &'a Entry) -> Option<Cow<'a, Value>> {
+        match &entry.object {
+            Object::None => None,
+            Object::Json(value) => Some(Cow::Borrowed(value)),
+            Object::Event(event, seq) => serde_json::from_str(&event.json(*seq, &self.me)).ok().map(Cow::Owned),
+        }
+    }
+
+    fn matches(&self, entry: &Entry, matcher: &Matcher) -> Option<Captures> {
+        matcher.event(self.value(entry)?.as_ref())
+    }
+
+    fn push(&mut self, at: Instant, lines: Vec<String>, object: Object, weight: usize) {
+        /// What an entry takes besides its text, roughly.
+        const OVERHEAD: usize = 256;
+        let lines = lines.into_iter().map(|text| Line { text, taken: false }).collect();
+        let weight = weight + OVERHEAD;
+        self.entries.push_back(Entry { at, lines, object, taken: false, weight });
+        self.open = false;
+        self.bytes += weight;
+        while self.entries.len() > Self::MAX_ENTRIES || self.bytes > Self::MAX_BYTES && self.entries.len() > 1 {
+            let Some(first) = self.entries.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(first.weight);
+            let behind = Place { entry: self.gone, line: first.lines.len().max(1) };
+            self.lost += u64::from(self.cursor < behind);
+            self.gone += 1;
+        }
+    }
+}
+
+/// The lines of an event, as patterns see them.
+fn lines(text: &str) -> Vec<String> {
+    text.split('\n').filter_map(normal).collect()
+}
+
+/// How many bytes a value takes, roughly.
+fn weight(value: &Value) -> usize {
+    const NODE: usize = 32;
+    NODE + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(members) => members.iter().map(|(key, value)| key.len() + NODE + weight(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}

@@ -1,0 +1,94 @@
+//! What a log keeps, and what is found in it.
+
+use super::*;
+use crate::script::directive::How;
+use crate::script::expect::Watch;
+use crate::script::pattern::{Pattern, Style};
+use crate::script::vars::Vars;
+use serde_json::json;
+
+fn matcher(pattern: &str) -> Matcher {
+    Pattern::parse(pattern).unwrap().fill(&Vars::default(), Style::Exact).unwrap()
+}
+
+#[test]
+fn beyond_its_limit_the_oldest_go_and_the_unread_ones_are_counted() {
+    let mut log = Log::new("x");
+    log.line(Instant::ZERO, "first");
+    assert!(Watch::new(How::Next, matcher("first")).look(&mut log).is_some());
+    for n in 1..Log::MAX_ENTRIES {
+        log.line(Instant::ZERO, &n.to_string());
+    }
+    assert_eq!((log.entries().count(), log.lost()), (Log::MAX_ENTRIES, 0));
+    log.line(Instant::ZERO, "last but one");
+    log.line(Instant::ZERO, "last");
+    assert_eq!((log.entries().count(), log.lost()), (Log::MAX_ENTRIES, 1));
+    assert!(Watch::new(How::Next, matcher("1")).look(&mut log).is_none());
+    assert!(Watch::new(How::Next, matcher("2")).look(&mut log).is_some());
+}
+
+#[test]
+fn a_line_without_its_end_is_seen_behind_a_mark_only_when_it_goes_on() {
+    let mut log = Log::new("x");
+    log.partial(Instant::ZERO, ">>> [Client");
+    log.mark();
+    log.partial(Instant::ZERO, ">>> [Client");
+    assert!(Watch::new(How::Next, matcher("{*}")).look(&mut log).is_none());
+    log.partial(Instant::ZERO, ">>> [Client table");
+    log.line(Instant::ZERO, ">>> [Client table updated.]");
+    let found = Watch::new(How::Next, matcher("{*}")).look(&mut log).map(|found| found.text);
+    assert_eq!(found.as_deref(), Some("[Client table updated.]"));
+    log.line(Instant::ZERO, ">>> next");
+    log.mark();
+    log.line(Instant::ZERO, ">>> next");
+    assert!(Watch::new(How::Next, matcher("next")).look(&mut log).is_some());
+}
+
+#[test]
+fn its_bytes_are_limited_too() {
+    let mut log = Log::new("x");
+    let long = "a".repeat(1 << 20);
+    for _ in 0..100 {
+        log.json(Instant::ZERO, json!({ "text": long }));
+    }
+    assert_eq!(log.entries().count(), Log::MAX_BYTES / (1 << 20) - 1);
+    log.line(Instant::ZERO, &"b".repeat(2 * Log::MAX_BYTES));
+    assert_eq!(log.entries().count(), 1, "one entry is kept, however long");
+}
+
+#[test]
+fn the_nearest_line_is_one_that_nothing_took() {
+    let mut log = Log::new("x");
+    for line in ["[Message received by y.]", "[Mesage received by y]", "something else"] {
+        log.line(Instant::ZERO, line);
+    }
+    let wanted = matcher("[Message received by y.]");
+    assert!(Watch::new(How::Next, wanted.clone()).look(&mut log).is_some());
+    assert_eq!(log.nearest(&wanted).map(|nearest| nearest.text).as_deref(), Some("[Mesage received by y]"));
+    assert_eq!(log.nearest(&matcher("0123456789")), None);
+    log.json(Instant::ZERO, json!({"event": "delivered", "to": "z"}));
+    let near = log.nearest(&matcher(r#"{"event":"delivered","to":"y"}"#)).map(|nearest| nearest.likeness);
+    assert_eq!(near, Some(0.5));
+}
+
+#[test]
+fn the_nearest_line_is_found_behind_a_mark_in_a_long_log() {
+    let mut log = Log::new("x");
+    for number in 0..3 * Log::NEAR_ENTRIES {
+        log.line(Instant::ZERO, &format!("before {number}"));
+    }
+    log.mark();
+    log.line(Instant::ZERO, "[Mesage received by y]");
+    let nearest = log.nearest(&matcher("[Message received by y.]"));
+    assert_eq!(nearest.map(|nearest| nearest.text).as_deref(), Some("[Mesage received by y]"));
+}
+
+#[test]
+fn what_comes_again_was_taken_before() {
+    let mut log = Log::new("x");
+    log.line(Instant::from_micros(7), "y: hi");
+    assert_eq!(log.taken(&matcher("y: hi")), None);
+    assert!(Watch::new(How::Next, matcher("y: hi")).look(&mut log).is_some());
+    log.line(Instant::from_micros(9), "y: hi");
+    assert_eq!(log.taken(&matcher("y: hi")), Some(Instant::from_micros(7)));
+}

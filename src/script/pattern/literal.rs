@@ -1,0 +1,321 @@
+//! Literals with gaps: `y: {*} there`, `{name}` and `${name}`; parsed once, filled with values, matched in linear time.
+
+use std::ops::Range;
+
+use crate::script::pattern::{Captures, Style};
+use crate::script::syntax_error::Wrong;
+use crate::script::vars::{Vars, is_name, name_before_brace};
+
+/// A literal as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Literal(Vec<Piece>);
+
+/// A part of a literal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    Text(String),
+    /// `{*}`, or `{name}` with its name.
+    Gap(Option<String>),
+    Var(String),
+}
+
+impl Literal {
+    /// Parses a literal. With `verbatim_first` its first character is itself, whatever it is.
+    pub(crate) fn parse(text: &str, verbatim_first: bool) -> Result<Self, Wrong> {
+        let mut pieces = Pieces(Vec::new());
+        let mut at = 0;
+        if verbatim_first && let Some(first) = text.chars().next() {
+            pieces.text(&text[..first.len_utf8()]);
+            at = first.len_utf8();
+        }
+        while let Some(next) = text[at..].find(['{', '}', '$']) {
+            pieces.text(&text[at..at + next]);
+            at += next;
+            at += pieces.special(&text[at..]).ok_or_else(|| stray_brace(text, at))?;
+        }
+        pieces.text(&text[at..]);
+        Ok(Self(pieces.0))
+    }
+
+    /// Its parts, in order.
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.0
+    }
+
+    /// The names it captures, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Gap(Some(name)) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Puts the values in place. With `line`, blanks at its end are dropped, as they are from lines.
+    pub(crate) fn fill(&self, vars: &Vars, style: Style, line: bool) -> Glob {
+        let mut first = String::new();
+        let mut gaps: Vec<(Option<String>, String)> = Vec::new();
+        for piece in &self.0 {
+            let text = gaps.last_mut().map_or(&mut first, |(_, text)| text);
+            match piece {
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Var(name) => match vars.get(name) {
+                    Some(value) => text.push_str(value),
+                    None => text.extend(["${", name, "}"]),
+                },
+                Piece::Gap(name) => gaps.push((name.clone(), String::new())),
+            }
+        }
+        let last = gaps.last_mut().map_or(&mut first, |(_, text)| text);
+        if line {
+            last.truncate(last.trim_end().len());
+        }
+        Glob::new(first, gaps, style)
+    }
+}
+
+struct Pieces(Vec<Piece>);
+
+impl Pieces {
+    fn text(&mut self, more: &str) {
+        match self.0.last_mut() {
+            Some(Piece::Text(text)) => text.push_str(more),
+            _ if more.is_empty() => {}
+            _ => self.0.push(Piece::Text(more.to_owned())),
+        }
+    }
+
+    /// Takes what begins with a brace or a dollar; how many bytes it was. `None`: a brace that means nothing.
+    fn special(&mut self, text: &str) -> Option<usize> {
+        let taken = |literal: &str| literal.len();
+        for (written, meant) in [("$${", "${"), ("{{", "{"), ("}}", "}")] {
+            if text.starts_with(written) {
+                self.text(meant);
+                return Some(taken(written));
+            }
+        }
+        if let Some(name) = text.strip_prefix("${").and_then(name_before_brace) {
+            self.0.push(Piece::Var(name.to_owned()));
+            return Some(name.len() + 3);
+        }
+        if text.starts_with("${") {
+            self.text("${");
+            return Some(2);
+        }
+        if text.starts_with("{*}") {
+            self.0.push(Piece::Gap(None));
+            return Some(3);
+        }
+        if let Some(name) = text.strip_prefix('{').and_then(name_before_brace) {
+            self.0.push(Piece::Gap(Some(name.to_owned())));
+            return Some(name.len() + 2);
+        }
+        if text.starts_with('{') {
+            return None;
+        }
+        // A lone `}` or `$` is itself.
+        self.text(&text[..1]);
+        Some(1)
+    }
+}
+
+fn stray_brace(text: &str, at: usize) -> Wrong {
+    let end = text[at..].find('}').map_or(text.len(), |close| at + close + 1);
+    let inside = text[at..end].trim_matches(['{', '}', ' ']);
+    let help = if is_name(inside) && !inside.is_empty() {
+        format!("write `{{{inside}}}` to capture, `{{{{` for a brace")
+    } else {
+        "write `{{` for a brace, `{*}` for anything, `{name}` to capture".to_owned()
+    };
+    Wrong::new("this brace is neither `{*}` nor a capture `{name}`", at..end).help(help)
+}
+
+/// A literal with its values in place: text, then gaps each followed by text.
+#[derive(Clone, Debug)]
+pub(crate) struct Glob {
+    first: String,
+    gaps: Vec<(Option<String>, String)>,
+    style: Style,
+    /// Loose: what ends a sentence at the end of a line is ignored.
+    ends_with_text: bool,
+}
+
+impl Glob {
+    fn new(mut first: String, mut gaps: Vec<(Option<String>, String)>, style: Style) -> Self {
+        let ends_with_text = gaps.last().is_none_or(|(_, text)| !text.is_empty());
+        if style == Style::Loose {
+            first = Loose::of(&first).text;
+            for (_, text) in &mut gaps {
+                *text = Loose::of(text).text;
+            }
+            first.drain(..first.len() - first.trim_start().len());
+            let last = gaps.last_mut().map_or(&mut first, |(_, text)| text);
+            last.truncate(sentence(last).len());
+        }
+        Self { first, gaps, style, ends_with_text }
+    }
+
+    /// What it captures from a text, if it matches the whole of it.
+    pub(crate) fn matches(&self, text: &str) -> Option<Captures> {
+        if self.style == Style::Exact {
+            let named = |(name, range): (&str, Range<usize>)| (name.to_owned(), text[range].to_owned());
+            return Some(self.ranges(text)?.into_iter().map(named).collect());
+        }
+        let loose = Loose::of(text);
+        let begin = loose.text.len() - loose.text.trim_start().len();
+        let end = if self.ends_with_text { sentence(&loose.text).len() } else { loose.text.trim_end().len() };
+        let ranges = self.ranges(loose.text.get(begin..end).unwrap_or(""))?;
+        let named = |(name, range): (&str, Range<usize>)| {
+            let original = loose.original(begin + range.start..begin + range.end);
+            (name.to_owned(), text[original].to_owned())
+        };
+        Some(ranges.into_iter().map(named).collect())
+    }
+
+    /// Each gap takes as little as it can; the last one ends where the last text begins.
+    fn ranges(&self, text: &str) -> Option<Vec<(&str, Range<usize>)>> {
+        let Some(((last_name, last_text), middle)) = self.gaps.split_last() else {
+            return (text == self.first).then(Vec::new);
+        };
+        let mut at = text.starts_with(&self.first).then_some(self.first.len())?;
+        let mut found = Vec::new();
+        for (name, after) in middle {
+            let start = at + text[at..].find(after.as_str())?;
+            found.extend(name.as_deref().map(|name| (name, at..start)));
+            at = start + after.len();
+        }
+        let end = at + text[at..].strip_suffix(last_text.as_str())?.len();
+        found.extend(last_name.as_deref().map(|name| (name, at..end)));
+        Some(found)
+    }
+
+    /// Its text without the gaps, for likeness.
+    pub(crate) fn sketch(&self) -> String {
+        self.gaps.iter().fold(self.first.clone(), |all, (_, text)| all + text)
+    }
+}
+
+/// A text without what loose matching ignores, and where each of its bytes came from.
+struct Loose {
+    text: String,
+    from: Vec<Range<usize>>,
+}
+
+impl Loose {
+    /// Small letters, no brackets, one blank for a run of them.
+    fn of(text: &str) -> Self {
+        let mut loose = Self { text: String::with_capacity(text.len()), from: Vec::with_capacity(text.len()) };
+        for (at, c) in text.char_indices() {
+            if matches!(c, '[' | ']' | '(' | ')' | '{' | '}' | '<' | '>') {
+                continue;
+            }
+            let range = at..at + c.len_utf8();
+            if !c.is_whitespace() {
+                c.to_lowercase().for_each(|small| loose.push(small, range.clone()));
+            } else if !loose.text.ends_with(' ') {
+                loose.push(' ', range);
+            }
+        }
+        loose
+    }
+
+    fn push(&mut self, c: char, from: Range<usize>) {
+        self.text.push(c);
+        self.from.resize(self.text.len(), from);
+    }
+
+    fn original(&self, range: Range<usize>) -> Range<usize> {
+        let inside = self.from.get(range).unwrap_or(&[]);
+        match (inside.first(), inside.last()) {
+            (Some(first), Some(last)) => first.start..last.end,
+            _ => 0..0,
+        }
+    }
+}
+
+/// A text without the blanks and the punctuation that end it.
+fn sentence(text: &str) -> &str {
+    text.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '.' | '!' | '?' | ',' | ';' | ':' | '…'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn captures(pattern: &str, text: &str, style: Style) -> Option<String> {
+        let glob = Literal::parse(pattern, false).unwrap().fill(&Vars::default(), style, true);
+        let found = glob.matches(text)?;
+        Some(found.iter().map(|(name, value)| format!("{name}={value};")).collect())
+    }
+
+    #[test]
+    fn gaps_take_as_little_as_they_can_and_the_whole_text_must_match() {
+        let exact = |pattern, text| captures(pattern, text, Style::Exact);
+        assert_eq!(exact("x: hi", "x: hi").as_deref(), Some(""));
+        assert_eq!(exact("x: hi", "x: hi!"), None);
+        assert_eq!(exact("{who}: {what}", "x: y: hi").as_deref(), Some("who=x;what=y: hi;"));
+        assert_eq!(exact("{*}b{x}", "abab").as_deref(), Some("x=ab;"));
+        assert_eq!(exact("a{x}a", "a"), None);
+        assert_eq!(exact("a{x}a", "aa").as_deref(), Some("x=;"));
+        assert_eq!(exact("{{{x}}}", "{5}").as_deref(), Some("x=5;"));
+        assert_eq!(exact("{*}", "").as_deref(), Some(""));
+        assert_eq!(exact("cost: $5 }", "cost: $5 }").as_deref(), Some(""));
+        assert_eq!(exact("ends in blanks  ", "ends in blanks").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn values_stand_for_themselves_whatever_they_hold() {
+        let mut vars = Vars::default();
+        vars.set("v", "{*}").unwrap();
+        let fill = |pattern: &str| Literal::parse(pattern, false).unwrap().fill(&vars, Style::Exact, true);
+        assert!(fill("a ${v}").matches("a {*}").is_some());
+        assert!(fill("a ${v}").matches("a b").is_none());
+        assert!(fill("a ${unset}").matches("a ${unset}").is_some());
+        assert!(fill("a $${v}").matches("a ${v}").is_some());
+    }
+
+    #[test]
+    fn loose_ignores_case_brackets_blanks_and_final_punctuation() {
+        let loose = |pattern, text| captures(pattern, text, Style::Loose);
+        for text in
+            ["[Welcome, You are registered.]", "welcome,  you are REGISTERED", "> Welcome, you are registered!!"]
+        {
+            assert_eq!(loose("[Welcome, You are registered.]", text).as_deref(), Some(""), "{text}");
+        }
+        assert_eq!(loose("[Welcome, You are registered.]", "Welcome, you are not registered."), None);
+        assert_eq!(loose("[Client {n} exists!!]", "CLIENT  Yvonne exists").as_deref(), Some("n=Yvonne;"));
+        assert_eq!(loose("y: {text}", "[Y: Are  you there?]").as_deref(), Some("text=Are  you there?;"));
+        assert_eq!(loose("{*}", "").as_deref(), Some(""));
+        assert_eq!(loose("{a}.", "...").as_deref(), Some("a=;"));
+    }
+
+    #[test]
+    fn a_brace_that_means_nothing_is_a_mistake_with_its_place() {
+        for (pattern, range) in [("a {b", 2..4), ("{ b } c", 0..5), ("{1}", 0..3), ("{}", 0..2)] {
+            assert_eq!(Literal::parse(pattern, false).unwrap_err().range, range, "{pattern}");
+        }
+        assert!(
+            Literal::parse("{1}", true).unwrap().fill(&Vars::default(), Style::Exact, true).matches("{1}").is_some()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_with_its_braces_doubled_matches_itself_alone(text in "[^$]*", other in ".*") {
+            let pattern = text.replace('{', "{{").replace('}', "}}");
+            let glob = Literal::parse(&pattern, false).unwrap().fill(&Vars::default(), Style::Exact, false);
+            prop_assert!(glob.matches(&text).is_some());
+            prop_assert_eq!(glob.matches(&other).is_some(), text == other);
+        }
+
+        #[test]
+        fn nothing_panics(pattern in ".*", braces in "[{}a$* .]*", text in "[{}a$* .İß]*") {
+            for pattern in [pattern, braces] {
+                let Ok(literal) = Literal::parse(&pattern, false) else { continue };
+                for style in [Style::Exact, Style::Loose] {
+                    let _ = literal.fill(&Vars::default(), style, true).matches(&text);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Patterns of scripts and scenarios: a literal for a whole line, `/regex/`, or JSON that an event must hold.
+
+pub(crate) mod json;
+pub(crate) mod literal;
+pub mod normalize;
+pub(crate) mod rewrite;
+pub(crate) mod similarity;
+
+use std::fmt;
+
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
+
+use crate::script::pattern::json::{JsonMatcher, JsonPattern};
+use crate::script::pattern::literal::{Glob, Literal};
+use crate::script::pattern::rewrite::adapt;
+use crate::script::syntax_error::Wrong;
+use crate::script::vars::{Part, Vars, split};
+
+/// What a pattern captured: names and values.
+pub type Captures = Vec<(String, String)>;
+
+/// How exactly text must match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Style {
+    /// As it stands.
+    #[default]
+    Exact,
+    /// Without regard to case, brackets, runs of blanks and final punctuation.
+    Loose,
+}
+
+/// A pattern as written, checked.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    source: String,
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Literal(Literal),
+    /// What stands between the slashes.
+    Regex(String),
+    Json(JsonPattern),
+}
+
+impl Pattern {
+    /// The most bytes of a compiled regular expression; one that needs more is a mistake.
+    pub const MAX_REGEX_BYTES: usize = 4 << 20;
+
+    /// Parses a pattern; blanks around it do not count.
+    ///
+    /// # Errors
+    /// [`Wrong`], whose range counts in `text` as given.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        let source = text.trim();
+        let offset = text.len() - text.trim_start().len();
+        let form = form(source).map_err(|wrong| wrong.shift(offset))?;
+        let pattern = Self { source: source.to_owned(), form };
+        let names: Vec<&str> = pattern.names();
+        let twice = (1..names.len()).find(|&n| names[..n].contains(&names[n]));
+        if let Some(name) = twice.map(|n| names[n]) {
+            let help = format!("use another name, or `${{{name}}}` for a value captured by an earlier line");
+            let wrong = Wrong::new(format!("`{name}` is captured twice"), 0..source.len());
+            return Err(wrong.help(help).shift(offset));
+        }
+        Ok(pattern)
+    }
+
+    /// Whether it looks at events rather than at lines.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        matches!(self.form, Form::Json(_))
+    }
+
+    /// The pattern as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+
+    /// The names of what a literal or JSON pattern captures; those of a regular expression are its own affair.
+    fn names(&self) -> Vec<&str> {
+        match &self.form {
+            Form::Literal(literal) => literal.names().collect(),
+            Form::Json(json) => json.names(),
+            Form::Regex(_) => Vec::new(),
+        }
+    }
+
+    /// Puts the values in place.
+    ///
+    /// # Errors
+    /// A regular expression may become a bad one by its values.
+    pub fn fill(&self, vars: &Vars, style: Style) -> Result<Matcher, Wrong> {
+        let (sketch, way) = match &self.form {
+            Form::Literal(literal) => {
+                let glob = literal.fill(vars, style, true);
+                (glob.sketch(), Way::Glob(glob))
+            }
+            Form::Regex(source) => (source.clone(), Way::Regex(compile(source, vars, style)?, style)),
+            Form::Json(json) => (self.source.clone(), Way::Json(json.fill(vars, style))),
+        };
+        Ok(Matcher { sketch, way })
+    }
+
+    /// A literal rewritten to match this line, its wildcards, captures and variables kept where they can be. `None` for
+    /// other patterns, when it matches already, and when no literal says such a line.
+    #[must_use]
+    pub fn adapt(&self, vars: &Vars, style: Style, line: &str) -> Option<String> {
+        let Form::Literal(literal) = &self.form else { return None };
+        let matches = |pattern: &Pattern| pattern.fill(vars, style).is_ok_and(|matcher| matcher.line(line).is_some());
+        if matches(self) {
+            return None;
+        }
+        let written = adapt(literal.pieces(), vars, line)?;
+        let adapted = Self::parse(&written).ok()?;
+        (matches(&adapted) && adapted.names() == self.names()).then_some(written)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.source)
+    }
+}
+
+/// A pattern with its values in place, ready to match.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    sketch: String,
+    way: Way,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    Glob(Glob),
+    Regex(Regex, Style),
+    Json(JsonMatcher),
+}
+
+impl Matcher {
+    /// What it captures from a line, if it is a text pattern and matches.
+    #[must_use]
+    pub fn line(&self, line: &str) -> Option<Captures> {
+        match &self.way {
+            Way::Glob(glob) => glob.matches(line),
+            Way::Regex(regex, Style::Exact) => search(regex, line),
+            Way::Regex(regex, Style::Loose) => search(regex, line).or_else(|| search(regex, &unbracketed(line))),
+            Way::Json(_) => None,
+        }
+    }
+
+    /// What it captures from an event, if it is a JSON pattern and matches.
+    #[must_use]
+    pub fn event(&self, event: &Value) -> Option<Captures> {
+        match &self.way {
+            Way::Json(json) => json.matches(event),
+            _ => None,
+        }
+    }
+
+    /// Whether it looks at events rather than at lines.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        matches!(self.way, Way::Json(_))
+    }
+
+    /// How much of a JSON pattern an event holds, 0 to 1; 0 for a text pattern.
+    #[must_use]
+    pub fn share(&self, event: &Value) -> f64 {
+        match &self.way {
+            Way::Json(json) => json.share(event),
+            _ => 0.0,
+        }
+    }
+
+    /// Roughly what a matching line looks like: for finding the nearest one.
+    #[must_use]
+    pub fn sketch(&self) -> &str {
+        &self.sketch
+    }
+}
+
+fn form(source: &str) -> Result<Form, Wrong> {
+    if source.is_empty() {
+        return Err(Wrong::new("a pattern is missing", 0..0).help("`{*}` matches any line"));
+    }
+    if let Some(literal) = source.strip_prefix('\\').filter(|rest| rest.starts_with(['/', '{'])) {
+        return Literal::parse(literal, true).map(Form::Literal).map_err(|wrong| wrong.shift(1));
+    }
+    if source.starts_with("{\"") {
+        return JsonPattern::parse(source).map(Form::Json);
+    }
+    let Some(rest) = source.strip_prefix('/') else {
+        return Literal::parse(source, false).map(Form::Literal);
+    };
+    let Some(inner) = rest.strip_suffix('/') else {
+        let help = "end it with `/`, or write `\\/` to begin a literal with a slash";
+        return Err(Wrong::new("this regular expression has no closing `/`", 0..source.len()).help(help));
+    };
+    compile(inner, &Vars::default(), Style::Exact)?;
+    Ok(Form::Regex(inner.to_owned()))
+}
+
+/// Compiles what stands between the slashes; values stand for themselves.
+fn compile(source: &str, vars: &Vars, style: Style) -> Result<Regex, Wrong> {
+    let parts = split(source);
+    let plain = parts.iter().all(|part| matches!(part, Part::Text(text) if *text != "${"));
+    let text: String = parts
+        .iter()
+        .map(|part| match part {
+            Part::Text("${") => regex::escape("${").into(),
+            Part::Text(text) => std::borrow::Cow::Borrowed(*text),
+            Part::Var { name, written } => regex::escape(vars.get(name).unwrap_or(written)).into(),
+        })
+        .collect();
+    let built =
+        RegexBuilder::new(&text).case_insensitive(style == Style::Loose).size_limit(Pattern::MAX_REGEX_BYTES).build();
+    built.map_err(|error| {
+        let (message, at) = explain(&error);
+        let at = at.filter(|at| plain && *at <= source.chars().count());
+        let byte = at.map(|at| 1 + source.chars().take(at).map(char::len_utf8).sum::<usize>());
+        let range = byte.map_or(0..source.len() + 2, |byte| byte..byte + 1);
+        Wrong::new(format!("bad regular expression: {message}"), range)
+    })
+}
+
+/// The last sentence of the compiler's report, and the character that its caret points at.
+fn explain(error: &regex::Error) -> (String, Option<usize>) {
+    let regex::Error::Syntax(report) = error else {
+        return ("it needs more than 4 MiB".to_owned(), None);
+    };
+    let message = report.lines().last().unwrap_or("").trim_start_matches("error: ");
+    let caret = report.lines().find(|line| line.trim_start().starts_with('^'));
+    (message.to_owned(), caret.and_then(|line| line.find('^')).and_then(|at| at.checked_sub(4)))
+}
+
+fn search(regex: &Regex, line: &str) -> Option<Captures> {
+    let found = regex.captures(line)?;
+    let named = regex.capture_names().flatten();
+    Some(named.filter_map(|name| Some((name.to_owned(), found.name(name)?.as_str().to_owned()))).collect())
+}
+
+/// A line without brackets and with one blank for a run of them.
+fn unbracketed(line: &str) -> String {
+    let text: String = line.chars().filter(|c| !matches!(c, '[' | ']' | '(' | ')' | '{' | '}' | '<' | '>')).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn fill(pattern: &str, style: Style) -> Matcher {
+        let mut vars = Vars::default();
+        vars.set("v", "a.b").unwrap();
+        Pattern::parse(pattern).unwrap().fill(&vars, style).unwrap()
+    }
+
+    fn line(pattern: &str, text: &str) -> Option<Captures> {
+        fill(pattern, Style::Exact).line(text)
+    }
+
+    fn one(name: &str, value: &str) -> Option<Captures> {
+        Some(vec![(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn a_regex_searches_and_its_named_groups_capture() {
+        assert_eq!(line("/port (?<port>\\d+)/", "listening on port 8888]"), one("port", "8888"));
+        assert_eq!(line("/^(?<a>x)|(?<b>y)/", "y"), one("b", "y"));
+        assert_eq!(line("/a/b/", "x a/b y"), Some(vec![]));
+        assert_eq!(line("/^${v}$/", "a.b"), Some(vec![]));
+        assert_eq!(line("/^${v}$/", "aXb"), None, "a value stands for itself");
+        assert_eq!(line("/^${unset}$/", "${unset}"), Some(vec![]));
+        assert_eq!(line("/^$${v}/", "${v}"), Some(vec![]));
+    }
+
+    #[test]
+    fn a_backslash_makes_a_literal() {
+        for (pattern, text) in
+            [("\\/usr/", "/usr/"), ("\\{\"a\":1}", "{\"a\":1}"), ("\\{*}", "{*}"), ("\\n", "\\n"), ("  hi \t", "hi")]
+        {
+            assert_eq!(line(pattern, text), Some(vec![]), "{pattern}");
+        }
+        assert_eq!(line("\\/{x}", "/etc"), one("x", "etc"));
+    }
+
+    #[test]
+    fn json_is_a_subset_with_gaps_in_its_strings() {
+        let event = json!({"event": "table", "changed": [{"name": "x", "online": true}], "n": 3, "text": "a.b {y}"});
+        let holds = |pattern: &str| fill(pattern, Style::Exact).event(&event);
+        for pattern in [
+            r#"{"event":"table"}"#,
+            r#"{"changed":[{"online":true}],"n":3.0}"#,
+            r#"{"text":"${v} {{y}}"}"#,
+            r#"{"text":"{*}"}"#,
+        ] {
+            assert_eq!(holds(pattern), Some(vec![]), "{pattern}");
+        }
+        for pattern in [
+            r#"{"event":"tabl"}"#,
+            r#"{"changed":[]}"#,
+            r#"{"changed":[{"name":"x"},{}]}"#,
+            r#"{"n":"3"}"#,
+            r#"{"n":4}"#,
+            r#"{"missing":null}"#,
+            r#"{"event":{}}"#,
+        ] {
+            assert_eq!(holds(pattern), None, "{pattern}");
+        }
+        assert_eq!(holds(r#"{"changed":[{"name":"{who}"}]}"#), one("who", "x"));
+        assert_eq!(fill(r#"{"event":"TABLE."}"#, Style::Loose).event(&event), Some(vec![]));
+        assert_eq!(fill(r#"{"event":"table"}"#, Style::Exact).line(r#"{"event":"table"}"#), None);
+        assert!((fill(r#"{"event":"table","n":4}"#, Style::Exact).share(&event) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_loose_regex_ignores_case_and_brackets_too() {
+        assert!(fill("/group g created/", Style::Loose).line("[Group (g)  Created]").is_some());
+        assert!(fill("/^\\[group/", Style::Loose).line("[Group]").is_some());
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        for (pattern, message, range) in [
+            ("", "a pattern is missing", 0..0),
+            (" /a(b/", "bad regular expression: unclosed group", 3..4),
+            ("/é(/", "bad regular expression: unclosed group", 3..4),
+            ("/a", "this regular expression has no closing `/`", 0..2),
+            ("/", "this regular expression has no closing `/`", 0..1),
+            ("/\\w{9999}/", "bad regular expression: it needs more than 4 MiB", 0..10),
+            ("{\"a\":}", "bad JSON: expected value", 5..6),
+            ("{\"a\":\"{x\"}", "this brace is neither `{*}` nor a capture `{name}`", 6..8),
+            ("\\{a {b", "this brace is neither `{*}` nor a capture `{name}`", 4..6),
+            ("{a} {a}", "`a` is captured twice", 0..7),
+            ("{\"a\":\"{x}\",\"b\":\"{x}\"}", "`x` is captured twice", 0..21),
+        ] {
+            let bad = Pattern::parse(pattern).unwrap_err();
+            assert_eq!((bad.message.as_str(), bad.range), (message, range), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_value_can_spoil_a_regex_and_that_is_told() {
+        let pattern = Pattern::parse("/[${v}]/").unwrap();
+        let mut vars = Vars::default();
+        vars.set("v", "").unwrap();
+        assert!(pattern.fill(&vars, Style::Exact).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_and_every_mistake_lies_inside(pattern in "[/{}\"a:\\\\$\\[(é *0-9,]*|\\PC*", text in "\\PC*") {
+            match Pattern::parse(&pattern) {
+                Ok(pattern) => for style in [Style::Exact, Style::Loose] {
+                    if let Ok(matcher) = pattern.fill(&Vars::default(), style) {
+                        let _ = (matcher.line(&text), matcher.event(&json!({"a": text})), matcher.share(&json!(1)));
+                    }
+                },
+                Err(bad) => prop_assert!(bad.range.start <= bad.range.end && bad.range.end <= pattern.len() + 1),
+            }
+        }
+    }
+}

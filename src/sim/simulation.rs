@@ -1,0 +1,245 @@
+//! A world of one server and some clients: everything that happens in it follows from its seed and what it is told.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::netem::fault::Faults;
+use crate::netem::link_model::Net;
+use crate::proto::client::Client;
+use crate::proto::command;
+use crate::proto::config::{ClientConfig, ServerConfig};
+use crate::proto::console::Console;
+use crate::proto::machine::Input;
+use crate::proto::name::Name;
+use crate::proto::record::Kept;
+use crate::proto::rng::Rng;
+use crate::proto::server::{MAILBOX, Server};
+use crate::proto::time::{Instant, Now, Unix};
+use crate::sim::actor::{Actor, PORT, Role};
+use crate::sim::disk::Disk;
+use crate::sim::network::Air;
+
+/// The server's actor.
+pub const SERVER: usize = 0;
+/// When the world begins: 2026-01-01T00:00:00Z.
+pub(super) const EPOCH: i64 = 1_767_225_600_000_000;
+/// How long a sync takes.
+pub(super) const SYNC: Duration = Duration::from_micros(200);
+/// A datagram at one end of its way.
+#[derive(Clone, Debug)]
+pub struct Passage {
+    /// When.
+    pub at: Instant,
+    /// At whom.
+    pub actor: usize,
+    /// Whether it came there, or else left.
+    pub came: bool,
+    /// All of it.
+    pub bytes: Vec<u8>,
+}
+
+/// The world; see the module.
+pub struct World {
+    pub(super) now: Instant,
+    pub(super) rng: Rng,
+    pub(super) actors: Vec<Actor>,
+    pub(super) disk: Disk,
+    pub(super) air: Air,
+    /// Every datagram that left or came, if anybody wants to know.
+    pub(super) traffic: Option<Vec<Passage>>,
+}
+
+impl World {
+    /// A world with a server that runs, on this network. Everybody is at the same port of a host of its own.
+    #[must_use]
+    pub fn new(seed: u64, net: Net) -> Self {
+        let mut world = Self::without_server(seed, net);
+        world.start(SERVER);
+        world
+    }
+
+    /// The same world, whose server was not started yet.
+    #[must_use]
+    pub fn without_server(seed: u64, net: Net) -> Self {
+        let mut world = Self {
+            now: Instant::from_micros(1_000_000),
+            rng: Rng::from_number(seed),
+            actors: Vec::new(),
+            disk: Disk::default(),
+            air: Air::new(net),
+            traffic: None,
+        };
+        world.add(None);
+        world
+    }
+
+    pub(super) fn add(&mut self, name: Option<Name>) -> usize {
+        let index = self.actors.len();
+        let faults = Faults::new(self.rng.bits());
+        self.actors.push(Actor::new(index, name, faults));
+        index
+    }
+
+    pub(super) fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        for chunk in seed.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&self.rng.bits().to_le_bytes());
+        }
+        seed
+    }
+
+    pub(super) fn start_server(&mut self, kept: Kept) {
+        let seed = self.seed();
+        let config = ServerConfig { port: PORT, seed, kept, mailbox: MAILBOX, file: "disk".to_owned(), trace: false };
+        let server = Server::new(self.clock(), config);
+        self.begin(SERVER, Role::Server(Box::new(server)));
+    }
+
+    /// Adds a client with this name, and starts it.
+    ///
+    /// # Panics
+    /// When the name is none: worlds are built by tests and scenarios that checked it.
+    pub fn client(&mut self, name: &str) -> usize {
+        let index = self.enter(Name::new(name).expect("a name"));
+        self.start(index);
+        index
+    }
+
+    /// Adds a client that is not started yet.
+    pub fn enter(&mut self, name: Name) -> usize {
+        self.add(Some(name))
+    }
+
+    /// What disturbs the datagrams that an actor sends, before the network has them.
+    pub fn faults(&mut self, index: usize) -> &mut Faults {
+        &mut self.actors[index].faults
+    }
+
+    /// Where an actor is.
+    #[must_use]
+    pub fn addr(&self, index: usize) -> SocketAddr {
+        self.actors[index].addr
+    }
+
+    /// Starts an actor (again): a client in a new life, the server with what is on its disk.
+    pub fn start(&mut self, index: usize) {
+        let Some(name) = self.actors[index].name.clone() else {
+            let kept = self.disk.crash();
+            return self.start_server(kept);
+        };
+        let (addr, server) = (self.actors[index].addr, self.actors[SERVER].addr);
+        let config = ClientConfig {
+            name,
+            servers: vec![server],
+            server: server.to_string(),
+            addr,
+            free_port: None,
+            seed: self.seed(),
+            silent_leave: false,
+            trace: false,
+        };
+        let client = Client::new(self.clock(), config);
+        self.begin(index, Role::Client(Box::new(client)));
+    }
+
+    pub(super) fn begin(&mut self, index: usize, role: Role) {
+        self.actors[index].begin(role);
+        self.drain(index);
+    }
+
+    /// Ends an actor without a word. What it had not shown or synced never was.
+    pub fn kill(&mut self, index: usize) {
+        self.actors[index].kill();
+        if index == SERVER {
+            let _ = self.disk.crash();
+        }
+    }
+
+    /// Stops or continues an actor; what is sent to it, typed and asked of it meanwhile waits.
+    pub fn pause(&mut self, index: usize, paused: bool) {
+        let resumed = std::mem::replace(&mut self.actors[index].paused, paused) && !paused;
+        if resumed {
+            self.catch_up(index);
+        }
+    }
+
+    /// Whether an actor is stopped.
+    #[must_use]
+    pub fn is_paused(&self, index: usize) -> bool {
+        self.actors[index].paused
+    }
+
+    /// Whether an actor's output takes anything.
+    pub fn block(&mut self, index: usize, blocked: bool) {
+        self.actors[index].blocked = blocked;
+    }
+
+    /// Types a line.
+    pub fn type_line(&mut self, index: usize, line: &str) {
+        match command::parse(line.as_bytes()) {
+            Ok(None) => {}
+            Ok(Some(command)) => self.tell(index, Input::Command(Ok(command))),
+            Err(mistake) => self.tell(index, Input::Command(Err(mistake))),
+        }
+    }
+
+    /// Says a word at the server's terminal.
+    pub fn console(&mut self, word: Console) {
+        self.tell(SERVER, Input::Console(word));
+    }
+
+    /// Asks an actor to leave at once.
+    pub fn leave(&mut self, index: usize) {
+        self.tell(index, Input::Leave);
+    }
+
+    /// Closes an actor's input.
+    pub fn finish(&mut self, index: usize) {
+        self.tell(index, Input::Finish);
+    }
+
+    /// Changes the whole network.
+    pub fn set_net(&mut self, net: Net) {
+        self.air.set_net(net);
+    }
+
+    /// Changes one direction of one path.
+    pub fn set_path(&mut self, from: usize, to: usize, net: Net) {
+        self.air.set_path((from, to), net);
+    }
+
+    /// Swallows the next datagrams of one direction.
+    pub fn drop_next(&mut self, from: usize, to: usize, count: u32) {
+        self.air.drop_next((from, to), count);
+    }
+
+    /// Cuts one direction, or mends it.
+    pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
+        self.air.cut((from, to), cut);
+    }
+
+    /// Mends everything.
+    pub fn heal(&mut self) {
+        self.air.heal();
+    }
+
+    /// The disk.
+    pub fn disk(&mut self) -> &mut Disk {
+        &mut self.disk
+    }
+
+    /// Everything on the disk is lost.
+    pub fn wipe_disk(&mut self) {
+        self.disk = Disk::default();
+    }
+
+    /// Keeps every datagram from now on, for [`World::traffic`].
+    pub fn keep_traffic(&mut self) {
+        self.traffic = Some(Vec::new());
+    }
+
+    pub(super) fn clock(&self) -> Now {
+        let micros = i64::try_from(self.now.micros()).unwrap_or(i64::MAX);
+        Now { mono: self.now, unix: Unix::from_micros(EPOCH + micros) }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a person at the prompt may want to refer to: the names and groups seen so far, and the group entered.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::proto::command::COMMANDS;
+use crate::proto::console::WORDS;
+use crate::proto::event::client::ClientEvent;
+use crate::proto::event::{Body, Event, prompt};
+use crate::proto::name::Name;
+
+/// The most names, and the most groups, that are remembered for completion.
+const MAX_KNOWN: usize = 10_000;
+
+/// The most candidates that are offered at once.
+const MAX_OFFERED: usize = 256;
+
+/// Learns from events, on one thread, and is asked by the line editor, on another. Copies are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The words of a server's console instead of commands.
+    of_server: bool,
+    names: BTreeSet<Name>,
+    groups: BTreeSet<Name>,
+    entered: Option<Name>,
+}
+
+impl Surroundings {
+    /// Those of a server, whose words are others.
+    #[must_use]
+    pub fn of_server() -> Self {
+        let known = Known { of_server: true, ..Known::default() };
+        Self { known: Arc::new(Mutex::new(known)) }
+    }
+
+    /// Takes in what an event tells.
+    pub fn learn(&self, event: &Event) {
+        use ClientEvent as C;
+        let mut known = self.known();
+        match &event.body {
+            Body::Client(C::Table { changed: rows, .. } | C::Clients { clients: rows, .. }) => {
+                for row in rows {
+                    remember(&mut known.names, &row.name);
+                }
+            }
+            Body::Client(C::Groups { groups }) => groups.iter().for_each(|group| remember(&mut known.groups, group)),
+            Body::Client(C::GroupCreated { group } | C::GroupExists { group }) => {
+                remember(&mut known.groups, group);
+            }
+            Body::Client(C::Joined { group }) => {
+                remember(&mut known.groups, group);
+                known.entered = Some(group.clone());
+            }
+            Body::Client(C::Left { .. } | C::Removed { .. } | C::Offline { .. } | C::Registered { .. }) => {
+                known.entered = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// The prompt of the moment.
+    #[must_use]
+    pub fn prompt(&self) -> String {
+        prompt(self.known().entered.as_ref())
+    }
+
+    /// Where the word at the end of `line` begins, and what it can become, in order.
+    #[must_use]
+    pub fn complete(&self, line: &str) -> (usize, Vec<String>) {
+        let start = line.rfind(' ').map_or(0, |blank| blank + 1);
+        let (before, word) = line.split_at(start);
+        let known = self.known();
+        let fitting = |names: &BTreeSet<Name>, end: &str| -> Vec<String> {
+            let fits = names.iter().filter(|name| name.as_str().starts_with(word));
+            fits.take(MAX_OFFERED).map(|name| format!("{name}{end}")).collect()
+        };
+        let candidates = match before.trim() {
+            "" if known.of_server => words(word),
+            "" => commands(word),
+            "help" => commands(word).iter().map(|command| command.trim_end().to_owned()).collect(),
+            "send" => fitting(&known.names, " "),
+            "join_group" => fitting(&known.groups, ""),
+            _ => Vec::new(),
+        };
+        (start, candidates)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remember(set: &mut BTreeSet<Name>, name: &Name) {
+    if set.len() < MAX_KNOWN {
+        set.insert(name.clone());
+    }
+}
+
+fn words(word: &str) -> Vec<String> {
+    WORDS.iter().filter(|(name, _)| name.starts_with(word)).map(|(name, _)| (*name).to_owned()).collect()
+}
+
+fn commands(word: &str) -> Vec<String> {
+    let fits = COMMANDS.iter().filter(|usage| usage.name.starts_with(word));
+    fits.map(|usage| format!("{}{}", usage.name, if usage.words.is_empty() { "" } else { " " })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::event::RowView;
+    use crate::proto::id::Life;
+    use crate::proto::time::Unix;
+
+    fn learn(surroundings: &Surroundings, body: ClientEvent) {
+        surroundings.learn(&Event { at: Unix::default(), cmd: None, group: None, body: Body::Client(body) });
+    }
+
+    fn table(names: &[String]) -> ClientEvent {
+        let row = |name: &String| RowView { name: name.parse().unwrap(), addr: String::new(), online: true };
+        let (version, life, total, online_count) = (1, Life(1), names.len(), names.len());
+        ClientEvent::Table { version, life, changed: names.iter().map(row).collect(), total, online_count }
+    }
+
+    #[test]
+    fn commands_names_and_groups_are_completed() {
+        let surroundings = Surroundings::default();
+        learn(&surroundings, table(&["yvonne".to_owned(), "yves".to_owned(), "x".to_owned()]));
+        learn(&surroundings, ClientEvent::GroupCreated { group: "g".parse().unwrap() });
+        let complete = |line: &str| surroundings.complete(line).1;
+        assert_eq!(complete("sen"), ["send ", "send_all ", "send_group "]);
+        assert_eq!(complete("list_"), ["list_groups", "list_members"]);
+        assert_eq!(surroundings.complete("send yv"), (5, vec!["yves ".to_owned(), "yvonne ".to_owned()]));
+        assert_eq!(complete("join_group "), ["g"]);
+        assert_eq!(complete("help send_"), ["send_all", "send_group"]);
+        assert_eq!(complete("send y yv"), Vec::<String>::new());
+        assert_eq!(Surroundings::of_server().complete("st").1, ["stats"]);
+    }
+
+    #[test]
+    fn the_prompt_follows_the_group() {
+        let surroundings = Surroundings::default();
+        let group: Name = "g".parse().unwrap();
+        assert_eq!(surroundings.prompt(), ">>> ");
+        learn(&surroundings, ClientEvent::Joined { group: group.clone() });
+        assert_eq!(surroundings.prompt(), ">>> (g) ");
+        learn(&surroundings, ClientEvent::Removed { group, reason: "silent" });
+        assert_eq!(surroundings.prompt(), ">>> ");
+    }
+
+    #[test]
+    fn memory_and_offers_have_limits() {
+        let surroundings = Surroundings::default();
+        let names: Vec<String> = (0..=MAX_KNOWN).map(|n| format!("n{n}")).collect();
+        learn(&surroundings, table(&names));
+        assert_eq!(surroundings.known().names.len(), MAX_KNOWN);
+        assert_eq!(surroundings.complete("send n").1.len(), MAX_OFFERED);
+    }
+}

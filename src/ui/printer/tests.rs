@@ -1,0 +1,117 @@
+//! What is written, what counts as shown, and what happens when nothing can be written.
+
+use super::*;
+use crate::proto::name::Name;
+use crate::proto::time::Unix;
+use std::sync::mpsc;
+
+/// Hands each write to a channel, and blocks or fails as told.
+struct Sink {
+    written: mpsc::Sender<String>,
+    answers: mpsc::Receiver<io::Result<()>>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.written.send(String::from_utf8(bytes.to_vec()).unwrap()).unwrap();
+        self.answers.recv().unwrap().map(|()| bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Rig {
+    printer: Printer,
+    written: mpsc::Receiver<String>,
+    answer: mpsc::Sender<io::Result<()>>,
+    woken: mpsc::Receiver<()>,
+}
+
+fn rig(json: bool) -> Rig {
+    let (written_in, written) = mpsc::channel();
+    let (answer, answers) = mpsc::channel();
+    let (wake_in, woken) = mpsc::channel();
+    let style = Style { json, terminal: false, me: "x".to_owned() };
+    let sink = Box::new(Sink { written: written_in, answers });
+    let printer = Printer::to(sink, style, None, Arc::new(move || _ = wake_in.send(()))).unwrap();
+    Rig { printer, written, answer, woken }
+}
+
+fn event(body: ClientEvent) -> Event {
+    Event { at: Unix::default(), cmd: None, group: None, body: Body::Client(body) }
+}
+
+fn created(group: &str) -> Event {
+    event(ClientEvent::GroupCreated { group: group.parse().unwrap() })
+}
+
+#[test]
+fn an_event_counts_as_shown_when_it_is_written() {
+    let rig = rig(false);
+    rig.printer.show(created("g"));
+    assert_eq!(rig.written.recv().unwrap(), ">>> [Group g created by Server.]\n");
+    assert_eq!(rig.printer.shown(), 0);
+    rig.answer.send(Ok(())).unwrap();
+    rig.woken.recv().unwrap();
+    assert_eq!(rig.printer.shown(), 1);
+}
+
+#[test]
+fn every_line_has_its_prompt() {
+    let rig = rig(false);
+    let groups = ["g", "h"].map(|group| group.parse().unwrap()).to_vec();
+    let mut list = event(ClientEvent::Groups { groups });
+    list.group = Some(Name::new("here").unwrap());
+    rig.printer.show(list);
+    let expected = ">>> (here) [Available group chats:]\n>>> (here) g\n>>> (here) h\n";
+    assert_eq!(rig.written.recv().unwrap(), expected);
+    rig.answer.send(Ok(())).unwrap();
+}
+
+#[test]
+fn a_seq_has_no_gaps_and_the_last_event_is_the_last() {
+    let rig = rig(true);
+    rig.printer.show(created("a"));
+    rig.written.recv().unwrap();
+    rig.printer.show(created("b"));
+    rig.printer.say(created("c"));
+    for _ in 0..3 {
+        rig.answer.send(Ok(())).unwrap();
+    }
+    rig.printer.close(event(ClientEvent::Exit { status: 4, shown: false }), || false);
+    let rest: String = rig.written.try_iter().collect();
+    let seqs: Vec<u64> = rest
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(seqs, [2, 3, 4]);
+    assert!(rest.ends_with("\"event\":\"exit\",\"status\":4}\n"), "{rest}");
+    assert_eq!(rig.printer.shown(), 2);
+}
+
+#[test]
+fn a_reader_that_went_away_is_noticed_and_nothing_counts_as_shown_any_more() {
+    let rig = rig(false);
+    rig.answer.send(Err(ErrorKind::BrokenPipe.into())).unwrap();
+    rig.printer.show(created("g"));
+    rig.woken.recv().unwrap();
+    assert_eq!(rig.printer.gone(), Some(Gone::Reader));
+    rig.printer.show(created("h"));
+    rig.printer.close(created("i"), || false);
+    assert_eq!(rig.printer.shown(), 0);
+    assert_eq!(rig.written.try_iter().count(), 1);
+}
+
+#[test]
+fn a_blocked_output_is_left_when_that_is_enough() {
+    let rig = rig(false);
+    rig.printer.show(created("g"));
+    rig.written.recv().unwrap();
+    let mut asked = 0;
+    rig.printer.close(created("h"), || {
+        asked += 1;
+        asked > 2
+    });
+    assert_eq!(rig.printer.shown(), 0);
+}
