@@ -139,7 +139,7 @@ fn imports_point_one_way() {
 fn an_arrow_that_points_up_is_found() {
     let text = [
         "use crate::io::socket::Socket;",
-        "    let x = crate::cli::parse();",
+        "    let x = crate::ui::printer::answer();",
         "use super::super::sim::world::World;",
         "use crate::{io::clock::Clock};",
         "// crate::io is not used here",
