@@ -16,10 +16,10 @@ use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use crate::cli::{Answer, Role};
+use crate::cli::{EarlyExit, Role};
 use crate::proto::status::Status;
-use crate::ui::launcher::{self, Launch};
-use crate::ui::line_source::Source;
+use crate::ui::launcher::{self, LauncherResult};
+use crate::ui::line_source::LineSource;
 use crate::ui::{client, printer, server};
 
 /// Runs the program with these arguments, the first being its own name. A panic, which has said what it is about, ends
@@ -33,19 +33,19 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 fn play(arguments: Vec<OsString>) -> Status {
     match cli::parse(arguments) {
         Ok(Role::Launcher) => match launcher::run() {
-            Launch::Start(role, source) => start(&role, source),
-            Launch::End(status) => status,
+            LauncherResult::Start(role, source) => start(&role, source),
+            LauncherResult::End(status) => status,
         },
-        Ok(role) => start(&role, Source::Stdin),
-        Err(Answer::Text(text)) => {
+        Ok(role) => start(&role, LineSource::Stdin),
+        Err(EarlyExit::Text(text)) => {
             printer::answer(&text);
             Status::Ok
         }
-        Err(Answer::Wrong(sentence)) => {
+        Err(EarlyExit::Wrong(sentence)) => {
             printer::complain(&sentence);
             Status::Usage
         }
-        Err(Answer::Refused(status, text)) => {
+        Err(EarlyExit::Refused(status, text)) => {
             // Nobody there to read it is no failure.
             printer::report(|_, err| drop(writeln!(err, "{text}")));
             status
@@ -53,7 +53,7 @@ fn play(arguments: Vec<OsString>) -> Status {
     }
 }
 
-fn start(role: &Role, source: Source) -> Status {
+fn start(role: &Role, source: LineSource) -> Status {
     match role {
         Role::Server(options) => server::run(options, source),
         Role::Client(options) => client::run(options, source),

@@ -4,7 +4,7 @@ mod trace;
 
 use std::time::Duration;
 
-use chat::netem::link_model::Net;
+use chat::netem::link_model::LinkModel;
 use chat::sim::simulation::SERVER;
 use trace::{DEAD, SECOND, at_rest, mark, ms, us, world};
 
@@ -167,7 +167,7 @@ fn a_name_nobody_has_does_not_exist_after_500_ms_without_a_server_and_ends_nothi
 #[test]
 fn somebody_new_is_found_before_the_update_comes() {
     let mut world = world(&["x"]);
-    world.set_path(SERVER, X, Net { latency: ms(50), ..Net::PERFECT });
+    world.set_path(SERVER, X, LinkModel { latency: ms(50), ..LinkModel::PERFECT });
     let y = world.client("y");
     world.run_for(ms(1));
     let since = mark(&world);
@@ -220,7 +220,7 @@ fn texts_of_64_kib_arrive_whole_over_a_hostile_network() {
         "é\u{7f}\u{202e}".repeat(9_362),
     ];
     let mut world = world(&["x", "y"]);
-    world.set_net(Net { latency: ms(1), loss: 0.1, duplicate: 0.1, reorder: 0.1, ..Net::PERFECT });
+    world.set_net(LinkModel { latency: ms(1), loss: 0.1, duplicate: 0.1, reorder: 0.1, ..LinkModel::PERFECT });
     let since = mark(&world);
     for text in &texts {
         world.type_line(X, &format!("send y {text}"));

@@ -5,13 +5,13 @@ mod trace;
 use std::time::Duration;
 
 use chat::proto::client::{ATTEMPTS, KEEP_ALIVE, LIMIT};
-use chat::sim::simulation::{SERVER, World};
+use chat::sim::simulation::{SERVER, Simulation};
 use trace::{SECOND, at_rest, mark, us, world};
 
 const X: usize = 1;
 
 /// Goes to the moment at which the only client of a world at rest says that it is there.
-fn run_to_keep_alive(world: &mut World) {
+fn run_to_keep_alive(world: &mut Simulation) {
     let sent = world.sent();
     while world.sent() == sent {
         let next = world.next().expect("a keep-alive");
@@ -77,7 +77,7 @@ const COPIES: u64 = 63;
 
 /// x, whose server died, came back without memory, was reached by this one of x's keep-alives and died again so much
 /// later. Returns how many datagrams had left with that keep-alive too.
-fn lost_again(keep_alive: u32, later: Duration) -> (World, u64) {
+fn lost_again(keep_alive: u32, later: Duration) -> (Simulation, u64) {
     let mut world = world(&["x"]);
     let since = mark(&world);
     world.kill(SERVER);
@@ -96,7 +96,7 @@ fn lost_again(keep_alive: u32, later: Duration) -> (World, u64) {
 }
 
 /// The server is back, for good.
-fn found_again(world: &mut World) {
+fn found_again(world: &mut Simulation) {
     let since = mark(world);
     world.start(SERVER);
     world.run_for(2 * KEEP_ALIVE);

@@ -7,7 +7,7 @@ use chat::proto::event::client::ClientEvent;
 use chat::proto::event::{Body, Event};
 use chat::proto::server::Server;
 use chat::proto::status::Status;
-use chat::sim::simulation::{SERVER, World};
+use chat::sim::simulation::{SERVER, Simulation};
 use trace::{SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;
@@ -144,7 +144,7 @@ fn commands_without_outcome_end_with_the_program() {
 }
 
 /// A world in which a message for y waits in front of its output, which takes nothing.
-fn in_the_middle_of_showing() -> World {
+fn in_the_middle_of_showing() -> Simulation {
     let mut world = world(&["x", "y"]);
     world.block(Y, true);
     world.type_line(X, "send_all hi");

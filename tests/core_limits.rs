@@ -10,21 +10,21 @@ use chat::proto::client::{HELD, HELD_BYTES, MAX_OPEN};
 use chat::proto::console::Console;
 use chat::proto::event::Body;
 use chat::proto::event::server::ServerEvent;
-use chat::proto::id::Life;
+use chat::proto::id::Incarnation;
 use chat::proto::link::{WINDOW_CLEAR, WINDOW_LOSSY};
 use chat::proto::machine::{Input, Machine, Output};
 use chat::proto::name::Name;
-use chat::proto::record::{GroupRecord, Kept, MailHead, Record};
+use chat::proto::record::{GroupRecord, MailHeader, PersistedState, Record};
 use chat::proto::server::{FETCH_BYTES, GROUPS, GUESTS, MEMBERS, REPLY_BYTES, Server};
-use chat::proto::wire::{self, Frame, Head};
-use chat::sim::simulation::{SERVER, World};
+use chat::proto::wire::{self, Frame, Header};
+use chat::sim::simulation::{SERVER, Simulation};
 use trace::{DEAD, SECOND, at_rest, mail, mark, ms, us, world, world_with};
 
 const X: usize = 1;
 const Y: usize = 2;
 
 /// The server's counters.
-fn stats(world: &mut World) -> BTreeMap<&'static str, u64> {
+fn stats(world: &mut Simulation) -> BTreeMap<&'static str, u64> {
     world.console(Console::Stats);
     world.run_for(us(20));
     match &world.log(SERVER).last().expect("an event").1.body {
@@ -34,7 +34,7 @@ fn stats(world: &mut World) -> BTreeMap<&'static str, u64> {
 }
 
 /// x and y, who is in a group.
-fn one_in_a_group() -> World {
+fn one_in_a_group() -> Simulation {
     let mut world = world(&["x", "y"]);
     for line in ["create_group g", "join_group g"] {
         world.type_line(Y, line);
@@ -132,11 +132,11 @@ fn who_has_proven_its_address_and_has_no_name_is_remembered_within_limits() {
 fn so_many_bytes_of_mail_are_read_from_disk_at_a_time() {
     let each = 65_536;
     let mail = (1..=64).map(|seq| match mail(seq, "y", "x", &"m".repeat(each)) {
-        Record::Mail(mail) => MailHead::from(&mail),
+        Record::Mail(mail) => MailHeader::from(&mail),
         other => panic!("{other:?}"),
     });
-    let mut server = server(Kept { mail: mail.collect(), last_seq: 64, ..Kept::default() });
-    enter(&mut server, Life(1), at(7000), |cookie| vec![reg("x", cookie)]);
+    let mut server = server(PersistedState { mail: mail.collect(), last_seq: 64, ..PersistedState::default() });
+    enter(&mut server, Incarnation(1), at(7000), |cookie| vec![reg("x", cookie)]);
     let fetched: Vec<Vec<u64>> = std::iter::from_fn(|| server.poll(NOW))
         .filter_map(|output| if let Output::Fetch(seqs) = output { Some(seqs) } else { None })
         .collect();
@@ -146,10 +146,10 @@ fn so_many_bytes_of_mail_are_read_from_disk_at_a_time() {
 #[test]
 fn a_group_has_so_many_members() {
     let group = alone::name("g");
-    let kept = Kept { groups: vec![record(group.clone())], ..Kept::default() };
+    let kept = PersistedState { groups: vec![record(group.clone())], ..PersistedState::default() };
     let mut server = server(kept);
     for number in 0..=MEMBERS {
-        let life = Life(1 + number as u128);
+        let life = Incarnation(1 + number as u128);
         let from = at(1024 + u16::try_from(number).unwrap());
         let join = Frame::Join { r: 2, group: group.clone() };
         enter(&mut server, life, from, |cookie| vec![reg(&format!("n{number}"), cookie), join]);
@@ -169,13 +169,13 @@ fn all_groups() -> impl Iterator<Item = Name> {
 
 /// A group that an earlier life of a client created.
 fn record(group: Name) -> GroupRecord {
-    GroupRecord { group, creator: alone::name("x"), life: Life(1 << 64), request: 1 }
+    GroupRecord { group, creator: alone::name("x"), life: Incarnation(1 << 64), request: 1 }
 }
 
 /// A client that asks much.
 struct Asker {
-    me: Life,
-    server: Life,
+    me: Incarnation,
+    server: Incarnation,
     /// What it asks, datagram by datagram, from number 2 on.
     asks: Vec<Vec<Frame>>,
     /// How far the server acknowledged that.
@@ -192,11 +192,11 @@ impl Asker {
         let (mut taken, mut before) = (0, None);
         while before.replace((self.acked, self.last)) != Some((self.acked, self.last)) {
             let ack = acknowledges.then_some(self.last);
-            let head = Head { low: Some(1), ack, ..Head::new(self.me, Some(self.server)) };
+            let head = Header { low: Some(1), ack, ..Header::new(self.me, Some(self.server)) };
             tell(server, at(7000), &head, vec![]);
             let window = (2..).zip(&self.asks).filter(|(n, _)| *n > self.acked).take(256);
             for (n, frames) in window {
-                tell(server, at(7000), &Head { n: Some(n), ..head.clone() }, frames.clone());
+                tell(server, at(7000), &Header { n: Some(n), ..head.clone() }, frames.clone());
             }
             while let Some(output) = server.poll(NOW) {
                 if let Output::Transmit { bytes, .. } = &output {
@@ -226,8 +226,8 @@ fn who_does_not_acknowledge_its_answers_has_so_many_bytes_of_them_and_all_when_i
     for asks in [lists, refused] {
         let requests: usize = asks.iter().map(Vec::len).sum();
         let groups = all_groups().map(record).collect();
-        let mut server = server(Kept { groups, ..Kept::default() });
-        let me = Life(1);
+        let mut server = server(PersistedState { groups, ..PersistedState::default() });
+        let me = Incarnation(1);
         let life = enter(&mut server, me, at(7000), |cookie| vec![reg("x", cookie)]);
         let mut asker = Asker { me, server: life, asks, acked: 0, last: 0, replies: Vec::new() };
         let taken = asker.ask(&mut server, false);
@@ -286,13 +286,13 @@ fn a_list_that_a_restart_cuts_off_comes_again_from_its_beginning() {
 
 #[test]
 fn who_left_and_is_gone_is_not_answered_any_more() {
-    let mut server = server(Kept::default());
+    let mut server = server(PersistedState::default());
     let asks = |cookie| vec![reg("x", cookie), Frame::Dereg { r: 2 }];
-    let me = enter(&mut server, Life(1), at(7000), asks);
+    let me = enter(&mut server, Incarnation(1), at(7000), asks);
     server.handle(NOW, Input::Persisted { through: u64::MAX, refused: Vec::new() });
     while server.poll(NOW).is_some() {}
     assert!(!server.is_idle(), "the answer is not acknowledged");
-    let gone = wire::emit(&Head::gone(Life(1), me), []);
+    let gone = wire::emit(&Header::gone(Incarnation(1), me), []);
     server.handle(NOW, Input::Datagram { from: at(7001), bytes: &gone });
     assert!(!server.is_idle(), "another address cannot know");
     server.handle(NOW, Input::Datagram { from: at(7000), bytes: &gone });

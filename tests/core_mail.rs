@@ -4,14 +4,14 @@ mod alone;
 mod trace;
 
 use chat::proto::console::Console;
-use chat::proto::event::Kind;
+use chat::proto::event::MessageKind;
 use chat::proto::event::server::ServerEvent;
-use chat::proto::id::{Life, MessageId};
+use chat::proto::id::{Incarnation, MessageId};
 use chat::proto::machine::{Input, Machine, Output};
-use chat::proto::record::{Kept, Mail, MailHead, Record};
+use chat::proto::record::{Mail, MailHeader, PersistedState, Record};
 use chat::proto::server::{MAILBOX, MAILBOX_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 use chat::proto::wire::Frame;
-use chat::sim::simulation::{SERVER, World};
+use chat::sim::simulation::{SERVER, Simulation};
 use trace::{SECOND, at_rest, mail, mark, ms, row, us, world, world_with};
 
 const X: usize = 1;
@@ -20,7 +20,7 @@ const Y: usize = 2;
 const RECEIPT: &str = "[Offline message sent at 2026-01-01T00:00:02Z received by y.]";
 
 /// x and y, who de-registered; x sent it one message, that is kept.
-fn kept() -> World {
+fn kept() -> Simulation {
     let mut world = world(&["x", "y"]);
     world.type_line(Y, "dereg");
     world.run_for(SECOND);
@@ -50,7 +50,7 @@ fn a_receipt_comes_when_the_reader_has_acknowledged_and_the_server_has_it_on_dis
 }
 
 /// Lets time pass until so much is on disk.
-fn run_until_disk_holds(world: &mut World, messages: usize, receipts: usize) {
+fn run_until_disk_holds(world: &mut Simulation, messages: usize, receipts: usize) {
     for _ in 0..1_000_000 {
         if world.disk_holds() == (messages, receipts) {
             return;
@@ -143,7 +143,7 @@ fn a_mailbox_takes_so_many_messages_and_bytes() {
 }
 
 /// A world whose only mailbox, that of y who is away, has room for so many more messages of this text.
-fn almost_full(text: &str, room: usize) -> (World, usize) {
+fn almost_full(text: &str, room: usize) -> (Simulation, usize) {
     let most = MAILBOX.min(MAILBOX_BYTES / text.len());
     let mail = (1..=(most - room) as u64).map(|seq| mail(seq, "x", "y", text));
     (world_with(mail.chain([row("y", 9)])), most)
@@ -262,12 +262,15 @@ fn no_more_messages_and_receipts_are_under_way_to_one_client_than_the_limits() {
 #[test]
 fn a_message_that_is_not_on_disk_any_more_keeps_none_of_its_readers_offline() {
     let lost = match mail(1, "z", "x", "hi all") {
-        Record::Mail(mail) => Mail { kind: Kind::Channel, lacking: ["x", "y"].map(alone::name).to_vec(), ..mail },
+        Record::Mail(mail) => {
+            Mail { kind: MessageKind::Channel, lacking: ["x", "y"].map(alone::name).to_vec(), ..mail }
+        }
         other => panic!("{other:?}"),
     };
-    let mut server = alone::server(Kept { mail: vec![MailHead::from(&lost)], last_seq: 1, ..Kept::default() });
+    let mut server =
+        alone::server(PersistedState { mail: vec![MailHeader::from(&lost)], last_seq: 1, ..PersistedState::default() });
     for (life, port, reader) in [(1, 7001, "x"), (2, 7002, "y")] {
-        alone::enter(&mut server, Life(life), alone::at(port), |cookie| vec![alone::reg(reader, cookie)]);
+        alone::enter(&mut server, Incarnation(life), alone::at(port), |cookie| vec![alone::reg(reader, cookie)]);
     }
     alone::events(&mut server);
     // It was asked for twice: the first answer is enough for both, and the second is none to anybody.
@@ -287,10 +290,10 @@ fn a_message_with_the_id_of_somebody_else_is_not_kept() {
     let kept = |owner: u128| {
         // Somebody is away, so that there is something to keep.
         let Record::Name(away) = row("y", 9) else { unreachable!() };
-        let mut server = alone::server(Kept { names: vec![away], ..Kept::default() });
-        let id = MessageId { life: Life(owner), number: 1 };
+        let mut server = alone::server(PersistedState { names: vec![away], ..PersistedState::default() });
+        let id = MessageId { life: Incarnation(owner), number: 1 };
         let all = Frame::All { r: 2, id, at: 0, text: "hi".to_owned() };
-        alone::enter(&mut server, Life(5), alone::at(1), |cookie| vec![alone::reg("x", cookie), all]);
+        alone::enter(&mut server, Incarnation(5), alone::at(1), |cookie| vec![alone::reg("x", cookie), all]);
         let outputs = std::iter::from_fn(|| server.poll(alone::NOW));
         outputs.filter(|output| matches!(output, Output::Persist(Record::Mail(_)))).count()
     };

@@ -6,12 +6,12 @@ mod trace;
 use alone::{at, enter, events, reg, server, tell};
 use chat::proto::console::Console;
 use chat::proto::event::server::ServerEvent;
-use chat::proto::id::Life;
-use chat::proto::record::Kept;
+use chat::proto::id::Incarnation;
+use chat::proto::record::PersistedState;
 use chat::proto::server::{NAME_KEPT, Server, WAITING};
 use chat::proto::status::Status;
-use chat::proto::wire::{Frame, Head};
-use chat::sim::simulation::{SERVER, World};
+use chat::proto::wire::{Frame, Header};
+use chat::sim::simulation::{SERVER, Simulation};
 use trace::{SECOND, at_rest, mark, us, world};
 
 const X: usize = 1;
@@ -142,10 +142,10 @@ fn came_and_went(server: &mut Server) -> Vec<String> {
 
 #[test]
 fn only_its_own_address_can_say_that_a_life_is_gone() {
-    let mut server = server(Kept::default());
-    let me = enter(&mut server, Life(1), at(7000), |cookie| vec![reg("x", cookie)]);
+    let mut server = server(PersistedState::default());
+    let me = enter(&mut server, Incarnation(1), at(7000), |cookie| vec![reg("x", cookie)]);
     assert_eq!(came_and_went(&mut server), ["x at 10.0.0.2:7000"]);
-    let gone = Head::gone(Life(1), me);
+    let gone = Header::gone(Incarnation(1), me);
     tell(&mut server, at(7001), &gone, vec![]);
     assert_eq!(came_and_went(&mut server), [] as [&str; 0]);
     tell(&mut server, at(7000), &gone, vec![]);
@@ -154,34 +154,34 @@ fn only_its_own_address_can_say_that_a_life_is_gone() {
 
 #[test]
 fn the_first_newcomer_that_is_still_there_has_the_name_of_a_dead_holder() {
-    let mut server = server(Kept::default());
-    let me = enter(&mut server, Life(1), at(7001), |cookie| vec![reg("x", cookie)]);
-    for (life, port) in [(Life(2), 7002), (Life(3), 7003), (Life(4), 7004)] {
+    let mut server = server(PersistedState::default());
+    let me = enter(&mut server, Incarnation(1), at(7001), |cookie| vec![reg("x", cookie)]);
+    for (life, port) in [(Incarnation(2), 7002), (Incarnation(3), 7003), (Incarnation(4), 7004)] {
         enter(&mut server, life, at(port), |cookie| vec![reg("x", cookie)]);
     }
     assert_eq!(came_and_went(&mut server), [] as [&str; 0], "the holder is asked");
-    tell(&mut server, at(7002), &Head::new(Life(2), Some(me)), vec![Frame::Bye]);
-    tell(&mut server, at(7001), &Head::gone(Life(1), me), vec![]);
+    tell(&mut server, at(7002), &Header::new(Incarnation(2), Some(me)), vec![Frame::Bye]);
+    tell(&mut server, at(7001), &Header::gone(Incarnation(1), me), vec![]);
     assert_eq!(came_and_went(&mut server), ["x silent", "x at 10.0.0.2:7003"]);
 }
 
 #[test]
 fn a_newcomer_that_wants_two_names_has_one() {
-    let mut server = server(Kept::default());
-    let me = enter(&mut server, Life(1), at(7001), |cookie| vec![reg("x", cookie)]);
-    enter(&mut server, Life(2), at(7002), |cookie| vec![reg("y", cookie)]);
-    enter(&mut server, Life(3), at(7003), |cookie| {
+    let mut server = server(PersistedState::default());
+    let me = enter(&mut server, Incarnation(1), at(7001), |cookie| vec![reg("x", cookie)]);
+    enter(&mut server, Incarnation(2), at(7002), |cookie| vec![reg("y", cookie)]);
+    enter(&mut server, Incarnation(3), at(7003), |cookie| {
         let other = Frame::Reg { r: 2, name: "y".parse().unwrap(), cookie: cookie.clone(), via: at(1).ip() };
         vec![reg("x", cookie), other]
     });
     came_and_went(&mut server);
-    tell(&mut server, at(7001), &Head::gone(Life(1), me), vec![]);
-    tell(&mut server, at(7002), &Head::gone(Life(2), me), vec![]);
+    tell(&mut server, at(7001), &Header::gone(Incarnation(1), me), vec![]);
+    tell(&mut server, at(7002), &Header::gone(Incarnation(2), me), vec![]);
     assert_eq!(came_and_went(&mut server), ["x silent", "x at 10.0.0.2:7003", "y silent"]);
 }
 
 /// The names in the table that the server shows.
-fn names(world: &mut World) -> Vec<String> {
+fn names(world: &mut Simulation) -> Vec<String> {
     world.console(Console::Table);
     world.run_for(us(20));
     let table = world.lines(SERVER).pop().expect("a table");

@@ -30,7 +30,7 @@ fn what_is_typed_waits_and_is_found_behind_the_datagrams_in_order() {
 
 #[test]
 fn it_ends_when_it_is_resumed_and_not_before() {
-    let ends: [(fn(&mut chat::sim::simulation::World), _); 2] =
+    let ends: [(fn(&mut chat::sim::simulation::Simulation), _); 2] =
         [(|world| world.finish(X), "the end of its input"), (|world| world.leave(X), "a request to leave")];
     for (end, what) in ends {
         let mut world = world(&["x", "y"]);

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use chat::netem::link_model::Net;
+use chat::netem::link_model::LinkModel;
 use chat::proto::status::Status;
-use chat::sim::simulation::{SERVER, World};
+use chat::sim::simulation::{SERVER, Simulation};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn world(names: &[&str]) -> World {
-    let mut world = World::new(1, Net::PERFECT);
+fn world(names: &[&str]) -> Simulation {
+    let mut world = Simulation::new(1, LinkModel::PERFECT);
     for name in names {
         world.client(name);
         world.run_for(Duration::from_millis(100));
@@ -30,7 +30,7 @@ fn a_client_is_welcome_and_sees_the_table() {
 
 #[test]
 fn without_a_server_a_client_tries_five_times_and_ends() {
-    let mut world = World::new(1, Net::PERFECT);
+    let mut world = Simulation::new(1, LinkModel::PERFECT);
     world.kill(SERVER);
     let x = world.client("x");
     world.run_for(Duration::from_micros(2_499_999));

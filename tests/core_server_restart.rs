@@ -2,9 +2,9 @@
 
 mod trace;
 
-use chat::netem::link_model::Net;
+use chat::netem::link_model::LinkModel;
 use chat::proto::status::Status;
-use chat::sim::simulation::{SERVER, World};
+use chat::sim::simulation::{SERVER, Simulation};
 use trace::{SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;
@@ -231,7 +231,7 @@ fn a_server_that_is_lost_is_told_once_and_last() {
 
 #[test]
 fn a_server_that_is_asked_to_end_keeps_what_it_has_accepted() {
-    let mut world = World::new(1, Net::PERFECT);
+    let mut world = Simulation::new(1, LinkModel::PERFECT);
     world.client("x");
     // The registration has come, and is not on disk yet.
     world.run_for(us(200));

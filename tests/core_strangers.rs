@@ -7,14 +7,14 @@ use chat::proto::client::{Client, LIMIT, STRANGER_DATAGRAMS, STRANGERS};
 use chat::proto::config::ClientConfig;
 use chat::proto::event::Body;
 use chat::proto::event::client::ClientEvent;
-use chat::proto::id::{Life, MessageId};
+use chat::proto::id::{Incarnation, MessageId};
 use chat::proto::machine::{Input, Machine, Output};
 use chat::proto::name::Name;
-use chat::proto::time::{Instant, Now, Unix};
-use chat::proto::wire::{self, Frame, Head, Row};
+use chat::proto::time::{Instant, Now, Timestamp};
+use chat::proto::wire::{self, Frame, Header, Row};
 
-const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Unix::from_micros(0) };
-const SERVER: Life = Life(7);
+const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Timestamp::from_micros(0) };
+const SERVER: Incarnation = Incarnation(7);
 
 fn server() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 7000))
@@ -48,7 +48,7 @@ fn sent(client: &mut Client) -> Vec<Vec<Frame>> {
 
 fn challenge(client: &mut Client, token: &str, cookie: String) {
     let lines = Frame::Challenge { token: token.to_owned(), cookie }.lines();
-    let bytes = wire::emit(&Head::new(SERVER, None), lines.iter().map(String::as_str));
+    let bytes = wire::emit(&Header::new(SERVER, None), lines.iter().map(String::as_str));
     client.handle(NOW, Input::Datagram { from: server(), bytes: &bytes });
 }
 
@@ -67,7 +67,7 @@ fn a_cookie_that_is_too_long_to_be_repeated_is_ignored() {
 }
 
 /// A client that was let in by a server whose table names nobody else, and its life.
-fn online() -> (Client, Life) {
+fn online() -> (Client, Incarnation) {
     let mut client = client();
     let hello = std::iter::from_fn(|| client.poll(NOW)).find_map(transmitted);
     let hello = wire::parse(&hello.expect("hello")).unwrap();
@@ -98,25 +98,33 @@ fn rows(upto: u64, whole: bool, rows: Vec<Row>) -> Frame {
 /// The row and the address of a stranger.
 fn stranger(number: usize) -> Row {
     let addr = SocketAddr::from(([10, 0, 1, u8::try_from(number).unwrap()], 7000));
-    Row(Name::new(&format!("s{number}")).unwrap(), addr, Life(1000 + number as u128), true)
+    Row(Name::new(&format!("s{number}")).unwrap(), addr, Incarnation(1000 + number as u128), true)
 }
 
-fn tell(client: &mut Client, now: Now, me: Life, from: SocketAddr, you: Life, n: u64, frames: Vec<Frame>) {
+fn tell(
+    client: &mut Client,
+    now: Now,
+    me: Incarnation,
+    from: SocketAddr,
+    you: Incarnation,
+    n: u64,
+    frames: Vec<Frame>,
+) {
     let lines: Vec<String> = frames.into_iter().flat_map(Frame::lines).collect();
-    let head = Head { n: Some(n), low: Some(1), ..Head::new(me, Some(you)) };
+    let head = Header { n: Some(n), low: Some(1), ..Header::new(me, Some(you)) };
     let bytes = wire::emit(&head, lines.iter().map(String::as_str));
     client.handle(now, Input::Datagram { from, bytes: &bytes });
 }
 
 /// The datagram `n` of a stranger, with a message in it.
-fn say(client: &mut Client, me: Life, number: usize, n: u64) {
+fn say(client: &mut Client, me: Incarnation, number: usize, n: u64) {
     let Row(_, from, life, _) = stranger(number);
     let message = Frame::Msg { id: MessageId { life, number: n }, at: 0, after: None, text: "hi".to_owned() };
     tell(client, NOW, life, from, me, n, vec![message]);
 }
 
 /// Tells the client who the strangers are, so long after it became online, and counts what it shows of them.
-fn shown_when_known(client: &mut Client, me: Life, after: Duration, strangers: usize) -> usize {
+fn shown_when_known(client: &mut Client, me: Incarnation, after: Duration, strangers: usize) -> usize {
     let now = Now { mono: NOW.mono + after, ..NOW };
     assert!(
         !std::iter::from_fn(|| client.poll(NOW)).any(|output| is_message(&output)),
@@ -176,8 +184,8 @@ fn nobody_speaks_for_the_server_from_another_address() {
     while client.poll(NOW).is_some() {}
     let elsewhere = SocketAddr::from(([10, 0, 2, 1], 7000));
     let post = Frame::Post {
-        id: MessageId { life: Life(77), number: 1 },
-        kind: chat::proto::event::Kind::Channel,
+        id: MessageId { life: Incarnation(77), number: 1 },
+        kind: chat::proto::event::MessageKind::Channel,
         from: Name::new("bob").unwrap(),
         group: None,
         at: 0,
@@ -185,7 +193,7 @@ fn nobody_speaks_for_the_server_from_another_address() {
         text: "spoofed".to_owned(),
     };
     tell(&mut client, NOW, SERVER, elsewhere, me, 2, vec![post.clone()]);
-    let gone = wire::emit(&Head::gone(SERVER, me), []);
+    let gone = wire::emit(&Header::gone(SERVER, me), []);
     client.handle(NOW, Input::Datagram { from: elsewhere, bytes: &gone });
     assert!(client.poll(NOW).is_none(), "not a word to anybody");
     // The same from where the server is.
@@ -199,10 +207,14 @@ fn nobody_speaks_for_the_server_from_another_address() {
 fn a_stranger_has_one_life_at_an_address() {
     let (mut client, me) = online();
     for life in 0..10 * STRANGERS as u128 {
-        let message =
-            Frame::Msg { id: MessageId { life: Life(1 << 32), number: 1 }, at: 0, after: None, text: "hi".into() };
+        let message = Frame::Msg {
+            id: MessageId { life: Incarnation(1 << 32), number: 1 },
+            at: 0,
+            after: None,
+            text: "hi".into(),
+        };
         let from = SocketAddr::from(([10, 0, 2, 1], 7000));
-        tell(&mut client, NOW, Life((1 << 32) + life), from, me, 1, vec![message]);
+        tell(&mut client, NOW, Incarnation((1 << 32) + life), from, me, 1, vec![message]);
     }
     // There is room for all others but one.
     for number in 1..=STRANGERS {

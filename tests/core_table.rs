@@ -5,8 +5,8 @@ mod trace;
 use chat::proto::record::Record;
 use chat::proto::server::{DROPPED, NAME_KEPT, NAMES};
 use chat::proto::status::Status;
-use chat::proto::time::Unix;
-use chat::sim::simulation::{SERVER, World};
+use chat::proto::time::Timestamp;
+use chat::sim::simulation::{SERVER, Simulation};
 use trace::{EPOCH, SECOND, at_rest, mark, ms, row, us, world, world_with};
 
 const X: usize = 1;
@@ -15,7 +15,7 @@ const Y: usize = 2;
 const UPDATED: &str = "[Client table updated.]";
 
 /// The names in the table that a client shows.
-fn names(world: &mut World, client: usize) -> Vec<String> {
+fn names(world: &mut Simulation, client: usize) -> Vec<String> {
     world.type_line(client, "table");
     world.run_for(ms(1));
     let table = world.lines(client).pop().expect("a table");
@@ -126,9 +126,10 @@ fn dropped_names_are_told_and_beyond_the_limit_the_whole_table_is() {
         // They were seen for the last time half an hour too early to be kept for longer than half an hour.
         let seen = i64::try_from(NAME_KEPT.as_micros()).expect("a time") - 1_800_000_000;
         let old = (0..dropped).map(|number| match row(&format!("n{number}"), 100 + number) {
-            Record::Name(row) => {
-                Record::Name(chat::proto::record::NameRecord { seen: Unix::from_micros(EPOCH.micros() - seen), ..row })
-            }
+            Record::Name(row) => Record::Name(chat::proto::record::NameRecord {
+                seen: Timestamp::from_micros(EPOCH.micros() - seen),
+                ..row
+            }),
             other => other,
         });
         let mut world = world_with(old);

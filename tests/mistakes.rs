@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use chat::runner::lang::caret;
-use chat::runner::lang::diagnostics::Refusal;
+use chat::runner::lang::diagnostics::LoadError;
 use chat::runner::lang::parser::parse;
 
 fn folder() -> PathBuf {
@@ -15,8 +15,8 @@ fn shown(file: &Path) -> String {
     let name = Path::new(file.file_name().expect("a file"));
     match parse(name, &mut |path| std::fs::read(folder().join(path))) {
         Ok(_) => panic!("{} has no mistake", name.display()),
-        Err(Refusal::Unreadable { error, .. }) => panic!("{}: {error}", name.display()),
-        Err(Refusal::Mistakes(mistakes)) => caret::render(&mistakes, false),
+        Err(LoadError::Unreadable { error, .. }) => panic!("{}: {error}", name.display()),
+        Err(LoadError::Mistakes(mistakes)) => caret::render(&mistakes, false),
     }
 }
 
@@ -50,7 +50,7 @@ fn a_file_that_cannot_be_read_is_no_mistake_in_it() {
 #[test]
 fn colour_changes_nothing_but_the_colour() {
     let file = folder().join("unknown-directive.chat");
-    let Err(Refusal::Mistakes(mistakes)) = parse(&file, &mut |path| std::fs::read(path)) else {
+    let Err(LoadError::Mistakes(mistakes)) = parse(&file, &mut |path| std::fs::read(path)) else {
         panic!("no mistakes");
     };
     let (plain, coloured) = (caret::render(&mistakes, false), caret::render(&mistakes, true));

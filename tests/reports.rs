@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use chat::proto::status::Status;
 use chat::proto::time::Instant;
-use chat::runner::backend::End;
-use chat::runner::lang::ast::{Actor, Source, Span, Visibility};
-use chat::runner::report::attempt::Turn;
+use chat::runner::backend::ActorExit;
+use chat::runner::lang::ast::{ActorId, SourceFile, Span, Visibility};
+use chat::runner::report::attempt::Attempt;
 use chat::runner::report::outcome::{
-    CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict,
+    CaseFailure, CaseInfo, CaseResult, Cause, CheckResult, RunResult, StepResult, TranscriptEntry, TranscriptKind,
+    Verdict,
 };
-use chat::runner::report::summary::{Format, Row, View};
+use chat::runner::report::summary::{CaseSummary, Format, View};
 use chat::script::log::Nearest;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -24,15 +25,22 @@ use serde_json::{Value, json};
 const SECRETS: [&str; 4] = ["another secret", "secret pattern", "secret status", "y exits 0"];
 
 fn span(line: usize, text: &str) -> Span {
-    let source = Arc::new(Source { path: "a.chat".into(), text: text.to_owned() });
+    let source = Arc::new(SourceFile { path: "a.chat".into(), text: text.to_owned() });
     Span { source, line, column: 1, start: 0, end: text.len() }
 }
 
 fn case(line: usize, title: &str) -> CaseResult {
     let span = span(line, "case");
     let (file, title) = (PathBuf::from("a.chat"), title.to_owned());
-    let case =
-        CaseInfo { file, title, points: None, visibility: Visibility::Visible, span, steps: 3, turn: Turn::default() };
+    let case = CaseInfo {
+        file,
+        title,
+        points: None,
+        visibility: Visibility::Visible,
+        span,
+        steps: 3,
+        turn: Attempt::default(),
+    };
     let (took, overhead) = (Duration::from_millis(1250), Duration::from_millis(50));
     let (verdict, steps, checks, transcript) = (Verdict::Passed, Vec::new(), Vec::new(), Vec::new());
     CaseResult {
@@ -50,9 +58,9 @@ fn case(line: usize, title: &str) -> CaseResult {
 }
 
 fn failure(line: usize, text: &str, cause: Cause, sentence: &str) -> Verdict {
-    Verdict::Failed(Box::new(Failure {
+    Verdict::Failed(Box::new(CaseFailure {
         span: span(line, text),
-        actor: Some(Actor::Server),
+        actor: Some(ActorId::Server),
         cause,
         sentence: sentence.to_owned(),
         expected: Some(text.to_owned()),
@@ -62,8 +70,8 @@ fn failure(line: usize, text: &str, cause: Cause, sentence: &str) -> Verdict {
     }))
 }
 
-fn heard(kind: HeardKind, text: &str) -> Heard {
-    Heard { at: Instant::from_micros(500_000), actor: Actor::Server, kind, text: text.to_owned() }
+fn heard(kind: TranscriptKind, text: &str) -> TranscriptEntry {
+    TranscriptEntry { at: Instant::from_micros(500_000), actor: ActorId::Server, kind, text: text.to_owned() }
 }
 
 fn check(title: &str, points: Option<u32>, passed: Option<bool>) -> CheckResult {
@@ -93,10 +101,11 @@ fn small() -> RunResult {
     ];
     partly.steps =
         vec![StepResult { span: span(9, "y< secret pattern"), at: Instant::ZERO, took: Duration::ZERO, ok: false }];
-    partly.transcript = vec![heard(HeardKind::Typed, "send y hi"), heard(HeardKind::Shown, "\u{1b}[1mbold\u{0}")];
+    partly.transcript =
+        vec![heard(TranscriptKind::Typed, "send y hi"), heard(TranscriptKind::Shown, "\u{1b}[1mbold\u{0}")];
     let mut exits = case(20, "it ends well");
     exits.case.visibility = Visibility::AfterPublished;
-    let end = End { status: 1, signal: None };
+    let end = ActorExit { status: 1, signal: None };
     exits.verdict =
         failure(22, "y exits 0", Cause::Exited(Some(end)), "server ended with status 1 instead of secret status");
     let mut unsteady = case(30, "now and then");
@@ -160,15 +169,15 @@ fn an_output_has_a_limit() {
     let mut long = case(1, "long");
     long.verdict = failure(2, "x< a", Cause::Silence, "nothing");
     // A line of an actor is cut long before: this many actors have too many lines nevertheless.
-    let line = |n: usize| Heard {
-        actor: Actor::Client(format!("x{n}").parse().unwrap()),
-        ..heard(HeardKind::Shown, &"é".repeat(300))
+    let line = |n: usize| TranscriptEntry {
+        actor: ActorId::Client(format!("x{n}").parse().unwrap()),
+        ..heard(TranscriptKind::Shown, &"é".repeat(300))
     };
     long.transcript = (0..200).map(line).collect();
     let text = Format::Gradescope.render(&run(vec![long.clone()]), View::Teacher);
     let output = serde_json::from_str::<Value>(&text).unwrap()["tests"][0]["output"].as_str().unwrap().to_owned();
-    assert!(output.ends_with("é… (the rest is cut)\n") && output.len() > Row::MAX_OUTPUT, "{}", output.len());
-    assert!(output.len() < Row::MAX_OUTPUT + 64, "{}", output.len());
+    assert!(output.ends_with("é… (the rest is cut)\n") && output.len() > CaseSummary::MAX_OUTPUT, "{}", output.len());
+    assert!(output.len() < CaseSummary::MAX_OUTPUT + 64, "{}", output.len());
     long.transcript.truncate(20);
     assert!(!Format::Gradescope.render(&run(vec![long]), View::Teacher).contains("is cut"));
 }
@@ -336,7 +345,7 @@ prop_compose! {
             if open && points.is_some() {
                 play.checks = checks.iter().map(|(title, points, ok)| check(title, *points, passed(*ok))).collect();
             }
-            play.transcript = said.iter().map(|text| heard(HeardKind::Shown, text)).collect();
+            play.transcript = said.iter().map(|text| heard(TranscriptKind::Shown, text)).collect();
             play.verdict = verdict;
             play
         };
@@ -401,7 +410,7 @@ fn what_is_flaky_is_told_whether_it_is_allowed_or_not() {
     for (lenient, score, status) in [(false, 2.0, "fail"), (true, 5.0, "pass")] {
         let mut plays = [case(5, "now and then"), case(5, "now and then")];
         for (play, retry) in plays.iter_mut().zip(0..) {
-            play.case.turn = Turn { retry, lenient, ..Turn::default() };
+            play.case.turn = Attempt { retry, lenient, ..Attempt::default() };
             play.case.points = Some(5);
         }
         // One part passed each time.

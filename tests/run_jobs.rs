@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use chat::proto::status::Status;
-use chat::runner::backend::simulated::Net;
+use chat::runner::backend::simulated::LinkModel;
 use chat::runner::report::summary::{Format, ReportFile};
-use chat::runner::run::{RunOptions, Simulation, run};
+use chat::runner::run::{RunOptions, SimulationOptions, run};
 use tempfile::TempDir;
 
 /// A program that says that it is ready, and lets the shell run what is typed to it.
@@ -121,8 +121,8 @@ fn after_a_failure_those_that_run_end_and_no_other_begins() {
 fn simulated_cases_are_played_beside_each_other_too() {
     let folder = TempDir::new().unwrap();
     let text: String = (0..9).map(|n| format!("case \"{n}\"\nserver\nclient x y\nx> send y hi\ny< x: hi\n")).collect();
-    let net = *Net::PRESETS.iter().find(|(name, _)| *name == "lan").unwrap();
-    let simulation = Some(Simulation { first: 7, seeds: 5, net });
+    let net = *LinkModel::PRESETS.iter().find(|(name, _)| *name == "lan").unwrap();
+    let simulation = Some(SimulationOptions { first: 7, seeds: 5, net });
     let play = |jobs| ran(&folder, &text, RunOptions { jobs, simulation, verbose: true, ..RunOptions::default() });
     let (one, several) = (play(1), play(4));
     assert_eq!(one, several);

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use chat::io::clock::Clock;
 use chat::proto::status::Status;
-use chat::runner::backend::process::{Halt, ProcessStage, Program};
-use chat::runner::backend::{Launch, Stage};
-use chat::runner::lang::ast::Actor;
+use chat::runner::backend::process::{CancelToken, ProcessBackend, Program};
+use chat::runner::backend::{Backend, LaunchSpec};
+use chat::runner::lang::ast::ActorId;
 use chat::runner::run::seed::Seed;
 use chat::runner::run::{RunOptions, run};
-use chat::script::pattern::Style;
+use chat::script::pattern::MatchMode;
 use tempfile::TempDir;
 
 /// A program that says that it is ready, and lets the shell run what is typed to it.
@@ -253,7 +253,7 @@ fn the_next_case_runs_after_a_failure_and_the_first_status_counts() {
 
 #[test]
 fn what_is_played_again_is_played_alike() {
-    let options = RunOptions { style: Style::Loose, time_scale: 0.5, ..RunOptions::default() };
+    let options = RunOptions { style: MatchMode::Loose, time_scale: 0.5, ..RunOptions::default() };
     let ran = run_with("client x\nx<10ms a\n", options);
     assert!(ran.out.contains("      replay    chat run --match loose --time-scale 0.5 --case a /"), "{}", ran.out);
 }
@@ -320,12 +320,12 @@ fn a_reader_of_the_report_that_went_away_changes_nothing() {
 fn a_panic_ends_every_process() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("pid");
-    let (clock, halt) = (Clock::start(), Halt::default());
+    let (clock, halt) = (Clock::start(), CancelToken::default());
     let script = format!("echo $$ > {}; echo there", file.display());
     let panicked = std::panic::catch_unwind(|| {
-        let mut stage = ProcessStage::new(clock, &Program::Own(obedient()), &halt, Seed(7)).unwrap();
-        let actor = Actor::Client("x".parse().unwrap());
-        let launch = Launch { actor: actor.clone(), name: "x".to_owned(), args: Vec::new(), text: true };
+        let mut stage = ProcessBackend::new(clock, &Program::Own(obedient()), &halt, Seed(7)).unwrap();
+        let actor = ActorId::Client("x".parse().unwrap());
+        let launch = LaunchSpec { actor: actor.clone(), name: "x".to_owned(), args: Vec::new(), text: true };
         stage.start(&launch).unwrap();
         stage.type_line(&actor, &script).unwrap();
         while fs::read_to_string(&file).unwrap_or_default().is_empty() {

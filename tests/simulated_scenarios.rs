@@ -4,8 +4,8 @@
 mod support;
 
 use assert_cmd::Command;
-use chat::runner::backend::simulated::Net;
-use chat::runner::run::{RunOptions, Simulation, run};
+use chat::runner::backend::simulated::LinkModel;
+use chat::runner::run::{RunOptions, SimulationOptions, run};
 use tempfile::TempDir;
 
 fn simulate(arguments: &[&str]) -> String {
@@ -52,7 +52,7 @@ fn a_late_datagram_is_no_sign_of_life() {
 }
 
 /// How each case was judged: its verdict with its title, and the cause of a failure.
-fn judged(text: &str, simulation: Option<Simulation>) -> Vec<String> {
+fn judged(text: &str, simulation: Option<SimulationOptions>) -> Vec<String> {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.chat");
     std::fs::write(&file, text).unwrap();
@@ -75,7 +75,7 @@ fn judged(text: &str, simulation: Option<Simulation>) -> Vec<String> {
 /// Plays these cases on real processes and simulated: both judge them like this.
 fn judged_alike(text: &str, expected: &[&str]) {
     support::undo_nohup();
-    let simulation = Simulation { first: 1, seeds: 1, net: ("perfect", Net::PERFECT) };
+    let simulation = SimulationOptions { first: 1, seeds: 1, net: ("perfect", LinkModel::PERFECT) };
     assert_eq!(judged(text, Some(simulation)), expected, "simulated");
     assert_eq!(judged(text, None), expected, "on processes");
 }

@@ -5,11 +5,11 @@ use std::fmt::Write;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::proto::status::Status;
-use crate::runner::lang::diagnostics::Refusal;
+use crate::runner::lang::diagnostics::LoadError;
 
 /// An answer instead of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum EarlyExit {
     /// Text that was asked for, such as help: for standard output.
     Text(String),
     /// One sentence about a wrong argument: for standard error.
@@ -18,24 +18,24 @@ pub enum Answer {
     Refused(Status, String),
 }
 
-impl From<String> for Answer {
+impl From<String> for EarlyExit {
     fn from(sentence: String) -> Self {
         Self::Wrong(sentence)
     }
 }
 
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
+impl From<LoadError> for EarlyExit {
+    fn from(refusal: LoadError) -> Self {
         let status = match &refusal {
-            Refusal::Unreadable { .. } => Status::Environment,
-            Refusal::Mistakes(_) => Status::Parse,
+            LoadError::Unreadable { .. } => Status::Environment,
+            LoadError::Mistakes(_) => Status::Parse,
         };
         Self::Refused(status, refusal.to_string().trim_end().to_owned())
     }
 }
 
 /// What to say instead of what clap would say.
-pub(crate) fn answer(error: &clap::Error) -> Answer {
+pub(crate) fn answer(error: &clap::Error) -> EarlyExit {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
@@ -45,7 +45,7 @@ pub(crate) fn answer(error: &clap::Error) -> Answer {
     // As it is typed, without the names of its values.
     let option = argument.split([' ', '=']).next().unwrap_or_default().to_owned();
     let sentence = match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return Answer::Text(error.to_string()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return EarlyExit::Text(error.to_string()),
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand).unwrap_or(argument);
             let mut sentence = format!("There is no argument {word:?}");
@@ -82,5 +82,5 @@ pub(crate) fn answer(error: &clap::Error) -> Answer {
             format!("{}.", first.trim_start_matches("error: "))
         }
     };
-    Answer::Wrong(sentence)
+    EarlyExit::Wrong(sentence)
 }

@@ -17,10 +17,10 @@ use crate::runner::language;
 use crate::runner::run::RunOptions;
 use crate::script::directive;
 
-pub use crate::cli::answer::Answer;
+pub use crate::cli::answer::EarlyExit;
 use crate::cli::answer::answer;
-use crate::cli::network::Network;
-pub use crate::cli::network::Trouble;
+use crate::cli::network::NetworkArgs;
+pub use crate::cli::network::NetworkFaults;
 
 /// What the program is asked to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ pub struct ServerOptions {
     /// Its port, 0 for a free one.
     pub port: u16,
     /// Where names and mail are kept.
-    pub place: Place,
+    pub place: StoreChoice,
     /// The most messages kept for one reader.
     pub mailbox: usize,
     /// Events as JSON.
@@ -49,12 +49,12 @@ pub struct ServerOptions {
     /// Every datagram as an event.
     pub trace: bool,
     /// How its network is disturbed.
-    pub trouble: Trouble,
+    pub trouble: NetworkFaults,
 }
 
 /// Where a server keeps what it keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum StoreChoice {
     /// In the file of this port, in the user's own folder for such things.
     Usual,
     /// In this file.
@@ -91,7 +91,7 @@ pub struct ClientOptions {
     /// Every datagram as an event.
     pub trace: bool,
     /// How its network is disturbed.
-    pub trouble: Trouble,
+    pub trouble: NetworkFaults,
 }
 
 /// What a client does at the end of its input, when every command has its outcome.
@@ -138,7 +138,7 @@ struct Arguments {
     trace: bool,
 
     #[command(flatten)]
-    network: Network,
+    network: NetworkArgs,
 
     #[command(flatten)]
     of_client: OfClient,
@@ -218,11 +218,11 @@ enum Other {
 /// Reads the command line, the first argument being the program's own name.
 ///
 /// # Errors
-/// The [`Answer`] to give instead: what was asked for, or what is wrong.
-pub fn parse<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Result<Role, Answer> {
+/// The [`EarlyExit`] to give instead: what was asked for, or what is wrong.
+pub fn parse<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Result<Role, EarlyExit> {
     let arguments = Arguments::try_parse_from(arguments).map_err(|error| answer(&error))?;
     match arguments.other {
-        Some(Other::Run(run)) if run.asks_for_language() => Err(Answer::Text(language().to_owned())),
+        Some(Other::Run(run)) if run.asks_for_language() => Err(EarlyExit::Text(language().to_owned())),
         Some(Other::Run(run)) => Ok(Role::Run(Box::new(run.options(terminal::has_cursor(), terminal::has_colour())?))),
         None => Ok(arguments.role()?),
     }
@@ -237,9 +237,9 @@ impl Arguments {
                 let port = port_of("The port", port, true)?;
                 let mailbox = self.of_server.mailbox()?;
                 let place = match (self.of_server.db, self.of_server.ephemeral) {
-                    (Some(file), _) => Place::File(file),
-                    (None, true) => Place::Memory,
-                    (None, false) => Place::Usual,
+                    (Some(file), _) => StoreChoice::File(file),
+                    (None, true) => StoreChoice::Memory,
+                    (None, false) => StoreChoice::Usual,
                 };
                 let trouble = self.network.trouble()?;
                 Ok(Role::Server(ServerOptions { port, place, mailbox, json: self.json, trace: self.trace, trouble }))

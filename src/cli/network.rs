@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::io::control::ControlPath;
-use crate::netem::fault::{Faults, Order};
+use crate::netem::fault::{FaultCommand, Faults};
 
 /// How the network of a server or a client is disturbed.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Trouble {
+pub struct NetworkFaults {
     /// The faults to begin with.
     pub faults: Option<Box<Faults>>,
     /// Where orders for more of them are taken.
@@ -18,7 +18,7 @@ pub struct Trouble {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Faults of the network, for tests")]
-pub(crate) struct Network {
+pub(crate) struct NetworkArgs {
     /// Disturb what is sent, such as loss=30%,delay=20ms,seed=7 or to=127.0.0.1:9001,drop=1; may be repeated
     #[arg(long, value_name = "ORDER")]
     fault: Vec<String>,
@@ -28,19 +28,19 @@ pub(crate) struct Network {
     control: Option<PathBuf>,
 }
 
-impl Network {
+impl NetworkArgs {
     /// Whether any of this stands on the command line.
     pub(crate) fn is_given(&self) -> bool {
         !self.fault.is_empty() || self.control.is_some()
     }
 
     /// What it asks for, or the sentence that says what is wrong.
-    pub(crate) fn trouble(&self) -> Result<Trouble, String> {
+    pub(crate) fn trouble(&self) -> Result<NetworkFaults, String> {
         let mut faults = None::<Box<Faults>>;
         for order in &self.fault {
-            faults.get_or_insert_default().obey(&order.parse::<Order>()?)?;
+            faults.get_or_insert_default().obey(&order.parse::<FaultCommand>()?)?;
         }
         let control = self.control.as_ref().map(ControlPath::new).transpose()?;
-        Ok(Trouble { faults, control })
+        Ok(NetworkFaults { faults, control })
     }
 }

@@ -6,17 +6,17 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use crate::cli::Answer;
+use crate::cli::EarlyExit;
 use crate::io::file;
 use crate::runner::backend::process::Implementation;
-use crate::runner::backend::simulated::Net;
+use crate::runner::backend::simulated::LinkModel;
 use crate::runner::lang::ast::Need;
 use crate::runner::profile::Profile;
 use crate::runner::report::summary::{Format, ReportFile, View};
 use crate::runner::run::seed::Seed;
-use crate::runner::run::{self, Rounds, RunOptions, Simulation};
-use crate::script::pattern::{Matcher, Pattern, Style};
-use crate::script::syntax_error::Wrong;
+use crate::runner::run::{self, Rounds, RunOptions, SimulationOptions};
+use crate::script::pattern::{MatchMode, Matcher, Pattern};
+use crate::script::syntax_error::SyntaxError;
 use crate::script::vars::Vars;
 
 /// The groups of the help.
@@ -119,7 +119,7 @@ pub(crate) struct RunArguments {
     record: Option<PathBuf>,
 
     #[command(flatten)]
-    instead: Instead,
+    instead: RunModeArgs,
 
     #[command(flatten)]
     pace: Pace,
@@ -127,7 +127,7 @@ pub(crate) struct RunArguments {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Instead of playing")]
-struct Instead {
+struct RunModeArgs {
     /// Only look for mistakes, and say how many cases there are
     #[arg(long, conflicts_with = "list", conflicts_with_all = OF_A_PLAY)]
     check: bool,
@@ -198,10 +198,10 @@ impl RunArguments {
     }
 
     /// `terminal` is whether reports go to one, `colour` whether they may be in colour.
-    pub(crate) fn options(self, terminal: bool, colour: bool) -> Result<RunOptions, Answer> {
+    pub(crate) fn options(self, terminal: bool, colour: bool) -> Result<RunOptions, EarlyExit> {
         let style = match self.style.as_deref() {
-            None | Some("exact") => Style::Exact,
-            Some("loose") => Style::Loose,
+            None | Some("exact") => MatchMode::Exact,
+            Some("loose") => MatchMode::Loose,
             Some(word) => return Err(format!("--match is exact or loose, not {word:?}.").into()),
         };
         let time_scale = match self.time_scale.as_deref() {
@@ -217,9 +217,9 @@ impl RunArguments {
         let usual = || RunOptions::usual_jobs(implementation.as_ref(), simulation.is_some());
         Ok(RunOptions {
             instead: match self.instead {
-                Instead { check: true, .. } => Some(run::Instead::Check),
-                Instead { list: true, .. } => Some(run::Instead::List),
-                Instead { .. } => None,
+                RunModeArgs { check: true, .. } => Some(run::RunMode::Check),
+                RunModeArgs { list: true, .. } => Some(run::RunMode::List),
+                RunModeArgs { .. } => None,
             },
             jobs: self.pace.jobs(usual)?,
             rounds: self.pace.rounds()?,
@@ -250,7 +250,7 @@ impl RunArguments {
 
 impl RunArguments {
     /// The other program: what the profile says, and before that what the options say.
-    fn implementation(&self, style: Style, time_scale: f64) -> Result<Option<Implementation>, Answer> {
+    fn implementation(&self, style: MatchMode, time_scale: f64) -> Result<Option<Implementation>, EarlyExit> {
         let profile = match &self.profile {
             Some(path) => Profile::read(path, |path| file::read(path, Profile::MAX_BYTES))?,
             None => Profile::default(),
@@ -289,14 +289,14 @@ impl RunArguments {
         })
     }
 
-    fn simulation(&self) -> Result<Option<Simulation>, String> {
-        let seeds = number_to("--seeds", self.seeds.as_deref(), 1, Simulation::MAX_SEEDS)?.unwrap_or(1);
+    fn simulation(&self) -> Result<Option<SimulationOptions>, String> {
+        let seeds = number_to("--seeds", self.seeds.as_deref(), 1, SimulationOptions::MAX_SEEDS)?.unwrap_or(1);
         let first = number("--seed", self.seed.as_deref())?.unwrap_or(1);
         let name = self.net.as_deref().unwrap_or("perfect");
-        let names = Net::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        let net = Net::PRESETS.iter().find(|(known, _)| *known == name);
+        let names = LinkModel::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let net = LinkModel::PRESETS.iter().find(|(known, _)| *known == name);
         let net = *net.ok_or_else(|| format!("--net is one of {names}, and {name:?} is not."))?;
-        Ok(self.simulate.then_some(Simulation { first, seeds, net }))
+        Ok(self.simulate.then_some(SimulationOptions { first, seeds, net }))
     }
 }
 
@@ -320,8 +320,8 @@ fn command(text: &str) -> Result<Vec<String>, String> {
     words.ok_or_else(|| format!("--impl is a command as a shell splits it, and {text:?} is none."))
 }
 
-fn ready(pattern: &str, style: Style) -> Result<(String, Matcher), String> {
-    let wrong = |why: Wrong| format!("--ready is a pattern of text, and {pattern:?} is not: {}.", why.message);
+fn ready(pattern: &str, style: MatchMode) -> Result<(String, Matcher), String> {
+    let wrong = |why: SyntaxError| format!("--ready is a pattern of text, and {pattern:?} is not: {}.", why.message);
     let parsed = Pattern::parse(pattern).map_err(wrong)?;
     if parsed.is_json() {
         return Err(format!("--ready is a pattern of text, and {pattern:?} is one of JSON."));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::proto::time::{Instant, Now, Unix};
+use crate::proto::time::{Instant, Now, Timestamp};
 
 /// Tells the time: monotonic since the clock was started, and civil. Copies agree with each other.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ impl Clock {
     pub fn now(&self) -> Now {
         let mono = Instant::ZERO + Duration::from_secs(1) + self.origin.elapsed();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono, unix: Unix::from_micros(i64::try_from(unix.as_micros()).unwrap_or(i64::MAX)) }
+        Now { mono, unix: Timestamp::from_micros(i64::try_from(unix.as_micros()).unwrap_or(i64::MAX)) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Orders to the faults of the network while a program runs: a Unix datagram socket in the file system.
 //!
-//! One datagram is one [`Order`]. It is answered by `ok` when it is in force, or by the sentence that says what is
+//! One datagram is one [`FaultCommand`]. It is answered by `ok` when it is in force, or by the sentence that says what is
 //! wrong with it, if whoever sent it has a path of its own to answer to.
 
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use mio::net::UnixDatagram;
 use mio::{Interest, Registry, Token, event};
 
-use crate::netem::fault::Order;
+use crate::netem::fault::FaultCommand;
 
 /// The most bytes of one order.
 pub const MAX_ORDER: usize = 4_096;
@@ -95,7 +95,7 @@ impl Control {
     }
 
     /// Has the orders that came obeyed, at most [`BATCH`] of them, and answers. Never blocks.
-    pub fn serve(&mut self, mut obey: impl FnMut(&Order) -> Result<(), String>) {
+    pub fn serve(&mut self, mut obey: impl FnMut(&FaultCommand) -> Result<(), String>) {
         let mut buffer = [0; MAX_ORDER + 1];
         for _ in 0..BATCH {
             if !self.readable {
@@ -147,7 +147,7 @@ fn is_left_behind(path: &Path) -> bool {
 }
 
 /// The order in a datagram, which may end with the end of a line.
-fn order(bytes: &[u8]) -> Result<Order, String> {
+fn order(bytes: &[u8]) -> Result<FaultCommand, String> {
     if bytes.len() > MAX_ORDER {
         return Err(format!("An order has at most {MAX_ORDER} bytes."));
     }
@@ -195,8 +195,8 @@ mod tests {
             if order.seed.is_some() { Err("No.".to_owned()) } else { Ok(()) }
         });
         assert!(!control.is_readable());
-        let cut = Order { faults: vec![Fault::Cut], ..Order::default() };
-        assert_eq!(obeyed, [cut, Order { seed: Some(7), ..Order::default() }]);
+        let cut = FaultCommand { faults: vec![Fault::Cut], ..FaultCommand::default() };
+        assert_eq!(obeyed, [cut, FaultCommand { seed: Some(7), ..FaultCommand::default() }]);
         assert_eq!((answer(&asker), answer(&asker)), ("ok".to_owned(), "No.".to_owned()));
         for wrong in ["drop=x", "cut\\ncut", "\u{fffd}"] {
             let sentence = answer(&asker);

@@ -15,11 +15,11 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::io::clock::Clock;
 use crate::io::input::Wake;
-use crate::io::sender::{Outgoing, Transmit};
+use crate::io::sender::{DatagramSender, Transmit};
 use crate::io::socket::{Socket, is_loss};
 use crate::proto::event::Event;
 use crate::proto::event::trace::TraceEvent;
-use crate::proto::machine::{Ending, Input, Machine, Output};
+use crate::proto::machine::{Exit, Input, Machine, Output};
 use crate::proto::record::Record;
 use crate::proto::time::{Instant, Now, earliest};
 
@@ -35,7 +35,7 @@ const WAKER: Token = Token(1);
 const CONTROL: Token = Token(2);
 
 /// What stands around a machine: gives it what is no datagram, takes from it what is none.
-pub trait Front {
+pub trait Host {
     /// The next thing to tell the machine, if there is any. Never blocks.
     fn next(&mut self, now: Now) -> Option<Input<'static>>;
 
@@ -51,7 +51,7 @@ pub trait Front {
     /// Is asked for messages on disk. Never blocks.
     fn fetch(&mut self, seqs: Vec<u64>);
 
-    /// When [`Front::next`] wants to be asked again at the latest.
+    /// When [`Host::next`] wants to be asked again at the latest.
     fn deadline(&self) -> Option<Instant>;
 
     /// Whether the machine is too far ahead of the disk: then it is given no datagrams, which wait in the socket or are
@@ -63,24 +63,24 @@ pub trait Front {
 }
 
 /// A socket, and what is needed to wait for it.
-pub struct Drive {
+pub struct EventLoop {
     poll: Poll,
     ready: Events,
     waker: Arc<Waker>,
     socket: Socket,
-    outgoing: Outgoing,
+    outgoing: DatagramSender,
     clock: Clock,
     /// The socket was left before it said that nothing waits.
     readable: bool,
     buffer: Vec<u8>,
 }
 
-impl Drive {
+impl EventLoop {
     /// Prepares to wait for this socket, and to send through `outgoing`.
     ///
     /// # Errors
     /// When the system refuses a poll or a waker.
-    pub fn new(mut socket: Socket, mut outgoing: Outgoing, clock: Clock) -> io::Result<Self> {
+    pub fn new(mut socket: Socket, mut outgoing: DatagramSender, clock: Clock) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
@@ -103,14 +103,14 @@ impl Drive {
     ///
     /// # Errors
     /// When waiting itself or the socket fails; trouble of single datagrams is only loss.
-    pub fn run<M: Machine, F: Front>(&mut self, machine: &mut M, front: &mut F) -> io::Result<Option<Ending>> {
+    pub fn run<M: Machine, F: Host>(&mut self, machine: &mut M, front: &mut F) -> io::Result<Option<Exit>> {
         let ending = self.run_turns(machine, front);
         let rest = self.outgoing.rest();
         self.send(rest);
         ending
     }
 
-    fn run_turns<M: Machine, F: Front>(&mut self, machine: &mut M, front: &mut F) -> io::Result<Option<Ending>> {
+    fn run_turns<M: Machine, F: Host>(&mut self, machine: &mut M, front: &mut F) -> io::Result<Option<Exit>> {
         loop {
             // First, so that an order to a program that was stopped is in force before it sends anything.
             self.outgoing.obey();
@@ -171,7 +171,7 @@ impl Drive {
     }
 
     /// Does everything the machine wants; says whether there were events, and how the machine ended if it did.
-    fn drain<M: Machine, F: Front>(&mut self, machine: &mut M, front: &mut F, now: Now) -> (bool, Option<Ending>) {
+    fn drain<M: Machine, F: Host>(&mut self, machine: &mut M, front: &mut F, now: Now) -> (bool, Option<Exit>) {
         let (mut transmits, mut records, mut events): (Vec<Transmit>, Vec<_>, Vec<_>) = Default::default();
         let mut ending = None;
         while let Some(output) = machine.poll(now) {

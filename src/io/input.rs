@@ -17,7 +17,7 @@ pub const MAX_LINE: usize = Text::MAX + Name::MAX + 64;
 
 /// What a reader found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum InputLine {
     /// A line, without its end.
     Whole(Vec<u8>),
     /// A line over [`MAX_LINE`]: its first bytes, ending with a whole character, and the length of all of it.
@@ -36,7 +36,7 @@ pub enum Line {
 /// Lines that a thread of their own reads.
 #[derive(Debug)]
 pub struct Lines {
-    receiver: Receiver<Line>,
+    receiver: Receiver<InputLine>,
 }
 
 impl Lines {
@@ -59,7 +59,7 @@ impl Lines {
     }
 
     /// The next line that waits, if any.
-    pub fn take(&self) -> Option<Line> {
+    pub fn take(&self) -> Option<InputLine> {
         self.receiver.try_recv().ok()
     }
 }
@@ -67,14 +67,14 @@ impl Lines {
 /// The end of the queue into which lines go.
 #[derive(Clone)]
 pub struct LineSender {
-    sender: SyncSender<Line>,
+    sender: SyncSender<InputLine>,
     wake: Wake,
 }
 
 impl LineSender {
     /// Puts a line in, waiting while [`WAITING`] lines are there. False when nobody will take it any more.
     #[must_use]
-    pub fn send(&self, line: Line) -> bool {
+    pub fn send(&self, line: InputLine) -> bool {
         let sent = self.sender.send(line).is_ok();
         (self.wake)();
         sent
@@ -87,29 +87,29 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 fn read_all(mut source: impl BufRead, lines: &LineSender) {
     let mut is_first = true;
     while let Some(mut line) = read_line(&mut source) {
-        if let Line::Whole(bytes) = &mut line
+        if let InputLine::Whole(bytes) = &mut line
             && std::mem::take(&mut is_first)
             && bytes.starts_with(BYTE_ORDER_MARK)
         {
             bytes.drain(..BYTE_ORDER_MARK.len());
         }
-        let last = matches!(line, Line::Broken(_));
+        let last = matches!(line, InputLine::Broken(_));
         if !lines.send(line) || last {
             return;
         }
     }
     // Whether anybody still listens makes no difference to the last word.
-    let _ = lines.send(Line::End);
+    let _ = lines.send(InputLine::End);
 }
 
 /// Reads one line of any length in bounded memory; `None` at the end of the input.
-pub fn read_line(source: &mut impl BufRead) -> Option<Line> {
+pub fn read_line(source: &mut impl BufRead) -> Option<InputLine> {
     let (mut head, mut bytes, mut ended) = (Vec::new(), 0_usize, false);
     while !ended {
         let chunk = match source.fill_buf() {
             Ok(chunk) => chunk,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) if bytes == 0 => return Some(Line::Broken(error.kind())),
+            Err(error) if bytes == 0 => return Some(InputLine::Broken(error.kind())),
             // What came of the line is told first; the next try says it again.
             Err(_) => break,
         };
@@ -128,14 +128,14 @@ pub fn read_line(source: &mut impl BufRead) -> Option<Line> {
         return None;
     }
     if bytes == head.len() {
-        return Some(Line::Whole(head));
+        return Some(InputLine::Whole(head));
     }
     if let Err(error) = std::str::from_utf8(&head)
         && error.error_len().is_none()
     {
         head.truncate(error.valid_up_to());
     }
-    Some(Line::Long { head, bytes })
+    Some(InputLine::Long { head, bytes })
 }
 
 #[cfg(test)]
@@ -144,13 +144,13 @@ mod tests {
     use std::io::BufReader;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    fn all(input: &[u8]) -> Vec<Line> {
+    fn all(input: &[u8]) -> Vec<InputLine> {
         let mut source = BufReader::with_capacity(7, input);
         std::iter::from_fn(|| read_line(&mut source)).collect()
     }
 
-    fn whole(line: &str) -> Line {
-        Line::Whole(line.as_bytes().to_vec())
+    fn whole(line: &str) -> InputLine {
+        InputLine::Whole(line.as_bytes().to_vec())
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(all(longest.as_bytes()), [whole(&longest)]);
         let head = "a".repeat(MAX_LINE - 1);
         let long = format!("{head}éé\nnext\n");
-        let cut = Line::Long { head: head.into_bytes(), bytes: MAX_LINE + 3 };
+        let cut = InputLine::Long { head: head.into_bytes(), bytes: MAX_LINE + 3 };
         assert_eq!(all(long.as_bytes()), [cut, whole("next")]);
     }
 
@@ -177,9 +177,9 @@ mod tests {
         let wake: Wake = Arc::new(move || _ = count.fetch_add(1, Ordering::SeqCst));
         let input = "x\n".repeat(WAITING + 10);
         let lines = Lines::read(std::io::Cursor::new(input), wake).unwrap();
-        let taken: Vec<Line> = lines.receiver.iter().collect();
+        let taken: Vec<InputLine> = lines.receiver.iter().collect();
         assert_eq!(taken.len(), WAITING + 11);
-        assert_eq!(taken.last(), Some(&Line::End));
+        assert_eq!(taken.last(), Some(&InputLine::End));
         assert!(woken.load(Ordering::SeqCst) >= WAITING + 10);
     }
 }

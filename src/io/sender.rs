@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::io::control::Control;
-use crate::netem::fault::{Faults, Order};
+use crate::netem::fault::{FaultCommand, Faults};
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::time::Instant;
 
@@ -12,12 +12,12 @@ pub type Transmit = (SocketAddr, Vec<u8>);
 
 /// The way out of a program. Without faults it holds and costs nothing.
 #[derive(Debug, Default)]
-pub struct Outgoing {
+pub struct DatagramSender {
     faults: Option<Faults>,
     control: Option<Control>,
 }
 
-impl Outgoing {
+impl DatagramSender {
     /// A way with these faults, and with more to come from there.
     #[must_use]
     pub fn new(faults: Option<Faults>, control: Option<Control>) -> Self {
@@ -39,7 +39,7 @@ impl Outgoing {
     pub fn obey(&mut self) {
         if let Some(control) = &mut self.control {
             let faults = &mut self.faults;
-            control.serve(|order: &Order| faults.get_or_insert_default().obey(order));
+            control.serve(|order: &FaultCommand| faults.get_or_insert_default().obey(order));
         }
     }
 
@@ -78,10 +78,10 @@ mod tests {
 
     const NOW: Instant = Instant::from_micros(1_000_000);
 
-    fn with(order: &str) -> Outgoing {
+    fn with(order: &str) -> DatagramSender {
         let mut faults = Faults::default();
         faults.obey(&order.parse().unwrap()).unwrap();
-        Outgoing::new(Some(faults), None)
+        DatagramSender::new(Some(faults), None)
     }
 
     fn datagram(port: u16) -> Transmit {
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn without_faults_everything_leaves_as_it_comes() {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = DatagramSender::default();
         let all = vec![datagram(1), datagram(2)];
         assert_eq!(outgoing.pass(NOW, all.clone()), (all, Vec::new()));
         assert_eq!((outgoing.deadline(), outgoing.has_orders()), (None, false));

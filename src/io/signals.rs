@@ -11,12 +11,12 @@ use signal_hook::iterator::{Handle, Signals};
 
 /// Listens until it is dropped. The signals it took over end nothing by themselves from then on, also after that.
 #[derive(Debug)]
-pub struct Stop {
+pub struct SignalListener {
     handle: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Stop {
+impl SignalListener {
     /// Calls `told` with the number of each signal that comes, on a thread of its own, where it may block and lock.
     /// Signals that come together may be told in another order; two of one kind may be told as one.
     ///
@@ -38,7 +38,7 @@ impl Stop {
     }
 }
 
-impl Drop for Stop {
+impl Drop for SignalListener {
     fn drop(&mut self) {
         self.handle.close();
         // Waited for, so that nothing is told after this; unless it is the teller itself that drops us.
@@ -81,7 +81,7 @@ mod tests {
         // These tests may be run behind nohup themselves.
         let survives_hangup = survives_hangup();
         let (tell, told) = mpsc::channel();
-        let stop = Stop::listen(move |signal| tell.send(signal).unwrap()).unwrap();
+        let stop = SignalListener::listen(move |signal| tell.send(signal).unwrap()).unwrap();
         raise(SIGHUP).unwrap();
         if !survives_hangup {
             assert_eq!(told.recv_timeout(PATIENCE), Ok(SIGHUP));

@@ -77,7 +77,7 @@ impl std::fmt::Display for Percent {
 /// An order to the faults of one program, as it is written: `loss=30%,delay=20ms,seed=7`, `to=127.0.0.1:9,drop=2`,
 /// `heal`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Order {
+pub struct FaultCommand {
     /// Undo everything first.
     pub heal: bool,
     /// Begin a new sequence of random numbers.
@@ -88,7 +88,7 @@ pub struct Order {
     pub faults: Vec<Fault>,
 }
 
-impl std::str::FromStr for Order {
+impl std::str::FromStr for FaultCommand {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -115,7 +115,7 @@ impl std::str::FromStr for Order {
     }
 }
 
-impl std::fmt::Display for Order {
+impl std::fmt::Display for FaultCommand {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut words = Vec::new();
         words.extend(self.heal.then(|| "heal".to_owned()));
@@ -175,7 +175,7 @@ impl Faults {
     ///
     /// # Errors
     /// One sentence, when [`WAYS`] addresses have faults already; nothing is changed then.
-    pub fn obey(&mut self, order: &Order) -> Result<(), String> {
+    pub fn obey(&mut self, order: &FaultCommand) -> Result<(), String> {
         let is_new = !order.faults.is_empty() && order.to.is_some() && !self.ways.contains_key(&order.to);
         if is_new && !order.heal && self.ways.len() >= WAYS {
             return Err(format!("At most {WAYS} addresses can have faults of their own; heal undoes all of them."));
@@ -298,11 +298,11 @@ mod tests {
     #[test]
     fn orders_are_read_as_they_are_written() {
         let text = "seed=7,to=127.0.0.1:9,drop=2,loss=0.05%,delay=1500us,duplicate=10%,reorder=100%,cut";
-        let order: Order = text.parse().unwrap();
+        let order: FaultCommand = text.parse().unwrap();
         assert_eq!(order.to_string(), text);
-        assert_eq!("heal".parse::<Order>().map(|order| order.heal), Ok(true));
+        assert_eq!("heal".parse::<FaultCommand>().map(|order| order.heal), Ok(true));
         for wrong in ["", "loss", "loss=30", "loss=101%", "loss=-1%", "loss=1.234%", "delay=20", "to=x", "drop=-1"] {
-            let error = wrong.parse::<Order>().unwrap_err();
+            let error = wrong.parse::<FaultCommand>().unwrap_err();
             assert!(error.starts_with("A fault is loss=30%"), "{wrong}: {error}");
         }
     }
@@ -379,14 +379,14 @@ mod tests {
 
         let mut many = Faults::new(7);
         let order =
-            |n: usize| format!("to=127.0.0.{}:{},drop=1", n / 256 + 1, 1024 + n % 256).parse::<Order>().unwrap();
+            |n: usize| format!("to=127.0.0.{}:{},drop=1", n / 256 + 1, 1024 + n % 256).parse::<FaultCommand>().unwrap();
         for n in 0..WAYS {
             assert_eq!(many.obey(&order(n)), Ok(()));
         }
         assert_eq!(many.obey(&order(0)), Ok(()));
         let sentence = "At most 4096 addresses can have faults of their own; heal undoes all of them.";
         assert_eq!(many.obey(&order(WAYS)), Err(sentence.to_owned()));
-        assert_eq!(many.obey(&Order { heal: true, ..order(WAYS) }), Ok(()));
+        assert_eq!(many.obey(&FaultCommand { heal: true, ..order(WAYS) }), Ok(()));
         assert_eq!(many.ways.len(), 1);
     }
 }

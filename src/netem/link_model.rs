@@ -6,7 +6,7 @@ use crate::proto::rng::Rng;
 
 /// How a path between two hosts behaves. Probabilities are from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Net {
+pub struct LinkModel {
     /// One way, at least.
     pub latency: Duration,
     /// Added to it, evenly distributed from nothing to this.
@@ -28,9 +28,9 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-impl Net {
+impl LinkModel {
     /// Nothing is lost, and a round trip takes 100 µs.
-    pub const PERFECT: Net = Net {
+    pub const PERFECT: LinkModel = LinkModel {
         latency: Duration::from_micros(50),
         jitter: Duration::ZERO,
         loss: 0.0,
@@ -40,22 +40,27 @@ impl Net {
         bandwidth: 0,
     };
     /// A wired office: half a millisecond, one datagram in 10,000 lost.
-    pub const LAN: Net =
-        Net { latency: Duration::from_micros(250), jitter: Duration::from_micros(100), loss: 0.000_1, ..Net::PERFECT };
+    pub const LAN: LinkModel = LinkModel {
+        latency: Duration::from_micros(250),
+        jitter: Duration::from_micros(100),
+        loss: 0.000_1,
+        ..LinkModel::PERFECT
+    };
     /// A bad corner of a wireless network: 5 % lost, in bursts.
-    pub const WIFI_LOSSY: Net = Net {
+    pub const WIFI_LOSSY: LinkModel = LinkModel {
         latency: ms(2),
         jitter: ms(8),
         loss: 0.05,
         reorder: 0.02,
         burst: 0.4,
         bandwidth: 2_000_000,
-        ..Net::PERFECT
+        ..LinkModel::PERFECT
     };
     /// Across an ocean: 80 ms there and back.
-    pub const TRANSATLANTIC: Net = Net { latency: ms(38), jitter: ms(4), loss: 0.005, ..Net::PERFECT };
+    pub const TRANSATLANTIC: LinkModel =
+        LinkModel { latency: ms(38), jitter: ms(4), loss: 0.005, ..LinkModel::PERFECT };
     /// Everything at once.
-    pub const HOSTILE: Net = Net {
+    pub const HOSTILE: LinkModel = LinkModel {
         latency: ms(10),
         jitter: ms(20),
         loss: 0.3,
@@ -66,12 +71,12 @@ impl Net {
     };
 
     /// The presets by name, in alphabetical order.
-    pub const PRESETS: &'static [(&'static str, Net)] = &[
-        ("hostile", Net::HOSTILE),
-        ("lan", Net::LAN),
-        ("perfect", Net::PERFECT),
-        ("transatlantic", Net::TRANSATLANTIC),
-        ("wifi-lossy", Net::WIFI_LOSSY),
+    pub const PRESETS: &'static [(&'static str, LinkModel)] = &[
+        ("hostile", LinkModel::HOSTILE),
+        ("lan", LinkModel::LAN),
+        ("perfect", LinkModel::PERFECT),
+        ("transatlantic", LinkModel::TRANSATLANTIC),
+        ("wifi-lossy", LinkModel::WIFI_LOSSY),
     ];
 
     /// When a datagram of this length arrives, once for each copy, counted from now. `path` is the path's memory.

@@ -35,7 +35,7 @@ pub enum Command {
 
 /// A line that is no command, with what to say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mistake {
+pub enum CommandError {
     /// Unknown command, wrong number of words, empty text; with the command that may have been meant.
     Invalid(Option<&'static str>),
     /// A word that stands where a name must stand.
@@ -46,7 +46,7 @@ pub enum Mistake {
     NotUtf8,
 }
 
-impl Mistake {
+impl CommandError {
     /// The machine-readable code of the `error` event.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -108,9 +108,9 @@ pub static COMMANDS: &[Usage] = &[
 /// A text is the rest of the line, byte for byte, after the one blank that ends the word before it.
 ///
 /// # Errors
-/// A [`Mistake`] says why the line is no command; nothing has been sent.
-pub fn parse(line: &[u8]) -> Result<Option<Command>, Mistake> {
-    let line = std::str::from_utf8(line).map_err(|_| Mistake::NotUtf8)?;
+/// A [`CommandError`] says why the line is no command; nothing has been sent.
+pub fn parse(line: &[u8]) -> Result<Option<Command>, CommandError> {
+    let line = std::str::from_utf8(line).map_err(|_| CommandError::NotUtf8)?;
     let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.trim().is_empty() {
@@ -121,7 +121,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Command>, Mistake> {
     let command = match head {
         "send" => {
             let rest = rest.trim_start_matches([' ', '\t']);
-            let (to, text) = rest.split_once([' ', '\t']).ok_or(Mistake::Invalid(None))?;
+            let (to, text) = rest.split_once([' ', '\t']).ok_or(CommandError::Invalid(None))?;
             Command::Send(name(to)?, self::text(text)?)
         }
         "send_all" => Command::SendAll(text(rest)?),
@@ -132,14 +132,14 @@ pub fn parse(line: &[u8]) -> Result<Option<Command>, Mistake> {
         "join_group" => Command::JoinGroup(group(rest)?),
         "help" => Command::Help(match optional(rest)? {
             None => None,
-            Some(word) => Some(find(word).ok_or_else(|| Mistake::Invalid(nearest(word)))?),
+            Some(word) => Some(find(word).ok_or_else(|| CommandError::Invalid(nearest(word)))?),
         }),
         "list_groups" => alone(rest, Command::ListGroups)?,
         "list_members" => alone(rest, Command::ListMembers)?,
         "leave_group" => alone(rest, Command::LeaveGroup)?,
         "table" => alone(rest, Command::Table)?,
         "exit" => alone(rest, Command::Exit)?,
-        word => return Err(Mistake::Invalid(nearest(word))),
+        word => return Err(CommandError::Invalid(nearest(word))),
     };
     Ok(Some(command))
 }
@@ -148,35 +148,35 @@ fn find(word: &str) -> Option<&'static Usage> {
     COMMANDS.iter().find(|usage| usage.name == word)
 }
 
-fn name(word: &str) -> Result<Name, Mistake> {
-    Name::new(word).map_err(Mistake::BadName)
+fn name(word: &str) -> Result<Name, CommandError> {
+    Name::new(word).map_err(CommandError::BadName)
 }
 
 /// A group's name is the whole rest of the line, so that a blank in it is refused as a bad name.
-fn group(rest: &str) -> Result<Name, Mistake> {
+fn group(rest: &str) -> Result<Name, CommandError> {
     match rest.trim() {
-        "" => Err(Mistake::Invalid(None)),
+        "" => Err(CommandError::Invalid(None)),
         word => name(word),
     }
 }
 
-fn text(rest: &str) -> Result<Text, Mistake> {
+fn text(rest: &str) -> Result<Text, CommandError> {
     if rest.trim().is_empty() {
-        return Err(Mistake::Invalid(None));
+        return Err(CommandError::Invalid(None));
     }
-    Text::new(rest).map_err(Mistake::BadText)
+    Text::new(rest).map_err(CommandError::BadText)
 }
 
-fn optional(rest: &str) -> Result<Option<&str>, Mistake> {
+fn optional(rest: &str) -> Result<Option<&str>, CommandError> {
     let mut words = rest.split_whitespace();
     match (words.next(), words.next()) {
         (word, None) => Ok(word),
-        _ => Err(Mistake::Invalid(None)),
+        _ => Err(CommandError::Invalid(None)),
     }
 }
 
-fn alone(rest: &str, command: Command) -> Result<Command, Mistake> {
-    if rest.trim().is_empty() { Ok(command) } else { Err(Mistake::Invalid(None)) }
+fn alone(rest: &str, command: Command) -> Result<Command, CommandError> {
+    if rest.trim().is_empty() { Ok(command) } else { Err(CommandError::Invalid(None)) }
 }
 
 /// The command that a mistyped word may have meant.
@@ -214,7 +214,7 @@ mod tests {
     fn wrong_numbers_of_words_are_invalid() {
         for line in ["send", "send y", "send y ", "send y   ", "send_all", "list_groups x", "dereg a b", "create_group"]
         {
-            assert_eq!(parse(line.as_bytes()), Err(Mistake::Invalid(None)), "{line}");
+            assert_eq!(parse(line.as_bytes()), Err(CommandError::Invalid(None)), "{line}");
         }
     }
 
@@ -223,11 +223,11 @@ mod tests {
         let mistake = parse(b"sned y hi").unwrap_err();
         assert_eq!(mistake.sentence(), "[Invalid command]\nDid you mean send?");
         assert_eq!(parse(b"frobnicate").unwrap_err().sentence(), "[Invalid command]");
-        assert_eq!(parse(b"send \xff hi"), Err(Mistake::NotUtf8));
-        assert!(matches!(parse(b"create_group a;b"), Err(Mistake::BadName(BadName::Character(_)))));
-        assert!(matches!(parse(b"create_group a b"), Err(Mistake::BadName(BadName::Character(_)))));
+        assert_eq!(parse(b"send \xff hi"), Err(CommandError::NotUtf8));
+        assert!(matches!(parse(b"create_group a;b"), Err(CommandError::BadName(BadName::Character(_)))));
+        assert!(matches!(parse(b"create_group a b"), Err(CommandError::BadName(BadName::Character(_)))));
         let long = format!("send_all {}", "a".repeat(Text::MAX + 1));
-        assert_eq!(parse(long.as_bytes()), Err(Mistake::BadText(BadText::TooLong(Text::MAX + 1))));
+        assert_eq!(parse(long.as_bytes()), Err(CommandError::BadText(BadText::TooLong(Text::MAX + 1))));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::proto::name::Name;
-use crate::proto::record::Kept;
+use crate::proto::record::PersistedState;
 
 /// The version of this program, as events show it.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -42,7 +42,7 @@ pub struct ServerConfig {
     /// 32 random bytes.
     pub seed: [u8; 32],
     /// What an earlier life left, and the file that it was read from.
-    pub kept: Kept,
+    pub kept: PersistedState,
     /// The most messages that are kept for one reader; more than [`crate::proto::server::MAILBOX`] are not.
     pub mailbox: usize,
     /// The file, for people.

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 /// The 128-bit id of one life of a program: drawn anew at each start, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Life(pub u128);
+pub struct Incarnation(pub u128);
 
 /// The id of a message: the life that sent it and its number there, from 1. Written `LIFE.NUMBER`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MessageId {
     /// Who sent it.
-    pub life: Life,
+    pub life: Incarnation,
     /// Its number in that life.
     pub number: u64,
 }
@@ -25,14 +25,14 @@ pub struct MessageId {
 #[error("an id is 32 hexadecimal digits, that of a message with '.' and a number behind them")]
 pub struct BadId;
 
-impl FromStr for Life {
+impl FromStr for Incarnation {
     type Err = BadId;
     fn from_str(word: &str) -> Result<Self, BadId> {
         let canonical = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         if word.len() != 32 || !word.bytes().all(canonical) {
             return Err(BadId);
         }
-        u128::from_str_radix(word, 16).map(Life).map_err(|_| BadId)
+        u128::from_str_radix(word, 16).map(Incarnation).map_err(|_| BadId)
     }
 }
 
@@ -45,7 +45,7 @@ impl FromStr for MessageId {
     }
 }
 
-impl fmt::Display for Life {
+impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
@@ -77,7 +77,7 @@ macro_rules! as_string {
         }
     )*};
 }
-as_string!(Life, MessageId);
+as_string!(Incarnation, MessageId);
 
 #[cfg(test)]
 mod tests {
@@ -85,12 +85,12 @@ mod tests {
 
     #[test]
     fn ids_are_read_as_they_are_written_and_not_otherwise() {
-        let id = MessageId { life: Life(0xabc), number: 7 };
+        let id = MessageId { life: Incarnation(0xabc), number: 7 };
         assert_eq!(id.to_string(), "00000000000000000000000000000abc.7");
         assert_eq!(id.to_string().parse(), Ok(id));
         for bad in ["", "abc", "00000000000000000000000000000ABC", "00000000000000000000000000000abc.+7"] {
             assert_eq!(bad.parse::<MessageId>(), Err(BadId));
-            assert_eq!(bad.parse::<Life>(), Err(BadId));
+            assert_eq!(bad.parse::<Incarnation>(), Err(BadId));
         }
     }
 }

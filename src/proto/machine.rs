@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::proto::command::{Command, Mistake};
+use crate::proto::command::{Command, CommandError};
 use crate::proto::console::Console;
 use crate::proto::event::Event;
 use crate::proto::name::Name;
@@ -21,7 +21,7 @@ pub enum Input<'a> {
         bytes: &'a [u8],
     },
     /// Client: the next chat command, or what was typed instead of one. Commands are numbered from 1 as they come.
-    Command(Result<Command, Mistake>),
+    Command(Result<Command, CommandError>),
     /// Server: a word at its own terminal or standard input.
     Console(Console),
     /// The first so many events are written where their reader can have them. What is shown is acknowledged only now.
@@ -60,12 +60,12 @@ pub enum Output {
     /// Show an event, answered by [`Input::Shown`]. Events are counted from 1.
     Event(Event),
     /// The machine has ended: nothing comes after this.
-    Ended(Ending),
+    Ended(Exit),
 }
 
 /// How a machine ended; the shell shows it as the `exit` event, which is the last one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ending {
+pub struct Exit {
     /// The first reason for not being [`Status::Ok`], a failed command included.
     pub status: Status,
     /// Whether `[Exiting]` is shown: the server was lost.

@@ -5,22 +5,22 @@ use std::net::SocketAddr;
 
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::event::{Body, Event};
-use crate::proto::link::Departure;
+use crate::proto::link::Transmission;
 use crate::proto::machine::Output;
 use crate::proto::name::Name;
-use crate::proto::time::Unix;
-use crate::proto::wire::{self, Datagram, Frame, Head, Malformed};
+use crate::proto::time::Timestamp;
+use crate::proto::wire::{self, Datagram, Frame, Header, Malformed};
 
 /// What waits to be taken from a machine, in order. It is drained after every batch of inputs, so that it holds no more
 /// than one batch causes; whoever drains it has a limit for its batches.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct OutputQueue {
     waiting: VecDeque<Output>,
     /// The last word was said: nothing comes after it.
     closed: bool,
     trace: bool,
     /// The time that is put on events: that of the input that is being handled.
-    pub(super) unix: Unix,
+    pub(super) unix: Timestamp,
     /// How many events went out.
     pub(super) events: u64,
     /// How many datagrams came, left, and were dropped because they made no sense.
@@ -35,8 +35,8 @@ pub(super) struct Datagrams {
     pub(super) dropped: u64,
 }
 
-impl Door {
-    pub(super) fn new(unix: Unix, trace: bool) -> Self {
+impl OutputQueue {
+    pub(super) fn new(unix: Timestamp, trace: bool) -> Self {
         Self { waiting: VecDeque::new(), closed: false, trace, unix, events: 0, datagrams: Datagrams::default() }
     }
 
@@ -66,7 +66,7 @@ impl Door {
     }
 
     /// A datagram of a link.
-    pub(super) fn transmit(&mut self, to: SocketAddr, departure: Departure) {
+    pub(super) fn transmit(&mut self, to: SocketAddr, departure: Transmission) {
         self.datagrams.sent += 1;
         if self.trace {
             self.say(None, None, Body::Trace(TraceEvent::sent(to, &departure)));
@@ -75,14 +75,14 @@ impl Door {
     }
 
     /// A datagram outside any link.
-    pub(super) fn send(&mut self, to: SocketAddr, head: &Head, frame: Option<Frame>) {
+    pub(super) fn send(&mut self, to: SocketAddr, head: &Header, frame: Option<Frame>) {
         let lines = frame.map(Frame::lines).unwrap_or_default();
         let bytes = wire::emit(head, lines.iter().map(String::as_str));
-        self.transmit(to, Departure { bytes, copy: None });
+        self.transmit(to, Transmission { bytes, copy: None });
     }
 
     /// Answers `question`, which came from there, that the life it was meant for is gone; never in more bytes.
-    pub(super) fn send_gone(&mut self, to: SocketAddr, head: &Head, question: &[u8]) {
+    pub(super) fn send_gone(&mut self, to: SocketAddr, head: &Header, question: &[u8]) {
         if wire::emit(head, []).len() <= question.len() {
             self.send(to, head, None);
         }
@@ -100,7 +100,7 @@ impl Door {
             }
             Err(Malformed::Version) => {
                 if let Some(bytes) = wire::refuse_version(bytes) {
-                    self.transmit(from, Departure { bytes, copy: None });
+                    self.transmit(from, Transmission { bytes, copy: None });
                 }
                 "version"
             }

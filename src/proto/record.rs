@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::proto::event::Kind;
-use crate::proto::id::{Life, MessageId};
+use crate::proto::event::MessageKind;
+use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::{Name, Text};
-use crate::proto::time::Unix;
+use crate::proto::time::Timestamp;
 
 /// One change of what is kept. A record is atomic; so are all records of one turn, unless one of them is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +42,11 @@ pub struct NameRecord {
     /// Where it was.
     pub addr: SocketAddr,
     /// Which life it had.
-    pub life: Life,
+    pub life: Incarnation,
     /// Whether it was online.
     pub online: bool,
     /// When it was last online or went offline.
-    pub seen: Unix,
+    pub seen: Timestamp,
 }
 
 /// A group and the request that created it, by which the same request is known when its answer was lost.
@@ -57,7 +57,7 @@ pub struct GroupRecord {
     /// Who created it.
     pub creator: Name,
     /// The creator's life.
-    pub life: Life,
+    pub life: Incarnation,
     /// The number of the request in that life.
     pub request: u64,
 }
@@ -70,7 +70,7 @@ pub struct Mail {
     /// The id that its sender gave it.
     pub id: MessageId,
     /// To one, to everybody or to a group.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// Who sent it.
     pub from: Name,
     /// The group, for a group message.
@@ -78,33 +78,33 @@ pub struct Mail {
     /// What it says.
     pub text: Text,
     /// When its sender sent it, by the sender's clock.
-    pub sent_at: Unix,
+    pub sent_at: Timestamp,
     /// When the server kept it.
-    pub kept_at: Unix,
+    pub kept_at: Timestamp,
     /// Who still lacks it, in order of name.
     pub lacking: Vec<Name>,
 }
 
 /// All of a kept message but its text, which stays on disk until somebody is there to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailHead {
+pub struct MailHeader {
     /// As in [`Mail`].
     pub seq: u64,
     /// As in [`Mail`].
     pub id: MessageId,
     /// As in [`Mail`].
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// As in [`Mail`].
     pub from: Name,
     /// As in [`Mail`].
-    pub kept_at: Unix,
+    pub kept_at: Timestamp,
     /// As in [`Mail`].
     pub lacking: Vec<Name>,
     /// The length of the text in bytes.
     pub bytes: usize,
 }
 
-impl From<&Mail> for MailHead {
+impl From<&Mail> for MailHeader {
     fn from(mail: &Mail) -> Self {
         Self {
             seq: mail.seq,
@@ -130,18 +130,18 @@ pub struct Receipt {
     /// Who read it.
     pub reader: Name,
     /// When the server had kept the message.
-    pub kept_at: Unix,
+    pub kept_at: Timestamp,
 }
 
 /// Everything that an earlier life of the server left, as the store reads it at start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct PersistedState {
     /// In order of name.
     pub names: Vec<NameRecord>,
     /// In order of name.
     pub groups: Vec<GroupRecord>,
     /// In order of `seq`.
-    pub mail: Vec<MailHead>,
+    pub mail: Vec<MailHeader>,
     /// In order of `seq`.
     pub receipts: Vec<Receipt>,
     /// The highest `seq` ever given to a message, 0 if none was, also when that message is gone.

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
-use crate::proto::id::Life;
+use crate::proto::id::Incarnation;
 
 /// A seeded generator that cannot be guessed without its seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,8 +30,8 @@ impl Rng {
     }
 
     /// The id of a new life.
-    pub fn life(&mut self) -> Life {
-        Life(u128::from(self.bits()) << 64 | u128::from(self.bits()))
+    pub fn life(&mut self) -> Incarnation {
+        Incarnation(u128::from(self.bits()) << 64 | u128::from(self.bits()))
     }
 }
 

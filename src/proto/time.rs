@@ -53,9 +53,9 @@ impl fmt::Debug for Instant {
 
 /// A point in civil time: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Unix(i64);
+pub struct Timestamp(i64);
 
-impl Unix {
+impl Timestamp {
     /// The time `micros` microseconds after 1970 began.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
@@ -92,7 +92,7 @@ pub struct Now {
     /// Monotonic: every limit and timer.
     pub mono: Instant,
     /// Civil: only for what people and files see.
-    pub unix: Unix,
+    pub unix: Timestamp,
 }
 
 /// The earlier of two deadlines, either of which may be absent.
@@ -132,10 +132,10 @@ mod tests {
 
     #[test]
     fn stamps_are_rfc_3339_in_utc() {
-        let at = Unix::from_micros(1_767_323_045_678_901);
+        let at = Timestamp::from_micros(1_767_323_045_678_901);
         assert_eq!(at.seconds(), "2026-01-02T03:04:05Z");
         assert_eq!(at.exact(), "2026-01-02T03:04:05.678901Z");
-        assert_eq!(Unix::from_micros(i64::MAX).seconds(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp::from_micros(i64::MAX).seconds(), "1970-01-01T00:00:00Z");
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::proto::time::{DurationError, parse_duration};
 use crate::script::pattern::Pattern;
-use crate::script::syntax_error::Wrong;
+use crate::script::syntax_error::SyntaxError;
 use crate::script::vars::is_name;
 
 /// How an expectation looks at a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum ExpectMode {
     /// `<`: the first match at or after the cursor, which moves behind it.
     Next,
     /// `<~`: anything since the last mark that nothing has taken; the cursor stays.
@@ -18,7 +18,7 @@ pub enum How {
     Never,
 }
 
-impl How {
+impl ExpectMode {
     /// How long `<` and `<~` wait: longer than five retries of 500 ms.
     pub const LIMIT: Duration = Duration::from_secs(4);
     /// How long `!<` listens: longer than one ack timeout.
@@ -48,7 +48,7 @@ impl How {
 #[derive(Clone, Debug)]
 pub struct Expectation {
     /// How it looks.
-    pub how: How,
+    pub how: ExpectMode,
     /// The limit or window written in the line.
     pub limit: Option<Duration>,
     /// What it looks for.
@@ -57,7 +57,7 @@ pub struct Expectation {
 
 /// One line of a script of one client.
 #[derive(Clone, Debug)]
-pub enum Line {
+pub enum ScriptLine {
     /// Blank or a comment.
     Nothing,
     /// `<`, `<~` or `!<`.
@@ -77,12 +77,12 @@ pub enum Line {
     Command,
 }
 
-impl Line {
+impl ScriptLine {
     /// Parses a line, without its end.
     ///
     /// # Errors
-    /// [`Wrong`], when it begins with a script word and does not go on as one.
-    pub fn parse(line: &str) -> Result<Self, Wrong> {
+    /// [`SyntaxError`], when it begins with a script word and does not go on as one.
+    pub fn parse(line: &str) -> Result<Self, SyntaxError> {
         let text = line.trim_start();
         let offset = line.len() - text.len();
         if text.is_empty() || text.starts_with('#') {
@@ -95,7 +95,7 @@ impl Line {
         let offset = line.len() - rest.len();
         match head {
             "wait" if rest.trim().is_empty() => Ok(Self::Wait),
-            "wait" => Err(Wrong::new("`wait` stands alone", 0..rest.len()).shift(offset)),
+            "wait" => Err(SyntaxError::new("`wait` stands alone", 0..rest.len()).shift(offset)),
             "sleep" => duration(rest).map(Self::Sleep).map_err(|wrong| wrong.shift(offset)),
             "set" => {
                 let (name, value) = assignment(rest).map_err(|wrong| wrong.shift(offset))?;
@@ -110,13 +110,13 @@ impl Expectation {
     /// Parses an expectation from its `<` or `!<` on.
     ///
     /// # Errors
-    /// [`Wrong`], for a bad time or pattern.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
+    /// [`SyntaxError`], for a bad time or pattern.
+    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         let (how, rest) = match text.strip_prefix("!<") {
-            Some(rest) => (How::Never, rest),
+            Some(rest) => (ExpectMode::Never, rest),
             None => {
                 let rest = text.strip_prefix('<').unwrap_or(text);
-                rest.strip_prefix('~').map_or((How::Next, rest), |rest| (How::Any, rest))
+                rest.strip_prefix('~').map_or((ExpectMode::Next, rest), |rest| (ExpectMode::Any, rest))
             }
         };
         let offset = text.len() - rest.len();
@@ -127,7 +127,7 @@ impl Expectation {
             Some(_) => {
                 let sign = how.word();
                 let help = format!("write `{sign} PATTERN`, or `{sign}5s PATTERN` with a time");
-                return Err(Wrong::new(format!("a blank must follow `{sign}`"), 0..word.len())
+                return Err(SyntaxError::new(format!("a blank must follow `{sign}`"), 0..word.len())
                     .help(help)
                     .shift(offset));
             }
@@ -141,14 +141,14 @@ impl Expectation {
 /// Parses a duration: a number and a unit, such as `250ms`, `5s`, `1.5s`, `2m`; at most [`crate::proto::time::MAX_DURATION`].
 ///
 /// # Errors
-/// [`Wrong`], whose range counts in `text` as given.
-pub fn duration(text: &str) -> Result<Duration, Wrong> {
+/// [`SyntaxError`], whose range counts in `text` as given.
+pub fn duration(text: &str) -> Result<Duration, SyntaxError> {
     let word = text.trim();
     let begin = text.len() - text.trim_start().len();
-    let wrong = |message: String| Wrong::new(message, begin..begin + word.len());
+    let wrong = |message: String| SyntaxError::new(message, begin..begin + word.len());
     let right = "write a number and a unit, such as `250ms`, `5s` or `2m`";
     if word.is_empty() {
-        return Err(Wrong::new("a duration is missing", 0..text.len()).help(right));
+        return Err(SyntaxError::new("a duration is missing", 0..text.len()).help(right));
     }
     parse_duration(word).map_err(|error| match error {
         DurationError::Malformed => wrong(format!("`{word}` is no duration")).help(right),
@@ -166,14 +166,16 @@ pub fn spell(duration: Duration) -> String {
 /// Splits `NAME=VALUE`. The value is the rest of the line, byte for byte, and may be empty.
 ///
 /// # Errors
-/// [`Wrong`], whose range counts in `text` as given.
-pub fn assignment(text: &str) -> Result<(&str, &str), Wrong> {
+/// [`SyntaxError`], whose range counts in `text` as given.
+pub fn assignment(text: &str) -> Result<(&str, &str), SyntaxError> {
     let begin = text.len() - text.trim_start().len();
     let Some((name, value)) = text[begin..].split_once('=') else {
-        return Err(Wrong::new("`set` needs a name and a value", begin..text.len()).help("write `set NAME=VALUE`"));
+        return Err(
+            SyntaxError::new("`set` needs a name and a value", begin..text.len()).help("write `set NAME=VALUE`")
+        );
     };
     if !is_name(name) {
-        let wrong = Wrong::new(format!("{name:?} is no name of a variable"), begin..begin + name.len());
+        let wrong = SyntaxError::new(format!("{name:?} is no name of a variable"), begin..begin + name.len());
         return Err(wrong.help("use letters, digits and `_`, not beginning with a digit, and no blank before the `=`"));
     }
     Ok((name, value))
@@ -184,28 +186,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn expect(line: &str) -> (How, Option<u128>, String) {
-        let Ok(Line::Expect(found)) = Line::parse(line) else { panic!("{line} is no expectation") };
+    fn expect(line: &str) -> (ExpectMode, Option<u128>, String) {
+        let Ok(ScriptLine::Expect(found)) = ScriptLine::parse(line) else { panic!("{line} is no expectation") };
         (found.how, found.limit.map(|limit| limit.as_millis()), found.pattern.to_string())
     }
 
     #[test]
     fn every_script_word_is_understood() {
-        assert_eq!(expect("< [You are Offline. Bye.]"), (How::Next, None, "[You are Offline. Bye.]".to_owned()));
-        assert_eq!(expect("  <5s\tx: hi "), (How::Next, Some(5000), "x: hi".to_owned()));
-        assert_eq!(expect("<~ a"), (How::Any, None, "a".to_owned()));
-        assert_eq!(expect("<~1.5s a"), (How::Any, Some(1500), "a".to_owned()));
-        assert_eq!(expect("!< a"), (How::Never, None, "a".to_owned()));
-        assert_eq!(expect("!<2s a < b"), (How::Never, Some(2000), "a < b".to_owned()));
-        assert!(matches!(Line::parse("wait "), Ok(Line::Wait)));
-        assert!(matches!(Line::parse("sleep 250ms"), Ok(Line::Sleep(d)) if d.as_millis() == 250));
-        let set = Line::parse("set a_1=two  words = it's ");
-        assert!(matches!(set, Ok(Line::Set { name, value }) if name == "a_1" && value == "two  words = it's "));
+        assert_eq!(expect("< [You are Offline. Bye.]"), (ExpectMode::Next, None, "[You are Offline. Bye.]".to_owned()));
+        assert_eq!(expect("  <5s\tx: hi "), (ExpectMode::Next, Some(5000), "x: hi".to_owned()));
+        assert_eq!(expect("<~ a"), (ExpectMode::Any, None, "a".to_owned()));
+        assert_eq!(expect("<~1.5s a"), (ExpectMode::Any, Some(1500), "a".to_owned()));
+        assert_eq!(expect("!< a"), (ExpectMode::Never, None, "a".to_owned()));
+        assert_eq!(expect("!<2s a < b"), (ExpectMode::Never, Some(2000), "a < b".to_owned()));
+        assert!(matches!(ScriptLine::parse("wait "), Ok(ScriptLine::Wait)));
+        assert!(matches!(ScriptLine::parse("sleep 250ms"), Ok(ScriptLine::Sleep(d)) if d.as_millis() == 250));
+        let set = ScriptLine::parse("set a_1=two  words = it's ");
+        assert!(matches!(set, Ok(ScriptLine::Set { name, value }) if name == "a_1" && value == "two  words = it's "));
         for nothing in ["", "  ", "# < x", "  #"] {
-            assert!(matches!(Line::parse(nothing), Ok(Line::Nothing)));
+            assert!(matches!(ScriptLine::parse(nothing), Ok(ScriptLine::Nothing)));
         }
         for command in ["send y < hi", "waiting", "sleepy", "!send", "settle"] {
-            assert!(matches!(Line::parse(command), Ok(Line::Command)));
+            assert!(matches!(ScriptLine::parse(command), Ok(ScriptLine::Command)));
         }
     }
 
@@ -228,7 +230,7 @@ mod tests {
             ("set a =b", "\"a \" is no name of a variable", 4..6),
             ("set =b", "\"\" is no name of a variable", 4..4),
         ] {
-            let wrong = Line::parse(line).unwrap_err();
+            let wrong = ScriptLine::parse(line).unwrap_err();
             assert_eq!((wrong.message.as_str(), wrong.range), (message, range), "{line}");
         }
     }
@@ -244,7 +246,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics(line in "[<!~ 0-9smh#a={}/.-]*|(sleep|set|wait) \\PC*") {
-            if let Err(wrong) = Line::parse(&line) {
+            if let Err(wrong) = ScriptLine::parse(&line) {
                 prop_assert!(wrong.range.start <= wrong.range.end && wrong.range.end <= line.len() + 1);
             }
         }

@@ -6,15 +6,15 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::proto::command::{self, Command, Mistake};
+use crate::proto::command::{self, Command, CommandError};
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::{Body, Event};
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::script::directive::{Expectation, How, Line, spell};
-use crate::script::expect::Watch;
-use crate::script::log::{Found, Log};
-use crate::script::pattern::Style;
+use crate::script::directive::{ExpectMode, Expectation, ScriptLine, spell};
+use crate::script::expect::ExpectCursor;
+use crate::script::log::{Log, LogMatch};
+use crate::script::pattern::MatchMode;
 use crate::script::vars::Vars;
 
 /// How a script is played.
@@ -32,7 +32,7 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScriptOutput {
     /// Give this to the client. It is the next number, counted from 1.
-    Command(Result<Command, Mistake>),
+    Command(Result<Command, CommandError>),
     /// The script has failed and wants no more lines: show the event, and leave with this status.
     Failed {
         /// An `error`: code `expected` for an expectation, `script` for a line that cannot be parsed.
@@ -62,7 +62,7 @@ pub struct Script {
     outstanding: BTreeSet<u64>,
     pending: Pending,
     outputs: VecDeque<ScriptOutput>,
-    input: Input,
+    input: ScriptInput,
 }
 
 /// What the next line waits for.
@@ -72,10 +72,10 @@ enum Pending {
     /// Every command has its outcome.
     Outcomes,
     /// The same, and then this command.
-    Turn(Result<Command, Mistake>),
+    Turn(Result<Command, CommandError>),
     /// An expectation is met, or its time is over.
     Expect {
-        watch: Watch,
+        watch: ExpectCursor,
         until: Instant,
         limit: Duration,
         pattern: String,
@@ -84,7 +84,7 @@ enum Pending {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Input {
+enum ScriptInput {
     Open,
     /// `exit` was given: what follows it is not read.
     Left,
@@ -110,14 +110,14 @@ impl Script {
             outstanding: BTreeSet::new(),
             pending: Pending::Nothing,
             outputs: VecDeque::new(),
-            input: Input::Open,
+            input: ScriptInput::Open,
         }
     }
 
     /// Whether it can take a line now.
     #[must_use]
     pub fn wants_line(&self) -> bool {
-        self.input == Input::Open
+        self.input == ScriptInput::Open
             && matches!(self.pending, Pending::Nothing)
             && self.outstanding.len() < Self::MAX_OUTSTANDING
     }
@@ -125,7 +125,7 @@ impl Script {
     /// Takes the next line, with or without its end. One that is not wanted is taken all the same, and what was
     /// waited for is forgotten.
     pub fn line(&mut self, now: Instant, bytes: &[u8]) {
-        if self.input != Input::Open {
+        if self.input != ScriptInput::Open {
             return;
         }
         self.lines += 1;
@@ -138,8 +138,8 @@ impl Script {
     }
 
     /// Takes a line that is longer than any line may be, with what is wrong with it.
-    pub fn long_line(&mut self, mistake: Mistake) {
-        if self.input == Input::Open {
+    pub fn long_line(&mut self, mistake: CommandError) {
+        if self.input == ScriptInput::Open {
             self.lines += 1;
             self.command(Err(mistake));
         }
@@ -149,7 +149,7 @@ impl Script {
     pub fn event(&mut self, now: Instant, event: &Event) {
         self.timeout(now);
         self.seq += 1;
-        if self.input == Input::Over {
+        if self.input == ScriptInput::Over {
             return;
         }
         if !self.options.typed {
@@ -167,8 +167,8 @@ impl Script {
     /// No more lines will come.
     pub fn end_of_input(&mut self, now: Instant) {
         self.timeout(now);
-        if matches!(self.input, Input::Open | Input::Left) {
-            self.input = Input::Ended;
+        if matches!(self.input, ScriptInput::Open | ScriptInput::Left) {
+            self.input = ScriptInput::Ended;
         }
         self.proceed();
     }
@@ -179,7 +179,7 @@ impl Script {
             return;
         }
         match std::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Expect { watch, limit, pattern, .. } if watch.how() != How::Never => {
+            Pending::Expect { watch, limit, pattern, .. } if watch.how() != ExpectMode::Never => {
                 self.not_found(&watch, limit, &pattern);
             }
             _ => self.proceed(),
@@ -189,10 +189,10 @@ impl Script {
     /// The client has ended: what is still expected will never come.
     pub fn client_ended(&mut self) {
         match std::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Expect { watch, limit, pattern, .. } if watch.how() != How::Never => {
+            Pending::Expect { watch, limit, pattern, .. } if watch.how() != ExpectMode::Never => {
                 self.not_found(&watch, limit, &pattern);
             }
-            _ if self.input != Input::Over => self.end(ScriptOutput::Finished),
+            _ if self.input != ScriptInput::Over => self.end(ScriptOutput::Finished),
             _ => {}
         }
     }
@@ -212,7 +212,7 @@ impl Script {
     }
 
     fn script_line(&mut self, now: Instant, line: &str) {
-        let parsed = match Line::parse(line) {
+        let parsed = match ScriptLine::parse(line) {
             Ok(parsed) => parsed,
             Err(wrong) => {
                 let help = wrong.help.map(|help| format!(": {help}")).unwrap_or_default();
@@ -220,17 +220,17 @@ impl Script {
             }
         };
         match parsed {
-            Line::Nothing => {}
-            Line::Wait => self.pending = Pending::Outcomes,
-            Line::Sleep(duration) => self.pending = Pending::Sleep(now + duration),
-            Line::Set { name, value } => {
+            ScriptLine::Nothing => {}
+            ScriptLine::Wait => self.pending = Pending::Outcomes,
+            ScriptLine::Sleep(duration) => self.pending = Pending::Sleep(now + duration),
+            ScriptLine::Set { name, value } => {
                 let set = self.vars.replace(&value).and_then(|value| self.vars.set(&name, &value));
                 if let Err(bad) = set {
                     return self.mistake(bad.to_string().trim_end_matches('.'));
                 }
             }
-            Line::Expect(expectation) => return self.expect(now, &expectation),
-            Line::Command => match self.vars.replace(line) {
+            ScriptLine::Expect(expectation) => return self.expect(now, &expectation),
+            ScriptLine::Command => match self.vars.replace(line) {
                 Ok(line) => return self.command(command::parse(line.as_bytes())),
                 Err(bad) => return self.mistake(bad.to_string().trim_end_matches('.')),
             },
@@ -239,18 +239,18 @@ impl Script {
     }
 
     fn expect(&mut self, now: Instant, expectation: &Expectation) {
-        let matcher = match expectation.pattern.fill(&self.vars, Style::Exact) {
+        let matcher = match expectation.pattern.fill(&self.vars, MatchMode::Exact) {
             Ok(matcher) => matcher,
             Err(wrong) => return self.mistake(&wrong.message),
         };
         let limit = expectation.limit.unwrap_or(expectation.how.default_limit());
-        let watch = Watch::new(expectation.how, matcher);
+        let watch = ExpectCursor::new(expectation.how, matcher);
         let pattern = expectation.pattern.to_string();
         self.pending = Pending::Expect { watch, until: now + limit, limit, pattern };
         self.proceed();
     }
 
-    fn command(&mut self, parsed: Result<Option<Command>, Mistake>) {
+    fn command(&mut self, parsed: Result<Option<Command>, CommandError>) {
         let Some(command) = parsed.transpose() else { return };
         let sends = matches!(command, Ok(Command::Send(..) | Command::SendAll(_) | Command::SendGroup(_)));
         if self.options.typed || self.options.pipeline && sends {
@@ -261,11 +261,11 @@ impl Script {
         }
     }
 
-    fn give(&mut self, command: Result<Command, Mistake>) {
+    fn give(&mut self, command: Result<Command, CommandError>) {
         self.given += 1;
         self.outstanding.insert(self.given);
         if command == Ok(Command::Exit) {
-            self.input = Input::Left;
+            self.input = ScriptInput::Left;
         }
         self.outputs.push_back(ScriptOutput::Command(command));
     }
@@ -280,7 +280,7 @@ impl Script {
             }
             Pending::Expect { mut watch, until, limit, pattern } => match (watch.look(&mut self.log), watch.how()) {
                 (None, _) => self.pending = Pending::Expect { watch, until, limit, pattern },
-                (Some(found), How::Never) => return self.forbidden(&found, limit, &pattern),
+                (Some(found), ExpectMode::Never) => return self.forbidden(&found, limit, &pattern),
                 (Some(found), _) => {
                     if let Err(bad) = self.vars.capture(&found.captures) {
                         return self.mistake(bad.to_string().trim_end_matches('.'));
@@ -289,12 +289,12 @@ impl Script {
             },
             other => self.pending = other,
         }
-        if self.input == Input::Ended && matches!(self.pending, Pending::Nothing) {
+        if self.input == ScriptInput::Ended && matches!(self.pending, Pending::Nothing) {
             self.end(ScriptOutput::Finished);
         }
     }
 
-    fn not_found(&mut self, watch: &Watch, limit: Duration, pattern: &str) {
+    fn not_found(&mut self, watch: &ExpectCursor, limit: Duration, pattern: &str) {
         let why = if self.log.taken(watch.matcher()).is_some() {
             "only what an earlier line had taken already".to_owned()
         } else if let Some(nearest) = self.log.nearest(watch.matcher()) {
@@ -307,7 +307,7 @@ impl Script {
         self.fail("expected", message, false, Status::Expected);
     }
 
-    fn forbidden(&mut self, found: &Found, limit: Duration, pattern: &str) {
+    fn forbidden(&mut self, found: &LogMatch, limit: Duration, pattern: &str) {
         let limit = spell(limit);
         let (line, text) = (self.lines, &found.text);
         let message = format!("Line {line} of the script allows no {pattern:?} within {limit}, and {text:?} came.");
@@ -325,7 +325,7 @@ impl Script {
 
     fn end(&mut self, last: ScriptOutput) {
         self.pending = Pending::Nothing;
-        self.input = Input::Over;
+        self.input = ScriptInput::Over;
         self.outputs.push_back(last);
     }
 }

@@ -21,35 +21,35 @@ use crate::script::pattern::{Captures, Matcher};
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     me: String,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<LogEntry>,
     /// How many entries went; the number of the first one kept.
     gone: u64,
     lost: u64,
     bytes: usize,
-    cursor: Place,
-    marked: Place,
+    cursor: LogPosition,
+    marked: LogPosition,
     /// The last entry is a line without its end.
     open: bool,
 }
 
 /// One piece of output: a line of text, or an event with the lines that people would read.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct LogEntry {
     at: Instant,
-    lines: Vec<Line>,
-    object: Object,
+    lines: Vec<LogLine>,
+    object: LoggedEvent,
     taken: bool,
     weight: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Line {
+struct LogLine {
     text: String,
     taken: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Object {
+enum LoggedEvent {
     None,
     Json(Value),
     /// Written as JSON only when a JSON pattern asks for it.
@@ -58,21 +58,21 @@ enum Object {
 
 /// A place between lines: the number of an entry, counted from the first ever, and of a line in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct Place {
+pub(crate) struct LogPosition {
     entry: u64,
     line: usize,
 }
 
 /// What a pattern found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
+pub struct LogMatch {
     /// When the output came.
     pub at: Instant,
     /// The line, or for a JSON pattern the whole event as JSON.
     pub text: String,
     /// What the pattern captured.
     pub captures: Captures,
-    pub(crate) place: Place,
+    pub(crate) place: LogPosition,
 }
 
 /// The line that looks most like what was expected.
@@ -88,14 +88,14 @@ pub struct Nearest {
 
 /// A line without its end that was taken, and then went on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overtaken {
+pub struct ExtendedAfterMatch {
     /// What was taken.
     pub taken: String,
     /// What the line is now.
     pub now: String,
 }
 
-impl Entry {
+impl LogEntry {
     /// When it came.
     #[must_use]
     pub fn at(&self) -> Instant {
@@ -132,7 +132,7 @@ impl Log {
 
     /// A line of a program that speaks text, whole, without its end. It ends what [`Log::partial`] began: give the
     /// line from its beginning.
-    pub fn line(&mut self, at: Instant, raw: &str) -> Option<Overtaken> {
+    pub fn line(&mut self, at: Instant, raw: &str) -> Option<ExtendedAfterMatch> {
         let overtaken = self.partial(at, raw);
         self.open = false;
         overtaken
@@ -140,7 +140,7 @@ impl Log {
 
     /// A line that has no end yet, from its beginning. It counts as a line until more of it comes: then the whole is
     /// looked at anew, unless it was taken already, which is told.
-    pub fn partial(&mut self, at: Instant, raw: &str) -> Option<Overtaken> {
+    pub fn partial(&mut self, at: Instant, raw: &str) -> Option<ExtendedAfterMatch> {
         let now = normal(raw);
         let marked = self.marked == self.end();
         if self.open
@@ -153,18 +153,18 @@ impl Log {
             }
             if marked {
                 // It was looked away from; what it is now came later.
-                self.push(at, vec![now], Object::None, raw.len());
+                self.push(at, vec![now], LoggedEvent::None, raw.len());
                 self.open = true;
                 return None;
             }
             self.bytes = self.bytes.saturating_sub(line.text.len()) + now.len();
             last.weight = last.weight.saturating_sub(line.text.len()) + now.len();
             let before = std::mem::replace(&mut line.text, now);
-            return line.taken.then(|| Overtaken { taken: before, now: line.text.clone() });
+            return line.taken.then(|| ExtendedAfterMatch { taken: before, now: line.text.clone() });
         }
         if let Some(text) = now {
             let weight = text.len();
-            self.push(at, vec![text], Object::None, weight);
+            self.push(at, vec![text], LoggedEvent::None, weight);
             self.open = true;
         }
         None
@@ -174,7 +174,7 @@ impl Log {
     pub fn json(&mut self, at: Instant, object: Value) {
         let lines = object.get("line").and_then(Value::as_str).map(lines).unwrap_or_default();
         let weight = weight(&object);
-        self.push(at, lines, Object::Json(object), weight);
+        self.push(at, lines, LoggedEvent::Json(object), weight);
     }
 
     /// An event of this very program, the `seq`-th.
@@ -184,7 +184,7 @@ impl Log {
         self.push(
             at,
             text.as_deref().map(lines).unwrap_or_default(),
-            Object::Event(Box::new(event.clone()), seq),
+            LoggedEvent::Event(Box::new(event.clone()), seq),
             weight,
         );
     }
@@ -196,7 +196,7 @@ impl Log {
     }
 
     /// Everything that is kept, in order.
-    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &LogEntry> {
         self.entries.iter()
     }
 
@@ -212,7 +212,7 @@ impl Log {
     pub fn nearest(&self, matcher: &Matcher) -> Option<Nearest> {
         let mut best: Option<Nearest> = None;
         let far = self.entries.len().saturating_sub(Self::NEAR_ENTRIES);
-        let since = self.marked.max(Place { entry: self.gone + far as u64, line: 0 });
+        let since = self.marked.max(LogPosition { entry: self.gone + far as u64, line: 0 });
         for (entry, text) in self.since(since).flat_map(|(_, entry)| self.untaken(entry, matcher)) {
             let likeness = if matcher.is_json() {
                 self.value(entry).map_or(0.0, |value| matcher.share(&value))
@@ -229,50 +229,50 @@ impl Log {
     /// When something that the pattern matches was taken, if it was: what comes again is a duplicate.
     #[must_use]
     pub fn taken(&self, matcher: &Matcher) -> Option<Instant> {
-        let matches = |entry: &&Entry| {
-            let line = |line: &Line| line.taken && matcher.line(&line.text).is_some();
+        let matches = |entry: &&LogEntry| {
+            let line = |line: &LogLine| line.taken && matcher.line(&line.text).is_some();
             entry.lines.iter().any(line) || entry.taken && self.matches(entry, matcher).is_some()
         };
         self.entries.iter().rev().find(matches).map(|entry| entry.at)
     }
 
-    pub(crate) fn cursor(&self) -> Place {
+    pub(crate) fn cursor(&self) -> LogPosition {
         self.cursor
     }
 
-    pub(crate) fn marked(&self) -> Place {
+    pub(crate) fn marked(&self) -> LogPosition {
         self.marked
     }
 
     /// The place from which a search that has seen everything goes on. A line without its end is to be seen again.
-    pub(crate) fn seen(&self) -> Place {
+    pub(crate) fn seen(&self) -> LogPosition {
         let end = self.end();
-        if self.open { Place { entry: end.entry - 1, line: 0 } } else { end }
+        if self.open { LogPosition { entry: end.entry - 1, line: 0 } } else { end }
     }
 
     /// The first match at or after a place that nothing has taken.
-    pub(crate) fn find(&self, matcher: &Matcher, from: Place) -> Option<Found> {
+    pub(crate) fn find(&self, matcher: &Matcher, from: LogPosition) -> Option<LogMatch> {
         self.since(from).find_map(|(number, entry)| {
             let begin = if number == from.entry { from.line } else { 0 };
             if matcher.is_json() {
                 let captures = (begin == 0 && !entry.is_taken()).then(|| self.matches(entry, matcher))??;
                 let text = self.value(entry)?.to_string();
                 // Behind the whole event.
-                let place = Place { entry: number + 1, line: 0 };
-                return Some(Found { at: entry.at, text, captures, place });
+                let place = LogPosition { entry: number + 1, line: 0 };
+                return Some(LogMatch { at: entry.at, text, captures, place });
             }
-            let takable = |line: &Line| !line.taken && !entry.taken && !line.text.is_empty();
+            let takable = |line: &LogLine| !line.taken && !entry.taken && !line.text.is_empty();
             let mut open = entry.lines.iter().enumerate().skip(begin).filter(|(_, line)| takable(line));
             open.find_map(|(n, line)| {
                 let captures = matcher.line(&line.text)?;
-                let place = Place { entry: number, line: n + 1 };
-                Some(Found { at: entry.at, text: line.text.clone(), captures, place })
+                let place = LogPosition { entry: number, line: n + 1 };
+                Some(LogMatch { at: entry.at, text: line.text.clone(), captures, place })
             })
         })
     }
 
     /// Marks what was found as taken; with `move_cursor` the cursor goes behind it.
-    pub(crate) fn take(&mut self, found: &Found, move_cursor: bool) {
+    pub(crate) fn take(&mut self, found: &LogMatch, move_cursor: bool) {
         let place = found.place;
         let (number, line) =
             if place.line == 0 { (place.entry - 1, None) } else { (place.entry, Some(place.line - 1)) };
@@ -288,16 +288,16 @@ impl Log {
         }
     }
 
-    fn end(&self) -> Place {
-        Place { entry: self.gone + self.entries.len() as u64, line: 0 }
+    fn end(&self) -> LogPosition {
+        LogPosition { entry: self.gone + self.entries.len() as u64, line: 0 }
     }
 
-    fn since(&self, place: Place) -> impl Iterator<Item = (u64, &Entry)> {
+    fn since(&self, place: LogPosition) -> impl Iterator<Item = (u64, &LogEntry)> {
         let skip = usize::try_from(place.entry.saturating_sub(self.gone)).unwrap_or(usize::MAX);
         (self.gone..).zip(&self.entries).skip(skip)
     }
 
-    fn untaken<'a>(&self, entry: &'a Entry, matcher: &Matcher) -> Vec<(&'a Entry, Cow<'a, str>)> {
+    fn untaken<'a>(&self, entry: &'a LogEntry, matcher: &Matcher) -> Vec<(&'a LogEntry, Cow<'a, str>)> {
         if matcher.is_json() {
             let value = self.value(entry).filter(|_| !entry.is_taken());
             return value.map(|value| (entry, value.to_string().into())).into_iter().collect();
@@ -306,30 +306,30 @@ impl Log {
         lines.map(|line| (entry, line.text.as_str().into())).collect()
     }
 
-    fn value<'a>(&self, entry: &'a Entry) -> Option<Cow<'a, Value>> {
+    fn value<'a>(&self, entry: &'a LogEntry) -> Option<Cow<'a, Value>> {
         match &entry.object {
-            Object::None => None,
-            Object::Json(value) => Some(Cow::Borrowed(value)),
-            Object::Event(event, seq) => serde_json::from_str(&event.json(*seq, &self.me)).ok().map(Cow::Owned),
+            LoggedEvent::None => None,
+            LoggedEvent::Json(value) => Some(Cow::Borrowed(value)),
+            LoggedEvent::Event(event, seq) => serde_json::from_str(&event.json(*seq, &self.me)).ok().map(Cow::Owned),
         }
     }
 
-    fn matches(&self, entry: &Entry, matcher: &Matcher) -> Option<Captures> {
+    fn matches(&self, entry: &LogEntry, matcher: &Matcher) -> Option<Captures> {
         matcher.event(self.value(entry)?.as_ref())
     }
 
-    fn push(&mut self, at: Instant, lines: Vec<String>, object: Object, weight: usize) {
+    fn push(&mut self, at: Instant, lines: Vec<String>, object: LoggedEvent, weight: usize) {
         /// What an entry takes besides its text, roughly.
         const OVERHEAD: usize = 256;
-        let lines = lines.into_iter().map(|text| Line { text, taken: false }).collect();
+        let lines = lines.into_iter().map(|text| LogLine { text, taken: false }).collect();
         let weight = weight + OVERHEAD;
-        self.entries.push_back(Entry { at, lines, object, taken: false, weight });
+        self.entries.push_back(LogEntry { at, lines, object, taken: false, weight });
         self.open = false;
         self.bytes += weight;
         while self.entries.len() > Self::MAX_ENTRIES || self.bytes > Self::MAX_BYTES && self.entries.len() > 1 {
             let Some(first) = self.entries.pop_front() else { break };
             self.bytes = self.bytes.saturating_sub(first.weight);
-            let behind = Place { entry: self.gone, line: first.lines.len().max(1) };
+            let behind = LogPosition { entry: self.gone, line: first.lines.len().max(1) };
             self.lost += u64::from(self.cursor < behind);
             self.gone += 1;
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 /// A mistake in a piece of text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Wrong {
+pub struct SyntaxError {
     /// What is wrong, without a full stop.
     pub message: String,
     /// Which bytes of the text it is about; it may end one byte behind the text, where something is missing.
@@ -14,7 +14,7 @@ pub struct Wrong {
     pub help: Option<String>,
 }
 
-impl Wrong {
+impl SyntaxError {
     /// A mistake without help.
     #[must_use]
     pub fn new(message: impl Into<String>, range: Range<usize>) -> Self {

@@ -67,8 +67,8 @@ impl Vars {
         let mut out = String::with_capacity(text.len());
         for part in split(text) {
             match part {
-                Part::Text(text) => out.push_str(text),
-                Part::Var { name, written } => out.push_str(self.get(name).unwrap_or(written)),
+                TextPart::Text(text) => out.push_str(text),
+                TextPart::Var { name, written } => out.push_str(self.get(name).unwrap_or(written)),
             }
             if out.len() > Self::MAX_BYTES {
                 return Err(BadVariable::TooLong);
@@ -80,7 +80,7 @@ impl Vars {
 
 /// A piece of a text with variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part<'a> {
+pub(crate) enum TextPart<'a> {
     /// Itself.
     Text(&'a str),
     /// `${name}`
@@ -88,28 +88,28 @@ pub(crate) enum Part<'a> {
 }
 
 /// The pieces of a text, in order.
-pub(crate) fn split(text: &str) -> Vec<Part<'_>> {
+pub(crate) fn split(text: &str) -> Vec<TextPart<'_>> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find("${") {
         let escaped = rest[..at].ends_with('$');
         let (before, from) = rest.split_at(if escaped { at - 1 } else { at });
-        parts.push(Part::Text(before));
+        parts.push(TextPart::Text(before));
         let taken = if escaped {
-            parts.push(Part::Text("${"));
+            parts.push(TextPart::Text("${"));
             3
         } else if let Some(name) = name_before_brace(&from[2..]) {
             let written = &from[..name.len() + 3];
-            parts.push(Part::Var { name, written });
+            parts.push(TextPart::Var { name, written });
             written.len()
         } else {
-            parts.push(Part::Text("${"));
+            parts.push(TextPart::Text("${"));
             2
         };
         rest = &from[taken..];
     }
-    parts.push(Part::Text(rest));
-    parts.retain(|part| *part != Part::Text(""));
+    parts.push(TextPart::Text(rest));
+    parts.retain(|part| *part != TextPart::Text(""));
     parts
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::netem::fault::Faults;
 use crate::proto::client::Client;
 use crate::proto::event::Event;
-use crate::proto::machine::{Ending, Input, Machine};
+use crate::proto::machine::{Exit, Input, Machine};
 use crate::proto::name::Name;
 use crate::proto::server::Server;
 use crate::proto::time::{Instant, earliest};
@@ -20,12 +20,12 @@ const SOCKET: usize = 4096;
 pub(crate) const PORT: u16 = 7000;
 
 /// The machine of one life.
-pub(crate) enum Role {
+pub(crate) enum SimMachine {
     Server(Box<Server>),
     Client(Box<Client>),
 }
 
-impl Role {
+impl SimMachine {
     pub(crate) fn machine(&mut self) -> &mut dyn Machine {
         match self {
             Self::Server(server) => server.as_mut(),
@@ -42,12 +42,12 @@ impl Role {
 }
 
 /// See the module.
-pub(crate) struct Actor {
+pub(crate) struct SimActor {
     pub(crate) addr: SocketAddr,
     /// The server has none.
     pub(crate) name: Option<Name>,
     /// `None` between two lives.
-    pub(crate) role: Option<Role>,
+    pub(crate) role: Option<SimMachine>,
     pub(crate) paused: bool,
     /// Whether its output takes nothing.
     pub(crate) blocked: bool,
@@ -60,14 +60,14 @@ pub(crate) struct Actor {
     shown: u64,
     /// What its reader has seen, in all lives.
     pub(crate) log: Vec<(Instant, Event)>,
-    pub(crate) ending: Option<Ending>,
+    pub(crate) ending: Option<Exit>,
     /// What it asked of the disk, and when that answers.
     pub(crate) fetched: VecDeque<(Instant, Vec<u64>)>,
     /// When its machine wants to be called.
     pub(crate) deadline: Option<Instant>,
 }
 
-impl Actor {
+impl SimActor {
     /// One that was not started yet, on the host of this number.
     pub(crate) fn new(host: usize, name: Option<Name>, faults: Faults) -> Self {
         let host = 0x0a00_0000 + u32::try_from(host).unwrap_or(u32::MAX);
@@ -90,7 +90,7 @@ impl Actor {
     }
 
     /// Begins a life.
-    pub(crate) fn begin(&mut self, role: Role) {
+    pub(crate) fn begin(&mut self, role: SimMachine) {
         self.role = Some(role);
         self.forget();
         (self.paused, self.blocked) = (false, false);
@@ -136,7 +136,7 @@ impl Actor {
     }
 
     /// Its machine has ended: what it had to say is shown, then it is gone.
-    pub(crate) fn ended(&mut self, now: Instant, ending: Ending) {
+    pub(crate) fn ended(&mut self, now: Instant, ending: Exit) {
         let last = std::mem::take(&mut self.showing);
         self.log.extend(last.into_iter().map(|(_, event)| (now, event)));
         self.ending = Some(ending);
@@ -177,7 +177,7 @@ impl Actor {
     /// Whether nothing of it is under way.
     pub(crate) fn is_idle(&self) -> bool {
         let waits = !(self.socket.is_empty() && self.inputs.is_empty());
-        !waits && self.showing.is_empty() && self.role.as_ref().is_none_or(Role::is_idle)
+        !waits && self.showing.is_empty() && self.role.as_ref().is_none_or(SimMachine::is_idle)
     }
 }
 
@@ -185,20 +185,20 @@ impl Actor {
 mod tests {
     use super::*;
     use crate::proto::config::ServerConfig;
-    use crate::proto::record::Kept;
+    use crate::proto::record::PersistedState;
     use crate::proto::server::MAILBOX;
-    use crate::proto::time::{Now, Unix};
+    use crate::proto::time::{Now, Timestamp};
 
-    fn server() -> Role {
-        let now = Now { mono: Instant::from_micros(1), unix: Unix::from_micros(1) };
-        let (kept, file) = (Kept::default(), String::new());
+    fn server() -> SimMachine {
+        let now = Now { mono: Instant::from_micros(1), unix: Timestamp::from_micros(1) };
+        let (kept, file) = (PersistedState::default(), String::new());
         let config = ServerConfig { port: PORT, seed: [0; 32], kept, mailbox: MAILBOX, file, trace: false };
-        Role::Server(Box::new(Server::new(now, config)))
+        SimMachine::Server(Box::new(Server::new(now, config)))
     }
 
     #[test]
     fn so_many_datagrams_wait_in_a_socket_and_none_in_that_of_another_life() {
-        let mut actor = Actor::new(0, None, Faults::new(0));
+        let mut actor = SimActor::new(0, None, Faults::new(0));
         let from = actor.addr;
         actor.keep_datagram(from, vec![0]);
         assert_eq!(actor.next_datagram(), None, "it does not run");

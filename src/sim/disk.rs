@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::proto::name::Name;
-use crate::proto::record::{GroupRecord, Kept, Mail, MailHead, NameRecord, Receipt, Record};
+use crate::proto::record::{GroupRecord, Mail, MailHeader, NameRecord, PersistedState, Receipt, Record};
 use crate::proto::time::Instant;
 
 /// The disk of one server; survives its crashes, but for what was on the way.
@@ -124,13 +124,13 @@ impl Disk {
     }
 
     /// The server crashed: what was not synced never was. Returns what its next life finds.
-    pub fn crash(&mut self) -> Kept {
+    pub fn crash(&mut self) -> PersistedState {
         self.unsynced.clear();
         self.through = 0;
-        Kept {
+        PersistedState {
             names: self.names.values().cloned().collect(),
             groups: self.groups.values().cloned().collect(),
-            mail: self.mail.values().map(MailHead::from).collect(),
+            mail: self.mail.values().map(MailHeader::from).collect(),
             receipts: self.receipts.values().cloned().collect(),
             last_seq: self.last_seq,
         }

@@ -2,14 +2,14 @@
 
 use crate::proto::client::Client;
 use crate::proto::event::Event;
-use crate::proto::machine::Ending;
+use crate::proto::machine::Exit;
 use crate::proto::record::Record;
 use crate::proto::server::Server;
-use crate::proto::time::{Instant, Unix};
-use crate::sim::actor::{Actor, Role};
-use crate::sim::simulation::{Passage, SERVER, World};
+use crate::proto::time::{Instant, Timestamp};
+use crate::sim::actor::{SimActor, SimMachine};
+use crate::sim::simulation::{PacketTrace, SERVER, Simulation};
 
-impl World {
+impl Simulation {
     /// How many actors there are, the server among them.
     #[must_use]
     pub fn actors(&self) -> usize {
@@ -24,7 +24,7 @@ impl World {
 
     /// The time, for people.
     #[must_use]
-    pub fn unix(&self) -> Unix {
+    pub fn unix(&self) -> Timestamp {
         self.clock().unix
     }
 
@@ -60,7 +60,7 @@ impl World {
 
     /// How an actor's last life ended, if it did by itself.
     #[must_use]
-    pub fn ending(&self, index: usize) -> Option<&Ending> {
+    pub fn ending(&self, index: usize) -> Option<&Exit> {
         self.actors[index].ending.as_ref()
     }
 
@@ -68,8 +68,8 @@ impl World {
     #[must_use]
     pub fn client_machine(&self, index: usize) -> Option<&Client> {
         match self.actors[index].role.as_ref()? {
-            Role::Client(client) => Some(client),
-            Role::Server(_) => None,
+            SimMachine::Client(client) => Some(client),
+            SimMachine::Server(_) => None,
         }
     }
 
@@ -77,20 +77,20 @@ impl World {
     #[must_use]
     pub fn server_machine(&self) -> Option<&Server> {
         match self.actors[SERVER].role.as_ref()? {
-            Role::Server(server) => Some(server),
-            Role::Client(_) => None,
+            SimMachine::Server(server) => Some(server),
+            SimMachine::Client(_) => None,
         }
     }
 
     /// Whether nothing is under way anywhere.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.air.is_empty() && self.disk.next().is_none() && self.actors.iter().all(Actor::is_idle)
+        self.air.is_empty() && self.disk.next().is_none() && self.actors.iter().all(SimActor::is_idle)
     }
 
-    /// Every datagram that left or came since [`World::keep_traffic`], in order.
+    /// Every datagram that left or came since [`Simulation::keep_traffic`], in order.
     #[must_use]
-    pub fn traffic(&self) -> &[Passage] {
+    pub fn traffic(&self) -> &[PacketTrace] {
         self.traffic.as_deref().unwrap_or_default()
     }
 

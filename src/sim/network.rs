@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::netem::link_model::{Net, Path};
+use crate::netem::link_model::{LinkModel, Path};
 use crate::proto::rng::Rng;
 use crate::proto::time::Instant;
 
 /// One direction between two actors, by their numbers.
-pub(crate) type Way = (usize, usize);
+pub(crate) type Route = (usize, usize);
 
 /// A datagram on its way.
 #[derive(Debug)]
@@ -23,43 +23,43 @@ pub(crate) struct Flying {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Air {
-    net: Net,
+pub(crate) struct Network {
+    net: LinkModel,
     /// Ways with a network of their own.
-    nets: BTreeMap<Way, Net>,
-    paths: BTreeMap<Way, Path>,
-    cut: BTreeSet<Way>,
+    nets: BTreeMap<Route, LinkModel>,
+    paths: BTreeMap<Route, Path>,
+    cut: BTreeSet<Route>,
     /// How many datagrams of a way are swallowed next.
-    drops: BTreeMap<Way, u32>,
+    drops: BTreeMap<Route, u32>,
     /// By arrival; of those that arrive together, the one sent first.
     flying: BTreeMap<(Instant, u64), Flying>,
     sent: u64,
 }
 
-impl Air {
-    pub(crate) fn new(net: Net) -> Self {
+impl Network {
+    pub(crate) fn new(net: LinkModel) -> Self {
         let (nets, paths, cut, drops, flying) = Default::default();
         Self { net, nets, paths, cut, drops, flying, sent: 0 }
     }
 
     /// Changes the network of every way.
-    pub(crate) fn set_net(&mut self, net: Net) {
+    pub(crate) fn set_net(&mut self, net: LinkModel) {
         self.net = net;
         self.nets.clear();
     }
 
     /// Changes the network of one way.
-    pub(crate) fn set_path(&mut self, way: Way, net: Net) {
+    pub(crate) fn set_path(&mut self, way: Route, net: LinkModel) {
         self.nets.insert(way, net);
     }
 
     /// Swallows the next datagrams of one way.
-    pub(crate) fn drop_next(&mut self, way: Way, count: u32) {
+    pub(crate) fn drop_next(&mut self, way: Route, count: u32) {
         *self.drops.entry(way).or_default() += count;
     }
 
     /// Cuts one way, or mends it.
-    pub(crate) fn cut(&mut self, way: Way, cut: bool) {
+    pub(crate) fn cut(&mut self, way: Route, cut: bool) {
         if cut {
             self.cut.insert(way);
         } else {
@@ -95,7 +95,7 @@ impl Air {
         rng: &mut Rng,
         sender: usize,
         reader: Option<usize>,
-        datagram: Datagram,
+        datagram: OutgoingDatagram,
     ) {
         self.sent += 1;
         let Some(to) = reader else { return };
@@ -104,7 +104,7 @@ impl Air {
             *drops -= 1;
             return;
         }
-        let Datagram { from, bytes } = datagram;
+        let OutgoingDatagram { from, bytes } = datagram;
         let net = self.nets.get(&way).copied().unwrap_or(self.net);
         let path = self.paths.entry(way).or_default();
         let arrivals = net.arrivals(rng, path, Duration::from_micros(now.micros()), bytes.len());
@@ -125,7 +125,7 @@ impl Air {
 
 /// What is sent.
 #[derive(Debug)]
-pub(crate) struct Datagram {
+pub(crate) struct OutgoingDatagram {
     /// The address that it is sent from.
     pub(crate) from: SocketAddr,
     pub(crate) bytes: Vec<u8>,

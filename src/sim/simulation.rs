@@ -4,20 +4,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::netem::fault::Faults;
-use crate::netem::link_model::Net;
+use crate::netem::link_model::LinkModel;
 use crate::proto::client::Client;
 use crate::proto::command;
 use crate::proto::config::{ClientConfig, ServerConfig};
 use crate::proto::console::Console;
 use crate::proto::machine::Input;
 use crate::proto::name::Name;
-use crate::proto::record::Kept;
+use crate::proto::record::PersistedState;
 use crate::proto::rng::Rng;
 use crate::proto::server::{MAILBOX, Server};
-use crate::proto::time::{Instant, Now, Unix};
-use crate::sim::actor::{Actor, PORT, Role};
+use crate::proto::time::{Instant, Now, Timestamp};
+use crate::sim::actor::{PORT, SimActor, SimMachine};
 use crate::sim::disk::Disk;
-use crate::sim::network::Air;
+use crate::sim::network::Network;
 
 /// The server's actor.
 pub const SERVER: usize = 0;
@@ -27,7 +27,7 @@ pub(super) const EPOCH: i64 = 1_767_225_600_000_000;
 pub(super) const SYNC: Duration = Duration::from_micros(200);
 /// A datagram at one end of its way.
 #[derive(Clone, Debug)]
-pub struct Passage {
+pub struct PacketTrace {
     /// When.
     pub at: Instant,
     /// At whom.
@@ -39,20 +39,20 @@ pub struct Passage {
 }
 
 /// The world; see the module.
-pub struct World {
+pub struct Simulation {
     pub(super) now: Instant,
     pub(super) rng: Rng,
-    pub(super) actors: Vec<Actor>,
+    pub(super) actors: Vec<SimActor>,
     pub(super) disk: Disk,
-    pub(super) air: Air,
+    pub(super) air: Network,
     /// Every datagram that left or came, if anybody wants to know.
-    pub(super) traffic: Option<Vec<Passage>>,
+    pub(super) traffic: Option<Vec<PacketTrace>>,
 }
 
-impl World {
+impl Simulation {
     /// A world with a server that runs, on this network. Everybody is at the same port of a host of its own.
     #[must_use]
-    pub fn new(seed: u64, net: Net) -> Self {
+    pub fn new(seed: u64, net: LinkModel) -> Self {
         let mut world = Self::without_server(seed, net);
         world.start(SERVER);
         world
@@ -60,13 +60,13 @@ impl World {
 
     /// The same world, whose server was not started yet.
     #[must_use]
-    pub fn without_server(seed: u64, net: Net) -> Self {
+    pub fn without_server(seed: u64, net: LinkModel) -> Self {
         let mut world = Self {
             now: Instant::from_micros(1_000_000),
             rng: Rng::from_number(seed),
             actors: Vec::new(),
             disk: Disk::default(),
-            air: Air::new(net),
+            air: Network::new(net),
             traffic: None,
         };
         world.add(None);
@@ -76,7 +76,7 @@ impl World {
     pub(super) fn add(&mut self, name: Option<Name>) -> usize {
         let index = self.actors.len();
         let faults = Faults::new(self.rng.bits());
-        self.actors.push(Actor::new(index, name, faults));
+        self.actors.push(SimActor::new(index, name, faults));
         index
     }
 
@@ -88,11 +88,11 @@ impl World {
         seed
     }
 
-    pub(super) fn start_server(&mut self, kept: Kept) {
+    pub(super) fn start_server(&mut self, kept: PersistedState) {
         let seed = self.seed();
         let config = ServerConfig { port: PORT, seed, kept, mailbox: MAILBOX, file: "disk".to_owned(), trace: false };
         let server = Server::new(self.clock(), config);
-        self.begin(SERVER, Role::Server(Box::new(server)));
+        self.begin(SERVER, SimMachine::Server(Box::new(server)));
     }
 
     /// Adds a client with this name, and starts it.
@@ -139,10 +139,10 @@ impl World {
             trace: false,
         };
         let client = Client::new(self.clock(), config);
-        self.begin(index, Role::Client(Box::new(client)));
+        self.begin(index, SimMachine::Client(Box::new(client)));
     }
 
-    pub(super) fn begin(&mut self, index: usize, role: Role) {
+    pub(super) fn begin(&mut self, index: usize, role: SimMachine) {
         self.actors[index].begin(role);
         self.drain(index);
     }
@@ -199,12 +199,12 @@ impl World {
     }
 
     /// Changes the whole network.
-    pub fn set_net(&mut self, net: Net) {
+    pub fn set_net(&mut self, net: LinkModel) {
         self.air.set_net(net);
     }
 
     /// Changes one direction of one path.
-    pub fn set_path(&mut self, from: usize, to: usize, net: Net) {
+    pub fn set_path(&mut self, from: usize, to: usize, net: LinkModel) {
         self.air.set_path((from, to), net);
     }
 
@@ -233,13 +233,13 @@ impl World {
         self.disk = Disk::default();
     }
 
-    /// Keeps every datagram from now on, for [`World::traffic`].
+    /// Keeps every datagram from now on, for [`Simulation::traffic`].
     pub fn keep_traffic(&mut self) {
         self.traffic = Some(Vec::new());
     }
 
     pub(super) fn clock(&self) -> Now {
         let micros = i64::try_from(self.now.micros()).unwrap_or(i64::MAX);
-        Now { mono: self.now, unix: Unix::from_micros(EPOCH + micros) }
+        Now { mono: self.now, unix: Timestamp::from_micros(EPOCH + micros) }
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::proto::machine::{Input, Output};
 use crate::proto::time::{Instant, earliest};
-use crate::sim::actor::Actor;
-use crate::sim::network::{Datagram, Flying};
-use crate::sim::simulation::{Passage, SERVER, SYNC, World};
+use crate::sim::actor::SimActor;
+use crate::sim::network::{Flying, OutgoingDatagram};
+use crate::sim::simulation::{PacketTrace, SERVER, SYNC, Simulation};
 
-impl World {
+impl Simulation {
     /// Tells an actor something; one that is paused hears of it when it is resumed.
     pub(crate) fn tell(&mut self, index: usize, input: Input<'static>) {
         if self.actors[index].paused {
@@ -74,7 +74,7 @@ impl World {
         while let Some((to, bytes)) = self.actors[index].faults.due(self.now) {
             let reader = self.actors.iter().position(|actor| actor.addr == to);
             self.passes(index, false, &bytes);
-            let datagram = Datagram { from: self.actors[index].addr, bytes };
+            let datagram = OutgoingDatagram { from: self.actors[index].addr, bytes };
             self.air.send(self.now, &mut self.rng, index, reader, datagram);
         }
     }
@@ -82,7 +82,7 @@ impl World {
     /// When something happens next, if nothing is typed.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        let all = self.actors.iter().map(Actor::next);
+        let all = self.actors.iter().map(SimActor::next);
         all.fold(earliest(self.air.next(), self.disk.next()), earliest)
     }
 
@@ -148,7 +148,7 @@ impl World {
 
     fn passes(&mut self, actor: usize, came: bool, bytes: &[u8]) {
         if let Some(traffic) = &mut self.traffic {
-            traffic.push(Passage { at: self.now, actor, came, bytes: bytes.to_vec() });
+            traffic.push(PacketTrace { at: self.now, actor, came, bytes: bytes.to_vec() });
         }
     }
 }

@@ -107,10 +107,10 @@ fn weight(body: &Body) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::time::Unix;
+    use crate::proto::time::Timestamp;
 
     fn event(body: ClientEvent) -> Event {
-        Event { at: Unix::default(), cmd: None, group: None, body: Body::Client(body) }
+        Event { at: Timestamp::default(), cmd: None, group: None, body: Body::Client(body) }
     }
 
     fn retry() -> Event {

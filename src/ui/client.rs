@@ -7,22 +7,22 @@ use anyhow::{Context, anyhow};
 
 use crate::cli::ClientOptions;
 use crate::io::clock::Clock;
-use crate::io::event_loop::Drive;
+use crate::io::event_loop::EventLoop;
 use crate::io::input::Lines;
 use crate::io::terminal;
 use crate::proto::client::Client;
 use crate::proto::config::ClientConfig;
 use crate::proto::status::Status;
-use crate::ui::client_host::ClientFront;
-use crate::ui::command_source::Feed;
-use crate::ui::completion::Surroundings;
-use crate::ui::editor::Desk;
-use crate::ui::line_source::Source;
-use crate::ui::printer::{self, Printer, Style};
+use crate::ui::client_host::ClientHost;
+use crate::ui::command_source::CommandSource;
+use crate::ui::completion::Completion;
+use crate::ui::editor::EditorContext;
+use crate::ui::line_source::LineSource;
+use crate::ui::printer::{self, OutputStyle, Printer};
 use crate::ui::start::{Signals, bind, outgoing, seed};
 
 /// Runs a client to its end, with its lines from `source`.
-pub fn run(options: &ClientOptions, source: Source) -> Status {
+pub fn run(options: &ClientOptions, source: LineSource) -> Status {
     match try_run(options, source) {
         Ok(status) => status,
         Err(why) => {
@@ -32,14 +32,14 @@ pub fn run(options: &ClientOptions, source: Source) -> Status {
     }
 }
 
-fn try_run(options: &ClientOptions, source: Source) -> anyhow::Result<Status> {
+fn try_run(options: &ClientOptions, source: LineSource) -> anyhow::Result<Status> {
     let servers = resolve(&options.host, options.server_port)?;
     let source = match &options.script {
         None => source,
         Some(file) => {
             let opened = std::fs::File::open(file);
             let opened = opened.with_context(|| format!("The script {} cannot be read", file.display()))?;
-            Source::Lines { reader: Box::new(BufReader::new(opened)), typed: false }
+            LineSource::Lines { reader: Box::new(BufReader::new(opened)), typed: false }
         }
     };
     let socket = bind(options.port)?;
@@ -54,11 +54,11 @@ fn try_run(options: &ClientOptions, source: Source) -> anyhow::Result<Status> {
         trace: options.trace,
     };
     let clock = Clock::start();
-    let mut drive = Drive::new(socket, outgoing(&options.trouble)?, clock)?;
+    let mut drive = EventLoop::new(socket, outgoing(&options.trouble)?, clock)?;
     let wake = drive.wake();
     let signals = Signals::listen(wake.clone())?;
-    let style = Style { json: options.json, terminal: terminal::is_output(), me: options.name.to_string() };
-    let surroundings = Surroundings::default();
+    let style = OutputStyle { json: options.json, terminal: terminal::is_output(), me: options.name.to_string() };
+    let surroundings = Completion::default();
     let typed = options.typed || source.is_typed();
     let (printer, lines) = match source.editor(options.json, "client-history") {
         Ok(mut editor) => {
@@ -67,16 +67,16 @@ fn try_run(options: &ClientOptions, source: Source) -> anyhow::Result<Status> {
             let (lines, queue) = Lines::queue(wake.clone());
             let (signals, surroundings) = (signals.sender.clone(), surroundings.clone());
             let printing = printer.clone();
-            let desk = Desk { lines, signals, wake, surroundings, printer, screen, only_in_foreground: false };
+            let desk = EditorContext { lines, signals, wake, surroundings, printer, screen, only_in_foreground: false };
             editor.spawn(desk)?;
             (printing, queue)
         }
         Err(source) => (Printer::start(style, None, wake.clone())?, Lines::read(source.into_reader(), wake)?),
     };
     let _borrowed = printer.borrowed();
-    let feed = Feed::new(lines, typed, options);
+    let feed = CommandSource::new(lines, typed, options);
     let mut client = Client::new(clock.now(), config);
-    let mut front = ClientFront::new(feed, printer, signals, surroundings);
+    let mut front = ClientHost::new(feed, printer, signals, surroundings);
     let ending = drive.run(&mut client, &mut front)?;
     Ok(front.end(ending, &clock))
 }

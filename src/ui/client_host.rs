@@ -5,18 +5,18 @@ use std::time::Duration;
 use nix::libc::SIGHUP;
 
 use crate::io::clock::Clock;
-use crate::io::event_loop::Front;
+use crate::io::event_loop::Host;
 use crate::io::input::WAITING;
 use crate::proto::client::INTERRUPTED;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::event::{Body, Event};
-use crate::proto::machine::{Ending, Input};
+use crate::proto::machine::{Exit, Input};
 use crate::proto::record::Record;
 use crate::proto::status::Status;
-use crate::proto::time::{Instant, Now, Unix};
-use crate::ui::command_source::{Failure, Fed, Feed};
-use crate::ui::completion::Surroundings;
+use crate::proto::time::{Instant, Now, Timestamp};
+use crate::ui::command_source::{CommandSource, ScriptFailure, SourceEvent};
+use crate::ui::completion::Completion;
 use crate::ui::printer::{Gone, Printer};
 use crate::ui::start::{Signals, complain_quickly};
 
@@ -27,11 +27,11 @@ const LEAVE_LIMIT: Duration = Duration::from_millis(300);
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
 /// What stands around a client.
-pub struct ClientFront {
-    feed: Feed,
+pub struct ClientHost {
+    feed: CommandSource,
     printer: Printer,
     signals: Signals,
-    surroundings: Surroundings,
+    surroundings: Completion,
     /// The first reason of the shell's own for not being well.
     status: Status,
     /// That was not the first: a command had failed before.
@@ -44,7 +44,7 @@ pub struct ClientFront {
     done: u64,
     /// Events of which the core knows that they were shown.
     told: u64,
-    leaving: Leaving,
+    leaving: ShutdownProgress,
     finished: bool,
     signalled: bool,
     /// There may be more in the feed than was taken at once.
@@ -53,7 +53,7 @@ pub struct ClientFront {
 
 /// How far an asked-for leave is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leaving {
+enum ShutdownProgress {
     No,
     /// The core is not told yet.
     Asked,
@@ -61,9 +61,9 @@ enum Leaving {
     Told(Instant),
 }
 
-impl ClientFront {
+impl ClientHost {
     /// A front of a client that has not started yet.
-    pub fn new(feed: Feed, printer: Printer, signals: Signals, surroundings: Surroundings) -> Self {
+    pub fn new(feed: CommandSource, printer: Printer, signals: Signals, surroundings: Completion) -> Self {
         Self {
             feed,
             printer,
@@ -77,7 +77,7 @@ impl ClientFront {
             given: 0,
             done: 0,
             told: 0,
-            leaving: Leaving::No,
+            leaving: ShutdownProgress::No,
             finished: false,
             signalled: false,
             more: false,
@@ -85,8 +85,8 @@ impl ClientFront {
     }
 
     /// Shows the last event and says how it all ended.
-    pub fn end(mut self, ending: Option<Ending>, clock: &Clock) -> Status {
-        let leaving = self.leaving != Leaving::No;
+    pub fn end(mut self, ending: Option<Exit>, clock: &Clock) -> Status {
+        let leaving = self.leaving != ShutdownProgress::No;
         let ending = ending.unwrap_or_default();
         self.status = if self.core_first { ending.status.or(self.status) } else { self.status.or(ending.status) };
         if !leaving && let Some(failure) = self.feed.client_ended() {
@@ -117,7 +117,7 @@ impl ClientFront {
         self.status
     }
 
-    fn fail(&mut self, failure: Failure, at: Unix) {
+    fn fail(&mut self, failure: ScriptFailure, at: Timestamp) {
         self.ended_by(failure.status);
         self.printer.say(Event { at, cmd: None, group: None, body: Body::Client(failure.event) });
     }
@@ -132,11 +132,11 @@ impl ClientFront {
         while let Ok(signal) = self.signals.arrived.try_recv() {
             self.ended_by(Status::Signal(signal_number(signal)));
             self.signalled = true;
-            if self.leaving == Leaving::No {
-                self.leaving = Leaving::Asked;
+            if self.leaving == ShutdownProgress::No {
+                self.leaving = ShutdownProgress::Asked;
             }
         }
-        if self.leaving == Leaving::No
+        if self.leaving == ShutdownProgress::No
             && let Some(gone) = self.printer.gone()
         {
             self.ended_by(match gone {
@@ -144,7 +144,7 @@ impl ClientFront {
                 Gone::Terminal => Status::Signal(signal_number(SIGHUP)),
                 Gone::Broken(_) => Status::Environment,
             });
-            self.leaving = Leaving::Asked;
+            self.leaving = ShutdownProgress::Asked;
         }
     }
 
@@ -174,11 +174,11 @@ fn signal_number(signal: i32) -> u8 {
     u8::try_from(signal).unwrap_or(0)
 }
 
-impl Front for ClientFront {
+impl Host for ClientHost {
     fn next(&mut self, now: Now) -> Option<Input<'static>> {
         self.look_around();
-        if self.leaving == Leaving::Asked {
-            self.leaving = Leaving::Told(now.mono + LEAVE_LIMIT);
+        if self.leaving == ShutdownProgress::Asked {
+            self.leaving = ShutdownProgress::Told(now.mono + LEAVE_LIMIT);
             return Some(Input::Leave);
         }
         let shown = self.printer.shown();
@@ -188,20 +188,20 @@ impl Front for ClientFront {
         }
         self.more = false;
         for _ in 0..WAITING {
-            if self.leaving != Leaving::No || !self.takes_commands() {
+            if self.leaving != ShutdownProgress::No || !self.takes_commands() {
                 return None;
             }
             match self.feed.next(now)? {
-                Fed::Command(command) => {
+                SourceEvent::Command(command) => {
                     self.given += 1;
                     return Some(Input::Command(command));
                 }
-                Fed::Nothing => self.printer.answered(),
-                Fed::End => {
+                SourceEvent::Nothing => self.printer.answered(),
+                SourceEvent::End => {
                     self.finished = true;
                     return Some(Input::Finish);
                 }
-                Fed::Failed(failure) => {
+                SourceEvent::Failed(failure) => {
                     self.fail(failure, now.unix);
                     self.finished = true;
                     return Some(Input::Finish);
@@ -240,7 +240,7 @@ impl Front for ClientFront {
 
     fn deadline(&self) -> Option<Instant> {
         match self.leaving {
-            Leaving::Told(until) => Some(until),
+            ShutdownProgress::Told(until) => Some(until),
             _ if self.more => Some(Instant::ZERO),
             _ if self.takes_commands() => self.feed.deadline(),
             _ => None,
@@ -252,6 +252,6 @@ impl Front for ClientFront {
     }
 
     fn is_over(&self, now: Now) -> bool {
-        matches!(self.leaving, Leaving::Told(until) if now.mono >= until)
+        matches!(self.leaving, ShutdownProgress::Told(until) if now.mono >= until)
     }
 }

@@ -17,12 +17,12 @@ const MAX_OFFERED: usize = 256;
 
 /// Learns from events, on one thread, and is asked by the line editor, on another. Copies are the same one.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
-    known: Arc<Mutex<Known>>,
+pub struct Completion {
+    known: Arc<Mutex<KnownNames>>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownNames {
     /// The words of a server's console instead of commands.
     of_server: bool,
     names: BTreeSet<Name>,
@@ -30,11 +30,11 @@ struct Known {
     entered: Option<Name>,
 }
 
-impl Surroundings {
+impl Completion {
     /// Those of a server, whose words are others.
     #[must_use]
     pub fn of_server() -> Self {
-        let known = Known { of_server: true, ..Known::default() };
+        let known = KnownNames { of_server: true, ..KnownNames::default() };
         Self { known: Arc::new(Mutex::new(known)) }
     }
 
@@ -90,7 +90,7 @@ impl Surroundings {
         (start, candidates)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownNames> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,23 +113,23 @@ fn commands(word: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::event::RowView;
-    use crate::proto::id::Life;
-    use crate::proto::time::Unix;
+    use crate::proto::event::ClientInfo;
+    use crate::proto::id::Incarnation;
+    use crate::proto::time::Timestamp;
 
-    fn learn(surroundings: &Surroundings, body: ClientEvent) {
-        surroundings.learn(&Event { at: Unix::default(), cmd: None, group: None, body: Body::Client(body) });
+    fn learn(surroundings: &Completion, body: ClientEvent) {
+        surroundings.learn(&Event { at: Timestamp::default(), cmd: None, group: None, body: Body::Client(body) });
     }
 
     fn table(names: &[String]) -> ClientEvent {
-        let row = |name: &String| RowView { name: name.parse().unwrap(), addr: String::new(), online: true };
-        let (version, life, total, online_count) = (1, Life(1), names.len(), names.len());
+        let row = |name: &String| ClientInfo { name: name.parse().unwrap(), addr: String::new(), online: true };
+        let (version, life, total, online_count) = (1, Incarnation(1), names.len(), names.len());
         ClientEvent::Table { version, life, changed: names.iter().map(row).collect(), total, online_count }
     }
 
     #[test]
     fn commands_names_and_groups_are_completed() {
-        let surroundings = Surroundings::default();
+        let surroundings = Completion::default();
         learn(&surroundings, table(&["yvonne".to_owned(), "yves".to_owned(), "x".to_owned()]));
         learn(&surroundings, ClientEvent::GroupCreated { group: "g".parse().unwrap() });
         let complete = |line: &str| surroundings.complete(line).1;
@@ -139,12 +139,12 @@ mod tests {
         assert_eq!(complete("join_group "), ["g"]);
         assert_eq!(complete("help send_"), ["send_all", "send_group"]);
         assert_eq!(complete("send y yv"), Vec::<String>::new());
-        assert_eq!(Surroundings::of_server().complete("st").1, ["stats"]);
+        assert_eq!(Completion::of_server().complete("st").1, ["stats"]);
     }
 
     #[test]
     fn the_prompt_follows_the_group() {
-        let surroundings = Surroundings::default();
+        let surroundings = Completion::default();
         let group: Name = "g".parse().unwrap();
         assert_eq!(surroundings.prompt(), ">>> ");
         learn(&surroundings, ClientEvent::Joined { group: group.clone() });
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn memory_and_offers_have_limits() {
-        let surroundings = Surroundings::default();
+        let surroundings = Completion::default();
         let names: Vec<String> = (0..=MAX_KNOWN).map(|n| format!("n{n}")).collect();
         learn(&surroundings, table(&names));
         assert_eq!(surroundings.known().names.len(), MAX_KNOWN);

@@ -22,9 +22,9 @@ use rustyline::{
     KeyEvent, RepeatCount,
 };
 
-use crate::io::input::{Line, LineSender, Wake};
+use crate::io::input::{InputLine, LineSender, Wake};
 use crate::io::terminal::{self, Mode};
-use crate::ui::completion::Surroundings;
+use crate::ui::completion::Completion;
 use crate::ui::printer::Printer;
 use crate::ui::screen::Screen;
 
@@ -138,11 +138,11 @@ impl LineEditor {
     ///
     /// # Errors
     /// When the system refuses another thread.
-    pub fn spawn(self, desk: Desk) -> std::io::Result<()> {
+    pub fn spawn(self, desk: EditorContext) -> std::io::Result<()> {
         std::thread::Builder::new().name("editor".to_owned()).spawn(move || self.serve(&desk)).map(drop)
     }
 
-    fn serve(mut self, desk: &Desk) {
+    fn serve(mut self, desk: &EditorContext) {
         let shared = desk.printer.shared().clone();
         let assistant = Assistant { desk: desk.clone(), ordinary: Cell::new(false) };
         self.editor.set_helper(Some(assistant));
@@ -164,7 +164,7 @@ impl LineEditor {
             match typed {
                 Typed::Line(line) => {
                     desk.printer.await_answer();
-                    if !desk.lines.send(Line::Whole(line.into_bytes())) {
+                    if !desk.lines.send(InputLine::Whole(line.into_bytes())) {
                         return;
                     }
                     desk.printer.wait_for_answer(ANSWER_LIMIT);
@@ -174,7 +174,7 @@ impl LineEditor {
                 Typed::Background => std::thread::sleep(LOOK_AGAIN),
                 Typed::End => {
                     // Whether anybody still listens makes no difference to the last word.
-                    let _ = desk.lines.send(Line::End);
+                    let _ = desk.lines.send(InputLine::End);
                     return;
                 }
             }
@@ -184,7 +184,7 @@ impl LineEditor {
 
 /// Everything around the person who types.
 #[derive(Clone)]
-pub struct Desk {
+pub struct EditorContext {
     /// Where lines go.
     pub lines: LineSender,
     /// Where Ctrl-C goes, and word that the terminal was closed, as the numbers of their signals.
@@ -192,7 +192,7 @@ pub struct Desk {
     /// Wakes whoever takes them.
     pub wake: Wake,
     /// What can be completed, and the prompt.
-    pub surroundings: Surroundings,
+    pub surroundings: Completion,
     /// Writes what happens.
     pub printer: Printer,
     /// Shared with the printer.
@@ -201,7 +201,7 @@ pub struct Desk {
     pub only_in_foreground: bool,
 }
 
-impl Desk {
+impl EditorContext {
     /// Nobody tells a process when the terminal listens to it again, so it has to look.
     fn wait_for_foreground(&self) {
         while self.only_in_foreground && !terminal::is_foreground() {
@@ -225,7 +225,7 @@ pub fn state_folder() -> Option<PathBuf> {
 }
 
 /// Ctrl-Z: stops the process, with the terminal as its parent wants it.
-struct Suspend(Desk);
+struct Suspend(EditorContext);
 
 impl ConditionalEventHandler for Suspend {
     fn handle(&self, _event: &Event, _n: RepeatCount, _positive: bool, _context: &EventContext<'_>) -> Option<Cmd> {
@@ -241,7 +241,7 @@ impl ConditionalEventHandler for Suspend {
 
 /// Completes words for the editor, and tells the screen when it paints.
 struct Assistant {
-    desk: Desk,
+    desk: EditorContext,
     /// The next repaint is one of the editor's own, not an answer to the bell.
     ordinary: Cell<bool>,
 }

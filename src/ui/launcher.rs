@@ -2,12 +2,12 @@
 
 use std::io::{BufRead, BufReader, stdin};
 
-use crate::cli::{self, Answer, Role};
-use crate::io::input::{Line, read_line};
+use crate::cli::{self, EarlyExit, Role};
+use crate::io::input::{InputLine, read_line};
 use crate::io::terminal;
 use crate::proto::status::Status;
 use crate::ui::editor::{LineEditor, Typed};
-use crate::ui::line_source::Source;
+use crate::ui::line_source::LineSource;
 use crate::ui::printer::{answer, complain};
 
 const PROMPT: &str = "$ ";
@@ -22,9 +22,9 @@ Ports are 1024 to 65535, or 0 for a free one. Instead of ChatApp, chat or nothin
 ";
 
 /// What came of the launcher.
-pub enum Launch {
+pub enum LauncherResult {
     /// This is to be started, with the lines that follow.
-    Start(Role, Source),
+    Start(Role, LineSource),
     /// Nothing is.
     End(Status),
 }
@@ -35,11 +35,11 @@ enum Asked {
     Help,
     Exit,
     Start(Role),
-    Answer(Answer),
+    Answer(EarlyExit),
 }
 
 /// Reads lines until one of them starts something, or until they end.
-pub fn run() -> Launch {
+pub fn run() -> LauncherResult {
     if terminal::can_edit()
         && let Ok(editor) = LineEditor::new("launcher-history")
     {
@@ -48,43 +48,45 @@ pub fn run() -> Launch {
     unedited(BufReader::new(stdin()), terminal::is_input())
 }
 
-fn edited(mut editor: LineEditor) -> Launch {
+fn edited(mut editor: LineEditor) -> LauncherResult {
     loop {
         let line = match editor.read(PROMPT) {
             Typed::Line(line) => line,
-            Typed::Interrupt => return Launch::End(Status::Signal(2)),
-            Typed::Hangup => return Launch::End(Status::Signal(1)),
-            Typed::End | Typed::Background => return Launch::End(Status::Ok),
+            Typed::Interrupt => return LauncherResult::End(Status::Signal(2)),
+            Typed::Hangup => return LauncherResult::End(Status::Signal(1)),
+            Typed::End | Typed::Background => return LauncherResult::End(Status::Ok),
         };
         match asked(&line) {
-            Asked::Start(role) => return Launch::Start(role, Source::Editor(Box::new(editor))),
-            Asked::Exit => return Launch::End(Status::Ok),
+            Asked::Start(role) => return LauncherResult::Start(role, LineSource::Editor(Box::new(editor))),
+            Asked::Exit => return LauncherResult::End(Status::Ok),
             other => _ = respond(other),
         }
     }
 }
 
 /// Without an editor: no prompt, and a mistake is remembered in the exit status.
-fn unedited(mut lines: impl BufRead + Send + 'static, typed: bool) -> Launch {
+fn unedited(mut lines: impl BufRead + Send + 'static, typed: bool) -> LauncherResult {
     let mut status = Status::Ok;
     while let Some(line) = read_line(&mut lines) {
         let line = match line {
-            Line::Whole(line) => String::from_utf8_lossy(&line).into_owned(),
-            Line::Long { .. } => "a line of more than 64 KiB".to_owned(),
-            Line::Broken(kind) => {
+            InputLine::Whole(line) => String::from_utf8_lossy(&line).into_owned(),
+            InputLine::Long { .. } => "a line of more than 64 KiB".to_owned(),
+            InputLine::Broken(kind) => {
                 complain(&format!("The input could not be read: {kind}."));
                 status = status.or(Status::Environment);
                 break;
             }
-            Line::End => break,
+            InputLine::End => break,
         };
         match asked(&line) {
-            Asked::Start(role) => return Launch::Start(role, Source::Lines { reader: Box::new(lines), typed }),
+            Asked::Start(role) => {
+                return LauncherResult::Start(role, LineSource::Lines { reader: Box::new(lines), typed });
+            }
             Asked::Exit => break,
             other => status = status.or(respond(other)),
         }
     }
-    Launch::End(status)
+    LauncherResult::End(status)
 }
 
 fn asked(line: &str) -> Asked {
@@ -93,7 +95,7 @@ fn asked(line: &str) -> Asked {
         return Asked::Nothing;
     }
     let Some(mut words) = shlex::split(line) else {
-        return Asked::Answer(Answer::Wrong("A quote in this line is not closed.".to_owned()));
+        return Asked::Answer(EarlyExit::Wrong("A quote in this line is not closed.".to_owned()));
     };
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["help"] => return Asked::Help,
@@ -102,7 +104,7 @@ fn asked(line: &str) -> Asked {
         ["ChatApp" | "chat", ..] => {}
         [first, ..] if first.starts_with('-') => words.insert(0, "chat".to_owned()),
         [first, ..] => {
-            return Asked::Answer(Answer::Wrong(format!(
+            return Asked::Answer(EarlyExit::Wrong(format!(
                 "There is no command {first:?} here; type ChatApp -s PORT, ChatApp -c NAME SERVER-IP SERVER-PORT \
                  CLIENT-PORT, help or exit."
             )));
@@ -119,12 +121,12 @@ fn asked(line: &str) -> Asked {
 fn respond(asked: Asked) -> Status {
     match asked {
         Asked::Help => answer(HELP),
-        Asked::Answer(Answer::Text(text)) => answer(&text),
-        Asked::Answer(Answer::Wrong(sentence)) => {
+        Asked::Answer(EarlyExit::Text(text)) => answer(&text),
+        Asked::Answer(EarlyExit::Wrong(sentence)) => {
             complain(&sentence);
             return Status::Usage;
         }
-        Asked::Answer(Answer::Refused(status, text)) => {
+        Asked::Answer(EarlyExit::Refused(status, text)) => {
             complain(&text);
             return status;
         }
@@ -156,7 +158,7 @@ mod tests {
     #[test]
     fn everything_else_is_answered_in_one_sentence() {
         for line in ["ls", "ChatApp -s", "ChatApp -s 80", "chat -c x", "-s '8888", "ChatApp -x", "exit now"] {
-            let Asked::Answer(Answer::Wrong(sentence)) = asked(line) else { panic!("{line} was no mistake") };
+            let Asked::Answer(EarlyExit::Wrong(sentence)) = asked(line) else { panic!("{line} was no mistake") };
             assert!(sentence.ends_with(['.', '?']) && !sentence.contains('\n'), "{line}: {sentence}");
         }
     }
@@ -164,7 +166,8 @@ mod tests {
     #[test]
     fn the_rest_of_a_pipe_belongs_to_what_was_started() {
         let input = "\n# first\nChatApp -c x 127.0.0.1 8888 9999\nsend y hi\nexit\n";
-        let Launch::Start(Role::Client(options), source) = unedited(BufReader::new(input.as_bytes()), false) else {
+        let LauncherResult::Start(Role::Client(options), source) = unedited(BufReader::new(input.as_bytes()), false)
+        else {
             panic!("nothing was started");
         };
         assert_eq!((options.name.as_str(), options.port), ("x", 9999));

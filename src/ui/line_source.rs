@@ -6,7 +6,7 @@ use crate::io::terminal;
 use crate::ui::editor::LineEditor;
 
 /// A place from which lines come.
-pub enum Source {
+pub enum LineSource {
     /// Standard input, whatever it is.
     Stdin,
     /// A file, or what is left of a pipe.
@@ -20,7 +20,7 @@ pub enum Source {
     Editor(Box<LineEditor>),
 }
 
-impl Source {
+impl LineSource {
     /// Whether a person types, so that lines mean what they mean at a terminal.
     #[must_use]
     pub fn is_typed(&self) -> bool {

@@ -24,7 +24,7 @@ const BATCH: usize = 256;
 
 /// How events are written.
 #[derive(Clone, Debug)]
-pub struct Style {
+pub struct OutputStyle {
     /// One JSON object a line, instead of lines for people.
     pub json: bool,
     /// What a terminal would obey is escaped.
@@ -47,14 +47,14 @@ pub enum Gone {
 /// The way to the writing thread. Copies lead to the same one.
 #[derive(Clone)]
 pub struct Printer {
-    shared: Arc<Shared>,
+    shared: Arc<PrinterState>,
     screen: Option<Screen>,
 }
 
 /// What the writing thread and everybody else share. `out` is locked while writing, `queue` never for long; whoever
 /// needs both takes `out` first.
-pub(super) struct Shared {
-    queue: Mutex<Queue>,
+pub(super) struct PrinterState {
+    queue: Mutex<PrintQueue>,
     /// Something about the queue, the screen or the awaited outcome is new.
     pub(super) changed: Condvar,
     pub(super) out: Mutex<Out>,
@@ -63,7 +63,7 @@ pub(super) struct Shared {
 }
 
 #[derive(Default)]
-struct Queue {
+struct PrintQueue {
     backlog: Backlog,
     /// Nothing but what is queued will be written.
     closing: bool,
@@ -75,7 +75,7 @@ struct Queue {
 
 /// What the bytes go through.
 pub(super) struct Out {
-    style: Style,
+    style: OutputStyle,
     seq: u64,
     sink: Box<dyn Write + Send>,
 }
@@ -86,15 +86,15 @@ impl Printer {
     ///
     /// # Errors
     /// When the system refuses another thread.
-    pub fn start(style: Style, screen: Option<Screen>, wake: Wake) -> io::Result<Self> {
+    pub fn start(style: OutputStyle, screen: Option<Screen>, wake: Wake) -> io::Result<Self> {
         Self::to(Box::new(io::stdout()), style, screen, wake)
     }
 
-    fn to(sink: Box<dyn Write + Send>, style: Style, screen: Option<Screen>, wake: Wake) -> io::Result<Self> {
+    fn to(sink: Box<dyn Write + Send>, style: OutputStyle, screen: Option<Screen>, wake: Wake) -> io::Result<Self> {
         let out = Mutex::new(Out { style, seq: 0, sink });
-        let queue = Mutex::new(Queue { awaiting: true, ..Queue::default() });
+        let queue = Mutex::new(PrintQueue { awaiting: true, ..PrintQueue::default() });
         let (changed, told) = (Condvar::new(), AtomicU64::new(0));
-        let shared = Arc::new(Shared { queue, changed, out, told, wake });
+        let shared = Arc::new(PrinterState { queue, changed, out, told, wake });
         let printer = Self { shared, screen };
         let Self { shared, screen } = printer.clone();
         std::thread::Builder::new().name("output".to_owned()).spawn(move || match screen {
@@ -150,11 +150,11 @@ impl Printer {
 
     /// Waits until the outcome of the typed line is written, at most this long.
     pub(super) fn wait_for_answer(&self, limit: Duration) {
-        let wait = |queue: &mut Queue| (queue.awaiting || !queue.backlog.is_empty()) && !queue.closing;
+        let wait = |queue: &mut PrintQueue| (queue.awaiting || !queue.backlog.is_empty()) && !queue.closing;
         drop(self.shared.changed.wait_timeout_while(self.shared.queue(), limit, wait));
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<PrinterState> {
         &self.shared
     }
 
@@ -173,15 +173,15 @@ impl Printer {
 
     /// What gives the terminal its mode back when it is dropped, however the program comes to its end.
     #[must_use]
-    pub fn borrowed(&self) -> Borrowed {
-        Borrowed(self.screen.clone())
+    pub fn borrowed(&self) -> TerminalGuard {
+        TerminalGuard(self.screen.clone())
     }
 }
 
 /// The terminal as a line editor uses it, until this is dropped.
-pub struct Borrowed(Option<Screen>);
+pub struct TerminalGuard(Option<Screen>);
 
-impl Drop for Borrowed {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         if let Some(screen) = &self.0 {
             screen.give_back();
@@ -189,8 +189,8 @@ impl Drop for Borrowed {
     }
 }
 
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+impl PrinterState {
+    fn queue(&self) -> MutexGuard<'_, PrintQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -204,14 +204,14 @@ impl Shared {
 
     /// Waits until something waits to be written or the end is near; says whether it is the end.
     pub(super) fn wait_for_work(&self) -> bool {
-        let idle = |queue: &mut Queue| queue.backlog.is_empty() && !queue.closing;
+        let idle = |queue: &mut PrintQueue| queue.backlog.is_empty() && !queue.closing;
         let queue = self.changed.wait_while(self.queue(), idle);
         queue.unwrap_or_else(PoisonError::into_inner).closing
     }
 
     /// Waits, not long, until nothing waits to be written any more, or the end is near.
     pub(super) fn wait_for_others(&self, limit: Duration) {
-        let busy = |queue: &mut Queue| !queue.backlog.is_empty() && !queue.closing;
+        let busy = |queue: &mut PrintQueue| !queue.backlog.is_empty() && !queue.closing;
         drop(self.changed.wait_timeout_while(self.queue(), limit, busy));
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::io::terminal::{self, Mode};
-use crate::ui::printer::{Out, Shared};
+use crate::ui::printer::{Out, PrinterState};
 
 /// Back up into the row that the editor has just cleared: it ends every message with a new line, the bell's empty one
 /// as well.
@@ -76,7 +76,7 @@ impl Screen {
     }
 
     /// The editor is about to start. Does not return at the end of the program.
-    pub(super) fn enter(&self, shared: &Shared) {
+    pub(super) fn enter(&self, shared: &PrinterState) {
         // Not while the writing thread is in the middle of a line.
         let out = shared.out();
         let mut phase = self.phase();
@@ -94,7 +94,7 @@ impl Screen {
     /// The editor asks for its prompt: writes what is queued if the editor's line is cleared just now, that is at the
     /// first prompt and when the bell was rung, but not at an `ordinary` repaint. Does not return at the end of the
     /// program.
-    pub(super) fn repaint(&self, shared: &Shared, ordinary: bool) {
+    pub(super) fn repaint(&self, shared: &PrinterState, ordinary: bool) {
         let mut out = shared.out();
         let entering = *self.phase() == Phase::Entering;
         if entering {
@@ -111,7 +111,7 @@ impl Screen {
     }
 
     /// The editor has ended and left its line behind.
-    pub(super) fn leave(&self, shared: &Shared) {
+    pub(super) fn leave(&self, shared: &PrinterState) {
         self.park_if_closing(shared);
         let mut out = shared.out();
         self.set(Phase::Outside);
@@ -119,7 +119,7 @@ impl Screen {
     }
 
     /// Gives the terminal back while `stopped` runs, from within the editor, which is to repaint its line afterwards.
-    pub(super) fn pause(&self, shared: &Shared, stopped: impl FnOnce()) {
+    pub(super) fn pause(&self, shared: &PrinterState, stopped: impl FnOnce()) {
         let raw = Mode::save();
         let mut out = shared.out();
         // A terminal that is gone is noticed by the next one who writes.
@@ -136,7 +136,7 @@ impl Screen {
     }
 
     /// The writing thread's work.
-    pub(super) fn write_until_closed(&self, shared: &Shared) {
+    pub(super) fn write_until_closed(&self, shared: &PrinterState) {
         while !shared.wait_for_work() {
             let mut out = shared.out();
             let phase = *self.phase();
@@ -168,7 +168,7 @@ impl Screen {
         }
     }
 
-    fn write_last_words(&self, shared: &Shared, out: &mut Out) {
+    fn write_last_words(&self, shared: &PrinterState, out: &mut Out) {
         if *self.phase() != Phase::Outside {
             // A terminal that is gone needs no erasing.
             let _ = out.write(ERASE).and_then(|()| out.write(PASTE_OFF));
@@ -205,7 +205,7 @@ impl Screen {
 
     /// At the end of the program the editor's thread stays where it is: whatever it did next would be painted over
     /// the last words, or change the mode of the terminal after it was put back.
-    fn park_if_closing(&self, shared: &Shared) {
+    fn park_if_closing(&self, shared: &PrinterState) {
         if shared.is_closing() {
             let outside = *self.phase() == Phase::Outside;
             if !outside {

@@ -4,24 +4,24 @@ use std::sync::mpsc::channel;
 
 use anyhow::anyhow;
 
-use crate::cli::{Place, ServerOptions};
+use crate::cli::{ServerOptions, StoreChoice};
 use crate::io::clock::Clock;
-use crate::io::event_loop::Drive;
+use crate::io::event_loop::EventLoop;
 use crate::io::input::{Lines, Wake};
 use crate::io::store::{self, Store};
 use crate::io::terminal;
 use crate::proto::config::ServerConfig;
 use crate::proto::server::Server;
 use crate::proto::status::Status;
-use crate::ui::completion::Surroundings;
-use crate::ui::editor::{Desk, state_folder};
-use crate::ui::line_source::Source;
-use crate::ui::printer::{Printer, Style, complain};
-use crate::ui::server_host::ServerFront;
+use crate::ui::completion::Completion;
+use crate::ui::editor::{EditorContext, state_folder};
+use crate::ui::line_source::LineSource;
+use crate::ui::printer::{OutputStyle, Printer, complain};
+use crate::ui::server_host::ServerHost;
 use crate::ui::start::{Signals, bind, outgoing, seed};
 
 /// Runs a server to its end, with its words from `source`.
-pub fn run(options: &ServerOptions, source: Source) -> Status {
+pub fn run(options: &ServerOptions, source: LineSource) -> Status {
     if source.is_typed() {
         terminal::stay_running_in_background();
     }
@@ -34,17 +34,17 @@ pub fn run(options: &ServerOptions, source: Source) -> Status {
     }
 }
 
-fn try_run(options: &ServerOptions, source: Source) -> anyhow::Result<Status> {
+fn try_run(options: &ServerOptions, source: LineSource) -> anyhow::Result<Status> {
     let socket = bind(options.port)?;
     let port = socket.local_port();
     let clock = Clock::start();
-    let mut drive = Drive::new(socket, outgoing(&options.trouble)?, clock)?;
+    let mut drive = EventLoop::new(socket, outgoing(&options.trouble)?, clock)?;
     let wake = drive.wake();
     let place = place(&options.place, port)?;
     let signals = Signals::listen(wake.clone())?;
     let file = match &place {
-        store::Place::File(file) => file.display().to_string(),
-        store::Place::Memory => "memory".to_owned(),
+        store::StoreLocation::File(file) => file.display().to_string(),
+        store::StoreLocation::Memory => "memory".to_owned(),
     };
     let (answer, answers) = channel();
     let told = wake.clone();
@@ -58,11 +58,11 @@ fn try_run(options: &ServerOptions, source: Source) -> anyhow::Result<Status> {
     )?;
     let config = ServerConfig { port, seed: seed()?, kept, mailbox: options.mailbox, file, trace: options.trace };
 
-    let style = Style { json: options.json, terminal: terminal::is_output(), me: "server".to_owned() };
+    let style = OutputStyle { json: options.json, terminal: terminal::is_output(), me: "server".to_owned() };
     let (printer, lines) = desk(options, source, style, &signals, wake)?;
     let _borrowed = printer.borrowed();
     let mut server = Server::new(clock.now(), config);
-    let mut front = ServerFront::new(lines, printer, store, answers, signals);
+    let mut front = ServerHost::new(lines, printer, store, answers, signals);
     let ending = drive.run(&mut server, &mut front)?;
     Ok(front.end(ending, &clock))
 }
@@ -70,8 +70,8 @@ fn try_run(options: &ServerOptions, source: Source) -> anyhow::Result<Status> {
 /// Where the words come from and the events go.
 fn desk(
     options: &ServerOptions,
-    source: Source,
-    style: Style,
+    source: LineSource,
+    style: OutputStyle,
     signals: &Signals,
     wake: Wake,
 ) -> anyhow::Result<(Printer, Lines)> {
@@ -80,9 +80,9 @@ fn desk(
             let screen = editor.screen()?;
             let printer = Printer::start(style, Some(screen.clone()), wake.clone())?;
             let (lines, queue) = Lines::queue(wake.clone());
-            let (signals, surroundings) = (signals.sender.clone(), Surroundings::of_server());
+            let (signals, surroundings) = (signals.sender.clone(), Completion::of_server());
             let printing = printer.clone();
-            let desk = Desk { lines, signals, wake, surroundings, printer, screen, only_in_foreground: true };
+            let desk = EditorContext { lines, signals, wake, surroundings, printer, screen, only_in_foreground: true };
             editor.spawn(desk)?;
             Ok((printing, queue))
         }
@@ -99,15 +99,15 @@ fn desk(
 }
 
 /// Where things are kept.
-fn place(place: &Place, port: u16) -> anyhow::Result<store::Place> {
+fn place(place: &StoreChoice, port: u16) -> anyhow::Result<store::StoreLocation> {
     Ok(match place {
-        Place::Memory => store::Place::Memory,
-        Place::File(file) => store::Place::File(file.clone()),
-        Place::Usual => {
+        StoreChoice::Memory => store::StoreLocation::Memory,
+        StoreChoice::File(file) => store::StoreLocation::File(file.clone()),
+        StoreChoice::Usual => {
             let folder = state_folder().ok_or_else(|| {
                 anyhow!("Without HOME there is no folder for names and mail; use --db FILE or --ephemeral.")
             })?;
-            store::Place::File(folder.join(format!("server-{port}.db")))
+            store::StoreLocation::File(folder.join(format!("server-{port}.db")))
         }
     })
 }

@@ -6,17 +6,17 @@ use std::time::Duration;
 use nix::libc::SIGHUP;
 
 use crate::io::clock::Clock;
-use crate::io::event_loop::Front;
-use crate::io::input::{Line, Lines, WAITING};
+use crate::io::event_loop::Host;
+use crate::io::input::{InputLine, Lines, WAITING};
 use crate::io::store::{Store, StoreAnswer};
 use crate::proto::console::{self, Console};
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::event::{Body, Event};
-use crate::proto::machine::{Ending, Input};
+use crate::proto::machine::{Exit, Input};
 use crate::proto::record::Record;
 use crate::proto::status::Status;
-use crate::proto::time::{Instant, Now, Unix};
+use crate::proto::time::{Instant, Now, Timestamp};
 use crate::ui::printer::{Gone, Printer};
 use crate::ui::start::{Signals, complain_quickly};
 
@@ -28,7 +28,7 @@ const LEAVE_LIMIT: Duration = Duration::from_millis(300);
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
 /// What stands around a server.
-pub struct ServerFront {
+pub struct ServerHost {
     lines: Lines,
     printer: Printer,
     store: Store,
@@ -44,7 +44,7 @@ pub struct ServerFront {
     more: bool,
 }
 
-impl ServerFront {
+impl ServerHost {
     /// A front of a server that has not started yet; the store's answers come from `answers`.
     pub fn new(lines: Lines, printer: Printer, store: Store, answers: Receiver<StoreAnswer>, signals: Signals) -> Self {
         let (status, told, leaving, broken, more) = (Status::Ok, 0, None, false, false);
@@ -52,7 +52,7 @@ impl ServerFront {
     }
 
     /// Shows the last event, closes the store and says how it all ended.
-    pub fn end(self, ending: Option<Ending>, clock: &Clock) -> Status {
+    pub fn end(self, ending: Option<Exit>, clock: &Clock) -> Status {
         let status = self.status.or(ending.unwrap_or_default().status);
         let until = clock.now().mono + LAST_WORDS_LIMIT;
         self.printer.close(event(clock.now().unix, ServerEvent::Exit { status: status.code() }), || {
@@ -84,7 +84,7 @@ impl ServerFront {
     }
 
     /// What the store has to say; what is for people is shown here.
-    fn heed(&mut self, answer: StoreAnswer, at: Unix) -> Option<Input<'static>> {
+    fn heed(&mut self, answer: StoreAnswer, at: Timestamp) -> Option<Input<'static>> {
         let definite = true;
         match answer {
             StoreAnswer::Persisted { through, refused } => return Some(Input::Persisted { through, refused }),
@@ -102,11 +102,11 @@ impl ServerFront {
     }
 }
 
-fn event(at: Unix, body: ServerEvent) -> Event {
+fn event(at: Timestamp, body: ServerEvent) -> Event {
     Event { at, cmd: None, group: None, body: Body::Server(body) }
 }
 
-impl Front for ServerFront {
+impl Host for ServerHost {
     fn next(&mut self, now: Now) -> Option<Input<'static>> {
         if self.leaving.is_none() && self.is_asked_to_end() {
             self.leaving = Some(now.mono + LEAVE_LIMIT);
@@ -130,10 +130,10 @@ impl Front for ServerFront {
                 return None;
             }
             let word = match self.lines.take()? {
-                Line::Whole(line) => console::parse(&line),
-                Line::Long { .. } => Some(Console::Unknown(None)),
+                InputLine::Whole(line) => console::parse(&line),
+                InputLine::Long { .. } => Some(Console::Unknown(None)),
                 // The end of its input changes nothing for a server.
-                Line::Broken(_) | Line::End => None,
+                InputLine::Broken(_) | InputLine::End => None,
             };
             if let Some(word) = word {
                 return Some(Input::Console(word));

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-use crate::cli::Trouble;
+use crate::cli::NetworkFaults;
 use crate::io::control::Control;
 use crate::io::input::Wake;
-use crate::io::sender::Outgoing;
-use crate::io::signals::Stop;
+use crate::io::sender::DatagramSender;
+use crate::io::signals::SignalListener;
 use crate::io::socket::Socket;
 use crate::ui::printer;
 
@@ -32,7 +32,7 @@ pub fn bind(port: u16) -> anyhow::Result<Socket> {
 ///
 /// # Errors
 /// One sentence about the path where orders are to be taken.
-pub fn outgoing(trouble: &Trouble) -> anyhow::Result<Outgoing> {
+pub fn outgoing(trouble: &NetworkFaults) -> anyhow::Result<DatagramSender> {
     let control = match &trouble.control {
         None => None,
         Some(path) => Some(Control::bind(path).map_err(|why| match why.kind() {
@@ -40,7 +40,7 @@ pub fn outgoing(trouble: &Trouble) -> anyhow::Result<Outgoing> {
             _ => anyhow!("Orders cannot be taken at {}: {why}.", path.as_path().display()),
         })?),
     };
-    Ok(Outgoing::new(trouble.faults.as_deref().cloned(), control))
+    Ok(DatagramSender::new(trouble.faults.as_deref().cloned(), control))
 }
 
 /// 32 bytes of the system's randomness.
@@ -59,7 +59,7 @@ pub struct Signals {
     pub arrived: Receiver<i32>,
     /// Where others can put them in.
     pub sender: std::sync::mpsc::Sender<i32>,
-    _stop: Stop,
+    _stop: SignalListener,
 }
 
 impl Signals {
@@ -70,7 +70,7 @@ impl Signals {
     pub fn listen(wake: Wake) -> anyhow::Result<Self> {
         let (sender, arrived) = channel();
         let tell = sender.clone();
-        let stop = Stop::listen(move |signal| {
+        let stop = SignalListener::listen(move |signal| {
             // Nobody takes it any more when the program is ending already.
             let _ = tell.send(signal);
             wake();

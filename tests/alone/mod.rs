@@ -6,19 +6,19 @@ use std::net::SocketAddr;
 use chat::proto::config::ServerConfig;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::event::{Body, Event};
-use chat::proto::id::Life;
+use chat::proto::id::Incarnation;
 use chat::proto::machine::{Input, Machine, Output};
 use chat::proto::name::Name;
-use chat::proto::record::Kept;
+use chat::proto::record::PersistedState;
 use chat::proto::server::{MAILBOX, Server};
-use chat::proto::time::{Instant, Now, Unix};
-use chat::proto::wire::{self, Datagram, Frame, Head};
+use chat::proto::time::{Instant, Now, Timestamp};
+use chat::proto::wire::{self, Datagram, Frame, Header};
 
 /// It is always this late.
-pub const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Unix::from_micros(1_767_225_600_000_000) };
+pub const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Timestamp::from_micros(1_767_225_600_000_000) };
 
 /// A server that finds this on its disk.
-pub fn server(kept: Kept) -> Server {
+pub fn server(kept: PersistedState) -> Server {
     let (seed, file) = ([1; 32], String::new());
     Server::new(NOW, ServerConfig { port: 7000, seed, kept, mailbox: MAILBOX, file, trace: false })
 }
@@ -29,7 +29,7 @@ pub fn at(port: u16) -> SocketAddr {
 }
 
 /// Hands the server a datagram with this head.
-pub fn tell(server: &mut Server, from: SocketAddr, head: &Head, frames: Vec<Frame>) {
+pub fn tell(server: &mut Server, from: SocketAddr, head: &Header, frames: Vec<Frame>) {
     let lines: Vec<String> = frames.into_iter().flat_map(Frame::lines).collect();
     let bytes = wire::emit(head, lines.iter().map(String::as_str));
     server.handle(NOW, Input::Datagram { from, bytes: &bytes });
@@ -37,8 +37,13 @@ pub fn tell(server: &mut Server, from: SocketAddr, head: &Head, frames: Vec<Fram
 
 /// A life proves its address, and sends these frames in its first datagram; `frames` are given the cookie. Returns the
 /// server's life.
-pub fn enter(server: &mut Server, life: Life, from: SocketAddr, frames: impl FnOnce(String) -> Vec<Frame>) -> Life {
-    tell(server, from, &Head::new(life, None), vec![Frame::Hello { token: String::new() }]);
+pub fn enter(
+    server: &mut Server,
+    life: Incarnation,
+    from: SocketAddr,
+    frames: impl FnOnce(String) -> Vec<Frame>,
+) -> Incarnation {
+    tell(server, from, &Header::new(life, None), vec![Frame::Hello { token: String::new() }]);
     // What it says first is the challenge; all the rest is left unsaid, so that this costs nothing.
     let challenge = std::iter::from_fn(|| server.poll(NOW)).find_map(|output| match output {
         Output::Transmit { to, bytes } if to == from => Some(wire::parse(&bytes).unwrap()),
@@ -47,7 +52,7 @@ pub fn enter(server: &mut Server, life: Life, from: SocketAddr, frames: impl FnO
     let Datagram { head, frames: challenge } = challenge.expect("a challenge");
     let [Frame::Challenge { cookie, .. }] = challenge.as_slice() else { panic!("{challenge:?}") };
     let me = head.me.expect("a life");
-    let head = Head { n: Some(1), low: Some(1), ..Head::new(life, Some(me)) };
+    let head = Header { n: Some(1), low: Some(1), ..Header::new(life, Some(me)) };
     tell(server, from, &head, frames(cookie.clone()));
     me
 }

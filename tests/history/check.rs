@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chat::proto::event::client::ClientEvent;
 use chat::proto::event::server::ServerEvent;
-use chat::proto::event::{Body, Event, Kind, RowView};
-use chat::proto::id::{Life as LifeId, MessageId};
+use chat::proto::event::{Body, ClientInfo, Event, MessageKind};
+use chat::proto::id::{Incarnation as LifeId, MessageId};
 use chat::proto::record::{Mail, Record};
 use chat::proto::time::Instant;
 use chat::sim::simulation::SERVER;
@@ -14,7 +14,7 @@ use super::{Actor, End, History, Life};
 
 /// A message as one life of its reader saw it.
 struct Shown<'a> {
-    kind: Kind,
+    kind: MessageKind,
     id: MessageId,
     stored: bool,
     /// Whether it was shown inside a group.
@@ -179,7 +179,7 @@ fn who_creates_a_group_is_told_so(history: &History, seen: &[Seen<'_>], faults: 
 fn messages_are_what_was_typed(history: &History, seen: &Seen<'_>, faults: &mut Vec<String>) {
     for message in &seen.shown {
         let fits = history.texts.get(message.text).is_some_and(|typed| {
-            let direct = message.kind == Kind::Direct;
+            let direct = message.kind == MessageKind::Direct;
             typed.from == message.from
                 && typed.to.is_some() == direct
                 && (!direct || typed.to.as_ref() == Some(&seen.actor.name))
@@ -202,7 +202,7 @@ fn each_message_is_shown_once(seen: &Seen<'_>, faults: &mut Vec<String>) {
 fn direct_messages_are_in_order(seen: &Seen<'_>, faults: &mut Vec<String>) {
     let mut last: BTreeMap<LifeId, (u64, &str)> = BTreeMap::new();
     // A direct message is shown inside a group only when no more can be held: before those that are.
-    for message in seen.shown.iter().filter(|message| message.kind == Kind::Direct && !message.in_group) {
+    for message in seen.shown.iter().filter(|message| message.kind == MessageKind::Direct && !message.in_group) {
         let (number, text) = last.insert(message.id.life, (message.id.number, message.text)).unwrap_or((0, ""));
         if number > message.id.number {
             let (name, from) = (&seen.actor.name, message.from);
@@ -218,7 +218,7 @@ fn what_the_server_passed_on_is_in_order(history: &History, seen: &Seen<'_>, fau
         places.entry(mail.id).or_default().insert(mail.seq);
     }
     let mut last = 0;
-    let passed_on = |message: &&Shown<'_>| message.kind != Kind::Direct || message.stored;
+    let passed_on = |message: &&Shown<'_>| message.kind != MessageKind::Direct || message.stored;
     for message in seen.shown.iter().filter(passed_on) {
         let Some(places) = places.get(&message.id) else {
             faults.push(format!("{}: {:.20} was passed on and never kept", seen.actor.name, message.text));
@@ -301,14 +301,14 @@ fn promises_are_kept(
                 names.insert(&row.name);
             }
             Record::Mail(mail) => {
-                if mail.kind == Kind::Channel {
+                if mail.kind == MessageKind::Channel {
                     let everybody = names.iter().filter(|name| ***name != mail.from);
                     if !everybody.eq(mail.lacking.iter().collect::<Vec<_>>().iter()) {
                         faults.push(format!("{:.20} is not for everybody", mail.text.as_str()));
                     }
                 }
                 for reader in &mail.lacking {
-                    let exempt = mail.kind == Kind::Direct && may_have_held(reader.as_str());
+                    let exempt = mail.kind == MessageKind::Direct && may_have_held(reader.as_str());
                     if !exempt && !shown_by(reader.as_str(), mail.id) {
                         faults.push(format!("{reader} was never shown the kept {:.20}", mail.text.as_str()));
                     }
@@ -343,7 +343,7 @@ fn receipts_are_true(
             }
         }
     }
-    for mail in kept.values().filter(|mail| mail.kind == Kind::Direct) {
+    for mail in kept.values().filter(|mail| mail.kind == MessageKind::Direct) {
         match told.get(&mail.id) {
             None => faults.push(format!("no receipt for {:.20}", mail.text.as_str())),
             // A life may have seen one, and ended before that was acknowledged.
@@ -363,7 +363,7 @@ fn tables_converge(history: &History, seen: &[Seen<'_>], faults: &mut Vec<String
     let Some(expected) = server else {
         return faults.push("the server shows no table".to_owned());
     };
-    let offline: Vec<&RowView> = expected.iter().filter(|row| !row.online).collect();
+    let offline: Vec<&ClientInfo> = expected.iter().filter(|row| !row.online).collect();
     if !offline.is_empty() {
         faults.push(format!("still offline at the end: {offline:?}"));
     }

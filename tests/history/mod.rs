@@ -7,18 +7,18 @@ pub mod timing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chat::netem::link_model::Net;
+use chat::netem::link_model::LinkModel;
 use chat::proto::console::Console;
 use chat::proto::rng::Rng;
 use chat::proto::time::Instant;
-use chat::sim::simulation::{SERVER, World};
+use chat::sim::simulation::{SERVER, Simulation};
 
 /// How long a healed world has to come to rest: longer than the server's patience with a silent client.
 const REST: Duration = Duration::from_secs(90);
 
 /// A network that loses every second datagram.
-const HALF_LOST: Net =
-    Net { latency: Duration::from_millis(5), jitter: Duration::from_millis(5), loss: 0.5, ..Net::PERFECT };
+const HALF_LOST: LinkModel =
+    LinkModel { latency: Duration::from_millis(5), jitter: Duration::from_millis(5), loss: 0.5, ..LinkModel::PERFECT };
 
 /// How one life of a client ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Typed {
 
 /// A history, played.
 pub struct History {
-    pub world: World,
+    pub world: Simulation,
     pub actors: Vec<Actor>,
     /// What was typed, by text; each text is typed once.
     pub texts: BTreeMap<String, Typed>,
@@ -85,9 +85,9 @@ impl History {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let mut rng = Rng::new(bytes);
-        let nets = Net::PRESETS.len() as u64 + 1;
+        let nets = LinkModel::PRESETS.len() as u64 + 1;
         let (net_name, net) = match rng.bits() % nets {
-            at if at + 1 < nets => Net::PRESETS[at as usize],
+            at if at + 1 < nets => LinkModel::PRESETS[at as usize],
             _ => ("half-lost", HALF_LOST),
         };
         let mut history = Self::new(seed, net, rng);
@@ -117,7 +117,7 @@ impl History {
         dies_at: Option<usize>,
         before_next: bool,
     ) -> Self {
-        let mut history = Self::new(1, Net::PERFECT, Rng::new([1; 32]));
+        let mut history = Self::new(1, LinkModel::PERFECT, Rng::new([1; 32]));
         history.world.disk().dies_at = dies_at;
         history.world.disk().dies_before_next = before_next;
         history.originals = names.len();
@@ -140,9 +140,9 @@ impl History {
         history
     }
 
-    fn new(seed: u64, net: Net, rng: Rng) -> Self {
+    fn new(seed: u64, net: LinkModel, rng: Rng) -> Self {
         Self {
-            world: World::new(seed, net),
+            world: Simulation::new(seed, net),
             actors: Vec::new(),
             texts: BTreeMap::new(),
             last_words: BTreeSet::new(),
@@ -368,7 +368,7 @@ impl History {
         self.note("everything heals".to_owned());
         self.world.heal();
         self.world.disk().full = false;
-        self.world.set_net(Net::PERFECT);
+        self.world.set_net(LinkModel::PERFECT);
         if self.world.server_machine().is_none() {
             self.world.start(SERVER);
         }

@@ -4,13 +4,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat::netem::link_model::Net;
-use chat::proto::event::Kind;
-use chat::proto::id::{Life, MessageId};
+use chat::netem::link_model::LinkModel;
+use chat::proto::event::MessageKind;
+use chat::proto::id::{Incarnation, MessageId};
 use chat::proto::name::{Name, Text};
 use chat::proto::record::{Mail, NameRecord, Record};
-use chat::proto::time::{Instant, Unix};
-use chat::sim::simulation::{SERVER, World};
+use chat::proto::time::{Instant, Timestamp};
+use chat::sim::simulation::{SERVER, Simulation};
 
 pub const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -21,17 +21,17 @@ pub const fn us(us: u64) -> Duration {
 }
 
 /// 2026-01-01T00:00:00Z, a second before a world begins.
-pub const EPOCH: Unix = Unix::from_micros(1_767_225_600_000_000);
+pub const EPOCH: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
 /// A network that loses everything.
-pub const DEAD: Net = Net { loss: 1.0, ..Net::PERFECT };
+pub const DEAD: LinkModel = LinkModel { loss: 1.0, ..LinkModel::PERFECT };
 
 /// A world with these clients, registered one after another: actors 1, 2 and so on. A datagram takes 50 µs, a sync
 /// 200 µs, and what is to be shown is shown after 20 µs.
-pub fn world(names: &[&str]) -> World {
-    let mut world = World::new(1, Net::PERFECT);
+pub fn world(names: &[&str]) -> Simulation {
+    let mut world = Simulation::new(1, LinkModel::PERFECT);
     for name in names {
         world.client(name);
         world.run_for(ms(100));
@@ -41,8 +41,8 @@ pub fn world(names: &[&str]) -> World {
 }
 
 /// A world whose server finds these records on its disk.
-pub fn world_with(records: impl IntoIterator<Item = Record>) -> World {
-    let mut world = World::without_server(1, Net::PERFECT);
+pub fn world_with(records: impl IntoIterator<Item = Record>) -> Simulation {
+    let mut world = Simulation::without_server(1, LinkModel::PERFECT);
     let now = world.now();
     for record in records {
         world.disk().write(now, record);
@@ -55,15 +55,15 @@ pub fn world_with(records: impl IntoIterator<Item = Record>) -> World {
 /// The row of somebody who is offline.
 pub fn row(name: &str, life: u128) -> Record {
     let (name, addr) = (Name::new(name).expect("a name"), SocketAddr::from(([10, 1, 0, 0], 7000)));
-    Record::Name(NameRecord { name, addr, life: Life(life), online: false, seen: EPOCH })
+    Record::Name(NameRecord { name, addr, life: Incarnation(life), online: false, seen: EPOCH })
 }
 
 /// A kept direct message.
 pub fn mail(seq: u64, from: &str, to: &str, text: &str) -> Record {
     Record::Mail(Mail {
         seq,
-        id: MessageId { life: Life(1), number: seq },
-        kind: Kind::Direct,
+        id: MessageId { life: Incarnation(1), number: seq },
+        kind: MessageKind::Direct,
         from: Name::new(from).expect("a name"),
         group: None,
         text: Text::new(text).expect("a text"),
@@ -79,13 +79,13 @@ pub struct Mark {
     logs: Vec<usize>,
 }
 
-pub fn mark(world: &World) -> Mark {
+pub fn mark(world: &Simulation) -> Mark {
     Mark { at: world.now(), logs: (0..world.actors()).map(|index| world.log(index).len()).collect() }
 }
 
 impl Mark {
     /// What an actor showed since then: milliseconds, the group in front, the line. Lines of one event are joined by ` / `.
-    pub fn trace(&self, world: &World, actor: usize) -> Vec<String> {
+    pub fn trace(&self, world: &Simulation, actor: usize) -> Vec<String> {
         let since = self.logs.get(actor).copied().unwrap_or(0);
         let shown = world.log(actor)[since..].iter().filter_map(|(at, event)| {
             let group = event.group.as_ref().map(|group| format!("({group}) ")).unwrap_or_default();
@@ -97,13 +97,13 @@ impl Mark {
     }
 
     /// The same without the times.
-    pub fn lines(&self, world: &World, actor: usize) -> Vec<String> {
+    pub fn lines(&self, world: &Simulation, actor: usize) -> Vec<String> {
         let trace = self.trace(world, actor);
         trace.iter().map(|line| line.split_once(' ').expect("a time").1.to_owned()).collect()
     }
 }
 
 /// Nothing is under way, queued or half assembled anywhere.
-pub fn at_rest(world: &World) {
+pub fn at_rest(world: &Simulation) {
     assert!(world.is_idle(), "something is left");
 }

@@ -30,7 +30,7 @@ impl Machine for Echo {
                 (self.timeouts, self.at) = (self.timeouts + 1, None);
                 self.out.push_back(Output::Fetch(vec![7]));
             }
-            Input::Leave => self.out.push_back(Output::Ended(Ending { status: Status::Failed, ..Ending::default() })),
+            Input::Leave => self.out.push_back(Output::Ended(Exit { status: Status::Failed, ..Exit::default() })),
             Input::Command(_) => self.at = Some(now.mono + Duration::from_millis(20)),
             other => self.inputs.push(format!("{other:?}")),
         }
@@ -53,7 +53,7 @@ struct Inputs {
     over: bool,
 }
 
-impl Front for Inputs {
+impl Host for Inputs {
     fn next(&mut self, _now: Now) -> Option<Input<'static>> {
         self.inputs.try_recv().ok()
     }
@@ -86,7 +86,7 @@ fn front() -> (std::sync::mpsc::Sender<Input<'static>>, Inputs) {
 fn more_datagrams_than_one_turn_takes_are_all_answered() {
     let socket = Socket::bind(0).unwrap();
     let port = socket.local_port();
-    let mut drive = Drive::new(socket, Outgoing::default(), Clock::start()).unwrap();
+    let mut drive = EventLoop::new(socket, DatagramSender::default(), Clock::start()).unwrap();
     let (tell, mut front) = front();
     let wake = drive.wake();
     let peer = std::thread::spawn(move || {
@@ -129,8 +129,8 @@ fn orders_that_come_while_it_runs_are_in_force_when_they_are_answered() {
     let asker = std::os::unix::net::UnixDatagram::bind(folder.path().join("asker")).unwrap();
     let socket = Socket::bind(0).unwrap();
     let port = socket.local_port();
-    let outgoing = Outgoing::new(None, Some(Control::bind(&path).unwrap()));
-    let mut drive = Drive::new(socket, outgoing, Clock::start()).unwrap();
+    let outgoing = DatagramSender::new(None, Some(Control::bind(&path).unwrap()));
+    let mut drive = EventLoop::new(socket, outgoing, Clock::start()).unwrap();
     let (tell, mut front) = front();
     let leave = Leave(tell, drive.wake());
     let peer = std::thread::spawn(move || {
@@ -180,14 +180,14 @@ fn orders_that_come_while_it_runs_are_in_force_when_they_are_answered() {
 
 #[test]
 fn a_deadline_is_kept_and_never_early() {
-    let mut drive = Drive::new(Socket::bind(0).unwrap(), Outgoing::default(), Clock::start()).unwrap();
+    let mut drive = EventLoop::new(Socket::bind(0).unwrap(), DatagramSender::default(), Clock::start()).unwrap();
     let (tell, mut front) = front();
     tell.send(Input::Command(Ok(Command::Table))).unwrap();
     let mut machine = Echo::default();
     let wake = drive.wake();
     // Ends when the machine was told of its deadline: nothing else ever wakes the loop.
     struct Until<'a>(&'a mut Inputs, std::sync::mpsc::Sender<Input<'static>>, Wake);
-    impl Front for Until<'_> {
+    impl Host for Until<'_> {
         fn next(&mut self, now: Now) -> Option<Input<'static>> {
             self.0.next(now)
         }
@@ -215,7 +215,7 @@ fn a_deadline_is_kept_and_never_early() {
 
 #[test]
 fn every_other_input_reaches_the_machine_in_order_even_if_there_are_many() {
-    let mut drive = Drive::new(Socket::bind(0).unwrap(), Outgoing::default(), Clock::start()).unwrap();
+    let mut drive = EventLoop::new(Socket::bind(0).unwrap(), DatagramSender::default(), Clock::start()).unwrap();
     let (tell, mut front) = front();
     let count = BATCH * 2 + 3;
     for n in 0..count {
@@ -233,7 +233,7 @@ fn every_other_input_reaches_the_machine_in_order_even_if_there_are_many() {
 
 #[test]
 fn a_front_that_is_over_ends_the_loop_without_an_ending() {
-    let mut drive = Drive::new(Socket::bind(0).unwrap(), Outgoing::default(), Clock::start()).unwrap();
+    let mut drive = EventLoop::new(Socket::bind(0).unwrap(), DatagramSender::default(), Clock::start()).unwrap();
     let (_tell, mut front) = front();
     front.over = true;
     assert_eq!(drive.run(&mut Echo::default(), &mut front).unwrap(), None);
@@ -248,7 +248,7 @@ impl Machine for Diary {
         self.0.push(match input {
             Input::Datagram { .. } => "datagram",
             Input::Timeout => {
-                self.1.push_back(Output::Ended(Ending::default()));
+                self.1.push_back(Output::Ended(Exit::default()));
                 "timeout"
             }
             _ => "answer",
@@ -265,7 +265,7 @@ impl Machine for Diary {
 /// Is full until its store has answered so often, once a turn.
 struct Full(u32, bool);
 
-impl Front for Full {
+impl Host for Full {
     fn next(&mut self, _now: Now) -> Option<Input<'static>> {
         self.1 = !self.1 && self.0 > 0;
         self.0 -= u32::from(self.1);
@@ -296,7 +296,7 @@ fn a_machine_that_is_far_ahead_of_the_disk_is_told_of_the_disk_alone() {
     poll.registry().register(&mut socket, Token(0), Interest::READABLE).unwrap();
     poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(30))).unwrap();
     poll.registry().deregister(&mut socket).unwrap();
-    let mut drive = Drive::new(socket, Outgoing::default(), Clock::start()).unwrap();
+    let mut drive = EventLoop::new(socket, DatagramSender::default(), Clock::start()).unwrap();
     let mut machine = Diary::default();
     drive.run(&mut machine, &mut Full(3, false)).unwrap();
     assert_eq!(machine.0, ["answer", "answer", "answer", "datagram", "timeout"]);

@@ -83,7 +83,7 @@ impl StoreError {
 
 /// What a failure to write means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ErrorClass {
     /// It may be for one record alone, and others may fit.
     Record,
     /// It is for everything at this moment, and a later moment may be better.
@@ -94,34 +94,34 @@ pub(super) enum Verdict {
 
 /// Tells a full disk, which a server outlives, from a broken one, which it must not hide. A failed sync is fatal
 /// because the next one would succeed without having written what the first one lost.
-pub(super) fn judge(why: &rusqlite::Error) -> Verdict {
+pub(super) fn judge(why: &rusqlite::Error) -> ErrorClass {
     use rusqlite::ffi;
     let rusqlite::Error::SqliteFailure(code, _) = why else {
         return if matches!(why, rusqlite::Error::ToSqlConversionFailure(_)) {
-            Verdict::Record
+            ErrorClass::Record
         } else {
-            Verdict::Fatal
+            ErrorClass::Fatal
         };
     };
     match code.extended_code {
-        ffi::SQLITE_IOERR_WRITE => return Verdict::Record,
+        ffi::SQLITE_IOERR_WRITE => return ErrorClass::Record,
         ffi::SQLITE_IOERR_NOMEM
         | ffi::SQLITE_IOERR_SHMOPEN
         | ffi::SQLITE_IOERR_SHMSIZE
         | ffi::SQLITE_IOERR_SHMMAP
         | ffi::SQLITE_IOERR_SHMLOCK
-        | ffi::SQLITE_IOERR_LOCK => return Verdict::Moment,
+        | ffi::SQLITE_IOERR_LOCK => return ErrorClass::Moment,
         _ => {}
     }
     match code.code {
-        ErrorCode::DiskFull | ErrorCode::ConstraintViolation | ErrorCode::TooBig => Verdict::Record,
+        ErrorCode::DiskFull | ErrorCode::ConstraintViolation | ErrorCode::TooBig => ErrorClass::Record,
         ErrorCode::DatabaseBusy
         | ErrorCode::DatabaseLocked
         | ErrorCode::ReadOnly
         | ErrorCode::PermissionDenied
         | ErrorCode::CannotOpen
         | ErrorCode::OutOfMemory
-        | ErrorCode::OperationInterrupted => Verdict::Moment,
-        _ => Verdict::Fatal,
+        | ErrorCode::OperationInterrupted => ErrorClass::Moment,
+        _ => ErrorClass::Fatal,
     }
 }

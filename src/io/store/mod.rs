@@ -16,18 +16,18 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
-use crate::proto::record::{Kept, Mail, Record};
+use crate::proto::record::{Mail, PersistedState, Record};
 
 pub use error::StoreError;
 pub use queue::{MAX_WAITING_BYTES, MAX_WAITING_RECORDS};
 pub use writer::{BATCH_BYTES, BATCH_RECORDS};
 
-use queue::{Job, Queue};
+use queue::{Job, StoreQueue};
 use writer::Writer;
 
 /// Where a store keeps what it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum StoreLocation {
     /// In this file, beside which SQLite puts `FILE-wal` and `FILE-shm` while it is open, and this program `FILE.lock`.
     /// Missing folders above it are created. People may read it with `sqlite3` at any time.
     File(PathBuf),
@@ -54,12 +54,12 @@ pub enum StoreAnswer {
 }
 
 /// What takes the answers in, on the thread of the store. It must not wait for whoever calls [`Store::submit`].
-pub type Answer = Box<dyn FnMut(StoreAnswer) + Send>;
+pub type AnswerHandler = Box<dyn FnMut(StoreAnswer) + Send>;
 
 /// An open store. Dropping it closes it.
 #[derive(Debug)]
 pub struct Store {
-    queue: Arc<Queue>,
+    queue: Arc<StoreQueue>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -67,13 +67,13 @@ pub struct Store {
 type Commit = Box<dyn FnMut(&Connection) -> rusqlite::Result<()> + Send>;
 
 /// What stands between the store and its disk, so that a test can play a disk that is full, slow or broken.
-struct Seams {
+struct TestHooks {
     commit: Commit,
     /// The most pages that the file may have.
     max_pages: Option<u32>,
 }
 
-impl Default for Seams {
+impl Default for TestHooks {
     fn default() -> Self {
         Self { commit: Box::new(|db| db.execute_batch("COMMIT")), max_pages: None }
     }
@@ -84,17 +84,21 @@ impl Store {
     ///
     /// # Errors
     /// A [`StoreError`] is one sentence that says what is wrong and what to do; the file is as it was.
-    pub fn open(place: Place, answer: Answer) -> Result<(Self, Kept), StoreError> {
-        Self::open_with(place, answer, Seams::default())
+    pub fn open(place: StoreLocation, answer: AnswerHandler) -> Result<(Self, PersistedState), StoreError> {
+        Self::open_with(place, answer, TestHooks::default())
     }
 
-    fn open_with(place: Place, answer: Answer, seams: Seams) -> Result<(Self, Kept), StoreError> {
+    fn open_with(
+        place: StoreLocation,
+        answer: AnswerHandler,
+        seams: TestHooks,
+    ) -> Result<(Self, PersistedState), StoreError> {
         let (db, path, lock) = match place {
-            Place::File(path) => {
+            StoreLocation::File(path) => {
                 let file = file::prepare(&path)?;
                 (schema::open(&file.path)?, file.path, Some(file.lock))
             }
-            Place::Memory => {
+            StoreLocation::Memory => {
                 let path = PathBuf::from("in memory");
                 let db = Connection::open_in_memory().map_err(|why| StoreError::from_sqlite(&path, why))?;
                 (db, path, None)
@@ -102,7 +106,7 @@ impl Store {
         };
         let kept = schema::bring_up_to_date(&db, seams.max_pages).and_then(|()| rows::load(&db));
         let kept = kept.map_err(|why| StoreError::from_sqlite(&path, why))?;
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(StoreQueue::default());
         let writer = Writer::new(db, seams.commit, Arc::clone(&queue), answer, path.display().to_string());
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || {
             writer.run();

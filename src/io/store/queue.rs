@@ -33,14 +33,14 @@ impl Job {
 
 /// The queue between the loop and the thread of the store.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+pub(super) struct StoreQueue {
+    waiting: Mutex<QueueState>,
     filled: Condvar,
     commits: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct QueueState {
     jobs: VecDeque<Job>,
     records: usize,
     bytes: usize,
@@ -49,7 +49,7 @@ struct Waiting {
     ended: bool,
 }
 
-impl Queue {
+impl StoreQueue {
     /// Puts a job at the end, full or not. Does nothing once the thread is gone.
     pub(super) fn push(&self, job: Job) {
         let (records, bytes) = job.cost();
@@ -97,7 +97,7 @@ impl Queue {
 
     /// The thread is gone; what waits is forgotten, and nothing is full any more.
     pub(super) fn end(&self) {
-        *self.lock() = Waiting { closed: true, ended: true, ..Waiting::default() };
+        *self.lock() = QueueState { closed: true, ended: true, ..QueueState::default() };
     }
 
     pub(super) fn count_commit(&self) {
@@ -109,7 +109,7 @@ impl Queue {
     }
 
     /// A thread that panicked while it held the lock left nothing half done: each change above is one.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_queue_is_full_at_so_many_records_until_some_are_taken() {
-        let queue = Queue::default();
+        let queue = StoreQueue::default();
         queue.push(turn(0..MAX_WAITING_RECORDS - 1));
         assert!(!queue.is_full());
         queue.push(Job::Fetch(vec![1]));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_queue_is_full_at_so_many_bytes() {
-        let queue = Queue::default();
+        let queue = StoreQueue::default();
         let each = turn(0..64).cost().1;
         for _ in 1..MAX_WAITING_BYTES.div_ceil(each) {
             queue.push(turn(0..64));
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_bounded_in_records_and_in_bytes_and_keeps_the_order() {
-        let queue = Queue::default();
+        let queue = StoreQueue::default();
         let jobs = || [turn(0..3), Job::Fetch(vec![7]), turn(3..9), turn(9..10)];
         jobs().into_iter().for_each(|job| queue.push(job));
         let [a, b, c, d] = jobs();
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_comes_once_the_thread_is_gone_is_forgotten() {
-        let queue = Queue::default();
+        let queue = StoreQueue::default();
         queue.push(turn(0..MAX_WAITING_RECORDS));
         queue.end();
         assert!(!queue.is_full());

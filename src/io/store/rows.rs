@@ -5,10 +5,10 @@ use std::str::FromStr;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{CachedStatement, Connection, Error, OptionalExtension, Params, Row, params};
 
-use crate::proto::event::Kind;
+use crate::proto::event::MessageKind;
 use crate::proto::name::{Name, Text};
-use crate::proto::record::{GroupRecord, Kept, Mail, MailHead, NameRecord, Receipt, Record};
-use crate::proto::time::Unix;
+use crate::proto::record::{GroupRecord, Mail, MailHeader, NameRecord, PersistedState, Receipt, Record};
+use crate::proto::time::Timestamp;
 
 /// What a record weighs beside its text and its list of names: about what the rest of a row takes, in bytes.
 const ROW_BYTES: usize = 200;
@@ -100,8 +100,8 @@ pub(super) fn fetch(db: &Connection, seqs: &[u64]) -> rusqlite::Result<Vec<Mail>
 }
 
 /// Everything that is kept, but for the texts of the messages.
-pub(super) fn load(db: &Connection) -> rusqlite::Result<Kept> {
-    Ok(Kept {
+pub(super) fn load(db: &Connection) -> rusqlite::Result<PersistedState> {
+    Ok(PersistedState {
         names: all(db.prepare_cached("SELECT name, addr, life, online, seen FROM names ORDER BY name")?, |row| {
             Ok(NameRecord {
                 name: parsed(row, 0)?,
@@ -158,12 +158,12 @@ fn read_mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
     })
 }
 
-fn read_head(row: &Row<'_>) -> rusqlite::Result<MailHead> {
+fn read_head(row: &Row<'_>) -> rusqlite::Result<MailHeader> {
     let bytes: usize = usize::try_from(row.get::<_, i64>(6)?).map_err(|why| odd(6, why))?;
     if !(1..=Text::MAX).contains(&bytes) {
         return Err(odd(6, format!("A kept message must have 1 to {} bytes, and one has {bytes}", Text::MAX)));
     }
-    Ok(MailHead {
+    Ok(MailHeader {
         seq: seq(row, 0)?,
         id: parsed(row, 1)?,
         kind: kind(row, 2)?,
@@ -191,17 +191,17 @@ fn array(names: &[Name]) -> rusqlite::Result<String> {
     serde_json::to_string(names).map_err(|why| Error::ToSqlConversionFailure(why.into()))
 }
 
-fn word(kind: Kind) -> &'static str {
+fn word(kind: MessageKind) -> &'static str {
     match kind {
-        Kind::Direct => "direct",
-        Kind::Channel => "channel",
-        Kind::Group => "group",
+        MessageKind::Direct => "direct",
+        MessageKind::Channel => "channel",
+        MessageKind::Group => "group",
     }
 }
 
-fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<Kind> {
+fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<MessageKind> {
     let found: String = row.get(column)?;
-    let kinds = [Kind::Direct, Kind::Channel, Kind::Group];
+    let kinds = [MessageKind::Direct, MessageKind::Channel, MessageKind::Group];
     let sentence = || odd(column, format!("A message is direct, channel or group, and one is {found:?}"));
     kinds.into_iter().find(|kind| word(*kind) == found).ok_or_else(sentence)
 }
@@ -215,8 +215,8 @@ fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|why| odd(column, why))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Unix> {
-    row.get(column).map(Unix::from_micros)
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp::from_micros)
 }
 
 /// A column whose text is parsed as what it stands for.

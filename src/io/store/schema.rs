@@ -24,7 +24,7 @@ const CACHED_STATEMENTS: usize = 32;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// What the header of a file says.
-struct Found {
+struct FileHeader {
     application: i64,
     format: i64,
     objects: i64,
@@ -38,16 +38,16 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         let application = number(&db, "PRAGMA application_id")?;
         let format = number(&db, "PRAGMA user_version")?;
         let objects = number(&db, "SELECT count(*) FROM sqlite_schema")?;
-        Ok((db, Found { application, format, objects }))
+        Ok((db, FileHeader { application, format, objects }))
     });
     let (db, found) = opened.map_err(|why| StoreError::from_sqlite(path, why))?;
     let (path, known) = (path.to_owned(), STEPS.len() as i64);
     match found {
-        Found { application: 0, format: 0, objects: 0 } => Ok(db),
-        Found { application: APPLICATION, format, .. } if format > known => {
+        FileHeader { application: 0, format: 0, objects: 0 } => Ok(db),
+        FileHeader { application: APPLICATION, format, .. } if format > known => {
             Err(StoreError::Newer { path, found: format, known })
         }
-        Found { application: APPLICATION, format: 1.., .. } => Ok(db),
+        FileHeader { application: APPLICATION, format: 1.., .. } => Ok(db),
         _ => Err(StoreError::Foreign { path }),
     }
 }

@@ -8,11 +8,11 @@ use std::sync::mpsc::{self, Receiver};
 use rusqlite::ffi;
 
 use super::*;
-use crate::proto::event::Kind;
-use crate::proto::id::{Life, MessageId};
+use crate::proto::event::MessageKind;
+use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::{Name, Text};
-use crate::proto::record::{GroupRecord, MailHead, NameRecord, Receipt};
-use crate::proto::time::Unix;
+use crate::proto::record::{GroupRecord, MailHeader, NameRecord, Receipt};
+use crate::proto::time::Timestamp;
 
 fn name(word: &str) -> Name {
     Name::new(word).unwrap()
@@ -23,65 +23,71 @@ fn names(words: &[&str]) -> Vec<Name> {
 }
 
 fn group() -> GroupRecord {
-    GroupRecord { group: name("g"), creator: name("x"), life: Life(1), request: u64::MAX }
+    GroupRecord { group: name("g"), creator: name("x"), life: Incarnation(1), request: u64::MAX }
 }
 
 fn row(word: &str, online: bool) -> NameRecord {
-    let life = Life(u128::MAX - 1);
+    let life = Incarnation(u128::MAX - 1);
     NameRecord {
         name: name(word),
         addr: "[2001:db8::1]:65535".parse().unwrap(),
         life,
         online,
-        seen: Unix::from_micros(1),
+        seen: Timestamp::from_micros(1),
     }
 }
 
 fn mail(seq: u64, text: &str, lacking: &[&str]) -> Mail {
     Mail {
         seq,
-        id: MessageId { life: Life(7), number: seq },
-        kind: Kind::Channel,
+        id: MessageId { life: Incarnation(7), number: seq },
+        kind: MessageKind::Channel,
         from: name("x"),
         group: None,
         text: Text::new(text).unwrap(),
-        sent_at: Unix::from_micros(-5),
-        kept_at: Unix::from_micros(1_767_323_045_678_901),
+        sent_at: Timestamp::from_micros(-5),
+        kept_at: Timestamp::from_micros(1_767_323_045_678_901),
         lacking: names(lacking),
     }
 }
 
-fn head(mail: &Mail) -> MailHead {
+fn head(mail: &Mail) -> MailHeader {
     let Mail { seq, id, kind, from, kept_at, lacking, text, .. } = mail.clone();
-    MailHead { seq, id, kind, from, kept_at, lacking, bytes: text.as_str().len() }
+    MailHeader { seq, id, kind, from, kept_at, lacking, bytes: text.as_str().len() }
 }
 
 fn receipt(seq: u64) -> Receipt {
     let (owner, reader) = (name("x"), name("y"));
-    Receipt { seq, owner, id: MessageId { life: Life(7), number: seq }, reader, kept_at: Unix::from_micros(9) }
+    Receipt {
+        seq,
+        owner,
+        id: MessageId { life: Incarnation(7), number: seq },
+        reader,
+        kept_at: Timestamp::from_micros(9),
+    }
 }
 
 fn delivered(seq: u64, lacking: &[&str], receipt: Option<Receipt>) -> Record {
     Record::Delivered { seq, lacking: names(lacking), receipt }
 }
 
-fn open_with(place: Place, seams: Seams) -> (Store, Kept, Receiver<StoreAnswer>) {
+fn open_with(place: StoreLocation, seams: TestHooks) -> (Store, PersistedState, Receiver<StoreAnswer>) {
     let (tell, told) = mpsc::channel();
     let answer = Box::new(move |answer| tell.send(answer).unwrap());
     let (store, kept) = Store::open_with(place, answer, seams).unwrap();
     (store, kept, told)
 }
 
-fn open(path: &Path) -> (Store, Kept, Receiver<StoreAnswer>) {
-    open_with(Place::File(path.to_owned()), Seams::default())
+fn open(path: &Path) -> (Store, PersistedState, Receiver<StoreAnswer>) {
+    open_with(StoreLocation::File(path.to_owned()), TestHooks::default())
 }
 
 fn refusal(path: &Path) -> StoreError {
-    Store::open(Place::File(path.to_owned()), Box::new(|_| {})).map(|_| ()).unwrap_err()
+    Store::open(StoreLocation::File(path.to_owned()), Box::new(|_| {})).map(|_| ()).unwrap_err()
 }
 
 /// What a life of a store leaves to the next one.
-fn kept_by(path: &Path) -> Kept {
+fn kept_by(path: &Path) -> PersistedState {
     let (store, kept, _) = open(path);
     store.close();
     kept
@@ -92,7 +98,7 @@ fn persisted(through: u64) -> StoreAnswer {
 }
 
 /// A disk that is slow until it is told to go on: the first commit waits.
-fn slow_disk() -> (Seams, mpsc::Sender<()>, Receiver<()>) {
+fn slow_disk() -> (TestHooks, mpsc::Sender<()>, Receiver<()>) {
     let ((go_on, wait), (tell, arrived)) = (mpsc::channel(), mpsc::channel());
     let mut first = true;
     let commit = move |db: &Connection| {
@@ -102,7 +108,7 @@ fn slow_disk() -> (Seams, mpsc::Sender<()>, Receiver<()>) {
         }
         db.execute_batch("COMMIT")
     };
-    (Seams { commit: Box::new(commit), max_pages: None }, go_on, arrived)
+    (TestHooks { commit: Box::new(commit), max_pages: None }, go_on, arrived)
 }
 
 #[test]
@@ -110,10 +116,10 @@ fn everything_comes_back_in_the_next_life() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a/b/chat.db");
     let (store, kept, told) = open(&path);
-    assert_eq!(kept, Kept::default());
+    assert_eq!(kept, PersistedState::default());
     let long = mail(2, &"ü".repeat(Text::MAX / 2), &["a", "y", "z"]);
-    let odd = Mail { kind: Kind::Group, group: Some(name("g")), ..mail(3, "it's\n\0\u{202e}\"{}\"", &["y"]) };
-    let direct = Mail { kind: Kind::Direct, ..mail(5, "hi", &["y"]) };
+    let odd = Mail { kind: MessageKind::Group, group: Some(name("g")), ..mail(3, "it's\n\0\u{202e}\"{}\"", &["y"]) };
+    let direct = Mail { kind: MessageKind::Direct, ..mail(5, "hi", &["y"]) };
     store.submit(vec![Record::Name(row("y", true)), Record::Name(row("x", true)), Record::Group(group())]);
     store.submit(vec![Record::Mail(long.clone()), Record::Mail(odd.clone())]);
     store.submit(vec![Record::Mail(direct), Record::Name(row("x", false)), Record::Name(row("gone", true))]);
@@ -124,7 +130,7 @@ fn everything_comes_back_in_the_next_life() {
 
     let long = Mail { lacking: names(&["a", "z"]), ..long };
     let (store, kept, told) = open(&path);
-    let expected = Kept {
+    let expected = PersistedState {
         names: vec![row("x", false), row("y", true)],
         groups: vec![group()],
         mail: vec![head(&long), head(&odd)],
@@ -140,7 +146,7 @@ fn everything_comes_back_in_the_next_life() {
     let answers: Vec<_> = told.iter().collect();
     assert_eq!(answers, [StoreAnswer::Mail(vec![odd, long]), StoreAnswer::Mail(Vec::new()), persisted(3)]);
 
-    let expected = Kept { mail: Vec::new(), receipts: Vec::new(), ..expected };
+    let expected = PersistedState { mail: Vec::new(), receipts: Vec::new(), ..expected };
     assert_eq!(kept_by(&path), expected, "the highest number is remembered after its message is gone");
 }
 
@@ -153,21 +159,21 @@ fn memory_answers_alike_and_touches_no_disk() {
         tell.send((db.path().map(str::to_owned), journal, scratch)).unwrap();
         db.execute_batch("COMMIT")
     };
-    let (store, kept, told) = open_with(Place::Memory, Seams { commit: Box::new(commit), max_pages: None });
-    assert_eq!(kept, Kept::default());
+    let (store, kept, told) = open_with(StoreLocation::Memory, TestHooks { commit: Box::new(commit), max_pages: None });
+    assert_eq!(kept, PersistedState::default());
     store.submit(vec![Record::Mail(mail(1, "hi", &["y"]))]);
     store.fetch(vec![1]);
     store.close();
     assert_eq!(told.iter().collect::<Vec<_>>(), [persisted(1), StoreAnswer::Mail(vec![mail(1, "hi", &["y"])])]);
     assert_eq!(files.recv(), Ok((Some(String::new()), "memory".to_owned(), 2)), "2 is memory, too");
-    assert_eq!(open_with(Place::Memory, Seams::default()).1, Kept::default(), "and forgets");
+    assert_eq!(open_with(StoreLocation::Memory, TestHooks::default()).1, PersistedState::default(), "and forgets");
 }
 
 #[test]
 fn what_waits_is_committed_together_and_answered_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let (seams, go_on, arrived) = slow_disk();
-    let (store, _, told) = open_with(Place::File(folder.path().join("chat.db")), seams);
+    let (store, _, told) = open_with(StoreLocation::File(folder.path().join("chat.db")), seams);
     store.submit(vec![Record::Mail(mail(1, "first", &["y"]))]);
     arrived.recv().unwrap();
     for seq in 2..=1000 {
@@ -188,7 +194,7 @@ fn what_waits_is_committed_together_and_answered_in_order() {
 #[test]
 fn a_store_that_is_full_says_so_and_blocks_nobody() {
     let (seams, go_on, arrived) = slow_disk();
-    let (store, _, told) = open_with(Place::Memory, seams);
+    let (store, _, told) = open_with(StoreLocation::Memory, seams);
     store.submit(vec![Record::NameGone(name("x"))]);
     arrived.recv().unwrap();
     let turn = vec![Record::NameGone(name("x")); BATCH_RECORDS];
@@ -209,7 +215,7 @@ fn a_store_that_is_full_says_so_and_blocks_nobody() {
 #[test]
 fn a_transaction_has_its_limit() {
     let (seams, go_on, arrived) = slow_disk();
-    let (store, _, told) = open_with(Place::Memory, seams);
+    let (store, _, told) = open_with(StoreLocation::Memory, seams);
     store.submit(vec![Record::NameGone(name("x"))]);
     arrived.recv().unwrap();
     for _ in 0..=BATCH_RECORDS {
@@ -248,7 +254,7 @@ fn a_full_disk_refuses_what_has_no_room_and_goes_on() {
     let path = folder.path().join("chat.db");
     kept_by(&path);
     let (slow, go_on, arrived) = slow_disk();
-    let (store, _, told) = open_with(Place::File(path.clone()), Seams { max_pages: Some(16), ..slow });
+    let (store, _, told) = open_with(StoreLocation::File(path.clone()), TestHooks { max_pages: Some(16), ..slow });
     store.submit(vec![Record::Mail(mail(1, "hi", &["y"]))]);
     arrived.recv().unwrap();
     // One transaction: too large together, and too large in the middle of one turn.
@@ -286,7 +292,7 @@ fn a_full_disk_refuses_what_has_no_room_and_goes_on() {
 
 #[test]
 fn a_record_that_contradicts_another_is_refused_alone() {
-    let (store, _, told) = open_with(Place::Memory, Seams::default());
+    let (store, _, told) = open_with(StoreLocation::Memory, TestHooks::default());
     let same_id = Mail { id: mail(1, "hi", &["y"]).id, ..mail(2, "other", &["y"]) };
     store.submit(vec![Record::Mail(mail(1, "hi", &["y"])), Record::Mail(same_id), Record::Mail(mail(3, "hi", &["y"]))]);
     store.submit(vec![Record::ReceiptGone { seq: u64::MAX }]);
@@ -317,7 +323,8 @@ fn a_failed_sync_is_fatal_and_nothing_is_answered_after_it() {
         }
         db.execute_batch("COMMIT")
     };
-    let (store, _, told) = open_with(Place::File(path.clone()), Seams { commit: Box::new(commit), max_pages: None });
+    let (store, _, told) =
+        open_with(StoreLocation::File(path.clone()), TestHooks { commit: Box::new(commit), max_pages: None });
     store.submit(vec![Record::Name(row("x", true))]);
     assert_eq!(told.recv(), Ok(persisted(1)));
     store.submit(vec![Record::Name(row("y", true))]);
@@ -343,7 +350,7 @@ fn a_moment_of_trouble_refuses_everything_of_that_moment() {
         }
         db.execute_batch("COMMIT")
     };
-    let (store, _, told) = open_with(Place::Memory, Seams { commit: Box::new(commit), max_pages: None });
+    let (store, _, told) = open_with(StoreLocation::Memory, TestHooks { commit: Box::new(commit), max_pages: None });
     store.submit(vec![Record::Name(row("x", true)), Record::Name(row("y", true))]);
     assert!(matches!(told.recv(), Ok(StoreAnswer::Warning(_))));
     assert_eq!(told.recv(), Ok(StoreAnswer::Persisted { through: 2, refused: vec![1, 2] }));
@@ -432,8 +439,8 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     // An empty file is nobody's yet.
     let path = folder.path().join("empty.db");
     fs::write(&path, "").unwrap();
-    assert_eq!(kept_by(&path), Kept::default());
-    assert_eq!(kept_by(&path), Kept::default());
+    assert_eq!(kept_by(&path), PersistedState::default());
+    assert_eq!(kept_by(&path), PersistedState::default());
 }
 
 #[test]

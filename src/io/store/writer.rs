@@ -7,9 +7,9 @@ use rusqlite::config::DbConfig;
 
 use crate::proto::record::{Mail, Record};
 
-use crate::io::store::error::{Verdict, judge};
-use crate::io::store::queue::{Job, Queue};
-use crate::io::store::{Answer, Commit, StoreAnswer, rows};
+use crate::io::store::error::{ErrorClass, judge};
+use crate::io::store::queue::{Job, StoreQueue};
+use crate::io::store::{AnswerHandler, Commit, StoreAnswer, rows};
 
 /// The most records of one transaction, unless one turn alone has more. Measured: 244 k rows/s at this size.
 pub const BATCH_RECORDS: usize = 4096;
@@ -25,8 +25,8 @@ const COMMIT_BYTES: usize = 16 * 1024;
 pub(super) struct Writer {
     db: Connection,
     commit: Commit,
-    queue: Arc<Queue>,
-    answer: Answer,
+    queue: Arc<StoreQueue>,
+    answer: AnswerHandler,
     /// The file, for people.
     name: String,
     /// How many records have their outcome.
@@ -37,14 +37,14 @@ pub(super) struct Writer {
 
 /// A part of a batch that is written, or read, at one place in the order.
 #[derive(Clone, Copy)]
-enum Piece<'a> {
+enum BatchPart<'a> {
     Write(&'a [Record]),
     Fetch(&'a [u64]),
 }
 
 /// What became of a batch.
 #[derive(Default)]
-struct Outcome {
+struct BatchOutcome {
     /// How many records of the batch have their outcome.
     settled: u64,
     refused: Vec<u64>,
@@ -54,7 +54,13 @@ struct Outcome {
 }
 
 impl Writer {
-    pub(super) fn new(db: Connection, commit: Commit, queue: Arc<Queue>, answer: Answer, name: String) -> Self {
+    pub(super) fn new(
+        db: Connection,
+        commit: Commit,
+        queue: Arc<StoreQueue>,
+        answer: AnswerHandler,
+        name: String,
+    ) -> Self {
         Self { db, commit, queue, answer, name, settled: 0, logged: 0 }
     }
 
@@ -78,10 +84,10 @@ impl Writer {
 
     /// Settles a batch and answers it. An error is fatal.
     fn batch(&mut self, jobs: &[Job]) -> rusqlite::Result<()> {
-        let pieces: Vec<Piece<'_>> = jobs.iter().map(Piece::from).collect();
-        let mut outcome = Outcome { settled: self.settled, ..Outcome::default() };
+        let pieces: Vec<BatchPart<'_>> = jobs.iter().map(BatchPart::from).collect();
+        let mut outcome = BatchOutcome { settled: self.settled, ..BatchOutcome::default() };
         self.settle(&pieces, &mut outcome)?;
-        let Outcome { refused, why, fetched, .. } = outcome;
+        let BatchOutcome { refused, why, fetched, .. } = outcome;
         if let Some(why) = why {
             let n = refused.len();
             let records = if n == 1 { "A record was".to_owned() } else { format!("{n} records were") };
@@ -97,34 +103,34 @@ impl Writer {
     /// Writes the pieces in one transaction. If it fails for a record's sake, in ever smaller ones until the record
     /// is alone, which is what is refused: a full disk may have room for one more, and one that makes room.
     /// Turns stay whole as long as nothing in them is refused.
-    fn settle(&mut self, pieces: &[Piece<'_>], outcome: &mut Outcome) -> rusqlite::Result<()> {
+    fn settle(&mut self, pieces: &[BatchPart<'_>], outcome: &mut BatchOutcome) -> rusqlite::Result<()> {
         let why = match self.transaction(pieces) {
             Ok(fetched) => {
-                outcome.settled += pieces.iter().map(Piece::records).sum::<u64>();
+                outcome.settled += pieces.iter().map(BatchPart::records).sum::<u64>();
                 outcome.fetched.extend(fetched);
                 return Ok(());
             }
             Err(why) => why,
         };
         match (judge(&why), pieces) {
-            (Verdict::Record, [Piece::Write(records)]) if records.len() > 1 => {
-                records.chunks(1).try_for_each(|one| self.settle(&[Piece::Write(one)], outcome))
+            (ErrorClass::Record, [BatchPart::Write(records)]) if records.len() > 1 => {
+                records.chunks(1).try_for_each(|one| self.settle(&[BatchPart::Write(one)], outcome))
             }
-            (Verdict::Record, [_, _, ..]) => {
+            (ErrorClass::Record, [_, _, ..]) => {
                 let (first, second) = pieces.split_at(pieces.len() / 2);
                 self.settle(first, outcome)?;
                 self.settle(second, outcome)
             }
             // It would be so for each of them alone, only more slowly.
-            (Verdict::Record | Verdict::Moment, _) if pieces.iter().any(|piece| piece.records() > 0) => {
+            (ErrorClass::Record | ErrorClass::Moment, _) if pieces.iter().any(|piece| piece.records() > 0) => {
                 for piece in pieces {
                     match piece {
-                        Piece::Write(records) => {
+                        BatchPart::Write(records) => {
                             let from = outcome.settled + 1;
                             outcome.settled += records.len() as u64;
                             outcome.refused.extend(from..=outcome.settled);
                         }
-                        Piece::Fetch(seqs) => outcome.fetched.push(rows::fetch(&self.db, seqs)?),
+                        BatchPart::Fetch(seqs) => outcome.fetched.push(rows::fetch(&self.db, seqs)?),
                     }
                 }
                 outcome.why.get_or_insert(why);
@@ -135,8 +141,8 @@ impl Writer {
     }
 
     /// All pieces or none, in order: a read sees what was written before it and not what was after.
-    fn transaction(&mut self, pieces: &[Piece<'_>]) -> rusqlite::Result<Vec<Vec<Mail>>> {
-        if pieces.iter().all(|piece| matches!(piece, Piece::Fetch(_))) {
+    fn transaction(&mut self, pieces: &[BatchPart<'_>]) -> rusqlite::Result<Vec<Vec<Mail>>> {
+        if pieces.iter().all(|piece| matches!(piece, BatchPart::Fetch(_))) {
             return apply(&self.db, pieces);
         }
         let result = self.db.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
@@ -153,19 +159,19 @@ impl Writer {
     }
 
     /// Answers in the order of the questions.
-    fn tell(&mut self, pieces: &[Piece<'_>], refused: &[u64], fetched: Vec<Vec<Mail>>) {
+    fn tell(&mut self, pieces: &[BatchPart<'_>], refused: &[u64], fetched: Vec<Vec<Mail>>) {
         let mut fetched = fetched.into_iter();
         let (mut refused, mut through) = (refused.iter().copied().peekable(), self.settled);
         for (at, piece) in pieces.iter().enumerate() {
             through += piece.records();
-            let last = pieces.get(at + 1).is_none_or(|next| matches!(next, Piece::Fetch(_)));
+            let last = pieces.get(at + 1).is_none_or(|next| matches!(next, BatchPart::Fetch(_)));
             match piece {
-                Piece::Write(_) if last => {
+                BatchPart::Write(_) if last => {
                     let refused = std::iter::from_fn(|| refused.next_if(|n| *n <= through)).collect();
                     (self.answer)(StoreAnswer::Persisted { through, refused });
                 }
-                Piece::Write(_) => {}
-                Piece::Fetch(_) => (self.answer)(StoreAnswer::Mail(fetched.next().unwrap_or_default())),
+                BatchPart::Write(_) => {}
+                BatchPart::Fetch(_) => (self.answer)(StoreAnswer::Mail(fetched.next().unwrap_or_default())),
             }
         }
         self.settled = through;
@@ -179,7 +185,7 @@ impl Writer {
         }
         self.logged = 0;
         match self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-            Err(why) if judge(&why) != Verdict::Fatal => {
+            Err(why) if judge(&why) != ErrorClass::Fatal => {
                 let sentence = format!("The log of the store {} stays long: {why}; make room on its disk.", self.name);
                 (self.answer)(StoreAnswer::Warning(sentence));
                 Ok(())
@@ -189,18 +195,18 @@ impl Writer {
     }
 }
 
-fn apply(db: &Connection, pieces: &[Piece<'_>]) -> rusqlite::Result<Vec<Vec<Mail>>> {
+fn apply(db: &Connection, pieces: &[BatchPart<'_>]) -> rusqlite::Result<Vec<Vec<Mail>>> {
     let mut fetched = Vec::new();
     for piece in pieces {
         match piece {
-            Piece::Write(records) => records.iter().try_for_each(|record| rows::write(db, record))?,
-            Piece::Fetch(seqs) => fetched.push(rows::fetch(db, seqs)?),
+            BatchPart::Write(records) => records.iter().try_for_each(|record| rows::write(db, record))?,
+            BatchPart::Fetch(seqs) => fetched.push(rows::fetch(db, seqs)?),
         }
     }
     Ok(fetched)
 }
 
-impl Piece<'_> {
+impl BatchPart<'_> {
     fn records(&self) -> u64 {
         match self {
             Self::Write(records) => records.len() as u64,
@@ -209,17 +215,17 @@ impl Piece<'_> {
     }
 }
 
-impl<'a> From<&'a Job> for Piece<'a> {
+impl<'a> From<&'a Job> for BatchPart<'a> {
     fn from(job: &'a Job) -> Self {
         match job {
-            Job::Write(records) => Piece::Write(records),
-            Job::Fetch(seqs) => Piece::Fetch(seqs),
+            Job::Write(records) => BatchPart::Write(records),
+            Job::Fetch(seqs) => BatchPart::Fetch(seqs),
         }
     }
 }
 
 /// However the thread ends, nobody waits for it.
-struct OnDrop(Arc<Queue>);
+struct OnDrop(Arc<StoreQueue>);
 
 impl Drop for OnDrop {
     fn drop(&mut self) {

@@ -1,8 +1,8 @@
 //! What was typed: which command may run now, which waits, and what each begins.
 
-use crate::proto::client::requests::What;
+use crate::proto::client::requests::RequestKind;
 use crate::proto::client::{Client, MAX_OPEN, Presence};
-use crate::proto::command::{COMMANDS, Command, Mistake};
+use crate::proto::command::{COMMANDS, Command, CommandError};
 use crate::proto::event::client::{ClientEvent, CommandHelp};
 use crate::proto::time::Instant;
 use crate::proto::wire::Frame;
@@ -11,7 +11,7 @@ const LEAVING: &str = "The client is leaving, nothing more is sent.";
 
 impl Client {
     /// Takes a command in. It runs at once, or behind a command that changes what may be typed.
-    pub(super) fn typed(&mut self, now: Instant, command: Result<Command, Mistake>) {
+    pub(super) fn typed(&mut self, now: Instant, command: Result<Command, CommandError>) {
         self.commands += 1;
         let cmd = self.commands;
         self.open.insert(cmd);
@@ -62,18 +62,18 @@ impl Client {
             return self.fail(Some(cmd), "leaving", LEAVING.to_owned());
         }
         if !self.mode_allows(&command) {
-            let mistake = Mistake::Invalid(None);
+            let mistake = CommandError::Invalid(None);
             return self.fail(Some(cmd), mistake.code(), mistake.sentence());
         }
         match command {
             Command::Send(to, text) => self.send(now, cmd, to, text),
             Command::SendAll(text) => {
                 let (id, at, text) = (self.next_message_id(), self.door.unix.micros(), text.into());
-                self.request(now, Some(cmd), What::SendAll { id }, |r| Frame::All { r, id, at, text });
+                self.request(now, Some(cmd), RequestKind::SendAll { id }, |r| Frame::All { r, id, at, text });
             }
             Command::Dereg(name) if self.is_other(name.as_deref()) => self.wrong_name(cmd),
             Command::Reg(name) if self.is_other(name.as_deref()) => self.wrong_name(cmd),
-            Command::Dereg(_) => self.request(now, Some(cmd), What::Dereg, |r| Frame::Dereg { r }),
+            Command::Dereg(_) => self.request(now, Some(cmd), RequestKind::Dereg, |r| Frame::Dereg { r }),
             Command::Reg(_) => self.enter(now, Some(cmd)),
             Command::Table => {
                 let (version, clients) = (self.table.version(), self.table.view());
@@ -97,24 +97,24 @@ impl Client {
         let cmd = Some(cmd);
         match (command, self.group.clone()) {
             (Command::CreateGroup(group), _) => {
-                self.request(now, cmd, What::Create { group: group.clone() }, |r| Frame::Create { r, group });
+                self.request(now, cmd, RequestKind::Create { group: group.clone() }, |r| Frame::Create { r, group });
             }
             (Command::ListGroups, _) => {
-                self.request(now, cmd, What::Groups { groups: Vec::new() }, |r| Frame::Groups { r });
+                self.request(now, cmd, RequestKind::Groups { groups: Vec::new() }, |r| Frame::Groups { r });
             }
             (Command::JoinGroup(group), _) => {
-                self.request(now, cmd, What::Join { group: group.clone() }, |r| Frame::Join { r, group });
+                self.request(now, cmd, RequestKind::Join { group: group.clone() }, |r| Frame::Join { r, group });
             }
             (Command::SendGroup(text), Some(group)) => {
                 let (id, at, text) = (self.next_message_id(), self.door.unix.micros(), text.into());
-                self.request(now, cmd, What::Say { id }, |r| Frame::Say { r, id, group, at, text });
+                self.request(now, cmd, RequestKind::Say { id }, |r| Frame::Say { r, id, group, at, text });
             }
             (Command::ListMembers, Some(group)) => {
-                let what = What::Members { group: group.clone(), members: Vec::new() };
+                let what = RequestKind::Members { group: group.clone(), members: Vec::new() };
                 self.request(now, cmd, what, |r| Frame::Members { r, group });
             }
             (Command::LeaveGroup, Some(group)) => {
-                self.request(now, cmd, What::Leave { group: group.clone() }, |r| Frame::Leave { r, group });
+                self.request(now, cmd, RequestKind::Leave { group: group.clone() }, |r| Frame::Leave { r, group });
             }
             _ => {}
         }

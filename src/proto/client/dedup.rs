@@ -12,7 +12,7 @@ pub const IDS: usize = 262_144;
 
 /// The memory; see the module.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct DedupCache {
     senders: BTreeMap<Name, Ids>,
     clock: u64,
     total: usize,
@@ -25,7 +25,7 @@ struct Ids {
     used: u64,
 }
 
-impl Seen {
+impl DedupCache {
     /// Remembers an id. Returns whether it is new.
     pub fn insert(&mut self, from: &Name, id: MessageId) -> bool {
         self.clock += 1;
@@ -63,15 +63,15 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::id::Life;
+    use crate::proto::id::Incarnation;
 
     fn id(number: u64) -> MessageId {
-        MessageId { life: Life(1), number }
+        MessageId { life: Incarnation(1), number }
     }
 
     #[test]
     fn an_id_is_new_once_until_it_is_forgotten() {
-        let (mut seen, y) = (Seen::default(), Name::new("y").unwrap());
+        let (mut seen, y) = (DedupCache::default(), Name::new("y").unwrap());
         assert!(seen.insert(&y, id(0)));
         assert!(!seen.insert(&y, id(0)));
         assert!(seen.contains(&y, id(0)));
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn no_more_ids_are_remembered_than_the_limit() {
-        let mut seen = Seen::default();
+        let mut seen = DedupCache::default();
         let senders = IDS / IDS_A_SENDER + 1;
         for sender in 0..senders {
             let name = Name::new(&format!("n{sender}")).unwrap();

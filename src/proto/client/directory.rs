@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::proto::event::RowView;
-use crate::proto::id::Life;
+use crate::proto::event::ClientInfo;
+use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
 use crate::proto::wire::Row;
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// Where.
     pub addr: SocketAddr,
     /// In which life.
-    pub life: Life,
+    pub life: Incarnation,
     /// Whether the server believes it can be reached.
     pub online: bool,
 }
@@ -22,16 +22,16 @@ pub struct Entry {
 /// The client's copy of the table, and the update that is coming in.
 #[derive(Debug, Default)]
 pub struct Directory {
-    rows: BTreeMap<Name, Entry>,
-    names: BTreeMap<Life, Name>,
+    rows: BTreeMap<Name, DirectoryEntry>,
+    names: BTreeMap<Incarnation, Name>,
     version: u64,
-    incoming: Incoming,
+    incoming: IncomingTable,
 }
 
 #[derive(Debug, Default)]
-struct Incoming {
+struct IncomingTable {
     whole: bool,
-    rows: BTreeMap<Name, Entry>,
+    rows: BTreeMap<Name, DirectoryEntry>,
     gone: Vec<Name>,
 }
 
@@ -39,29 +39,29 @@ struct Incoming {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Rows that are new or different now.
-    pub changed: Vec<RowView>,
+    pub changed: Vec<ClientInfo>,
     /// Names that are no longer known.
     pub gone: Vec<Name>,
     /// Lives that no row names any more.
-    pub ended: Vec<Life>,
+    pub ended: Vec<Incarnation>,
 }
 
 impl Directory {
     /// The row of `name`.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<Entry> {
+    pub fn get(&self, name: &str) -> Option<DirectoryEntry> {
         self.rows.get(name).copied()
     }
 
     /// Whose life this is.
     #[must_use]
-    pub fn name_of(&self, life: Life) -> Option<&Name> {
+    pub fn name_of(&self, life: Incarnation) -> Option<&Name> {
         self.names.get(&life)
     }
 
     /// Where this life is.
     #[must_use]
-    pub fn addr_of(&self, life: Life) -> Option<SocketAddr> {
+    pub fn addr_of(&self, life: Incarnation) -> Option<SocketAddr> {
         self.names.get(&life).and_then(|name| self.rows.get(name)).map(|row| row.addr)
     }
 
@@ -79,17 +79,17 @@ impl Directory {
 
     /// All rows, in order of name.
     #[must_use]
-    pub fn view(&self) -> Vec<RowView> {
+    pub fn view(&self) -> Vec<ClientInfo> {
         self.rows.iter().map(|(name, row)| view(name, row)).collect()
     }
 
     /// Takes in one `rows` frame. The last one of an update applies all of them.
     pub fn incoming(&mut self, upto: u64, whole: bool, last: bool, rows: Vec<Row>, gone: Vec<Name>) -> Option<Change> {
         if whole {
-            self.incoming = Incoming { whole, ..Incoming::default() };
+            self.incoming = IncomingTable { whole, ..IncomingTable::default() };
         }
         for Row(name, addr, life, online) in rows {
-            self.incoming.rows.insert(name, Entry { addr, life, online });
+            self.incoming.rows.insert(name, DirectoryEntry { addr, life, online });
         }
         for name in gone {
             self.incoming.rows.remove(&name);
@@ -98,7 +98,7 @@ impl Directory {
         if !last {
             return None;
         }
-        let Incoming { whole, rows, mut gone } = std::mem::take(&mut self.incoming);
+        let IncomingTable { whole, rows, mut gone } = std::mem::take(&mut self.incoming);
         if whole {
             gone = self.rows.keys().filter(|name| !rows.contains_key(*name)).cloned().collect();
         }
@@ -119,7 +119,7 @@ impl Directory {
     /// Takes in one row that came beside the updates, in an answer of the server.
     pub fn learn(&mut self, Row(name, addr, life, online): Row) -> Change {
         let mut change = Change::default();
-        self.set(name, Entry { addr, life, online }, &mut change);
+        self.set(name, DirectoryEntry { addr, life, online }, &mut change);
         change
     }
 
@@ -130,7 +130,7 @@ impl Directory {
         }
     }
 
-    fn set(&mut self, name: Name, row: Entry, change: &mut Change) {
+    fn set(&mut self, name: Name, row: DirectoryEntry, change: &mut Change) {
         let before = self.rows.insert(name.clone(), row);
         if before == Some(row) {
             return;
@@ -142,7 +142,7 @@ impl Directory {
         self.names.insert(row.life, name);
     }
 
-    fn unlink(&mut self, life: Life, name: &Name, change: &mut Change) {
+    fn unlink(&mut self, life: Incarnation, name: &Name, change: &mut Change) {
         if self.names.get(&life) == Some(name) {
             self.names.remove(&life);
             change.ended.push(life);
@@ -158,8 +158,8 @@ impl Change {
     }
 }
 
-fn view(name: &Name, row: &Entry) -> RowView {
-    RowView { name: name.clone(), addr: row.addr.to_string(), online: row.online }
+fn view(name: &Name, row: &DirectoryEntry) -> ClientInfo {
+    ClientInfo { name: name.clone(), addr: row.addr.to_string(), online: row.online }
 }
 
 #[cfg(test)]
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     fn row(name: &str, life: u128, online: bool) -> Row {
-        Row(name.parse().unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)), Life(life), online)
+        Row(name.parse().unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)), Incarnation(life), online)
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
         let change = table.incoming(2, false, true, vec![row("y", 2, false)], vec![]).unwrap();
         assert_eq!(change.changed.len(), 2);
         assert_eq!((table.counts(), table.version()), ((2, 1), 2));
-        assert_eq!(table.name_of(Life(2)).map(Name::as_str), Some("y"));
+        assert_eq!(table.name_of(Incarnation(2)).map(Name::as_str), Some("y"));
         let same = table.incoming(3, false, true, vec![row("y", 2, false)], vec![]).unwrap();
         assert!(same.is_empty());
     }
@@ -188,11 +188,11 @@ mod tests {
         let mut table = Directory::default();
         table.incoming(1, true, true, vec![row("x", 1, true), row("y", 2, true)], vec![]);
         let change = table.learn(row("y", 3, true));
-        assert_eq!(change.ended, [Life(2)]);
-        assert_eq!(table.name_of(Life(2)), None);
+        assert_eq!(change.ended, [Incarnation(2)]);
+        assert_eq!(table.name_of(Incarnation(2)), None);
         let change = table.incoming(5, true, true, vec![row("x", 1, true)], vec![]).unwrap();
         assert_eq!(change.gone, [Name::new("y").unwrap()]);
-        assert_eq!(change.ended, [Life(3)]);
+        assert_eq!(change.ended, [Incarnation(3)]);
         let change = table.incoming(6, false, true, vec![], vec![Name::new("x").unwrap()]).unwrap();
         assert!(!change.is_empty());
         assert_eq!(table.counts(), (0, 0));

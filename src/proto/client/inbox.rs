@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::proto::client::dedup::Seen;
+use crate::proto::client::dedup::DedupCache;
 use crate::proto::client::requests::Answer;
-use crate::proto::client::shutdown::Leaving;
+use crate::proto::client::shutdown::ShutdownNotice;
 use crate::proto::client::{Client, Presence};
-use crate::proto::event::Kind;
+use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
-use crate::proto::id::{Life, MessageId};
+use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::{Name, Text};
-use crate::proto::time::{Instant, Unix};
+use crate::proto::time::{Instant, Timestamp};
 use crate::proto::wire::Frame;
 
 /// The most messages handed out and not yet shown; beyond that senders are told to wait.
@@ -33,14 +33,14 @@ pub const STRANGERS: usize = 64;
 /// The state of what comes in.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    seen: Seen,
-    pub(super) receipts: Seen,
+    seen: DedupCache,
+    pub(super) receipts: DedupCache,
     showing: VecDeque<Showing>,
     showing_bytes: usize,
     shown: u64,
     held: Vec<ClientEvent>,
     held_bytes: usize,
-    strangers: BTreeMap<Life, Instant>,
+    strangers: BTreeMap<Incarnation, Instant>,
     announced: Option<usize>,
 }
 
@@ -48,7 +48,7 @@ pub struct Inbox {
 #[derive(Debug)]
 struct Showing {
     event: u64,
-    life: Life,
+    life: Incarnation,
     n: u64,
     bytes: usize,
 }
@@ -84,13 +84,13 @@ impl Inbox {
 }
 
 /// A message as its frame carries it.
-struct Incoming {
-    kind: Kind,
+struct IncomingMessage {
+    kind: MessageKind,
     from: Name,
     id: MessageId,
     group: Option<Name>,
-    at: Unix,
-    kept: Option<Unix>,
+    at: Timestamp,
+    kept: Option<Timestamp>,
     text: String,
 }
 
@@ -120,7 +120,7 @@ impl Client {
     }
 
     /// Does what a frame says. Returns whether its confirmation has to wait.
-    fn frame_of_server(&mut self, now: Instant, life: Life, n: u64, frame: Frame) -> bool {
+    fn frame_of_server(&mut self, now: Instant, life: Incarnation, n: u64, frame: Frame) -> bool {
         match frame {
             Frame::Welcome { mail, .. } if !matches!(self.presence, Presence::Leaving) => self.welcomed(now, mail),
             Frame::Refused { reason, .. } if self.registration.is_some() => self.refused(now, &reason),
@@ -137,8 +137,8 @@ impl Client {
             }
             Frame::Answer { r, is, n, row, names, more } => self.answered(now, r, Answer { is, n, row, names, more }),
             Frame::Post { id, kind, from, group, at, kept, text } => {
-                let (at, kept) = (Unix::from_micros(at), kept.map(Unix::from_micros));
-                let waits = self.incoming(life, n, Incoming { kind, from, id, group, at, kept, text });
+                let (at, kept) = (Timestamp::from_micros(at), kept.map(Timestamp::from_micros));
+                let waits = self.incoming(life, n, IncomingMessage { kind, from, id, group, at, kept, text });
                 // Later messages of the sender may have overtaken this one.
                 self.read_peer(now, id.life);
                 return waits;
@@ -147,7 +147,7 @@ impl Client {
                 return self.confirm_when_shown(self.door.events, life, n, 0);
             }
             Frame::Receipt { id, reader, kept } => {
-                let kept_at = Unix::from_micros(kept).seconds();
+                let kept_at = Timestamp::from_micros(kept).seconds();
                 self.reached(&reader, id);
                 let event = self.say(None, ClientEvent::Receipt { to: reader, id, kept_at });
                 return self.confirm_when_shown(event, life, n, 0);
@@ -158,7 +158,7 @@ impl Client {
     }
 
     /// Reads what another client sent, as far as it can be shown.
-    pub(super) fn read_peer(&mut self, now: Instant, life: Life) {
+    pub(super) fn read_peer(&mut self, now: Instant, life: Incarnation) {
         if self.presence != Presence::Online {
             return;
         }
@@ -175,8 +175,8 @@ impl Client {
             }
             let waits = match link.take(now) {
                 Some((n, Frame::Msg { id, at, text, .. })) => {
-                    let (kind, at) = (Kind::Direct, Unix::from_micros(at));
-                    let message = Incoming { kind, from, id, group: None, at, kept: None, text };
+                    let (kind, at) = (MessageKind::Direct, Timestamp::from_micros(at));
+                    let message = IncomingMessage { kind, from, id, group: None, at, kept: None, text };
                     (n, self.incoming(life, n, message))
                 }
                 Some((n, _)) => (n, false),
@@ -189,8 +189,8 @@ impl Client {
     }
 
     /// Shows or holds a message, unless it was before. Returns whether its confirmation has to wait.
-    fn incoming(&mut self, life: Life, n: u64, message: Incoming) -> bool {
-        let Incoming { kind, from, id, group, at, kept, text } = message;
+    fn incoming(&mut self, life: Incarnation, n: u64, message: IncomingMessage) -> bool {
+        let IncomingMessage { kind, from, id, group, at, kept, text } = message;
         let Ok(text) = Text::new(&text) else { return false };
         if !self.inbox.seen.insert(&from, id) {
             // Perhaps its first copy is still on its way to the screen.
@@ -202,9 +202,9 @@ impl Client {
             self.say(None, ClientEvent::Mail { count });
         }
         let bytes = text.as_str().len();
-        let (sent_at, stored) = (at.exact(), kept.map(Unix::seconds));
+        let (sent_at, stored) = (at.exact(), kept.map(Timestamp::seconds));
         let event = ClientEvent::Message { kind, from, text, id, sent_at, stored, group };
-        if kind == Kind::Direct && self.group.is_some() && kept.is_none() {
+        if kind == MessageKind::Direct && self.group.is_some() && kept.is_none() {
             if !self.inbox.holds_enough() {
                 self.inbox.held_bytes += bytes;
                 self.inbox.held.push(event);
@@ -218,7 +218,7 @@ impl Client {
         self.confirm_when_shown(event, life, n, bytes)
     }
 
-    fn confirm_when_shown(&mut self, event: u64, life: Life, n: u64, bytes: usize) -> bool {
+    fn confirm_when_shown(&mut self, event: u64, life: Incarnation, n: u64, bytes: usize) -> bool {
         if event <= self.inbox.shown {
             return false;
         }
@@ -249,7 +249,7 @@ impl Client {
         for life in lives {
             self.read_peer(now, life);
         }
-        if !self.inbox.is_showing() && self.leaving.as_ref().is_some_and(Leaving::is_held) {
+        if !self.inbox.is_showing() && self.leaving.as_ref().is_some_and(ShutdownNotice::is_held) {
             self.give_notice(now);
         }
     }
@@ -263,11 +263,11 @@ impl Client {
     }
 
     /// A datagram of a life that the table does not name: returns whether it may wait for the update.
-    pub(super) fn admit_stranger(&mut self, now: Instant, from: SocketAddr, life: Life) -> bool {
+    pub(super) fn admit_stranger(&mut self, now: Instant, from: SocketAddr, life: Incarnation) -> bool {
         if self.inbox.strangers.contains_key(&life) {
             return true;
         }
-        let there = |other: &&Life| self.links.get(**other).is_some_and(|link| link.addr() == from);
+        let there = |other: &&Incarnation| self.links.get(**other).is_some_and(|link| link.addr() == from);
         if let Some(earlier) = self.inbox.strangers.keys().find(there).copied() {
             // An address has one life at a time.
             self.forget_stranger(earlier);
@@ -285,7 +285,7 @@ impl Client {
     /// The table is different: strangers that it names now are none any more.
     pub(super) fn known_strangers(&mut self, now: Instant) {
         let strangers = self.inbox.strangers.keys().copied();
-        let known: Vec<Life> = strangers.filter(|life| self.table.name_of(*life).is_some()).collect();
+        let known: Vec<Incarnation> = strangers.filter(|life| self.table.name_of(*life).is_some()).collect();
         for life in known {
             if self.links.get(life).is_some_and(|link| !self.can_be_at(life, link.addr())) {
                 self.forget_stranger(life);
@@ -300,14 +300,14 @@ impl Client {
     }
 
     pub(super) fn strangers_timeout(&mut self, now: Instant) {
-        let over: Vec<Life> =
+        let over: Vec<Incarnation> =
             self.inbox.strangers.iter().filter(|(_, until)| **until <= now).map(|(life, _)| *life).collect();
         for life in over {
             self.forget_stranger(life);
         }
     }
 
-    fn forget_stranger(&mut self, life: Life) {
+    fn forget_stranger(&mut self, life: Incarnation) {
         self.inbox.strangers.remove(&life);
         self.links.close(life);
     }

@@ -18,20 +18,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proto::client::directory::{Change, Directory};
-use crate::proto::command::{Command, Mistake};
+use crate::proto::command::{Command, CommandError};
 use crate::proto::config::{ClientConfig, RELEASE};
 use crate::proto::event::Body;
 use crate::proto::event::client::ClientEvent;
-use crate::proto::id::{Life, MessageId};
+use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::table::Links;
-use crate::proto::link::{Fate, Tag};
-use crate::proto::machine::{Ending, Input, Machine, Output};
+use crate::proto::link::{MessageOutcome, Tag};
+use crate::proto::machine::{Exit, Input, Machine, Output};
 use crate::proto::name::Name;
-use crate::proto::output::Door;
+use crate::proto::output::OutputQueue;
 use crate::proto::rng::Rng;
 use crate::proto::status::Status;
 use crate::proto::time::{Instant, Now, earliest};
-use crate::proto::wire::{Datagram, Frame, Head};
+use crate::proto::wire::{Datagram, Frame, Header};
 
 pub use crate::proto::client::inbox::{HELD, HELD_BYTES, STRANGER_DATAGRAMS, STRANGERS, UNSHOWN, UNSHOWN_BYTES};
 pub use crate::proto::client::outbox::UNDER_WAY;
@@ -60,12 +60,12 @@ enum Presence {
 
 /// The server as this client knows it.
 #[derive(Debug)]
-struct Home {
+struct ServerPeer {
     candidates: Vec<SocketAddr>,
     /// The address that answered.
     addr: Option<SocketAddr>,
     /// The life that answered.
-    life: Option<Life>,
+    life: Option<Incarnation>,
     /// Whether that life welcomed us.
     registered: bool,
     /// When anything was last sent there, for the keep-alive.
@@ -78,16 +78,16 @@ struct Home {
 #[derive(Debug)]
 pub struct Client {
     name: Name,
-    me: Life,
+    me: Incarnation,
     rng: Rng,
     silent_leave: bool,
     presence: Presence,
-    home: Home,
+    home: ServerPeer,
     table: Directory,
     links: Links,
     registration: Option<crate::proto::client::registration::Registration>,
-    entering: Option<crate::proto::client::registration::Entering>,
-    leaving: Option<crate::proto::client::shutdown::Leaving>,
+    entering: Option<crate::proto::client::registration::PendingLogin>,
+    leaving: Option<crate::proto::client::shutdown::ShutdownNotice>,
     requests: crate::proto::client::requests::Requests,
     outboxes: BTreeMap<Name, crate::proto::client::outbox::Outbox>,
     tags: BTreeMap<Tag, Name>,
@@ -95,13 +95,13 @@ pub struct Client {
     kept: BTreeMap<Name, u64>,
     inbox: crate::proto::client::inbox::Inbox,
     group: Option<Name>,
-    backlog: VecDeque<(u64, Result<Command, Mistake>)>,
+    backlog: VecDeque<(u64, Result<Command, CommandError>)>,
     open: BTreeSet<u64>,
     commands: u64,
     messages: u64,
     finishing: Option<Option<u64>>,
     status: Status,
-    door: Door,
+    door: OutputQueue,
 }
 
 impl Client {
@@ -112,7 +112,8 @@ impl Client {
         let me = rng.life();
         let mut candidates = config.servers;
         candidates.truncate(ClientConfig::MAX_SERVERS);
-        let home = Home { candidates, addr: None, life: None, registered: false, spoken: now.mono, unanswered: 0 };
+        let home =
+            ServerPeer { candidates, addr: None, life: None, registered: false, spoken: now.mono, unanswered: 0 };
         let mut client = Self {
             name: config.name,
             me,
@@ -137,7 +138,7 @@ impl Client {
             messages: 0,
             finishing: None,
             status: Status::Ok,
-            door: Door::new(now.unix, config.trace),
+            door: OutputQueue::new(now.unix, config.trace),
         };
         let (server, addr, free_port) = (config.server, config.addr.to_string(), config.free_port);
         client.say(None, ClientEvent::Started { server, addr, release: RELEASE, free_port });
@@ -218,7 +219,7 @@ impl Client {
             if let ([Frame::Challenge { token, cookie }], None) = (frames.as_slice(), head.you) {
                 self.challenged(now, from, peer, token, cookie);
             } else if let Some(you) = head.you.filter(|_| head.wants_answer()) {
-                self.door.send_gone(from, &Head::gone(you, peer), bytes);
+                self.door.send_gone(from, &Header::gone(you, peer), bytes);
             }
             return;
         }
@@ -238,11 +239,11 @@ impl Client {
 
     /// Lives are known to everybody in the table, so that anybody could speak for another client. Its port can be
     /// nobody else's on its host; the address may differ from the one that the server saw, when a host has several.
-    pub(super) fn can_be_at(&self, peer: Life, from: SocketAddr) -> bool {
+    pub(super) fn can_be_at(&self, peer: Incarnation, from: SocketAddr) -> bool {
         self.table.addr_of(peer).is_none_or(|addr| addr.port() == from.port())
     }
 
-    fn server_says(&mut self, now: Instant, head: &Head, frames: Vec<Frame>) {
+    fn server_says(&mut self, now: Instant, head: &Header, frames: Vec<Frame>) {
         if frames == [Frame::Bye] && head.n.is_none() {
             return self.bye(now);
         }
@@ -259,11 +260,18 @@ impl Client {
         self.read_server(now);
     }
 
-    fn peer_says(&mut self, now: Instant, from: SocketAddr, peer: Life, mut head: Head, mut frames: Vec<Frame>) {
+    fn peer_says(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        peer: Incarnation,
+        mut head: Header,
+        mut frames: Vec<Frame>,
+    ) {
         if self.presence != Presence::Online {
             // Neither shown nor acknowledged; but what we sent before may still be acknowledged.
             frames.clear();
-            head = Head { n: None, low: None, ask: None, ..head };
+            head = Header { n: None, low: None, ask: None, ..head };
         }
         if self.table.name_of(peer).is_none() && !self.admit_stranger(now, from, peer) {
             return;
@@ -309,8 +317,8 @@ impl Client {
         self.leaving_timeout(now);
     }
 
-    fn fate_at_server(&mut self, now: Instant, fate: Fate) {
-        if let Fate::Acked { tag, .. } = fate {
+    fn fate_at_server(&mut self, now: Instant, fate: MessageOutcome) {
+        if let MessageOutcome::Acked { tag, .. } = fate {
             self.worked_on(now, tag);
         }
     }
@@ -330,7 +338,7 @@ impl Client {
         self.interrupt();
         self.flush_links(now);
         self.presence = Presence::Ended;
-        self.door.push(Output::Ended(Ending { status: self.status, exiting, group }));
+        self.door.push(Output::Ended(Exit { status: self.status, exiting, group }));
     }
 }
 
@@ -374,7 +382,7 @@ impl Machine for Client {
             self.requests.deadline(),
             self.inbox.deadline(),
             self.keep_alive_deadline(),
-            self.leaving.as_ref().map(crate::proto::client::shutdown::Leaving::deadline),
+            self.leaving.as_ref().map(crate::proto::client::shutdown::ShutdownNotice::deadline),
         ];
         own.into_iter().fold(self.links.deadline(), earliest)
     }

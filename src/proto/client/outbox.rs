@@ -2,34 +2,34 @@
 
 use std::collections::VecDeque;
 
-use crate::proto::client::requests::What;
+use crate::proto::client::requests::RequestKind;
 use crate::proto::client::{Client, LIMIT};
-use crate::proto::event::Kind;
+use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
-use crate::proto::id::{Life, MessageId};
-use crate::proto::link::{Fate, Tag};
+use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::link::{MessageOutcome, Tag};
 use crate::proto::name::{Name, Text};
-use crate::proto::time::{Instant, Unix};
-use crate::proto::wire::{Frame, Outcome, Row};
+use crate::proto::time::{Instant, Timestamp};
+use crate::proto::wire::{Frame, RequestOutcome, Row};
 
 /// The most messages to one reader that are on their way at once.
 pub const UNDER_WAY: usize = 64;
 
 /// Messages to one reader, in the order typed.
-pub type Outbox = VecDeque<Outgoing>;
+pub type Outbox = VecDeque<OutgoingMessage>;
 
 /// A direct message without outcome.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct OutgoingMessage {
     cmd: u64,
     id: MessageId,
-    at: Unix,
+    at: Timestamp,
     text: Text,
-    stage: Stage,
+    stage: SendState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum SendState {
     /// Behind others, or nowhere to go yet.
     Waiting,
     /// The server is asked who the reader is.
@@ -48,13 +48,13 @@ impl Client {
         let (id, at) = (self.next_message_id(), self.door.unix);
         if to == self.name {
             let (from, sent_at) = (to.clone(), at.exact());
-            let kind = Kind::Direct;
+            let kind = MessageKind::Direct;
             let message = ClientEvent::Message { kind, from, text, id, sent_at, stored: None, group: None };
             self.say(Some(cmd), message);
             self.say(Some(cmd), ClientEvent::Delivered { to, id, attempts: 1, rtt_ms: 0.0 });
             return self.done(Some(cmd), None);
         }
-        let message = Outgoing { cmd, id, at, text, stage: Stage::Waiting };
+        let message = OutgoingMessage { cmd, id, at, text, stage: SendState::Waiting };
         self.outboxes.entry(to.clone()).or_default().push_back(message);
         self.send_waiting(now, &to);
     }
@@ -76,10 +76,10 @@ impl Client {
                 link.moved(row.addr);
                 for message in outbox {
                     match message.stage {
-                        Stage::Sent(_) => {}
-                        Stage::Waiting if link.unsettled() < UNDER_WAY => {
+                        SendState::Sent(_) => {}
+                        SendState::Waiting if link.unsettled() < UNDER_WAY => {
                             let tag = self.requests.next_number();
-                            message.stage = Stage::Sent(tag);
+                            message.stage = SendState::Sent(tag);
                             self.tags.insert(tag, name.clone());
                             link.push(message.frame(after), Some(tag), Some(LIMIT));
                         }
@@ -93,17 +93,17 @@ impl Client {
 
     fn look_up(&mut self, now: Instant, name: &Name) {
         let first = self.outboxes.get_mut(name).and_then(VecDeque::front_mut);
-        if let Some(message) = first.filter(|message| message.stage == Stage::Waiting) {
-            message.stage = Stage::Looking;
+        if let Some(message) = first.filter(|message| message.stage == SendState::Waiting) {
+            message.stage = SendState::Looking;
             let (cmd, name) = (Some(message.cmd), name.clone());
-            self.request(now, cmd, What::Lookup { name: name.clone() }, |r| Frame::Lookup { r, name });
+            self.request(now, cmd, RequestKind::Lookup { name: name.clone() }, |r| Frame::Lookup { r, name });
         }
     }
 
     /// The server knows a reader that was not in the table.
     pub(super) fn found_reader(&mut self, now: Instant, name: &Name, row: Option<Row>) {
         if let Some(message) = self.outboxes.get_mut(name).and_then(VecDeque::front_mut) {
-            message.stage = Stage::Waiting;
+            message.stage = SendState::Waiting;
         }
         match row {
             Some(row) => self.learn(now, row),
@@ -128,9 +128,9 @@ impl Client {
     }
 
     /// What became of a message that left for its reader.
-    pub(super) fn fate_at_peer(&mut self, now: Instant, fate: Fate) {
+    pub(super) fn fate_at_peer(&mut self, now: Instant, fate: MessageOutcome) {
         match fate {
-            Fate::Acked { tag, copies, took } => {
+            MessageOutcome::Acked { tag, copies, took } => {
                 let Some(name) = self.tags.remove(&tag) else { return };
                 if let Some(message) = self.settle(&name) {
                     let (cmd, to, id) = (Some(message.cmd), name.clone(), message.id);
@@ -140,7 +140,7 @@ impl Client {
                 }
                 self.send_waiting(now, &name);
             }
-            Fate::Expired { tag } => {
+            MessageOutcome::Expired { tag } => {
                 if let Some(name) = self.tags.get(&tag).cloned() {
                     self.not_acknowledged(now, &name);
                 }
@@ -153,17 +153,21 @@ impl Client {
         let row = self.table.get(name.as_str());
         let first = self.outboxes.get(name).and_then(VecDeque::front).map(|message| message.stage);
         match (row, first) {
-            (Some(row), Some(Stage::Sent(_) | Stage::SentAgain(_))) if !row.online => self.not_acknowledged(now, name),
-            (Some(row), Some(Stage::Sent(_))) if self.links.get(row.life).is_none_or(|link| link.unsettled() == 0) => {
+            (Some(row), Some(SendState::Sent(_) | SendState::SentAgain(_))) if !row.online => {
+                self.not_acknowledged(now, name)
+            }
+            (Some(row), Some(SendState::Sent(_)))
+                if self.links.get(row.life).is_none_or(|link| link.unsettled() == 0) =>
+            {
                 self.take_back(name);
                 self.send_waiting(now, name);
             }
-            (Some(row), Some(Stage::SentAgain(_)))
+            (Some(row), Some(SendState::SentAgain(_)))
                 if self.links.get(row.life).is_none_or(|link| link.unsettled() == 0) =>
             {
                 self.send_again(now, name);
             }
-            (None, Some(Stage::Sent(_) | Stage::SentAgain(_))) => {
+            (None, Some(SendState::Sent(_) | SendState::SentAgain(_))) => {
                 self.take_back(name);
                 self.send_waiting(now, name);
             }
@@ -172,7 +176,7 @@ impl Client {
     }
 
     /// The life that was addressed is not there any more.
-    pub(super) fn reader_gone(&mut self, now: Instant, gone: Life) {
+    pub(super) fn reader_gone(&mut self, now: Instant, gone: Incarnation) {
         if let Some(name) = self.table.name_of(gone).cloned() {
             self.not_acknowledged(now, &name);
         }
@@ -181,12 +185,12 @@ impl Client {
     /// The first message to `name` was sent in vain: it goes to the server, those behind it wait.
     fn not_acknowledged(&mut self, now: Instant, name: &Name) {
         let first = self.outboxes.get(name).and_then(VecDeque::front).map(|message| message.stage);
-        if !matches!(first, Some(Stage::Sent(_) | Stage::SentAgain(_))) {
+        if !matches!(first, Some(SendState::Sent(_) | SendState::SentAgain(_))) {
             return;
         }
         self.take_back(name);
         match first {
-            Some(Stage::SentAgain(_)) => self.save(now, name, true),
+            Some(SendState::SentAgain(_)) => self.save(now, name, true),
             _ => self.give_to_server(now, name),
         }
     }
@@ -195,9 +199,9 @@ impl Client {
     fn take_back(&mut self, name: &Name) {
         let Some(outbox) = self.outboxes.get_mut(name) else { return };
         for message in outbox {
-            if let Stage::Sent(tag) | Stage::SentAgain(tag) = message.stage {
+            if let SendState::Sent(tag) | SendState::SentAgain(tag) = message.stage {
                 self.tags.remove(&tag);
-                message.stage = Stage::Waiting;
+                message.stage = SendState::Waiting;
             }
         }
         if let Some(link) = self.table.get(name.as_str()).and_then(|row| self.links.get_mut(row.life)) {
@@ -207,7 +211,7 @@ impl Client {
 
     fn give_to_server(&mut self, now: Instant, name: &Name) {
         let first = self.outboxes.get(name).and_then(VecDeque::front);
-        if let Some(message) = first.filter(|message| message.stage == Stage::Waiting) {
+        if let Some(message) = first.filter(|message| message.stage == SendState::Waiting) {
             let (cmd, id) = (Some(message.cmd), message.id);
             self.say(cmd, ClientEvent::NoAck { to: name.clone(), id });
             self.save(now, name, false);
@@ -216,16 +220,16 @@ impl Client {
 
     fn save(&mut self, now: Instant, name: &Name, again: bool) {
         let Some(message) = self.outboxes.get_mut(name).and_then(VecDeque::front_mut) else { return };
-        message.stage = Stage::Saving;
+        message.stage = SendState::Saving;
         let (cmd, id, at, text) = (Some(message.cmd), message.id, message.at.micros(), message.text.clone().into());
         let to = name.clone();
-        let what = What::Save { to: to.clone() };
+        let what = RequestKind::Save { to: to.clone() };
         self.request(now, cmd, what, |r| Frame::Save { r, id, to, at, again, text });
     }
 
     /// The server's answer to a request to keep the first message to `to`.
-    pub(super) fn save_answered(&mut self, now: Instant, to: &Name, outcome: Outcome, row: Option<Row>) {
-        if outcome == Outcome::Exists {
+    pub(super) fn save_answered(&mut self, now: Instant, to: &Name, outcome: RequestOutcome, row: Option<Row>) {
+        if outcome == RequestOutcome::Exists {
             let cmd = self.outboxes.get(to).and_then(VecDeque::front).map(|message| message.cmd);
             self.say(cmd, ClientEvent::ClientExists { name: to.clone() });
             if let Some(row) = row {
@@ -236,7 +240,7 @@ impl Client {
         let Some(message) = self.settle(to) else { return };
         let (cmd, id) = (Some(message.cmd), message.id);
         match outcome {
-            Outcome::Saved => {
+            RequestOutcome::Saved => {
                 // Its receipt may have overtaken this answer: then nothing needs to wait for it.
                 if !self.inbox.receipts.contains(to, id) {
                     self.kept.insert(to.clone(), id.number);
@@ -244,8 +248,10 @@ impl Client {
                 self.say(cmd, ClientEvent::Saved { to: to.clone(), id });
                 self.done(cmd, None);
             }
-            Outcome::Full => self.fail(cmd, "mailbox-full", format!("[Mailbox of {to} is full, message not saved.]")),
-            Outcome::None => self.fail(cmd, "no-such-client", format!("[Client {to} does not exist.]")),
+            RequestOutcome::Full => {
+                self.fail(cmd, "mailbox-full", format!("[Mailbox of {to} is full, message not saved.]"))
+            }
+            RequestOutcome::None => self.fail(cmd, "no-such-client", format!("[Client {to} does not exist.]")),
             _ => self.fail(cmd, "not-saved", "[The server could not save the message.]".to_owned()),
         }
         self.send_waiting(now, to);
@@ -257,16 +263,16 @@ impl Client {
         let Some(message) = self.outboxes.get_mut(name).and_then(VecDeque::front_mut) else { return };
         let Some(row) = self.table.get(name.as_str()) else {
             // The name is not in the table any more: the server is asked for it.
-            message.stage = Stage::Waiting;
+            message.stage = SendState::Waiting;
             return self.send_waiting(now, name);
         };
-        if let Stage::SentAgain(tag) = message.stage {
+        if let SendState::SentAgain(tag) = message.stage {
             self.tags.remove(&tag);
         }
         match self.links.open(row.life, row.addr) {
             Some(link) => {
                 let tag = self.requests.next_number();
-                message.stage = Stage::SentAgain(tag);
+                message.stage = SendState::SentAgain(tag);
                 link.moved(row.addr);
                 link.push(message.frame(after), Some(tag), Some(LIMIT));
                 self.tags.insert(tag, name.clone());
@@ -283,12 +289,12 @@ impl Client {
     }
 
     /// Removes the first message to `name`: it has its outcome.
-    fn settle(&mut self, name: &Name) -> Option<Outgoing> {
+    fn settle(&mut self, name: &Name) -> Option<OutgoingMessage> {
         self.outboxes.get_mut(name)?.pop_front()
     }
 }
 
-impl Outgoing {
+impl OutgoingMessage {
     fn frame(&self, after: Option<u64>) -> Frame {
         Frame::Msg { id: self.id, at: self.at.micros(), after, text: self.text.clone().into() }
     }

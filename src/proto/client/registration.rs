@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::proto::client::{ATTEMPTS, Client, LIMIT, Presence};
 use crate::proto::event::client::ClientEvent;
-use crate::proto::id::Life;
+use crate::proto::id::Incarnation;
 use crate::proto::link::rtt::Rtt;
 use crate::proto::status::Status;
 use crate::proto::time::{Instant, earliest};
-use crate::proto::wire::{Frame, Head};
+use crate::proto::wire::{Frame, Header};
 
 /// How often a silent client says that it is there: more often than every 20 s, so that one may be late.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -28,7 +28,7 @@ pub struct Registration {
 
 /// A user waits to be let in: from the start, or from `reg`, to the first whole table.
 #[derive(Debug)]
-pub struct Entering {
+pub struct PendingLogin {
     /// The command `reg`, if that is why.
     pub cmd: Option<u64>,
     /// After the welcome: the attempts to hear from the server, whose mail and table are to come.
@@ -39,7 +39,7 @@ pub struct Entering {
 impl Client {
     /// Begins to register because a user waits for it.
     pub(super) fn enter(&mut self, now: Instant, cmd: Option<u64>) {
-        self.entering = Some(Entering { cmd, attempt: 1, ends: now + LIMIT });
+        self.entering = Some(PendingLogin { cmd, attempt: 1, ends: now + LIMIT });
         self.register(now);
     }
 
@@ -64,7 +64,7 @@ impl Client {
         }
     }
 
-    fn send_reg(&mut self, server: Life, cookie: String) {
+    fn send_reg(&mut self, server: Incarnation, cookie: String) {
         let r = self.requests.next_number();
         let via = self.home.addr.map_or_else(|| std::net::Ipv4Addr::LOCALHOST.into(), |addr| addr.ip());
         let frame = Frame::Reg { r, name: self.name.clone(), cookie, via };
@@ -78,7 +78,14 @@ impl Client {
     }
 
     /// A server answered `hello`.
-    pub(super) fn challenged(&mut self, now: Instant, from: SocketAddr, server: Life, token: &str, cookie: &str) {
+    pub(super) fn challenged(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        server: Incarnation,
+        token: &str,
+        cookie: &str,
+    ) {
         let ours = |registration: &&Registration| registration.hello.is_some() && registration.token == token;
         if self.registration.as_ref().filter(ours).is_none() {
             return;
@@ -129,7 +136,7 @@ impl Client {
             *copies += 1;
             *due = now + Rtt::default().timeout(*copies);
             let token = registration.token.clone();
-            let head = Head::new(self.me, None);
+            let head = Header::new(self.me, None);
             for to in self.home.candidates.clone() {
                 self.door.send(to, &head, Some(Frame::Hello { token: token.clone() }));
             }
@@ -254,7 +261,7 @@ impl Client {
     }
 
     /// Whoever was addressed as `gone` is not there: the server that knew us, or a reader's earlier life.
-    pub(super) fn not_there(&mut self, now: Instant, from: SocketAddr, gone: Life) {
+    pub(super) fn not_there(&mut self, now: Instant, from: SocketAddr, gone: Incarnation) {
         if Some(gone) == self.home.life {
             if Some(from) == self.home.addr {
                 self.forgotten(now);
@@ -265,7 +272,7 @@ impl Client {
     }
 
     /// A datagram came from the server's address, of another life than the one we know: it was restarted.
-    pub(super) fn other_server(&mut self, now: Instant, head: &Head) {
+    pub(super) fn other_server(&mut self, now: Instant, head: &Header) {
         if head.ask.is_some() {
             self.forgotten(now);
         }
@@ -333,7 +340,7 @@ impl Client {
     fn send_alive(&mut self, now: Instant) {
         if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
             self.home.spoken = now;
-            let head = Head { ask: Some(0), ..Head::new(self.me, Some(life)) };
+            let head = Header { ask: Some(0), ..Header::new(self.me, Some(life)) };
             self.door.send(addr, &head, Some(Frame::Alive { table: self.table.version() }));
         }
     }

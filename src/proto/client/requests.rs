@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::proto::client::{ATTEMPTS, Client, LIMIT};
-use crate::proto::event::Kind;
+use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::id::MessageId;
 use crate::proto::link::Tag;
 use crate::proto::name::Name;
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, Outcome, Row};
+use crate::proto::wire::{Frame, RequestOutcome, Row};
 
 /// What a request asks, and what its answer needs.
 #[derive(Debug)]
-pub enum What {
+pub enum RequestKind {
     Dereg,
     Save { to: Name },
     SendAll { id: MessageId },
@@ -27,7 +27,7 @@ pub enum What {
     Leave { group: Name },
 }
 
-impl What {
+impl RequestKind {
     fn name(&self) -> &'static str {
         match self {
             Self::Dereg => "dereg",
@@ -55,7 +55,7 @@ impl What {
 #[derive(Debug)]
 struct Request {
     cmd: Option<u64>,
-    what: What,
+    what: RequestKind,
     frame: Frame,
     attempt: u32,
     ends: Instant,
@@ -116,7 +116,13 @@ impl Requests {
 
 impl Client {
     /// Asks the server. `frame` is given the request's number.
-    pub(super) fn request(&mut self, now: Instant, cmd: Option<u64>, what: What, frame: impl FnOnce(u64) -> Frame) {
+    pub(super) fn request(
+        &mut self,
+        now: Instant,
+        cmd: Option<u64>,
+        what: RequestKind,
+        frame: impl FnOnce(u64) -> Frame,
+    ) {
         let r = self.requests.next_number();
         let frame = frame(r);
         let request = Request { cmd, what, frame, attempt: 1, ends: now + LIMIT, under_way: false };
@@ -139,7 +145,9 @@ impl Client {
     pub(super) fn requests_again(&mut self) {
         for request in self.requests.pending.values_mut() {
             // A list that was cut off comes again from its beginning.
-            if let What::Groups { groups: names } | What::Members { members: names, .. } = &mut request.what {
+            if let RequestKind::Groups { groups: names } | RequestKind::Members { members: names, .. } =
+                &mut request.what
+            {
                 names.clear();
             }
         }
@@ -173,8 +181,8 @@ impl Client {
             self.withdraw_requests();
         }
         match request.what {
-            What::Lookup { name } => self.unknown_reader(now, &name, false),
-            What::SendAll { .. } => {
+            RequestKind::Lookup { name } => self.unknown_reader(now, &name, false),
+            RequestKind::SendAll { .. } => {
                 let what = request.what.name();
                 self.say(request.cmd, ClientEvent::ServerUnreachable { what, attempts: ATTEMPTS });
                 self.done(request.cmd, Some("server-unreachable"));
@@ -199,7 +207,9 @@ impl Client {
     pub(super) fn answered(&mut self, now: Instant, r: u64, answer: Answer) {
         let Some(mut request) = self.requests.pending.remove(&r) else { return };
         if answer.more {
-            if let What::Groups { groups: names } | What::Members { members: names, .. } = &mut request.what {
+            if let RequestKind::Groups { groups: names } | RequestKind::Members { members: names, .. } =
+                &mut request.what
+            {
                 names.extend(answer.names);
             }
             self.requests.pending.insert(r, request);
@@ -207,60 +217,62 @@ impl Client {
         }
         let cmd = request.cmd;
         match (request.what, answer.is) {
-            (What::Dereg, _) => self.deregistered(cmd),
-            (What::Save { to }, outcome) => self.save_answered(now, &to, outcome, answer.row),
-            (What::Lookup { name }, Outcome::Exists) => self.found_reader(now, &name, answer.row),
-            (What::Lookup { name }, _) => self.unknown_reader(now, &name, true),
-            (What::SendAll { id }, Outcome::Accepted) => self.accepted(cmd, Kind::Channel, id, answer.n),
-            (What::Say { id }, Outcome::Accepted) => self.accepted(cmd, Kind::Group, id, answer.n),
-            (What::SendAll { .. } | What::Say { .. }, Outcome::Failed) => {
+            (RequestKind::Dereg, _) => self.deregistered(cmd),
+            (RequestKind::Save { to }, outcome) => self.save_answered(now, &to, outcome, answer.row),
+            (RequestKind::Lookup { name }, RequestOutcome::Exists) => self.found_reader(now, &name, answer.row),
+            (RequestKind::Lookup { name }, _) => self.unknown_reader(now, &name, true),
+            (RequestKind::SendAll { id }, RequestOutcome::Accepted) => {
+                self.accepted(cmd, MessageKind::Channel, id, answer.n)
+            }
+            (RequestKind::Say { id }, RequestOutcome::Accepted) => self.accepted(cmd, MessageKind::Group, id, answer.n),
+            (RequestKind::SendAll { .. } | RequestKind::Say { .. }, RequestOutcome::Failed) => {
                 self.fail(cmd, "not-saved", "[The server could not save the message.]".to_owned());
             }
-            (What::SendAll { .. } | What::Say { .. }, _) => {
+            (RequestKind::SendAll { .. } | RequestKind::Say { .. }, _) => {
                 self.fail(cmd, "rejected", "[The server did not accept the message.]".to_owned());
             }
-            (What::Create { group }, Outcome::Ok) => {
+            (RequestKind::Create { group }, RequestOutcome::Ok) => {
                 self.say(cmd, ClientEvent::GroupCreated { group });
                 self.done(cmd, None);
             }
-            (What::Create { group }, Outcome::Exists) => {
+            (RequestKind::Create { group }, RequestOutcome::Exists) => {
                 self.say(cmd, ClientEvent::GroupExists { group });
                 self.done(cmd, Some("group-exists"));
             }
-            (What::Create { group } | What::Join { group }, Outcome::Full) => {
+            (RequestKind::Create { group } | RequestKind::Join { group }, RequestOutcome::Full) => {
                 let message = format!("[Group {group}: a limit of the server is reached.]");
                 self.fail(cmd, "group-limit", message);
             }
-            (What::Create { group }, _) => {
+            (RequestKind::Create { group }, _) => {
                 self.fail(cmd, "not-saved", format!("[The server could not save the group {group}.]"));
             }
-            (What::Join { group }, Outcome::Ok) => {
+            (RequestKind::Join { group }, RequestOutcome::Ok) => {
                 self.say(cmd, ClientEvent::Joined { group: group.clone() });
                 self.group = Some(group);
                 self.done(cmd, None);
             }
-            (What::Join { group }, _) => {
+            (RequestKind::Join { group }, _) => {
                 self.say(cmd, ClientEvent::NoSuchGroup { group });
                 self.done(cmd, Some("no-such-group"));
             }
-            (What::Groups { mut groups }, _) => {
+            (RequestKind::Groups { mut groups }, _) => {
                 groups.extend(answer.names);
                 self.say(cmd, ClientEvent::Groups { groups });
                 self.done(cmd, None);
             }
-            (What::Members { group, mut members }, Outcome::Names) => {
+            (RequestKind::Members { group, mut members }, RequestOutcome::Names) => {
                 members.extend(answer.names);
                 self.say(cmd, ClientEvent::Members { group, members });
                 self.done(cmd, None);
             }
-            (What::Members { group, .. }, _) => {
+            (RequestKind::Members { group, .. }, _) => {
                 self.fail(cmd, "not-a-member", format!("[The server does not know you in the group {group}.]"));
             }
-            (What::Leave { group }, _) => self.left(cmd, group),
+            (RequestKind::Leave { group }, _) => self.left(cmd, group),
         }
     }
 
-    fn accepted(&mut self, cmd: Option<u64>, kind: Kind, id: MessageId, recipients: usize) {
+    fn accepted(&mut self, cmd: Option<u64>, kind: MessageKind, id: MessageId, recipients: usize) {
         self.say(cmd, ClientEvent::Accepted { kind, id, recipients });
         self.done(cmd, None);
     }
@@ -278,7 +290,7 @@ impl Client {
 #[derive(Debug)]
 pub struct Answer {
     /// What became of it.
-    pub is: Outcome,
+    pub is: RequestOutcome,
     /// A count.
     pub n: usize,
     /// A row of the table.

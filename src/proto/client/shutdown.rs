@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::proto::client::{Client, Presence};
 use crate::proto::event::client::ClientEvent;
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, Head};
+use crate::proto::wire::{Frame, Header};
 
 /// The most copies of the notice of a leave.
 pub const NOTICES: u32 = 3;
@@ -17,7 +17,7 @@ pub const INTERRUPTED: &str = "interrupted";
 
 /// Notice is being given.
 #[derive(Debug)]
-pub struct Leaving {
+pub struct ShutdownNotice {
     /// How many times for a notice have come.
     times: u32,
     next: Instant,
@@ -25,7 +25,7 @@ pub struct Leaving {
     given: bool,
 }
 
-impl Leaving {
+impl ShutdownNotice {
     pub(super) fn deadline(&self) -> Instant {
         self.next
     }
@@ -63,7 +63,7 @@ impl Client {
             return self.end(now, false, None);
         }
         self.presence = Presence::Leaving;
-        self.leaving = Some(Leaving { times: 0, next: now, given: false });
+        self.leaving = Some(ShutdownNotice { times: 0, next: now, given: false });
         self.leaving_timeout(now);
     }
 
@@ -98,7 +98,7 @@ impl Client {
             leaving.given = true;
         }
         if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
-            self.door.send(addr, &Head::new(self.me, Some(life)), Some(Frame::Bye));
+            self.door.send(addr, &Header::new(self.me, Some(life)), Some(Frame::Bye));
         }
     }
 

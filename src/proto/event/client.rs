@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::proto::command::Usage;
-use crate::proto::event::{Kind, RowView, aligned, inline, list};
-use crate::proto::id::{Life, MessageId};
+use crate::proto::event::{ClientInfo, MessageKind, aligned, inline, list};
+use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::{Name, Text};
 
 /// Something that happened in a client.
@@ -25,12 +25,12 @@ pub enum ClientEvent {
     /// The server refused the name.
     Refused { name: Name, reason: &'static str, definite: bool },
     /// An update changed the table.
-    Table { version: u64, life: Life, changed: Vec<RowView>, total: usize, online_count: usize },
+    Table { version: u64, life: Incarnation, changed: Vec<ClientInfo>, total: usize, online_count: usize },
     /// The answer to the command `table`.
-    Clients { version: u64, clients: Vec<RowView> },
+    Clients { version: u64, clients: Vec<ClientInfo> },
     /// A message is shown. `stored` is when the server kept it, absent when it came live.
     Message {
-        kind: Kind,
+        kind: MessageKind,
         from: Name,
         text: Text,
         id: MessageId,
@@ -53,7 +53,7 @@ pub enum ClientEvent {
     /// The server found the reader alive.
     ClientExists { name: Name },
     /// The server has a channel or group message on disk.
-    Accepted { kind: Kind, id: MessageId, recipients: usize },
+    Accepted { kind: MessageKind, id: MessageId, recipients: usize },
     /// A group was created.
     GroupCreated { group: Name },
     /// It was there already.
@@ -129,9 +129,9 @@ impl ClientEvent {
                 let text = inline(text.as_str());
                 let at = stored.as_ref().map_or_else(String::new, |at| format!("{at} "));
                 match kind {
-                    Kind::Direct => format!("{from}: {at}{text}"),
-                    Kind::Channel => format!("[Channel_Message {from}: {at}{text}]"),
-                    Kind::Group => format!("Group_Message {from}: {at}{text}"),
+                    MessageKind::Direct => format!("{from}: {at}{text}"),
+                    MessageKind::Channel => format!("[Channel_Message {from}: {at}{text}]"),
+                    MessageKind::Group => format!("Group_Message {from}: {at}{text}"),
                 }
             }
             Self::Mail { .. } => "[You have messages]".to_owned(),

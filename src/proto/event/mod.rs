@@ -10,7 +10,7 @@ use crate::proto::event::client::ClientEvent;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::name::Name;
-use crate::proto::time::Unix;
+use crate::proto::time::Timestamp;
 
 /// The version of the envelope. New keys leave it alone; anything else raises it.
 pub const VERSION: u32 = 1;
@@ -19,7 +19,7 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// When.
-    pub at: Unix,
+    pub at: Timestamp,
     /// The number of the command that caused it, from 1.
     pub cmd: Option<u64>,
     /// The group whose name stands in front of the line, for people.
@@ -43,7 +43,7 @@ pub enum Body {
 /// What a message is: to one, to everybody or to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum MessageKind {
     /// From client to client.
     Direct,
     /// To everybody.
@@ -54,7 +54,7 @@ pub enum Kind {
 
 /// A row of the table, as events show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RowView {
+pub struct ClientInfo {
     /// Whose row it is.
     pub name: Name,
     /// `IP:PORT`, IPv6 in brackets.
@@ -126,8 +126,8 @@ pub(crate) fn list<'a>(head: String, names: impl IntoIterator<Item = &'a Name>) 
 }
 
 /// The table for people: name, address and state, aligned.
-pub(crate) fn aligned(rows: &[RowView]) -> String {
-    let width = |of: fn(&RowView) -> usize| rows.iter().map(of).max().unwrap_or(0);
+pub(crate) fn aligned(rows: &[ClientInfo]) -> String {
+    let width = |of: fn(&ClientInfo) -> usize| rows.iter().map(of).max().unwrap_or(0);
     let (name, addr) = (width(|row| row.name.as_str().len()).max(4), width(|row| row.addr.len()).max(7));
     let mut lines = vec![format!("{:name$}  {:addr$}  state", "name", "address")];
     for row in rows {
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn an_event_is_one_line_of_json_in_the_documented_order() {
         let body = Body::Client(ClientEvent::Done { ok: true, reason: None });
-        let event = Event { at: Unix::from_micros(0), cmd: Some(3), group: None, body };
+        let event = Event { at: Timestamp::from_micros(0), cmd: Some(3), group: None, body };
         let expected =
             r#"{"v":1,"seq":7,"ts":"1970-01-01T00:00:00.000000Z","me":"x","cmd":3,"event":"done","ok":true}"#;
         assert_eq!(event.json(7, "x"), expected);
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_table_is_aligned() {
-        let row = |name: &str, online| RowView { name: name.parse().unwrap(), addr: "127.0.0.1:9".into(), online };
+        let row = |name: &str, online| ClientInfo { name: name.parse().unwrap(), addr: "127.0.0.1:9".into(), online };
         let shown = aligned(&[row("x", true), row("longer", false)]);
         assert_eq!(shown, "name    address      state\nx       127.0.0.1:9  online\nlonger  127.0.0.1:9  offline");
     }

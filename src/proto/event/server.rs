@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::proto::event::{Kind, RowView, aligned, inline, list};
-use crate::proto::id::{Life, MessageId};
+use crate::proto::event::{ClientInfo, MessageKind, aligned, inline, list};
+use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::{Name, Text};
 
 /// Something that happened in a server.
@@ -20,7 +20,7 @@ pub enum ServerEvent {
     /// A client left (`dereg`, `leave`) or was found gone (`silent`).
     ClientOffline { name: Name, reason: &'static str },
     /// The table changed.
-    Table { version: u64, life: Life, changed: Vec<RowView>, total: usize, online_count: usize },
+    Table { version: u64, life: Incarnation, changed: Vec<ClientInfo>, total: usize, online_count: usize },
     /// A direct message was kept.
     Saved { to: Name, from: Name, id: MessageId },
     /// A kept message was acknowledged by its reader.
@@ -43,7 +43,7 @@ pub enum ServerEvent {
     Removed { group: Name, name: Name, reason: &'static str },
     /// A channel or group message is on disk, and on its way.
     Accepted {
-        kind: Kind,
+        kind: MessageKind,
         id: MessageId,
         from: Name,
         recipients: usize,
@@ -60,9 +60,9 @@ pub enum ServerEvent {
         group: Option<Name>,
     },
     /// The answer to `table` at the server's own terminal.
-    Clients { version: u64, clients: Vec<RowView> },
+    Clients { version: u64, clients: Vec<ClientInfo> },
     /// The answer to `mail`: how many messages wait for whom.
-    Mail { waiting: Vec<Waiting> },
+    Mail { waiting: Vec<WaitingMail> },
     /// The answer to `stats`: counters by name.
     Stats { stats: std::collections::BTreeMap<&'static str, u64> },
     /// The answer to `help`.
@@ -77,7 +77,7 @@ pub enum ServerEvent {
 
 /// How many messages wait for one reader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Waiting {
+pub struct WaitingMail {
     /// The reader.
     pub name: Name,
     /// How many.
@@ -109,7 +109,7 @@ impl ServerEvent {
             Self::Removed { group, name, .. } => {
                 format!("[Client {name} not responsive, removed from group {group}]")
             }
-            Self::Accepted { kind: Kind::Group, from, text, .. } => {
+            Self::Accepted { kind: MessageKind::Group, from, text, .. } => {
                 format!("[Client {from} sent group message: {}]", inline(text.as_str()))
             }
             Self::Rejected { reason: "group-exists", from, group: Some(group) } => {

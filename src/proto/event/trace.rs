@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::proto::link::Departure;
+use crate::proto::link::Transmission;
 use crate::proto::wire;
 
 /// Something that happened to one datagram. No line of it is shown to people.
@@ -29,8 +29,8 @@ pub enum TraceEvent {
 }
 
 impl TraceEvent {
-    pub(crate) fn sent(to: SocketAddr, departure: &Departure) -> Self {
-        let Departure { bytes, copy } = departure;
+    pub(crate) fn sent(to: SocketAddr, departure: &Transmission) -> Self {
+        let Transmission { bytes, copy } = departure;
         let (peer, frame) = (to.to_string(), wire::summary(bytes));
         let copy = copy.filter(|copy| *copy > 1).map(|copy| copy - 1);
         Self::Sent { peer, frame, bytes: bytes.len(), copy }

@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::proto::id::Life;
-use crate::proto::link::receiver::Inbound;
+use crate::proto::id::Incarnation;
+use crate::proto::link::receiver::Receiver;
 use crate::proto::link::rtt::Rtt;
 use crate::proto::time::{Instant, earliest};
-use crate::proto::wire::{self, Frame, Head, MAX_DATAGRAM, MAX_HEAD};
+use crate::proto::wire::{self, Frame, Header, MAX_DATAGRAM, MAX_HEAD};
 
 /// What the owner of a link calls one of its messages.
 pub type Tag = u64;
@@ -34,7 +34,7 @@ const WAIT_PROBE: Duration = Duration::from_millis(100);
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum MessageOutcome {
     /// All of it was shown or done.
     Acked {
         /// Which message.
@@ -53,7 +53,7 @@ pub enum Fate {
 
 /// A datagram to send.
 #[derive(Debug)]
-pub struct Departure {
+pub struct Transmission {
     /// All of it.
     pub bytes: Vec<u8>,
     /// How many times it was sent with this one; `None` when it has no number.
@@ -61,13 +61,13 @@ pub struct Departure {
 }
 
 #[derive(Debug)]
-struct Line {
+struct QueuedFrame {
     text: String,
     ends_message: bool,
 }
 
 #[derive(Debug)]
-struct Message {
+struct QueuedMessage {
     tag: Option<Tag>,
     patience: Option<Duration>,
     left: Option<Instant>,
@@ -77,7 +77,7 @@ struct Message {
 }
 
 #[derive(Debug)]
-struct Flight {
+struct SentPacket {
     lines: Vec<String>,
     sent: Instant,
     due: Instant,
@@ -88,17 +88,17 @@ struct Flight {
 /// One link; see the module.
 #[derive(Debug)]
 pub struct Link {
-    me: Life,
-    peer: Life,
+    me: Incarnation,
+    peer: Incarnation,
     addr: SocketAddr,
-    queue: VecDeque<Line>,
+    queue: VecDeque<QueuedFrame>,
     queued_bytes: usize,
-    in_flight: BTreeMap<u64, Flight>,
-    messages: VecDeque<Message>,
+    in_flight: BTreeMap<u64, SentPacket>,
+    messages: VecDeque<QueuedMessage>,
     next_number: u64,
     rtt: Rtt,
     lossy_until: Option<Instant>,
-    inbound: Inbound,
+    inbound: Receiver,
     head_due: bool,
     low_due: bool,
     answer_due: Option<u32>,
@@ -108,7 +108,7 @@ impl Link {
     /// A link from the life `me` to the life `peer`, on which nothing was said yet. Its
     /// first datagram has the number `first`, above those of earlier links of the two.
     #[must_use]
-    pub fn new(me: Life, peer: Life, addr: SocketAddr, first: u64) -> Self {
+    pub fn new(me: Incarnation, peer: Incarnation, addr: SocketAddr, first: u64) -> Self {
         Self {
             me,
             peer,
@@ -120,7 +120,7 @@ impl Link {
             next_number: first,
             rtt: Rtt::default(),
             lossy_until: None,
-            inbound: Inbound::default(),
+            inbound: Receiver::default(),
             head_due: false,
             low_due: false,
             answer_due: None,
@@ -145,9 +145,9 @@ impl Link {
         let last = lines.len().saturating_sub(1);
         for (at, text) in lines.into_iter().enumerate() {
             self.queued_bytes += text.len();
-            self.queue.push_back(Line { text, ends_message: at == last });
+            self.queue.push_back(QueuedFrame { text, ends_message: at == last });
         }
-        self.messages.push_back(Message { tag, patience, left: None, expires: None, last: None });
+        self.messages.push_back(QueuedMessage { tag, patience, left: None, expires: None, last: None });
     }
 
     /// How many bytes wait to leave for the first time.
@@ -178,7 +178,7 @@ impl Link {
     }
 
     /// Takes in a datagram of the peer. The fates of messages are added to `fates`.
-    pub fn receive(&mut self, now: Instant, head: &Head, frames: Vec<Frame>, fates: &mut Vec<Fate>) {
+    pub fn receive(&mut self, now: Instant, head: &Header, frames: Vec<Frame>, fates: &mut Vec<MessageOutcome>) {
         if let Some(ack) = head.ack.filter(|&ack| ack < self.next_number) {
             self.acknowledged(now, ack, &head.got, fates);
         }
@@ -194,7 +194,7 @@ impl Link {
         self.answer_due = head.ask.or(self.answer_due);
     }
 
-    fn acknowledged(&mut self, now: Instant, ack: u64, got: &[u16], fates: &mut Vec<Fate>) {
+    fn acknowledged(&mut self, now: Instant, ack: u64, got: &[u16], fates: &mut Vec<MessageOutcome>) {
         let beyond = self.in_flight.split_off(&(ack + 1));
         let settled = std::mem::replace(&mut self.in_flight, beyond);
         if let Some((_, flight)) = settled.last_key_value()
@@ -214,7 +214,7 @@ impl Link {
             if let Some(tag) = message.tag {
                 let took = message.left.map_or(Duration::ZERO, |left| now.since(left));
                 let copies = settled.get(&last).map_or(1, |flight| flight.copies);
-                fates.push(Fate::Acked { tag, copies, took });
+                fates.push(MessageOutcome::Acked { tag, copies, took });
             }
             self.messages.pop_front();
         }
@@ -267,17 +267,17 @@ impl Link {
     }
 
     /// Tells which messages ran out of patience.
-    pub fn expire(&mut self, now: Instant, fates: &mut Vec<Fate>) {
+    pub fn expire(&mut self, now: Instant, fates: &mut Vec<MessageOutcome>) {
         for message in &mut self.messages {
             if message.expires.is_some_and(|expires| expires <= now) {
                 message.expires = None;
-                fates.extend(message.tag.map(|tag| Fate::Expired { tag }));
+                fates.extend(message.tag.map(|tag| MessageOutcome::Expired { tag }));
             }
         }
     }
 
     /// The next datagram to send, if any; call until `None`.
-    pub fn transmit(&mut self, now: Instant) -> Option<Departure> {
+    pub fn transmit(&mut self, now: Instant) -> Option<Transmission> {
         if let Some(n) = self.due(now) {
             return Some(self.again(now, n));
         }
@@ -288,8 +288,8 @@ impl Link {
         }
         if self.head_due || self.low_due || self.answer_due.is_some() {
             let low = self.low_due.then_some(self.next_number);
-            let head = Head { low, ..self.head() };
-            return Some(Departure { bytes: wire::emit(&head, []), copy: None });
+            let head = Header { low, ..self.head() };
+            return Some(Transmission { bytes: wire::emit(&head, []), copy: None });
         }
         None
     }
@@ -306,19 +306,19 @@ impl Link {
         self.repeatable().find(|(_, due)| *due <= now).map(|(n, _)| n)
     }
 
-    fn again(&mut self, now: Instant, n: u64) -> Departure {
+    fn again(&mut self, now: Instant, n: u64) -> Transmission {
         let head = self.numbered(n);
         self.lossy_until = Some(now + LOSSY_FOR);
         let Some(flight) = self.in_flight.get_mut(&n) else {
-            return Departure { bytes: wire::emit(&head, []), copy: None };
+            return Transmission { bytes: wire::emit(&head, []), copy: None };
         };
         flight.copies += 1;
         flight.due = now + self.rtt.timeout(flight.copies);
         let bytes = wire::emit(&head, flight.lines.iter().map(String::as_str));
-        Departure { bytes, copy: Some(flight.copies) }
+        Transmission { bytes, copy: Some(flight.copies) }
     }
 
-    fn first(&mut self, now: Instant) -> Departure {
+    fn first(&mut self, now: Instant) -> Transmission {
         let n = self.next_number;
         self.next_number += 1;
         let mut lines = Vec::new();
@@ -342,29 +342,29 @@ impl Link {
             lines.push(line.text);
         }
         let due = now + self.rtt.timeout(1);
-        self.in_flight.insert(n, Flight { lines, sent: now, due, copies: 1, received: false });
+        self.in_flight.insert(n, SentPacket { lines, sent: now, due, copies: 1, received: false });
         let head = self.numbered(n);
         let lines = self.in_flight.get(&n).map(|flight| &flight.lines).into_iter().flatten();
-        Departure { bytes: wire::emit(&head, lines.map(String::as_str)), copy: Some(1) }
+        Transmission { bytes: wire::emit(&head, lines.map(String::as_str)), copy: Some(1) }
     }
 
-    fn numbered(&mut self, n: u64) -> Head {
+    fn numbered(&mut self, n: u64) -> Header {
         let low = self.in_flight.keys().next().copied().unwrap_or(n);
-        Head { n: Some(n), low: Some(low), ..self.head() }
+        Header { n: Some(n), low: Some(low), ..self.head() }
     }
 
     /// A head with all that is due in it; nothing is due afterwards.
-    fn head(&mut self) -> Head {
+    fn head(&mut self) -> Header {
         self.head_due = false;
         self.low_due = false;
         let (ack, got, wait) = self.inbound.report();
         let answer = self.answer_due.take();
-        Head {
+        Header {
             ack: Some(ack).filter(|ack| *ack > 0 || !got.is_empty()),
             got,
             wait,
             answer,
-            ..Head::new(self.me, Some(self.peer))
+            ..Header::new(self.me, Some(self.peer))
         }
     }
 

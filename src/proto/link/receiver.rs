@@ -14,7 +14,7 @@ pub const SLOW: Duration = Duration::from_millis(50);
 
 /// See the module. Numbers count from 1.
 #[derive(Debug)]
-pub struct Inbound {
+pub struct Receiver {
     /// The number of the datagram whose frames are handed on next.
     expected: u64,
     /// Datagrams from `expected` on that came, with the frames not yet handed on.
@@ -31,7 +31,7 @@ pub struct Inbound {
     wait_due: bool,
 }
 
-impl Default for Inbound {
+impl Default for Receiver {
     fn default() -> Self {
         Self {
             expected: 1,
@@ -47,7 +47,7 @@ impl Default for Inbound {
     }
 }
 
-impl Inbound {
+impl Receiver {
     /// A numbered datagram came. Returns whether a head is due for an answer: it is when the datagram is old, doubled
     /// or out of order; when it is the expected one, confirming it will say so.
     pub fn arrive(&mut self, now: Instant, n: u64, frames: Vec<Frame>) -> bool {
@@ -119,12 +119,12 @@ impl Inbound {
         self.acked > before
     }
 
-    /// The next frame, after [`Inbound::prepare`].
+    /// The next frame, after [`Receiver::prepare`].
     pub fn front(&self) -> Option<(u64, &Frame)> {
         Some((self.expected, self.arrived.get(&self.expected)?.front()?))
     }
 
-    /// Takes the next frame, after [`Inbound::prepare`].
+    /// Takes the next frame, after [`Receiver::prepare`].
     pub fn take(&mut self, now: Instant) -> Option<(u64, Frame)> {
         let n = self.expected;
         let frame = self.arrived.get_mut(&n)?.pop_front()?;
@@ -189,18 +189,18 @@ mod tests {
     }
 
     fn all(text: &str) -> Frame {
-        let id = crate::proto::id::MessageId { life: crate::proto::id::Life(1), number: 1 };
+        let id = crate::proto::id::MessageId { life: crate::proto::id::Incarnation(1), number: 1 };
         Frame::All { r: 1, id, at: 0, text: text.to_owned() }
     }
 
-    fn next(inbound: &mut Inbound) -> Option<(u64, Frame)> {
+    fn next(inbound: &mut Receiver) -> Option<(u64, Frame)> {
         inbound.prepare();
         inbound.take(Instant::ZERO)
     }
 
     #[test]
     fn frames_come_out_in_order_and_are_acknowledged_when_confirmed() {
-        let mut inbound = Inbound::default();
+        let mut inbound = Receiver::default();
         assert!(inbound.arrive(Instant::ZERO, 2, vec![Frame::Bye]), "out of order is answered");
         assert_eq!(next(&mut inbound), None);
         assert_eq!(inbound.report(), (0, vec![2], false));
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_doubled_datagram_that_is_not_confirmed_for_long_is_answered_by_wait() {
-        let mut inbound = Inbound::default();
+        let mut inbound = Receiver::default();
         inbound.arrive(Instant::ZERO, 1, vec![Frame::Bye]);
         let _ = next(&mut inbound);
         inbound.prepare();
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_text_in_pieces_is_put_together_up_to_its_limit() {
-        let mut inbound = Inbound::default();
+        let mut inbound = Receiver::default();
         inbound.arrive(Instant::ZERO, 1, vec![part("one "), part("two ")]);
         assert_eq!(next(&mut inbound), None);
         inbound.arrive(Instant::ZERO, 2, vec![all("three")]);
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_was_withdrawn_is_never_handed_on() {
-        let mut inbound = Inbound::default();
+        let mut inbound = Receiver::default();
         inbound.arrive(Instant::ZERO, 1, vec![part("begun")]);
         inbound.prepare();
         inbound.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
@@ -269,12 +269,12 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_the_window() {
-        let mut inbound = Inbound::default();
+        let mut inbound = Receiver::default();
         for n in 2..2000 {
             inbound.arrive(Instant::ZERO, n, vec![Frame::Bye]);
         }
         assert_eq!(inbound.waiting() as u64, RECEIVE_WINDOW - 1);
-        let mut inbound = Inbound::default();
+        let mut inbound = Receiver::default();
         inbound.limit(16);
         for n in 1..2000 {
             inbound.arrive(Instant::ZERO, n, vec![Frame::Bye]);

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use crate::proto::id::Life;
-use crate::proto::link::{Departure, Fate, Link};
+use crate::proto::id::Incarnation;
+use crate::proto::link::{Link, MessageOutcome, Transmission};
 use crate::proto::time::Instant;
 
 /// The most links of one machine: one for each name that a server can know.
@@ -13,37 +13,37 @@ pub const MAX_LINKS: usize = 65_536;
 /// Links by the life at their other end. Only links that were touched, or whose time has come, cost anything.
 #[derive(Debug)]
 pub struct Links {
-    me: Life,
-    links: BTreeMap<Life, Link>,
-    touched: BTreeSet<Life>,
-    timers: BTreeSet<(Instant, Life)>,
-    armed: BTreeMap<Life, Instant>,
+    me: Incarnation,
+    links: BTreeMap<Incarnation, Link>,
+    touched: BTreeSet<Incarnation>,
+    timers: BTreeSet<(Instant, Incarnation)>,
+    armed: BTreeMap<Incarnation, Instant>,
     closed: u64,
 }
 
 impl Links {
     /// No links yet, of the life `me`.
     #[must_use]
-    pub fn new(me: Life) -> Self {
+    pub fn new(me: Incarnation) -> Self {
         let (touched, timers) = (BTreeSet::new(), BTreeSet::new());
         Self { me, links: BTreeMap::new(), touched, timers, armed: BTreeMap::new(), closed: 0 }
     }
 
     /// The link to `peer`, if there is one, to look at.
     #[must_use]
-    pub fn get(&self, peer: Life) -> Option<&Link> {
+    pub fn get(&self, peer: Incarnation) -> Option<&Link> {
         self.links.get(&peer)
     }
 
     /// The link to `peer`, if there is one, to use.
-    pub fn get_mut(&mut self, peer: Life) -> Option<&mut Link> {
+    pub fn get_mut(&mut self, peer: Incarnation) -> Option<&mut Link> {
         let link = self.links.get_mut(&peer)?;
         self.touched.insert(peer);
         Some(link)
     }
 
     /// The link to `peer`, opened if there is none. `None` when [`MAX_LINKS`] is reached.
-    pub fn open(&mut self, peer: Life, addr: SocketAddr) -> Option<&mut Link> {
+    pub fn open(&mut self, peer: Incarnation, addr: SocketAddr) -> Option<&mut Link> {
         if !self.links.contains_key(&peer) {
             if self.links.len() >= MAX_LINKS {
                 return None;
@@ -57,7 +57,7 @@ impl Links {
     }
 
     /// Forgets the link to `peer` and all that was under way on it.
-    pub fn close(&mut self, peer: Life) {
+    pub fn close(&mut self, peer: Incarnation) {
         self.closed += u64::from(self.links.remove(&peer).is_some());
         self.touched.remove(&peer);
         if let Some(at) = self.armed.remove(&peer) {
@@ -78,7 +78,7 @@ impl Links {
     }
 
     /// All links, in order of life.
-    pub fn iter(&self) -> impl Iterator<Item = (Life, &Link)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Incarnation, &Link)> {
         self.links.iter().map(|(life, link)| (*life, link))
     }
 
@@ -89,9 +89,10 @@ impl Links {
     }
 
     /// Tells the fates of messages whose patience has ended by now.
-    pub fn expire(&mut self, now: Instant) -> Vec<(Life, Fate)> {
+    pub fn expire(&mut self, now: Instant) -> Vec<(Incarnation, MessageOutcome)> {
         let mut told = Vec::new();
-        let due: Vec<Life> = self.timers.range(..=(now, Life(u128::MAX))).map(|(_, life)| *life).collect();
+        let due: Vec<Incarnation> =
+            self.timers.range(..=(now, Incarnation(u128::MAX))).map(|(_, life)| *life).collect();
         for life in due {
             let mut fates = Vec::new();
             if let Some(link) = self.get_mut(life) {
@@ -103,7 +104,7 @@ impl Links {
     }
 
     /// The next datagram to send, if any; call until `None`.
-    pub fn transmit(&mut self, now: Instant) -> Option<(SocketAddr, Departure)> {
+    pub fn transmit(&mut self, now: Instant) -> Option<(SocketAddr, Transmission)> {
         while let Some(life) = self.touched.first().copied() {
             let Some(link) = self.links.get_mut(&life) else {
                 self.touched.remove(&life);
@@ -119,7 +120,7 @@ impl Links {
         None
     }
 
-    fn arm(&mut self, life: Life, deadline: Option<Instant>) {
+    fn arm(&mut self, life: Incarnation, deadline: Option<Instant>) {
         if let Some(at) = self.armed.remove(&life) {
             self.timers.remove(&(at, life));
         }
@@ -147,31 +148,31 @@ mod tests {
 
     /// The number of the first datagram of a new link to life 2.
     fn first_number(links: &mut Links) -> u64 {
-        links.open(Life(2), addr()).unwrap().push(Frame::Unknown, None, None);
+        links.open(Incarnation(2), addr()).unwrap().push(Frame::Unknown, None, None);
         let (_, departure) = links.transmit(Instant::ZERO).unwrap();
         parse(&departure.bytes).unwrap().head.n.unwrap()
     }
 
     #[test]
     fn a_link_that_is_opened_again_goes_on_above_all_earlier_numbers() {
-        let mut links = Links::new(Life(1));
+        let mut links = Links::new(Incarnation(1));
         assert_eq!(first_number(&mut links), 1);
-        links.close(Life(2));
+        links.close(Incarnation(2));
         assert_eq!(first_number(&mut links), (1 << 32) + 1);
-        links.close(Life(3));
-        links.close(Life(2));
+        links.close(Incarnation(3));
+        links.close(Incarnation(2));
         assert_eq!(first_number(&mut links), (2 << 32) + 1);
     }
 
     #[test]
     fn there_are_no_more_links_than_the_limit() {
-        let mut links = Links::new(Life(1));
+        let mut links = Links::new(Incarnation(1));
         for life in 0..MAX_LINKS as u128 {
-            assert!(links.open(Life(life), addr()).is_some());
+            assert!(links.open(Incarnation(life), addr()).is_some());
         }
-        assert!(links.open(Life(u128::MAX), addr()).is_none());
-        assert!(links.open(Life(0), addr()).is_some(), "one that is there stays");
-        links.close(Life(0));
-        assert!(links.open(Life(u128::MAX), addr()).is_some());
+        assert!(links.open(Incarnation(u128::MAX), addr()).is_none());
+        assert!(links.open(Incarnation(0), addr()).is_some(), "one that is there stays");
+        links.close(Incarnation(0));
+        assert!(links.open(Incarnation(u128::MAX), addr()).is_some());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::proto::console::{Console, WORDS};
-use crate::proto::event::server::{ServerEvent, Waiting};
+use crate::proto::event::server::{ServerEvent, WaitingMail};
 use crate::proto::server::Server;
 
 impl Server {
@@ -16,7 +16,7 @@ impl Server {
                 self.say(ServerEvent::Groups { name: None, groups: self.groups.keys().cloned().collect() });
             }
             Console::Mail => {
-                let waiting = self.mail.readers().map(|(name, messages)| Waiting { name: name.clone(), messages });
+                let waiting = self.mail.readers().map(|(name, messages)| WaitingMail { name: name.clone(), messages });
                 self.say(ServerEvent::Mail { waiting: waiting.collect() });
             }
             Console::Stats => self.say(ServerEvent::Stats { stats: self.stats() }),

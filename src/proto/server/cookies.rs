@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher24;
 
-use crate::proto::id::Life;
+use crate::proto::id::Incarnation;
 use crate::proto::time::Instant;
 
 /// How long a cookie is good, at least; at most twice as long.
@@ -28,13 +28,13 @@ impl Cookies {
 
     /// The cookie of a client at this time.
     #[must_use]
-    pub fn make(&self, now: Instant, addr: SocketAddr, life: Life) -> String {
+    pub fn make(&self, now: Instant, addr: SocketAddr, life: Incarnation) -> String {
         self.at(Self::slot(now), addr, life)
     }
 
     /// Whether it is one that was made lately.
     #[must_use]
-    pub fn check(&self, now: Instant, addr: SocketAddr, life: Life, cookie: &str) -> bool {
+    pub fn check(&self, now: Instant, addr: SocketAddr, life: Incarnation, cookie: &str) -> bool {
         let slot = Self::slot(now);
         [slot, slot.wrapping_sub(1)].into_iter().any(|slot| self.at(slot, addr, life) == cookie)
     }
@@ -43,7 +43,7 @@ impl Cookies {
         now.micros() / u64::try_from(GOOD_FOR.as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn at(&self, slot: u64, addr: SocketAddr, life: Life) -> String {
+    fn at(&self, slot: u64, addr: SocketAddr, life: Incarnation) -> String {
         let mut hasher = SipHasher24::new_with_keys(self.key[0], self.key[1]);
         hasher.write_u64(slot);
         hasher.write_u128(life.0);
@@ -61,12 +61,12 @@ mod tests {
         let cookies = Cookies::new([1, 2]);
         let (here, there) = (SocketAddr::from(([127, 0, 0, 1], 5)), SocketAddr::from(([127, 0, 0, 1], 6)));
         let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
-        let cookie = cookies.make(at(29), here, Life(1));
-        assert!(cookies.check(at(29), here, Life(1), &cookie));
-        assert!(cookies.check(at(59), here, Life(1), &cookie));
-        assert!(!cookies.check(at(60), here, Life(1), &cookie));
-        assert!(!cookies.check(at(29), there, Life(1), &cookie));
-        assert!(!cookies.check(at(29), here, Life(2), &cookie));
-        assert!(!Cookies::new([1, 3]).check(at(29), here, Life(1), &cookie));
+        let cookie = cookies.make(at(29), here, Incarnation(1));
+        assert!(cookies.check(at(29), here, Incarnation(1), &cookie));
+        assert!(cookies.check(at(59), here, Incarnation(1), &cookie));
+        assert!(!cookies.check(at(60), here, Incarnation(1), &cookie));
+        assert!(!cookies.check(at(29), there, Incarnation(1), &cookie));
+        assert!(!cookies.check(at(29), here, Incarnation(2), &cookie));
+        assert!(!Cookies::new([1, 3]).check(at(29), here, Incarnation(1), &cookie));
     }
 }

@@ -1,13 +1,13 @@
 //! Messages on their way out: in order, a few at a time, from disk unless the text is still at hand.
 
-use crate::proto::event::Kind;
+use crate::proto::event::MessageKind;
 use crate::proto::event::server::ServerEvent;
-use crate::proto::id::Life;
+use crate::proto::id::Incarnation;
 use crate::proto::link::Tag;
 use crate::proto::name::Name;
 use crate::proto::record::{Mail, Record};
-use crate::proto::server::intake::After;
-use crate::proto::server::sessions::Purpose;
+use crate::proto::server::intake::OnPersisted;
+use crate::proto::server::sessions::AckAction;
 use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::Instant;
 use crate::proto::wire::Frame;
@@ -22,7 +22,7 @@ pub const RECEIPTS_UNDER_WAY: usize = 64;
 /// Texts that were asked of the disk for one reader.
 #[derive(Debug)]
 pub struct Fetch {
-    life: Life,
+    life: Incarnation,
     seqs: Vec<u64>,
 }
 
@@ -41,12 +41,12 @@ impl Server {
         }
     }
 
-    fn post(&mut self, life: Life, mail: &Mail) {
+    fn post(&mut self, life: Incarnation, mail: &Mail) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
         let Some(link) = self.links.get_mut(life) else { return };
         let as_mail = mail.seq <= session.mail_upto;
         self.next_tag += 1;
-        session.tags.insert(self.next_tag, Purpose::Post { seq: mail.seq, mail: as_mail });
+        session.tags.insert(self.next_tag, AckAction::Post { seq: mail.seq, mail: as_mail });
         session.under_way.insert(mail.seq);
         let frame = Frame::Post {
             id: mail.id,
@@ -122,37 +122,37 @@ impl Server {
     }
 
     /// A client acknowledged a message of ours.
-    pub(super) fn post_acked(&mut self, now: Instant, life: Life, tag: Tag) {
+    pub(super) fn post_acked(&mut self, now: Instant, life: Incarnation, tag: Tag) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
         let purpose = session.tags.remove(&tag);
-        if let Some(Purpose::Reply { bytes }) = purpose {
+        if let Some(AckAction::Reply { bytes }) = purpose {
             session.reply_bytes -= bytes;
         }
         let Some(name) = session.name.clone() else { return };
         match purpose {
-            Some(Purpose::Post { seq, mail }) => {
+            Some(AckAction::Post { seq, mail }) => {
                 session.under_way.remove(&seq);
                 session.owed.remove(&seq);
                 self.delivered_to(now, seq, &name, mail);
                 self.hungry.insert(life);
                 self.maybe_online(life);
             }
-            Some(Purpose::Rows) => self.table_acked(life),
-            Some(Purpose::Receipt { seq }) => {
+            Some(AckAction::Rows) => self.table_acked(life),
+            Some(AckAction::Receipt { seq }) => {
                 session.receipts_under_way.remove(&seq);
                 if self.mail.drop_receipt(&name, seq) {
-                    self.persist(Record::ReceiptGone { seq }, After::Nothing);
+                    self.persist(Record::ReceiptGone { seq }, OnPersisted::Nothing);
                 }
                 self.push_receipts(life);
             }
-            Some(Purpose::Reply { .. }) | None => {}
+            Some(AckAction::Reply { .. }) | None => {}
         }
     }
 
     fn delivered_to(&mut self, now: Instant, seq: u64, reader: &Name, as_mail: bool) {
         let Some(item) = self.mail.deliver(now, seq, reader) else { return };
         self.counters.delivered += 1;
-        let (from, id, direct) = (item.from.clone(), item.id, item.kind == Kind::Direct);
+        let (from, id, direct) = (item.from.clone(), item.id, item.kind == MessageKind::Direct);
         self.delivered.insert(seq);
         if direct {
             self.readers_of_direct.insert(seq, reader.clone());
@@ -163,7 +163,7 @@ impl Server {
     }
 
     /// Tells a sender what was read of its kept messages.
-    pub(super) fn push_receipts(&mut self, life: Life) {
+    pub(super) fn push_receipts(&mut self, life: Incarnation) {
         let Some(session) = self.sessions.get_mut(&life).filter(|session| session.is_online()) else { return };
         let Some(name) = session.name.clone() else { return };
         let Some(link) = self.links.get_mut(life) else { return };
@@ -175,7 +175,7 @@ impl Server {
                 continue;
             }
             self.next_tag += 1;
-            session.tags.insert(self.next_tag, Purpose::Receipt { seq: receipt.seq });
+            session.tags.insert(self.next_tag, AckAction::Receipt { seq: receipt.seq });
             let (id, reader, kept) = (receipt.id, receipt.reader.clone(), receipt.kept_at.micros());
             link.push(Frame::Receipt { id, reader, kept }, Some(self.next_tag), Some(LIMIT));
         }

@@ -1,13 +1,13 @@
 //! Groups: their names are kept, membership is a matter of being online.
 
 use crate::proto::event::server::ServerEvent;
-use crate::proto::id::Life;
+use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
 use crate::proto::record::{GroupRecord, Record};
 use crate::proto::server::Server;
-use crate::proto::server::intake::After;
+use crate::proto::server::intake::OnPersisted;
 use crate::proto::server::replies::answer;
-use crate::proto::wire::{Frame, Outcome};
+use crate::proto::wire::{Frame, RequestOutcome};
 
 /// The most groups of a server.
 pub const GROUPS: usize = 4_096;
@@ -38,7 +38,7 @@ impl Server {
         let (life, r) = (new.life, new.request);
         if self.creating.contains_key(&new.group) {
             // Whether it exists is known when what was written before has its outcome.
-            return self.after_records(After::CreateAgain(new));
+            return self.after_records(OnPersisted::CreateAgain(new));
         }
         let existing = self.groups.get(&new.group).map(|group| &group.record);
         if existing == Some(&new) {
@@ -48,12 +48,12 @@ impl Server {
         let own = self.groups.values().map(|group| &group.record.creator).chain(self.creating.values());
         let own = own.filter(|creator| **creator == new.creator).count();
         let (reason, outcome) = if existing.is_some() {
-            ("group-exists", Outcome::Exists)
+            ("group-exists", RequestOutcome::Exists)
         } else if self.groups.len() + self.creating.len() >= GROUPS || own >= GROUPS_A_CREATOR {
-            ("group-limit", Outcome::Full)
+            ("group-limit", RequestOutcome::Full)
         } else {
             self.creating.insert(new.group.clone(), new.creator.clone());
-            return self.persist(Record::Group(new.clone()), After::Created(new));
+            return self.persist(Record::Group(new.clone()), OnPersisted::Created(new));
         };
         self.say(ServerEvent::Rejected { reason, from: new.creator, group: Some(new.group) });
         self.reply(life, answer(r, outcome));
@@ -69,28 +69,28 @@ impl Server {
             self.answer_ok(life, request);
         } else {
             self.say(ServerEvent::Rejected { reason: "not-saved", from: creator, group: Some(group) });
-            self.reply(life, answer(request, Outcome::Failed));
+            self.reply(life, answer(request, RequestOutcome::Failed));
         }
     }
 
-    pub(super) fn list_groups(&mut self, life: Life, r: u64, name: Name) {
+    pub(super) fn list_groups(&mut self, life: Incarnation, r: u64, name: Name) {
         let groups: Vec<Name> = self.groups.keys().cloned().collect();
         self.say(ServerEvent::Groups { name: Some(name), groups: groups.clone() });
         self.reply_names(life, r, &groups);
     }
 
-    pub(super) fn join_group(&mut self, life: Life, r: u64, name: Name, group: Name) {
+    pub(super) fn join_group(&mut self, life: Incarnation, r: u64, name: Name, group: Name) {
         self.leave_group(life);
         let Some(entry) = self.groups.get_mut(&group) else {
             self.say(ServerEvent::Rejected { reason: "no-such-group", from: name, group: Some(group) });
-            return self.reply(life, answer(r, Outcome::None));
+            return self.reply(life, answer(r, RequestOutcome::None));
         };
         let Some(session) = self.sessions.get_mut(&life).filter(|session| session.is_online()) else {
-            return self.reply(life, answer(r, Outcome::None));
+            return self.reply(life, answer(r, RequestOutcome::None));
         };
         if entry.members.len() >= MEMBERS {
             self.say(ServerEvent::Rejected { reason: "group-limit", from: name, group: Some(group) });
-            return self.reply(life, answer(r, Outcome::Full));
+            return self.reply(life, answer(r, RequestOutcome::Full));
         }
         entry.members.push(name.clone());
         session.group = Some(group.clone());
@@ -98,9 +98,9 @@ impl Server {
         self.answer_ok(life, r);
     }
 
-    pub(super) fn list_members(&mut self, life: Life, r: u64, name: Name, group: Name) {
+    pub(super) fn list_members(&mut self, life: Incarnation, r: u64, name: Name, group: Name) {
         if !self.in_group(life, &group) {
-            return self.reply(life, answer(r, Outcome::None));
+            return self.reply(life, answer(r, RequestOutcome::None));
         }
         let members = self.members(&group);
         self.say(ServerEvent::Members { group, name, members: members.clone() });
@@ -108,7 +108,7 @@ impl Server {
     }
 
     /// A client leaves its group, if it is in one.
-    pub(super) fn leave_group(&mut self, life: Life) {
+    pub(super) fn leave_group(&mut self, life: Incarnation) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
         if let (Some(group), Some(name)) = (session.group.take(), session.name.clone()) {
             self.leave(&group, &name);
@@ -122,7 +122,7 @@ impl Server {
         }
     }
 
-    pub(super) fn in_group(&self, life: Life, group: &Name) -> bool {
+    pub(super) fn in_group(&self, life: Incarnation, group: &Name) -> bool {
         self.sessions.get(&life).is_some_and(|session| session.group.as_ref() == Some(group))
     }
 
@@ -130,12 +130,12 @@ impl Server {
         self.groups.get(group).map(|group| group.members.clone()).unwrap_or_default()
     }
 
-    fn reply_names(&mut self, life: Life, r: u64, names: &[Name]) {
+    fn reply_names(&mut self, life: Incarnation, r: u64, names: &[Name]) {
         let mut chunks: Vec<&[Name]> = names.chunks(NAMES_A_FRAME).collect();
         let last = chunks.pop().unwrap_or_default();
         let pieces = chunks.into_iter().map(|names| (names, true)).chain([(last, false)]);
         let frame = |(names, more): (&[Name], bool)| {
-            let is = Outcome::Names;
+            let is = RequestOutcome::Names;
             Frame::Answer { r, is, n: 0, row: None, names: names.to_vec(), more }
         };
         for frame in pieces.map(frame).collect::<Vec<_>>() {

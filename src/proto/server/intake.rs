@@ -1,14 +1,14 @@
 //! Messages on their way in: kept on disk first, answered then.
 
-use crate::proto::event::Kind;
+use crate::proto::event::MessageKind;
 use crate::proto::event::server::ServerEvent;
-use crate::proto::id::{Life, MessageId};
+use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::{Name, Text};
-use crate::proto::record::{GroupRecord, Mail, MailHead, Receipt, Record};
+use crate::proto::record::{GroupRecord, Mail, MailHeader, Receipt, Record};
 use crate::proto::server::Server;
 use crate::proto::server::replies::answer;
-use crate::proto::time::{Instant, Unix};
-use crate::proto::wire::{Frame, Outcome};
+use crate::proto::time::{Instant, Timestamp};
+use crate::proto::wire::{Frame, RequestOutcome};
 
 /// A request to keep a direct message.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct Save {
     pub(super) id: MessageId,
     pub(super) from: Name,
     pub(super) to: Name,
-    pub(super) at: Unix,
+    pub(super) at: Timestamp,
     pub(super) again: bool,
     pub(super) text: String,
 }
@@ -29,26 +29,26 @@ pub struct Accept {
     pub(super) id: MessageId,
     pub(super) from: Name,
     pub(super) group: Option<Name>,
-    pub(super) at: Unix,
+    pub(super) at: Timestamp,
     pub(super) text: String,
 }
 
 /// What is to be done when a record is on disk.
 #[derive(Debug)]
-pub enum After {
+pub enum OnPersisted {
     /// Nothing.
     Nothing,
     /// A client is answered.
     Answer {
         /// Who asked.
-        life: Life,
+        life: Incarnation,
         /// The answer.
         frame: Frame,
     },
     /// A message is kept: its sender is answered, its readers get it.
     Kept {
         /// Who asked.
-        life: Life,
+        life: Incarnation,
         /// The number of the request.
         r: u64,
         /// The message.
@@ -66,23 +66,23 @@ pub enum After {
 }
 
 impl Server {
-    pub(super) fn look_up(&mut self, life: Life, r: u64, name: &Name) {
+    pub(super) fn look_up(&mut self, life: Incarnation, r: u64, name: &Name) {
         let row = self.row_for(life, name);
-        let is = if row.is_some() { Outcome::Exists } else { Outcome::None };
+        let is = if row.is_some() { RequestOutcome::Exists } else { RequestOutcome::None };
         self.reply(life, Frame::Answer { r, is, n: 0, row, names: Vec::new(), more: false });
     }
 
     /// A direct message that its sender could not deliver.
-    pub(super) fn save(&mut self, now: Instant, life: Life, save: Save) {
+    pub(super) fn save(&mut self, now: Instant, life: Incarnation, save: Save) {
         // While it is being written, the answer is on its way.
         if self.unwritten.contains(&save.id) {
             return;
         }
         if self.mail.known(save.id).is_some() {
-            return self.reply(life, answer(save.r, Outcome::Saved));
+            return self.reply(life, answer(save.r, RequestOutcome::Saved));
         }
         let Some(online) = self.table.get(&save.to).map(|row| row.online) else {
-            return self.reply(life, answer(save.r, Outcome::None));
+            return self.reply(life, answer(save.r, RequestOutcome::None));
         };
         if online && !save.again {
             if let Some(save) = self.check(now, life, save) {
@@ -94,28 +94,28 @@ impl Server {
     }
 
     /// Keeps a direct message.
-    pub(super) fn keep(&mut self, life: Life, save: Save) {
+    pub(super) fn keep(&mut self, life: Incarnation, save: Save) {
         let Save { r, id, from, to, at, text, .. } = save;
         // The same message may have been kept while its reader was asked.
         if self.unwritten.contains(&id) {
             return;
         }
         if self.mail.known(id).is_some() {
-            return self.reply(life, answer(r, Outcome::Saved));
+            return self.reply(life, answer(r, RequestOutcome::Saved));
         }
-        let Ok(text) = Text::new(&text) else { return self.reply(life, answer(r, Outcome::Failed)) };
+        let Ok(text) = Text::new(&text) else { return self.reply(life, answer(r, RequestOutcome::Failed)) };
         if self.mail.is_full(&to, text.as_str().len(), false) {
             self.say(ServerEvent::Rejected { reason: "mailbox-full", from, group: None });
-            return self.reply(life, answer(r, Outcome::Full));
+            return self.reply(life, answer(r, RequestOutcome::Full));
         }
         let (seq, kept_at) = (self.mail.next_seq(), self.door.unix);
-        let kind = Kind::Direct;
+        let kind = MessageKind::Direct;
         let mail = Mail { seq, id, kind, from, group: None, text, sent_at: at, kept_at, lacking: vec![to] };
         self.record_mail(life, r, mail);
     }
 
     /// A message to everybody, or to the other members of a group.
-    pub(super) fn accept(&mut self, now: Instant, life: Life, accept: Accept) {
+    pub(super) fn accept(&mut self, now: Instant, life: Incarnation, accept: Accept) {
         let Accept { r, id, from, group, at, text } = accept;
         if self.unwritten.contains(&id) {
             return;
@@ -123,17 +123,17 @@ impl Server {
         if let Some(n) = self.mail.known(id) {
             return self.reply(life, accepted(r, n));
         }
-        let Ok(text) = Text::new(&text) else { return self.reply(life, answer(r, Outcome::Failed)) };
+        let Ok(text) = Text::new(&text) else { return self.reply(life, answer(r, RequestOutcome::Failed)) };
         let readers: Vec<Name> = match &group {
             None => self.table.iter().map(|(name, _)| name.clone()).collect(),
             Some(group) if self.in_group(life, group) => self.members(group),
-            Some(_) => return self.reply(life, answer(r, Outcome::None)),
+            Some(_) => return self.reply(life, answer(r, RequestOutcome::None)),
         };
         let bytes = text.as_str().len();
         let online = |name: &Name| self.table.get(name).is_some_and(|row| row.online);
         let takes = |name: &Name| *name != from && !self.mail.is_full(name, bytes, online(name));
         let lacking: Vec<Name> = readers.into_iter().filter(takes).collect();
-        let kind = if group.is_some() { Kind::Group } else { Kind::Channel };
+        let kind = if group.is_some() { MessageKind::Group } else { MessageKind::Channel };
         let (seq, kept_at) = (self.mail.next_seq(), self.door.unix);
         let mail = Mail { seq, id, kind, from, group, text, sent_at: at, kept_at, lacking };
         if mail.lacking.is_empty() {
@@ -144,11 +144,11 @@ impl Server {
         self.record_mail(life, r, mail);
     }
 
-    fn record_mail(&mut self, life: Life, r: u64, mut mail: Mail) {
+    fn record_mail(&mut self, life: Incarnation, r: u64, mut mail: Mail) {
         mail.lacking.sort();
         self.unwritten.insert(mail.id);
         self.mail.reserve(&mail);
-        let after = After::Kept { life, r, mail: Box::new(mail.clone()) };
+        let after = OnPersisted::Kept { life, r, mail: Box::new(mail.clone()) };
         self.persist(Record::Mail(mail), after);
     }
 
@@ -171,26 +171,26 @@ impl Server {
         {
             let kept = !refused.contains(&record);
             match after {
-                After::Nothing => {}
-                After::Answer { life, frame } => {
-                    let failed = matches!(frame, Frame::Answer { is: Outcome::Ok, .. }) && !kept;
+                OnPersisted::Nothing => {}
+                OnPersisted::Answer { life, frame } => {
+                    let failed = matches!(frame, Frame::Answer { is: RequestOutcome::Ok, .. }) && !kept;
                     if failed {
                         self.warn("not-saved", "The last change could not be written to disk.".to_owned());
                     }
                     self.reply(life, frame);
                 }
-                After::Kept { life, r, mail } => {
+                OnPersisted::Kept { life, r, mail } => {
                     self.unwritten.remove(&mail.id);
                     self.mail.release(&mail);
                     if kept {
                         self.kept(life, r, *mail);
                     } else {
-                        self.reply(life, answer(r, Outcome::Failed));
+                        self.reply(life, answer(r, RequestOutcome::Failed));
                     }
                 }
-                After::Created(new) => self.created(new, kept),
-                After::CreateAgain(new) => self.create_group(new),
-                After::Owed { owner } => {
+                OnPersisted::Created(new) => self.created(new, kept),
+                OnPersisted::CreateAgain(new) => self.create_group(new),
+                OnPersisted::Owed { owner } => {
                     let online = self.table.get(&owner).filter(|row| row.online).map(|row| row.life);
                     if let Some(life) = online {
                         self.push_receipts(life);
@@ -201,13 +201,13 @@ impl Server {
     }
 
     /// A message is on disk: its sender may know, its readers get it.
-    fn kept(&mut self, life: Life, r: u64, mail: Mail) {
-        self.mail.insert(MailHead::from(&mail));
-        if mail.kind == Kind::Direct {
+    fn kept(&mut self, life: Incarnation, r: u64, mail: Mail) {
+        self.mail.insert(MailHeader::from(&mail));
+        if mail.kind == MessageKind::Direct {
             self.counters.saved += 1;
             let (to, from, id) = (mail.lacking[0].clone(), mail.from.clone(), mail.id);
             self.say(ServerEvent::Saved { to, from, id });
-            self.reply(life, answer(r, Outcome::Saved));
+            self.reply(life, answer(r, RequestOutcome::Saved));
         } else {
             self.say_accepted(&mail);
             self.reply(life, accepted(r, mail.lacking.len()));
@@ -220,17 +220,17 @@ impl Server {
         for seq in std::mem::take(&mut self.delivered) {
             let Some(item) = self.mail.get(seq) else { continue };
             let lacking: Vec<Name> = item.lacking.iter().cloned().collect();
-            let direct = item.kind == Kind::Direct && lacking.is_empty();
+            let direct = item.kind == MessageKind::Direct && lacking.is_empty();
             let receipt = direct.then(|| self.receipt_of(seq)).flatten();
             let after = match &receipt {
-                Some(receipt) => After::Owed { owner: receipt.owner.clone() },
-                None => After::Nothing,
+                Some(receipt) => OnPersisted::Owed { owner: receipt.owner.clone() },
+                None => OnPersisted::Nothing,
             };
             if lacking.is_empty() {
                 self.mail.remove(seq);
             }
             if let Some(dropped) = receipt.clone().and_then(|receipt| self.mail.add_receipt(receipt)) {
-                self.persist(Record::ReceiptGone { seq: dropped }, After::Nothing);
+                self.persist(Record::ReceiptGone { seq: dropped }, OnPersisted::Nothing);
             }
             self.persist(Record::Delivered { seq, lacking, receipt }, after);
         }
@@ -244,5 +244,5 @@ impl Server {
 }
 
 fn accepted(r: u64, n: usize) -> Frame {
-    Frame::Answer { r, is: Outcome::Accepted, n, row: None, names: Vec::new(), more: false }
+    Frame::Answer { r, is: RequestOutcome::Accepted, n, row: None, names: Vec::new(), more: false }
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::proto::event::Kind;
+use crate::proto::event::MessageKind;
 use crate::proto::id::MessageId;
 use crate::proto::name::Name;
-use crate::proto::record::{Mail, MailHead, Receipt};
-use crate::proto::time::{Instant, Unix};
+use crate::proto::record::{Mail, MailHeader, Receipt};
+use crate::proto::time::{Instant, Timestamp};
 
 /// The most messages one reader's mailbox holds.
 pub const MAILBOX: usize = 10_000;
@@ -26,11 +26,11 @@ pub struct Item {
     /// The id its sender gave it.
     pub id: MessageId,
     /// To one, to everybody or to a group.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// Who sent it.
     pub from: Name,
     /// When it was kept.
-    pub kept_at: Unix,
+    pub kept_at: Timestamp,
     /// Who lacks it.
     pub lacking: BTreeSet<Name>,
     bytes: usize,
@@ -44,18 +44,18 @@ struct Mailbox {
 
 /// Room in a mailbox for what is being written.
 #[derive(Debug, Default)]
-struct Reserved {
+struct MailReservation {
     messages: usize,
     bytes: usize,
 }
 
 /// The index; see the module.
 #[derive(Debug, Default)]
-pub struct Mailroom {
+pub struct MailIndex {
     items: BTreeMap<u64, Item>,
     boxes: BTreeMap<Name, Mailbox>,
     /// Of readers for whom something is being written; nobody else is in it.
-    reserved: BTreeMap<Name, Reserved>,
+    reserved: BTreeMap<Name, MailReservation>,
     by_id: BTreeMap<MessageId, u64>,
     receipts: BTreeMap<Name, BTreeMap<u64, Receipt>>,
     remembered: BTreeMap<MessageId, usize>,
@@ -65,10 +65,10 @@ pub struct Mailroom {
     most: usize,
 }
 
-impl Mailroom {
+impl MailIndex {
     /// The index of what an earlier life kept.
     #[must_use]
-    pub fn new(heads: Vec<MailHead>, receipts: Vec<Receipt>, last: u64, most: usize) -> Self {
+    pub fn new(heads: Vec<MailHeader>, receipts: Vec<Receipt>, last: u64, most: usize) -> Self {
         let mut room = Self { last, most: most.min(MAILBOX), ..Self::default() };
         for head in heads {
             room.insert(head);
@@ -114,8 +114,8 @@ impl Mailroom {
     }
 
     /// Adds a message for all who lack it.
-    pub fn insert(&mut self, head: MailHead) {
-        let MailHead { seq, id, kind, from, kept_at, lacking, bytes } = head;
+    pub fn insert(&mut self, head: MailHeader) {
+        let MailHeader { seq, id, kind, from, kept_at, lacking, bytes } = head;
         for name in &lacking {
             let mailbox = self.boxes.entry(name.clone()).or_default();
             mailbox.seqs.insert(seq);
@@ -255,7 +255,7 @@ fn take_out(boxes: &mut BTreeMap<Name, Mailbox>, reader: &Name, seq: u64, bytes:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::id::Life;
+    use crate::proto::id::Incarnation;
     use crate::proto::name::Text;
 
     fn name(word: &str) -> Name {
@@ -263,17 +263,25 @@ mod tests {
     }
 
     fn id(number: u64) -> MessageId {
-        MessageId { life: Life(1), number }
+        MessageId { life: Incarnation(1), number }
     }
 
-    fn head(seq: u64, lacking: &[&str], bytes: usize) -> MailHead {
+    fn head(seq: u64, lacking: &[&str], bytes: usize) -> MailHeader {
         let lacking = lacking.iter().map(|word| name(word)).collect();
-        MailHead { seq, id: id(seq), kind: Kind::Direct, from: name("x"), kept_at: Unix::default(), lacking, bytes }
+        MailHeader {
+            seq,
+            id: id(seq),
+            kind: MessageKind::Direct,
+            from: name("x"),
+            kept_at: Timestamp::default(),
+            lacking,
+            bytes,
+        }
     }
 
     #[test]
     fn one_message_serves_all_its_readers() {
-        let mut room = Mailroom::new(vec![head(3, &["y", "z"], 5)], vec![], 7, MAILBOX);
+        let mut room = MailIndex::new(vec![head(3, &["y", "z"], 5)], vec![], 7, MAILBOX);
         assert_eq!(room.next_seq(), 8);
         assert_eq!((room.count(&name("y")), room.known(id(3))), (1, Some(2)));
         let now = Instant::ZERO;
@@ -289,17 +297,17 @@ mod tests {
 
     #[test]
     fn a_mailbox_has_limits_in_messages_and_in_bytes() {
-        let mut room = Mailroom::new(vec![], vec![], 0, MAILBOX);
+        let mut room = MailIndex::new(vec![], vec![], 0, MAILBOX);
         for seq in 1..=MAILBOX as u64 {
             assert!(!room.is_full(&name("y"), 1, false));
             room.insert(head(seq, &["y"], 1));
         }
         assert!(room.is_full(&name("y"), 1, false));
-        let mut room = Mailroom::new(vec![], vec![], 0, 1);
+        let mut room = MailIndex::new(vec![], vec![], 0, 1);
         room.insert(head(1, &["y"], 1));
         assert!(room.is_full(&name("y"), 1, false));
         assert!(!room.is_full(&name("y"), 1, true));
-        let mut room = Mailroom::new(vec![], vec![], 0, MAILBOX);
+        let mut room = MailIndex::new(vec![], vec![], 0, MAILBOX);
         room.insert(head(1, &["y"], MAILBOX_BYTES));
         assert!(room.is_full(&name("y"), 1, false));
         assert!(!room.is_full(&name("z"), 1, false));
@@ -307,16 +315,16 @@ mod tests {
 
     #[test]
     fn a_message_that_is_being_written_takes_its_room_and_keeps_its_readers_names() {
-        let mut room = Mailroom::new(vec![], vec![], 0, 2);
+        let mut room = MailIndex::new(vec![], vec![], 0, 2);
         let mail = |seq| Mail {
             seq,
             id: id(seq),
-            kind: Kind::Channel,
+            kind: MessageKind::Channel,
             from: name("x"),
             group: None,
             text: Text::new("hi").unwrap(),
-            sent_at: Unix::default(),
-            kept_at: Unix::default(),
+            sent_at: Timestamp::default(),
+            kept_at: Timestamp::default(),
             lacking: ["y", "z"].map(name).to_vec(),
         };
         room.reserve(&mail(1));
@@ -329,7 +337,7 @@ mod tests {
         assert!(room.concerns(&name("z")) && !room.concerns(&name("x")));
         // One is kept, the other is refused.
         room.release(&mail(1));
-        room.insert(MailHead::from(&mail(1)));
+        room.insert(MailHeader::from(&mail(1)));
         assert!(room.is_full(&name("y"), 1, false) && !room.is_written());
         room.release(&mail(2));
         assert!(!room.is_full(&name("y"), 1, false) && room.is_written());
@@ -339,12 +347,13 @@ mod tests {
 
     #[test]
     fn no_more_ids_and_receipts_are_kept_than_the_limits() {
-        let mut room = Mailroom::new(vec![], vec![], 0, MAILBOX);
+        let mut room = MailIndex::new(vec![], vec![], 0, MAILBOX);
         for number in 0..=REMEMBERED as u64 {
             room.remember(Instant::ZERO, id(number), 0);
         }
         assert_eq!((room.known(id(0)), room.known(id(1))), (None, Some(0)));
-        let receipt = |seq| Receipt { seq, owner: name("x"), id: id(seq), reader: name("y"), kept_at: Unix::default() };
+        let receipt =
+            |seq| Receipt { seq, owner: name("x"), id: id(seq), reader: name("y"), kept_at: Timestamp::default() };
         for seq in 0..RECEIPTS as u64 {
             assert_eq!(room.add_receipt(receipt(seq)), None);
         }

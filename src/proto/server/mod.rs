@@ -24,17 +24,17 @@ use std::time::Duration;
 use crate::proto::config::{RELEASE, ServerConfig};
 use crate::proto::event::Body;
 use crate::proto::event::server::ServerEvent;
-use crate::proto::id::{Life, MessageId};
-use crate::proto::link::Fate;
+use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::link::MessageOutcome;
 use crate::proto::link::table::Links;
-use crate::proto::machine::{Ending, Input, Machine, Output};
+use crate::proto::machine::{Exit, Input, Machine, Output};
 use crate::proto::name::Name;
-use crate::proto::output::Door;
+use crate::proto::output::OutputQueue;
 use crate::proto::record::{GroupRecord, Record};
 use crate::proto::rng::Rng;
 use crate::proto::status::Status;
-use crate::proto::time::{Instant, Now, Unix, earliest};
-use crate::proto::wire::{Datagram, Frame, Head};
+use crate::proto::time::{Instant, Now, Timestamp, earliest};
+use crate::proto::wire::{Datagram, Frame, Header};
 
 pub use crate::proto::server::delivery::{FETCH_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 pub use crate::proto::server::groups::{GROUPS, GROUPS_A_CREATOR, MEMBERS};
@@ -59,24 +59,24 @@ struct Counters {
 /// A server; see the module.
 #[derive(Debug)]
 pub struct Server {
-    me: Life,
+    me: Incarnation,
     cookies: crate::proto::server::cookies::Cookies,
     table: crate::proto::server::table::Table,
     links: Links,
-    sessions: BTreeMap<Life, crate::proto::server::sessions::Session>,
-    guests: VecDeque<(Instant, Life)>,
-    silence: BTreeSet<(Instant, Life)>,
-    asks: BTreeMap<Name, crate::proto::server::ping::Ask>,
+    sessions: BTreeMap<Incarnation, crate::proto::server::sessions::Session>,
+    guests: VecDeque<(Instant, Incarnation)>,
+    silence: BTreeSet<(Instant, Incarnation)>,
+    asks: BTreeMap<Name, crate::proto::server::ping::Ping>,
     /// How many questions were asked.
     questions: u32,
-    mail: crate::proto::server::mail_index::Mailroom,
+    mail: crate::proto::server::mail_index::MailIndex,
     /// Messages that are being written: neither answered nor handed out before they are on disk.
     unwritten: BTreeSet<MessageId>,
     groups: BTreeMap<Name, crate::proto::server::groups::Group>,
     /// Groups that are being written, and who creates them.
     creating: BTreeMap<Name, Name>,
     /// Readers to whom mail may be handed out.
-    hungry: BTreeSet<Life>,
+    hungry: BTreeSet<Incarnation>,
     /// Messages whose readers changed and whose record is not yet written.
     delivered: BTreeSet<u64>,
     /// Who read the direct ones among them.
@@ -84,11 +84,11 @@ pub struct Server {
     /// What was asked of the disk, in order.
     fetches: VecDeque<crate::proto::server::delivery::Fetch>,
     records: u64,
-    after: VecDeque<(u64, crate::proto::server::intake::After)>,
+    after: VecDeque<(u64, crate::proto::server::intake::OnPersisted)>,
     next_tag: u64,
     next_purge: Instant,
     counters: Counters,
-    door: Door,
+    door: OutputQueue,
     ended: bool,
 }
 
@@ -110,7 +110,7 @@ impl Server {
             silence: BTreeSet::new(),
             asks: BTreeMap::new(),
             questions: 0,
-            mail: crate::proto::server::mail_index::Mailroom::new(
+            mail: crate::proto::server::mail_index::MailIndex::new(
                 kept.mail,
                 kept.receipts,
                 kept.last_seq,
@@ -132,7 +132,7 @@ impl Server {
             next_tag: 0,
             next_purge: now.mono,
             counters: Counters::default(),
-            door: Door::new(now.unix, config.trace),
+            door: OutputQueue::new(now.unix, config.trace),
             ended: false,
         };
         server.say(ServerEvent::Listening { port: config.port, release: RELEASE });
@@ -165,14 +165,14 @@ impl Server {
     }
 
     /// Asks for a record to be kept, and remembers what is to be done when it is.
-    fn persist(&mut self, record: Record, after: crate::proto::server::intake::After) {
+    fn persist(&mut self, record: Record, after: crate::proto::server::intake::OnPersisted) {
         self.door.push(Output::Persist(record));
         self.records += 1;
         self.after_records(after);
     }
 
     /// Remembers what is to be done when all records so far have their outcome.
-    fn after_records(&mut self, after: crate::proto::server::intake::After) {
+    fn after_records(&mut self, after: crate::proto::server::intake::OnPersisted) {
         self.after.push_back((self.records, after));
     }
 
@@ -188,23 +188,23 @@ impl Server {
         if let (None, [Frame::Hello { token }]) = (head.you, frames.as_slice()) {
             let cookie = self.cookies.make(now, from, peer);
             let frame = Frame::Challenge { token: token.clone(), cookie };
-            return self.door.send(from, &Head::new(self.me, None), Some(frame));
+            return self.door.send(from, &Header::new(self.me, None), Some(frame));
         }
         let Some(you) = head.you else { return };
         let known = you == self.me && self.links.get(peer).is_some_and(|link| link.addr() == from);
         if known || (you == self.me && self.admit(now, from, peer, &head, &frames)) {
             self.client_says(now, from, peer, &head, frames);
         } else if (you == self.me || self.table.name_of(peer).is_some()) && frames == [Frame::Bye] {
-            self.door.send(from, &Head::new(self.me, Some(peer)), Some(Frame::Bye));
+            self.door.send(from, &Header::new(self.me, Some(peer)), Some(Frame::Bye));
         } else if head.wants_answer() {
-            self.door.send_gone(from, &Head::gone(you, peer), bytes);
+            self.door.send_gone(from, &Header::gone(you, peer), bytes);
         }
     }
 
-    fn client_says(&mut self, now: Instant, from: SocketAddr, life: Life, head: &Head, frames: Vec<Frame>) {
+    fn client_says(&mut self, now: Instant, from: SocketAddr, life: Incarnation, head: &Header, frames: Vec<Frame>) {
         if head.n.is_none() && frames == [Frame::Bye] {
             self.bye(now, life);
-            return self.door.send(from, &Head::new(self.me, Some(life)), Some(Frame::Bye));
+            return self.door.send(from, &Header::new(self.me, Some(life)), Some(Frame::Bye));
         }
         if let (None, [Frame::Alive { table }]) = (head.n, frames.as_slice()) {
             self.table_at(life, *table);
@@ -229,7 +229,7 @@ impl Server {
     }
 
     /// Does what a frame of a client asks. A request that was done already is not done again.
-    fn frame(&mut self, now: Instant, life: Life, frame: Frame) {
+    fn frame(&mut self, now: Instant, life: Incarnation, frame: Frame) {
         let r = match &frame {
             Frame::Reg { r, .. } | Frame::Dereg { r } | Frame::Save { r, .. } | Frame::All { r, .. } => *r,
             Frame::Say { r, .. } | Frame::Lookup { r, .. } | Frame::Create { r, .. } | Frame::Groups { r } => *r,
@@ -255,15 +255,15 @@ impl Server {
                 self.save(
                     now,
                     life,
-                    crate::proto::server::intake::Save { r, id, from, to, at: Unix::from_micros(at), again, text },
+                    crate::proto::server::intake::Save { r, id, from, to, at: Timestamp::from_micros(at), again, text },
                 );
             }
             (Frame::All { id, at, text, .. }, Some(from)) => {
-                let at = Unix::from_micros(at);
+                let at = Timestamp::from_micros(at);
                 self.accept(now, life, crate::proto::server::intake::Accept { r, id, from, group: None, at, text });
             }
             (Frame::Say { id, group, at, text, .. }, Some(from)) => {
-                let at = Unix::from_micros(at);
+                let at = Timestamp::from_micros(at);
                 self.accept(
                     now,
                     life,
@@ -285,10 +285,10 @@ impl Server {
         }
     }
 
-    fn fate(&mut self, now: Instant, life: Life, fate: Fate) {
+    fn fate(&mut self, now: Instant, life: Incarnation, fate: MessageOutcome) {
         match fate {
-            Fate::Acked { tag, .. } => self.post_acked(now, life, tag),
-            Fate::Expired { .. } => self.suspect(now, life),
+            MessageOutcome::Acked { tag, .. } => self.post_acked(now, life, tag),
+            MessageOutcome::Expired { .. } => self.suspect(now, life),
         }
     }
 
@@ -313,7 +313,7 @@ impl Server {
 
     fn end(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
-            self.door.push(Output::Ended(Ending { status: Status::Ok, ..Ending::default() }));
+            self.door.push(Output::Ended(Exit { status: Status::Ok, ..Exit::default() }));
         }
     }
 }
@@ -352,7 +352,7 @@ impl Machine for Server {
             return None;
         }
         let own = [
-            self.asks.values().map(crate::proto::server::ping::Ask::deadline).min(),
+            self.asks.values().map(crate::proto::server::ping::Ping::deadline).min(),
             self.silence.first().map(|(at, _)| *at),
             self.guests.front().map(|(at, _)| *at),
             Some(self.next_purge),

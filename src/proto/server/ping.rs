@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::proto::id::Life;
+use crate::proto::id::Incarnation;
 use crate::proto::link::rtt::Rtt;
 use crate::proto::name::Name;
 use crate::proto::server::intake::Save;
 use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, Head, Outcome};
+use crate::proto::wire::{Frame, Header, RequestOutcome};
 
 /// The most newcomers and messages that wait for one answer.
 pub const WAITING: usize = 256;
@@ -17,25 +17,25 @@ const RESTART_LIMIT: Duration = Duration::from_secs(1);
 
 /// A question under way to the holder of a name.
 #[derive(Debug)]
-pub struct Ask {
-    life: Life,
+pub struct Ping {
+    life: Incarnation,
     /// What the answer must repeat: an old datagram on its way here is none.
     number: u32,
     until: Instant,
     copies: u32,
     next: Instant,
     claims: Vec<Claim>,
-    saves: Vec<(Life, Save)>,
+    saves: Vec<(Incarnation, Save)>,
 }
 
 /// A newcomer that wants the name.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
-    pub(super) life: Life,
+    pub(super) life: Incarnation,
     pub(super) r: u64,
 }
 
-impl Ask {
+impl Ping {
     pub(super) fn deadline(&self) -> Instant {
         self.until.min(self.next)
     }
@@ -52,7 +52,7 @@ impl Server {
     }
 
     /// A client did not acknowledge, or was silent for long.
-    pub(super) fn suspect(&mut self, now: Instant, life: Life) {
+    pub(super) fn suspect(&mut self, now: Instant, life: Incarnation) {
         let reading = self.sessions.get(&life).filter(|session| session.is_reading());
         if let Some(name) = reading.and_then(|session| session.name.clone()) {
             self.ask(now, &name, LIMIT);
@@ -69,7 +69,7 @@ impl Server {
     }
 
     /// A message waits for the answer of its reader. Gives it back when too many do.
-    pub(super) fn check(&mut self, now: Instant, life: Life, save: Save) -> Option<Save> {
+    pub(super) fn check(&mut self, now: Instant, life: Incarnation, save: Save) -> Option<Save> {
         self.ask(now, &save.to, LIMIT);
         match self.asks.get_mut(&save.to) {
             Some(ask) if ask.saves.len() < WAITING => {
@@ -85,7 +85,7 @@ impl Server {
         if !self.asks.contains_key(name) {
             self.questions = self.questions.wrapping_add(1);
             let number = self.questions;
-            let ask = Ask {
+            let ask = Ping {
                 number,
                 life: row.life,
                 until: now + limit,
@@ -104,7 +104,7 @@ impl Server {
         let Some(ask) = self.asks.get_mut(name) else { return };
         ask.copies += 1;
         ask.next = now + Rtt::default().timeout(ask.copies);
-        let head = Head { ask: Some(ask.number), ..Head::new(self.me, Some(ask.life)) };
+        let head = Header { ask: Some(ask.number), ..Header::new(self.me, Some(ask.life)) };
         self.door.send(addr, &head, None);
     }
 
@@ -121,7 +121,7 @@ impl Server {
     }
 
     /// The holder answered: it keeps its name, and its messages can be sent to it directly.
-    pub(super) fn answered(&mut self, life: Life, name: &Name, answer: Option<u32>) {
+    pub(super) fn answered(&mut self, life: Incarnation, name: &Name, answer: Option<u32>) {
         if self.asks.get(name).is_some_and(|ask| ask.life == life && Some(ask.number) == answer) {
             self.resolve_ask(name);
         }
@@ -141,7 +141,7 @@ impl Server {
     }
 
     /// The address says that this life is not there any more.
-    pub(super) fn life_is_gone(&mut self, now: Instant, from: std::net::SocketAddr, gone: Life) {
+    pub(super) fn life_is_gone(&mut self, now: Instant, from: std::net::SocketAddr, gone: Incarnation) {
         let Some(name) = self.table.name_of(gone).cloned() else { return };
         // Anybody can write such a datagram: only the address where it was can know.
         let here = self.table.get(&name).is_some_and(|row| row.addr == from && row.online);
@@ -151,7 +151,7 @@ impl Server {
             self.not_listening(gone);
         }
         if here || reading {
-            self.asks.entry(name.clone()).or_insert(Ask {
+            self.asks.entry(name.clone()).or_insert(Ping {
                 number: 0,
                 life: gone,
                 until: now,
@@ -190,12 +190,12 @@ impl Server {
     }
 
     /// The server knows the reader's row: sender and reader find each other.
-    fn reader_answered(&mut self, life: Life, save: Save) {
+    fn reader_answered(&mut self, life: Incarnation, save: Save) {
         match self.row_for(life, &save.to).filter(|row| row.3) {
             Some(row) => {
                 let frame = Frame::Answer {
                     r: save.r,
-                    is: Outcome::Exists,
+                    is: RequestOutcome::Exists,
                     n: 0,
                     row: Some(row),
                     names: Vec::new(),

@@ -8,12 +8,12 @@ pub const RUNS: usize = 2_048;
 
 /// Numbers, as runs of those that follow each other. They come in order as a rule: then there is one run.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct ReplayWindow {
     /// The last number of each run, by its first.
     runs: BTreeMap<u64, u64>,
 }
 
-impl Taken {
+impl ReplayWindow {
     /// Takes a number. Returns whether it is new. Below the lowest run nothing is, when there are too many runs.
     pub(super) fn take(&mut self, r: u64) -> bool {
         let before = self.runs.range(..=r).next_back().map(|(first, last)| (*first, *last));
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn each_number_is_new_once_in_any_order() {
-        let mut taken = Taken::default();
+        let mut taken = ReplayWindow::default();
         for r in [9, 8, 1, 3, 2, 0, 7, u64::MAX, 10] {
             assert!(taken.take(r), "{r}");
             assert!(!taken.take(r), "{r}");
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn beyond_its_limit_the_lowest_run_and_all_below_count_as_taken() {
-        let mut taken = Taken::default();
+        let mut taken = ReplayWindow::default();
         for run in 0..RUNS as u64 {
             assert!(taken.take(10 + run * 2));
         }

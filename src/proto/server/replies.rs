@@ -1,11 +1,11 @@
 //! Replies: what a client asked is answered on its link, and who does not acknowledge the answers is not heard on.
 
 use crate::proto::event::server::ServerEvent;
-use crate::proto::id::Life;
+use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
 use crate::proto::server::Server;
-use crate::proto::server::sessions::Purpose;
-use crate::proto::wire::{Frame, Outcome};
+use crate::proto::server::sessions::AckAction;
+use crate::proto::wire::{Frame, RequestOutcome};
 
 /// How many bytes of replies a client leaves unacknowledged before no more of its requests are taken: room for one to
 /// each of the 4,096 that a client has open. They wait for its acknowledgements on its link, which leaves the limit to
@@ -15,26 +15,26 @@ pub const REPLY_BYTES: usize = 1024 * 1024;
 
 impl Server {
     /// Whether requests of this client are taken.
-    pub(super) fn takes_requests(&self, life: Life) -> bool {
+    pub(super) fn takes_requests(&self, life: Incarnation) -> bool {
         self.sessions.get(&life).is_some_and(|session| session.reply_bytes < REPLY_BYTES)
     }
 
-    pub(super) fn reply(&mut self, life: Life, frame: Frame) {
+    pub(super) fn reply(&mut self, life: Incarnation, frame: Frame) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
         let Some(link) = self.links.get_mut(life) else { return };
         let before = link.queued_bytes();
         self.next_tag += 1;
         link.push(frame, Some(self.next_tag), None);
         let bytes = link.queued_bytes() - before;
-        session.tags.insert(self.next_tag, Purpose::Reply { bytes });
+        session.tags.insert(self.next_tag, AckAction::Reply { bytes });
         session.reply_bytes += bytes;
     }
 
-    pub(super) fn answer_ok(&mut self, life: Life, r: u64) {
-        self.reply(life, answer(r, Outcome::Ok));
+    pub(super) fn answer_ok(&mut self, life: Incarnation, r: u64) {
+        self.reply(life, answer(r, RequestOutcome::Ok));
     }
 
-    pub(super) fn refuse(&mut self, life: Life, r: u64, name: &Name, reason: &'static str) {
+    pub(super) fn refuse(&mut self, life: Incarnation, r: u64, name: &Name, reason: &'static str) {
         if self.links.get(life).is_some() {
             self.reply(life, Frame::Refused { r, reason: reason.to_owned() });
             self.say(ServerEvent::Rejected { reason, from: name.clone(), group: None });
@@ -43,6 +43,6 @@ impl Server {
 }
 
 /// An answer that is no more than its outcome.
-pub(super) fn answer(r: u64, is: Outcome) -> Frame {
+pub(super) fn answer(r: u64, is: RequestOutcome) -> Frame {
     Frame::Answer { r, is, n: 0, row: None, names: Vec::new(), more: false }
 }

@@ -5,17 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::proto::event::server::ServerEvent;
-use crate::proto::id::Life;
+use crate::proto::id::Incarnation;
 use crate::proto::link::Tag;
 use crate::proto::name::Name;
 use crate::proto::server::Server;
-use crate::proto::server::intake::After;
+use crate::proto::server::intake::OnPersisted;
 use crate::proto::server::ping::Claim;
-use crate::proto::server::replay_window::Taken;
+use crate::proto::server::replay_window::ReplayWindow;
 use crate::proto::server::replies::answer;
-use crate::proto::server::table::{NAMES, Told};
+use crate::proto::server::table::{NAMES, TableCursor};
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, Head, Outcome};
+use crate::proto::wire::{Frame, Header, RequestOutcome};
 
 /// The most clients that have proven their address and have no name yet.
 pub const GUESTS: usize = 1_024;
@@ -30,7 +30,7 @@ const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// What a message to a client was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum AckAction {
     /// A kept message; whether in the form of mail.
     Post { seq: u64, mail: bool },
     /// An update of the table.
@@ -50,11 +50,11 @@ pub struct Session {
     /// Its name, once it has one.
     pub(super) name: Option<Name>,
     /// The requests done since it was let in.
-    pub(super) taken: Taken,
+    pub(super) taken: ReplayWindow,
     heard: Instant,
     /// Whether its silence is timed.
     watched: bool,
-    standing: Standing,
+    standing: SessionState,
     /// Mail up to here waited when it registered, and is shown as such.
     pub(super) mail_upto: u64,
     /// That mail, as far as it has not acknowledged it: it comes back when there is none.
@@ -62,15 +62,15 @@ pub struct Session {
     pub(super) under_way: BTreeSet<u64>,
     pub(super) fetching: bool,
     pub(super) receipts_under_way: BTreeSet<u64>,
-    pub(super) table: Told,
-    pub(super) tags: BTreeMap<Tag, Purpose>,
+    pub(super) table: TableCursor,
+    pub(super) tags: BTreeMap<Tag, AckAction>,
     /// How much of what it asked was answered and is not acknowledged.
     pub(super) reply_bytes: usize,
     pub(super) group: Option<Name>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum SessionState {
     /// No name yet.
     Guest,
     /// Has its welcome, and mail to acknowledge.
@@ -84,12 +84,12 @@ enum Standing {
 
 impl Session {
     pub(super) fn is_online(&self) -> bool {
-        self.standing == Standing::Online
+        self.standing == SessionState::Online
     }
 
     /// Whether it may be handed messages.
     pub(super) fn is_reading(&self) -> bool {
-        matches!(self.standing, Standing::Online | Standing::Returning)
+        matches!(self.standing, SessionState::Online | SessionState::Returning)
     }
 
     /// Nothing that was under way is any more; what the client still wants it asks for again.
@@ -99,14 +99,21 @@ impl Session {
         self.under_way.clear();
         self.receipts_under_way.clear();
         self.owed.clear();
-        self.table = Told::default();
-        self.taken = Taken::default();
+        self.table = TableCursor::default();
+        self.taken = ReplayWindow::default();
     }
 }
 
 impl Server {
     /// A datagram of a life without link. Returns whether it proves its address and asks for a name.
-    pub(super) fn admit(&mut self, now: Instant, addr: SocketAddr, life: Life, head: &Head, frames: &[Frame]) -> bool {
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        addr: SocketAddr,
+        life: Incarnation,
+        head: &Header,
+        frames: &[Frame],
+    ) -> bool {
         let [Frame::Reg { cookie, via, .. }, ..] = frames else { return false };
         let is_first = head.n.is_some() && head.n == head.low;
         if !is_first || !self.cookies.check(now, addr, life, cookie) {
@@ -115,7 +122,7 @@ impl Server {
         // A life that is known elsewhere may move only when nobody answers there any more.
         match self.sessions.get(&life).map(|session| session.standing) {
             None => {}
-            Some(Standing::Left | Standing::Lost) => self.close(life),
+            Some(SessionState::Left | SessionState::Lost) => self.close(life),
             Some(_) => return false,
         }
         if self.guests.len() >= GUESTS
@@ -131,16 +138,16 @@ impl Server {
             addr,
             via: *via,
             name: None,
-            taken: Taken::default(),
+            taken: ReplayWindow::default(),
             heard: now,
             watched: false,
-            standing: Standing::Guest,
+            standing: SessionState::Guest,
             mail_upto: 0,
             owed: BTreeSet::new(),
             under_way: BTreeSet::new(),
             fetching: false,
             receipts_under_way: BTreeSet::new(),
-            table: Told::default(),
+            table: TableCursor::default(),
             tags: BTreeMap::new(),
             reply_bytes: 0,
             group: None,
@@ -157,21 +164,21 @@ impl Server {
         }
     }
 
-    fn forget_guest(&mut self, life: Life) {
-        if self.sessions.get(&life).is_some_and(|session| session.standing == Standing::Guest) {
+    fn forget_guest(&mut self, life: Incarnation) {
+        if self.sessions.get(&life).is_some_and(|session| session.standing == SessionState::Guest) {
             self.close(life);
         }
     }
 
     /// Forgets a life, with its link.
-    fn close(&mut self, life: Life) {
+    fn close(&mut self, life: Incarnation) {
         self.leave_group(life);
         self.sessions.remove(&life);
         self.links.close(life);
     }
 
     /// A client wants a name.
-    pub(super) fn register(&mut self, now: Instant, life: Life, r: u64, name: Name, via: IpAddr) {
+    pub(super) fn register(&mut self, now: Instant, life: Incarnation, r: u64, name: Name, via: IpAddr) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
         session.via = via;
         if session.name.as_ref().is_some_and(|other| *other != name) {
@@ -189,12 +196,12 @@ impl Server {
         }
     }
 
-    fn is_returning(&self, life: Life) -> bool {
-        self.sessions.get(&life).is_some_and(|session| session.standing == Standing::Returning)
+    fn is_returning(&self, life: Incarnation) -> bool {
+        self.sessions.get(&life).is_some_and(|session| session.standing == SessionState::Returning)
     }
 
     /// The name is free, or its own: the client is welcome.
-    pub(super) fn give_name(&mut self, now: Instant, life: Life, r: u64, name: Name) {
+    pub(super) fn give_name(&mut self, now: Instant, life: Incarnation, r: u64, name: Name) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
         let addr = session.addr;
         session.name = Some(name.clone());
@@ -205,14 +212,14 @@ impl Server {
         // The others learn of it when it has its mail; a life that never was online is still not.
         let seen = self.door.unix;
         self.table.put(name.clone(), addr, life, false, seen);
-        self.persist_row(&name, true, After::Nothing);
+        self.persist_row(&name, true, OnPersisted::Nothing);
         self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
         self.resolve_ask(&name);
         self.welcome(now, life, r, &name);
     }
 
     /// Welcome first, then mail, then the table.
-    fn welcome(&mut self, now: Instant, life: Life, r: u64, name: &Name) {
+    fn welcome(&mut self, now: Instant, life: Incarnation, r: u64, name: &Name) {
         self.leave_group(life);
         let owed: BTreeSet<u64> = self.mail.waiting(name).map(|(seq, _)| seq).collect();
         let Some(session) = self.sessions.get_mut(&life) else { return };
@@ -220,7 +227,7 @@ impl Server {
         session.reset();
         session.mail_upto = owed.last().copied().unwrap_or(0);
         session.owed = owed;
-        session.standing = Standing::Returning;
+        session.standing = SessionState::Returning;
         session.heard = now;
         if !std::mem::replace(&mut session.watched, true) {
             self.silence.insert((now + SILENCE, life));
@@ -234,26 +241,26 @@ impl Server {
     }
 
     /// A returning client is online when it has acknowledged the mail that waited.
-    pub(super) fn maybe_online(&mut self, life: Life) {
+    pub(super) fn maybe_online(&mut self, life: Incarnation) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
         let Some(name) = session.name.clone() else { return };
-        if session.standing != Standing::Returning || !session.owed.is_empty() {
+        if session.standing != SessionState::Returning || !session.owed.is_empty() {
             return;
         }
-        session.standing = Standing::Online;
+        session.standing = SessionState::Online;
         session.table.owed = true;
         let addr = session.addr;
         self.push_receipts(life);
-        self.change_row(&name, addr, life, true, After::Nothing);
+        self.change_row(&name, addr, life, true, OnPersisted::Nothing);
         self.tell(life);
         self.hungry.insert(life);
     }
 
     /// A client said anything at all.
-    pub(super) fn heard(&mut self, now: Instant, life: Life, answer: Option<u32>) {
+    pub(super) fn heard(&mut self, now: Instant, life: Incarnation, answer: Option<u32>) {
         let Some(session) = self.sessions.get_mut(&life) else { return };
         session.heard = now;
-        let lost = session.standing == Standing::Lost;
+        let lost = session.standing == SessionState::Lost;
         let Some(name) = session.name.clone() else { return };
         self.answered(life, &name, answer);
         if lost {
@@ -285,7 +292,7 @@ impl Server {
     }
 
     /// One that left or was lost does not acknowledge what it is sent: that is not sent for ever.
-    pub(super) fn not_listening(&mut self, life: Life) {
+    pub(super) fn not_listening(&mut self, life: Incarnation) {
         let Some(session) = self.sessions.get_mut(&life).filter(|session| !session.is_reading()) else { return };
         session.reset();
         if let Some(link) = self.links.get_mut(life) {
@@ -294,42 +301,42 @@ impl Server {
     }
 
     /// The holder of a name is gone without a word.
-    pub(super) fn lost(&mut self, life: Life, name: &Name) {
+    pub(super) fn lost(&mut self, life: Incarnation, name: &Name) {
         if let Some(group) = self.sessions.get_mut(&life).and_then(|session| session.group.take()) {
             self.leave(&group, name);
             self.say(ServerEvent::Removed { group, name: name.clone(), reason: "not-responsive" });
         }
         if let Some(session) = self.sessions.get_mut(&life) {
-            session.standing = Standing::Lost;
+            session.standing = SessionState::Lost;
         }
         self.not_listening(life);
-        self.offline(name, life, "silent", After::Nothing);
+        self.offline(name, life, "silent", OnPersisted::Nothing);
     }
 
-    fn offline(&mut self, name: &Name, life: Life, reason: &'static str, after: After) {
+    fn offline(&mut self, name: &Name, life: Incarnation, reason: &'static str, after: OnPersisted) {
         let Some(addr) = self.table.get(name).filter(|row| row.life == life).map(|row| row.addr) else { return };
         self.say(ServerEvent::ClientOffline { name: name.clone(), reason });
         self.change_row(name, addr, life, false, after);
     }
 
     /// A client de-registers: told to all, then acknowledged.
-    pub(super) fn dereg(&mut self, now: Instant, life: Life, r: u64) {
+    pub(super) fn dereg(&mut self, now: Instant, life: Incarnation, r: u64) {
         self.leave_group(life);
         let Some(session) = self.sessions.get_mut(&life) else { return };
-        session.standing = Standing::Left;
+        session.standing = SessionState::Left;
         let Some(name) = session.name.clone() else { return };
-        self.offline(&name, life, "dereg", After::Answer { life, frame: answer(r, Outcome::Ok) });
+        self.offline(&name, life, "dereg", OnPersisted::Answer { life, frame: answer(r, RequestOutcome::Ok) });
         self.asked_in_vain(now, &name);
     }
 
     /// A client gives notice that it ends.
-    pub(super) fn bye(&mut self, now: Instant, life: Life) {
+    pub(super) fn bye(&mut self, now: Instant, life: Incarnation) {
         // One that left or was lost is offline already, and everybody knows.
         let session = self.sessions.get(&life).filter(|session| session.is_reading());
         let name = session.and_then(|session| session.name.clone());
         self.close(life);
         if let Some(name) = name {
-            self.offline(&name, life, "leave", After::Nothing);
+            self.offline(&name, life, "leave", OnPersisted::Nothing);
             self.asked_in_vain(now, &name);
         }
     }
@@ -341,7 +348,7 @@ impl Server {
         let old = self.door.unix.micros().saturating_sub(kept);
         let rows = self.table.iter().filter(|(_, row)| !row.online && row.seen.micros() <= old);
         let idle = rows.filter(|(name, row)| !self.mail.concerns(name) && !self.is_returning(row.life));
-        let names: Vec<(Name, Life)> = idle.map(|(name, row)| (name.clone(), row.life)).collect();
+        let names: Vec<(Name, Incarnation)> = idle.map(|(name, row)| (name.clone(), row.life)).collect();
         for (name, life) in names {
             self.close(life);
             self.drop_name(&name);

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::proto::event::RowView;
+use crate::proto::event::ClientInfo;
 use crate::proto::event::server::ServerEvent;
-use crate::proto::id::Life;
+use crate::proto::id::Incarnation;
 use crate::proto::link::Tag;
 use crate::proto::name::Name;
 use crate::proto::record::{NameRecord, Record};
-use crate::proto::server::intake::After;
-use crate::proto::server::sessions::Purpose;
+use crate::proto::server::intake::OnPersisted;
+use crate::proto::server::sessions::AckAction;
 use crate::proto::server::{LIMIT, Server};
-use crate::proto::time::Unix;
+use crate::proto::time::Timestamp;
 use crate::proto::wire::{Frame, Row};
 
 /// The most names a server knows.
@@ -26,21 +26,21 @@ const FRAMES_UNDER_WAY: usize = 48;
 
 /// A row of the table.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct TableRow {
     /// Where.
     pub addr: SocketAddr,
     /// In which life.
-    pub life: Life,
+    pub life: Incarnation,
     /// Whether it can be reached.
     pub online: bool,
     /// When it was last online or went offline.
-    pub seen: Unix,
+    pub seen: Timestamp,
     version: u64,
 }
 
 /// How much of the table one client was sent.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct TableCursor {
     /// Everything up to this version; 0 is nothing.
     pub sent: u64,
     /// The update under way.
@@ -54,8 +54,8 @@ pub struct Told {
 /// All rows, by name and by the version that changed them last.
 #[derive(Debug, Default)]
 pub struct Table {
-    rows: BTreeMap<Name, Entry>,
-    names: BTreeMap<Life, Name>,
+    rows: BTreeMap<Name, TableRow>,
+    names: BTreeMap<Incarnation, Name>,
     by_version: BTreeMap<u64, Name>,
     dropped: BTreeMap<u64, Name>,
     /// Who saw only versions up to here missed names that were dropped and forgotten.
@@ -64,7 +64,7 @@ pub struct Table {
     /// Changed since the last event about it.
     news: BTreeSet<Name>,
     /// Who has not been sent everything.
-    stale: BTreeSet<Life>,
+    stale: BTreeSet<Incarnation>,
 }
 
 impl Table {
@@ -81,18 +81,18 @@ impl Table {
 
     /// The row of `name`.
     #[must_use]
-    pub fn get(&self, name: &Name) -> Option<&Entry> {
+    pub fn get(&self, name: &Name) -> Option<&TableRow> {
         self.rows.get(name)
     }
 
     /// Whose life this is.
     #[must_use]
-    pub fn name_of(&self, life: Life) -> Option<&Name> {
+    pub fn name_of(&self, life: Incarnation) -> Option<&Name> {
         self.names.get(&life)
     }
 
     /// All rows, in order of name.
-    pub fn iter(&self) -> impl Iterator<Item = (&Name, &Entry)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &TableRow)> {
         self.rows.iter()
     }
 
@@ -109,9 +109,9 @@ impl Table {
     }
 
     /// Writes a row: a change, that everybody will be told.
-    pub fn put(&mut self, name: Name, addr: SocketAddr, life: Life, online: bool, seen: Unix) {
+    pub fn put(&mut self, name: Name, addr: SocketAddr, life: Incarnation, online: bool, seen: Timestamp) {
         self.version += 1;
-        let entry = Entry { addr, life, online, seen, version: self.version };
+        let entry = TableRow { addr, life, online, seen, version: self.version };
         if let Some(before) = self.rows.insert(name.clone(), entry) {
             self.by_version.remove(&before.version);
             if before.life != life {
@@ -145,7 +145,7 @@ impl Table {
 
     /// All rows for people.
     #[must_use]
-    pub fn view(&self) -> Vec<RowView> {
+    pub fn view(&self) -> Vec<ClientInfo> {
         self.rows.iter().map(|(name, row)| view(name, row)).collect()
     }
 
@@ -154,8 +154,8 @@ impl Table {
     }
 }
 
-fn view(name: &Name, row: &Entry) -> RowView {
-    RowView { name: name.clone(), addr: row.addr.to_string(), online: row.online }
+fn view(name: &Name, row: &TableRow) -> ClientInfo {
+    ClientInfo { name: name.clone(), addr: row.addr.to_string(), online: row.online }
 }
 
 /// How a reader sees an address: a client on the server's own host is where that reader reached the server.
@@ -165,13 +165,20 @@ fn seen_from(addr: SocketAddr, reader: SocketAddr, via: IpAddr) -> SocketAddr {
 
 impl Server {
     /// Changes a row on disk and in the table of everybody who is online.
-    pub(super) fn change_row(&mut self, name: &Name, addr: SocketAddr, life: Life, online: bool, after: After) {
+    pub(super) fn change_row(
+        &mut self,
+        name: &Name,
+        addr: SocketAddr,
+        life: Incarnation,
+        online: bool,
+        after: OnPersisted,
+    ) {
         self.table.put(name.clone(), addr, life, online, self.door.unix);
         self.persist_row(name, online, after);
         self.tell_everybody();
     }
 
-    pub(super) fn persist_row(&mut self, name: &Name, online: bool, after: After) {
+    pub(super) fn persist_row(&mut self, name: &Name, online: bool, after: OnPersisted) {
         if let Some(row) = self.table.get(name) {
             let record =
                 NameRecord { name: name.clone(), addr: row.addr, life: row.life, online, seen: self.door.unix };
@@ -181,7 +188,7 @@ impl Server {
 
     pub(super) fn drop_name(&mut self, name: &Name) {
         self.table.drop_name(name);
-        self.persist(Record::NameGone(name.clone()), After::Nothing);
+        self.persist(Record::NameGone(name.clone()), OnPersisted::Nothing);
         self.tell_everybody();
     }
 
@@ -191,24 +198,24 @@ impl Server {
     }
 
     /// This client is to have everything that changed.
-    pub(super) fn tell(&mut self, life: Life) {
+    pub(super) fn tell(&mut self, life: Incarnation) {
         self.table.stale.insert(life);
     }
 
     /// A client says which version it has. If that is not what it acknowledged, it gets the whole table.
-    pub(super) fn table_at(&mut self, life: Life, version: u64) {
+    pub(super) fn table_at(&mut self, life: Incarnation, version: u64) {
         if let Some(session) = self.sessions.get_mut(&life)
             && session.is_online()
             && session.table.under_way.is_none()
             && session.table.sent != version
         {
-            session.table = Told { owed: true, ..Told::default() };
+            session.table = TableCursor { owed: true, ..TableCursor::default() };
             self.table.stale.insert(life);
         }
     }
 
     /// A client acknowledged an update.
-    pub(super) fn table_acked(&mut self, life: Life) {
+    pub(super) fn table_acked(&mut self, life: Incarnation) {
         if let Some(session) = self.sessions.get_mut(&life) {
             session.table.under_way = None;
             if session.table.sent < self.table.version && session.is_online() {
@@ -231,7 +238,7 @@ impl Server {
         }
     }
 
-    fn feed_table(&mut self, life: Life) {
+    fn feed_table(&mut self, life: Incarnation) {
         let Some(session) = self.sessions.get_mut(&life).filter(|session| session.is_online()) else { return };
         if session.table.under_way.is_some() {
             return;
@@ -285,10 +292,10 @@ impl Server {
         session.table.sent = upto;
         session.table.owed = false;
         session.table.under_way = Some(tag);
-        session.tags.insert(tag, Purpose::Rows);
+        session.tags.insert(tag, AckAction::Rows);
     }
 
-    pub(super) fn row_for(&self, reader: Life, name: &Name) -> Option<Row> {
+    pub(super) fn row_for(&self, reader: Incarnation, name: &Name) -> Option<Row> {
         let (row, session) = (self.table.get(name)?, self.sessions.get(&reader)?);
         Some(Row(name.clone(), seen_from(row.addr, session.addr, session.via), row.life, row.online))
     }
@@ -302,8 +309,8 @@ mod tests {
     fn names_are_gone_from_the_version_that_dropped_them_until_they_are_back() {
         let (mut table, addr) = (Table::default(), SocketAddr::from(([10, 0, 0, 2], 7000)));
         let [x, y] = ["x", "y"].map(|word| Name::new(word).unwrap());
-        for (life, name) in [(Life(1), &x), (Life(2), &y)] {
-            table.put(name.clone(), addr, life, false, Unix::default());
+        for (life, name) in [(Incarnation(1), &x), (Incarnation(2), &y)] {
+            table.put(name.clone(), addr, life, false, Timestamp::default());
         }
         table.drop_name(&x);
         table.drop_name(&y);
@@ -311,7 +318,7 @@ mod tests {
         assert_eq!((table.gone(2, 3), table.gone(3, 4)), (vec![x.clone()], vec![y.clone()]));
         let nothing_new = [(4, 4), (3, 3), (4, 0), (u64::MAX, u64::MAX)];
         assert!(nothing_new.iter().all(|(from, upto)| table.gone(*from, *upto).is_empty()));
-        table.put(x, addr, Life(3), true, Unix::default());
+        table.put(x, addr, Incarnation(3), true, Timestamp::default());
         assert_eq!(table.gone(0, 5), [y]);
     }
 }

@@ -4,19 +4,19 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::event::Kind;
-use crate::proto::id::{Life, MessageId};
+use crate::proto::event::MessageKind;
+use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
 use crate::proto::wire::{MAX_COOKIE, MAX_FRAME, MAX_TOKEN};
 
 /// A row of the table: name, address, life, online.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row(pub Name, pub SocketAddr, pub Life, pub bool);
+pub struct Row(pub Name, pub SocketAddr, pub Incarnation, pub bool);
 
 /// What a server answers to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// Done: `dereg`, `create`, `join`, `leave`.
     Ok,
     /// `save`: on disk.
@@ -109,7 +109,7 @@ pub enum Frame {
     /// The answer to the request `r`.
     Answer {
         r: u64,
-        is: Outcome,
+        is: RequestOutcome,
         #[serde(default, skip_serializing_if = "is_zero")]
         n: usize,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,7 +122,7 @@ pub enum Frame {
     /// From a server: a message for this client; `kept` (microseconds since 1970) when it comes as mail.
     Post {
         id: MessageId,
-        kind: Kind,
+        kind: MessageKind,
         from: Name,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group: Option<Name>,

@@ -3,7 +3,7 @@
 //! # Datagrams
 //!
 //! A datagram is at most [`MAX_DATAGRAM`] bytes: one or more lines of UTF-8 JSON, each ended by `\n`. The first line
-//! is the [`Head`], the others are [`Frame`]s. Nothing is padded, nothing is binary; a server answers to
+//! is the [`Header`], the others are [`Frame`]s. Nothing is padded, nothing is binary; a server answers to
 //! `printf '{"chat":1,"me":"…32 hexadecimal digits…"}\n{"t":"hello","token":"1"}\n' | nc -u -w1 HOST PORT`.
 //!
 //! | head | meaning |
@@ -48,8 +48,8 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::id::Life;
-pub use crate::proto::wire::frame::{Frame, Outcome, Row};
+use crate::proto::id::Incarnation;
+pub use crate::proto::wire::frame::{Frame, RequestOutcome, Row};
 
 /// The highest number of a datagram: far beyond what anybody sends, and far enough from the end of the numbers.
 pub const MAX_NUMBER: u64 = 1 << 62;
@@ -78,7 +78,7 @@ pub const MAX_COOKIE: usize = 64;
 /// The first line of a datagram.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Head {
+pub struct Header {
     /// The version.
     pub chat: u32,
     /// A refusal: what is not understood.
@@ -86,13 +86,13 @@ pub struct Head {
     pub no: Option<String>,
     /// Not here: this life, which was addressed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gone: Option<Life>,
+    pub gone: Option<Incarnation>,
     /// Whose datagram it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub me: Option<Life>,
+    pub me: Option<Incarnation>,
     /// Whom it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub you: Option<Life>,
+    pub you: Option<Incarnation>,
     /// Its number on the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub n: Option<u64>,
@@ -116,10 +116,10 @@ pub struct Head {
     pub answer: Option<u32>,
 }
 
-impl Head {
+impl Header {
     /// A head from `me`, to `you` if that life is known.
     #[must_use]
-    pub fn new(me: Life, you: Option<Life>) -> Self {
+    pub fn new(me: Incarnation, you: Option<Incarnation>) -> Self {
         Self { chat: VERSION, me: Some(me), you, ..Self::default() }
     }
 
@@ -132,7 +132,7 @@ impl Head {
 
     /// The answer to what was sent to a life that is gone.
     #[must_use]
-    pub fn gone(gone: Life, you: Life) -> Self {
+    pub fn gone(gone: Incarnation, you: Incarnation) -> Self {
         Self { chat: VERSION, gone: Some(gone), you: Some(you), ..Self::default() }
     }
 }
@@ -141,7 +141,7 @@ impl Head {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
     /// Its first line.
-    pub head: Head,
+    pub head: Header,
     /// The others.
     pub frames: Vec<Frame>,
 }
@@ -168,7 +168,7 @@ pub fn parse(bytes: &[u8]) -> Result<Datagram, Malformed> {
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed::NotOurs)?;
     let mut lines = text.split('\n').filter(|line| !line.trim().is_empty());
     let first = lines.next().ok_or(Malformed::NotOurs)?;
-    let head: Head = serde_json::from_str(first).map_err(|_| other_version(first))?;
+    let head: Header = serde_json::from_str(first).map_err(|_| other_version(first))?;
     match head.chat {
         VERSION => {}
         0 => return Err(Malformed::NotOurs),
@@ -195,7 +195,7 @@ fn other_version(line: &str) -> Malformed {
 
 /// Puts a datagram together from its head and lines of frames.
 #[must_use]
-pub fn emit<'a>(head: &Head, lines: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+pub fn emit<'a>(head: &Header, lines: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(head).unwrap_or_default();
     bytes.push(b'\n');
     for line in lines {
@@ -216,15 +216,15 @@ pub fn summary(bytes: &[u8]) -> String {
 #[must_use]
 pub fn refuse_version(question: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
-    struct Refusal {
+    struct VersionRefusal {
         #[serde(rename = "no")]
         _no: serde::de::IgnoredAny,
     }
     let first = question.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    if serde_json::from_slice::<Refusal>(first).is_ok() {
+    if serde_json::from_slice::<VersionRefusal>(first).is_ok() {
         // Two that refuse each other's refusals would never end.
         return None;
     }
-    let head = Head { chat: VERSION, no: Some("version".to_owned()), ..Head::default() };
+    let head = Header { chat: VERSION, no: Some("version".to_owned()), ..Header::default() };
     Some(emit(&head, [])).filter(|answer| answer.len() <= question.len())
 }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 #[test]
 fn a_datagram_reads_as_documented() {
-    let id = MessageId { life: Life(1), number: 2 };
-    let head = Head { n: Some(3), low: Some(3), ack: Some(9), ..Head::new(Life(1), Some(Life(2))) };
+    let id = MessageId { life: Incarnation(1), number: 2 };
+    let head = Header { n: Some(3), low: Some(3), ack: Some(9), ..Header::new(Incarnation(1), Some(Incarnation(2))) };
     let lines = Frame::Msg { id, at: 5, after: None, text: "hi".into() }.lines();
     let bytes = emit(&head, lines.iter().map(String::as_str));
     let shown = String::from_utf8(bytes.clone()).unwrap();
@@ -22,7 +22,7 @@ fn a_datagram_reads_as_documented() {
 #[test]
 fn the_longest_head_fits() {
     let most = Some(u64::MAX);
-    let head = Head {
+    let head = Header {
         n: most,
         low: most,
         ack: most,
@@ -30,7 +30,7 @@ fn the_longest_head_fits() {
         wait: true,
         ask: Some(u32::MAX),
         answer: Some(u32::MAX),
-        ..Head::new(Life(u128::MAX), Some(Life(u128::MAX)))
+        ..Header::new(Incarnation(u128::MAX), Some(Incarnation(u128::MAX)))
     };
     assert!(emit(&head, []).len() <= MAX_HEAD, "{}", emit(&head, []).len());
 }
@@ -49,15 +49,19 @@ fn what_is_not_ours_is_told_from_what_is_too_new() {
 
 #[test]
 fn an_answer_to_the_gone_is_no_longer_than_the_shortest_question_with_a_number() {
-    let question = emit(&Head { n: Some(1), ..Head::new(Life(1), Some(Life(2))) }, []);
-    assert!(emit(&Head::gone(Life(2), Life(1)), []).len() <= question.len());
+    let question = emit(&Header { n: Some(1), ..Header::new(Incarnation(1), Some(Incarnation(2))) }, []);
+    assert!(emit(&Header::gone(Incarnation(2), Incarnation(1)), []).len() <= question.len());
 }
 
 #[test]
 fn tokens_and_cookies_have_a_limit_within_which_they_can_be_repeated() {
     let parsed = |frame: Frame| {
         let lines = frame.lines();
-        parse(&emit(&Head::new(Life(1), None), lines.iter().map(String::as_str))).unwrap().frames.pop().unwrap()
+        parse(&emit(&Header::new(Incarnation(1), None), lines.iter().map(String::as_str)))
+            .unwrap()
+            .frames
+            .pop()
+            .unwrap()
     };
     // The longest way to write a character takes six bytes.
     let odd = |length| "\u{1}".repeat(length);
@@ -97,12 +101,12 @@ fn unknown_and_malformed_frames_are_ignored_one_by_one() {
 proptest! {
     #[test]
     fn any_text_is_cut_into_lines_that_fit_and_is_put_together_again(text in "\\PC{0,900}|[\\x00-\\x1f\"\\\\é🎈]{0,900}") {
-        let id = MessageId { life: Life(1), number: 2 };
+        let id = MessageId { life: Incarnation(1), number: 2 };
         let lines = Frame::Msg { id, at: 0, after: None, text: text.clone() }.lines();
         let mut together = String::new();
         for line in &lines {
             prop_assert!(line.len() < MAX_FRAME);
-            match parse(&emit(&Head::new(Life(1), None), [line.as_str()])).unwrap().frames.pop() {
+            match parse(&emit(&Header::new(Incarnation(1), None), [line.as_str()])).unwrap().frames.pop() {
                 Some(Frame::Part { text } | Frame::Msg { text, .. }) => together.push_str(&text),
                 other => prop_assert!(false, "{other:?}"),
             }
@@ -117,7 +121,7 @@ proptest! {
 
     #[test]
     fn parsing_nearly_good_bytes_never_panics(at in 0usize..90, byte in any::<u8>()) {
-        let mut bytes = emit(&Head::new(Life(7), Some(Life(8))), ["{\"t\":\"alive\",\"table\":3}"]);
+        let mut bytes = emit(&Header::new(Incarnation(7), Some(Incarnation(8))), ["{\"t\":\"alive\",\"table\":3}"]);
         if let Some(place) = bytes.get_mut(at) {
             *place = byte;
         }

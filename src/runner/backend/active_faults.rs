@@ -3,26 +3,26 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::netem::fault::Order;
-use crate::runner::backend::Disturbance;
-use crate::runner::lang::ast::{Actor, Fault, Peer, Way};
+use crate::netem::fault::FaultCommand;
+use crate::runner::backend::NetworkChange;
+use crate::runner::lang::ast::{ActorId, Direction, Fault, Peer};
 
 /// What stands on the ways between actors. There is at most one fault of a kind on a way: a new one takes the place of
 /// the one before it.
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
-    faults: BTreeMap<(Way, u8), Fault>,
+pub(crate) struct ActiveFaults {
+    faults: BTreeMap<(Direction, u8), Fault>,
 }
 
-impl Standing {
+impl ActiveFaults {
     /// Takes a disturbance in, and gives back what those who run must be told; nothing where all is healed.
-    pub(crate) fn take(&mut self, disturbance: &Disturbance<'_>) -> Vec<(Way, Fault)> {
+    pub(crate) fn take(&mut self, disturbance: &NetworkChange<'_>) -> Vec<(Direction, Fault)> {
         let new = match *disturbance {
-            Disturbance::Fault(way, fault) => vec![(way.clone(), fault)],
-            Disturbance::Cut(a, b) => {
-                [(a, b), (b, a)].map(|(from, to)| (Way { from: from.clone(), to: to.clone() }, Fault::Cut)).to_vec()
-            }
-            Disturbance::Heal => {
+            NetworkChange::Fault(way, fault) => vec![(way.clone(), fault)],
+            NetworkChange::Cut(a, b) => [(a, b), (b, a)]
+                .map(|(from, to)| (Direction { from: from.clone(), to: to.clone() }, Fault::Cut))
+                .to_vec(),
+            NetworkChange::Heal => {
                 self.faults.clear();
                 Vec::new()
             }
@@ -37,25 +37,25 @@ impl Standing {
     }
 
     /// The orders for all that stands, for one who begins to send.
-    pub(crate) fn orders(&self, sender: &Actor, addr: impl Fn(&Actor) -> Option<SocketAddr>) -> Vec<Order> {
+    pub(crate) fn orders(&self, sender: &ActorId, addr: impl Fn(&ActorId) -> Option<SocketAddr>) -> Vec<FaultCommand> {
         self.faults.iter().filter_map(|((way, _), fault)| order(sender, way, *fault, &addr)).collect()
     }
 }
 
 /// What a sender is told about a fault on a way; `None` when it is not on that way, or nobody knows yet where it leads.
 pub(crate) fn order(
-    sender: &Actor,
-    way: &Way,
+    sender: &ActorId,
+    way: &Direction,
     fault: Fault,
-    addr: impl Fn(&Actor) -> Option<SocketAddr>,
-) -> Option<Order> {
-    let is_from = |actor: &Actor| actor == sender;
+    addr: impl Fn(&ActorId) -> Option<SocketAddr>,
+) -> Option<FaultCommand> {
+    let is_from = |actor: &ActorId| actor == sender;
     let to = match (&way.from, &way.to) {
         (Peer::Actor(from), _) if !is_from(from) => return None,
         (_, Peer::Anybody) => None,
         (_, Peer::Actor(to)) => Some(addr(to)?),
     };
-    Some(Order { to, faults: vec![fault], ..Order::default() })
+    Some(FaultCommand { to, faults: vec![fault], ..FaultCommand::default() })
 }
 
 fn kind(fault: Fault) -> u8 {
@@ -74,37 +74,37 @@ mod tests {
     use super::*;
     use crate::netem::fault::Percent;
 
-    fn client(name: &str) -> Actor {
-        Actor::Client(name.parse().unwrap())
+    fn client(name: &str) -> ActorId {
+        ActorId::Client(name.parse().unwrap())
     }
 
     fn peer(name: &str) -> Peer {
         match name {
             "*" => Peer::Anybody,
-            "server" => Peer::Actor(Actor::Server),
+            "server" => Peer::Actor(ActorId::Server),
             name => Peer::Actor(client(name)),
         }
     }
 
     /// Everybody but `new` has an address.
-    fn orders(standing: &Standing, sender: &str) -> Vec<String> {
-        let port = |actor: &Actor| match actor.to_string().as_str() {
+    fn orders(standing: &ActiveFaults, sender: &str) -> Vec<String> {
+        let port = |actor: &ActorId| match actor.to_string().as_str() {
             "new" => None,
             "server" => Some(1),
             name => Some(u16::from(name.as_bytes()[0])),
         };
-        let addr = |actor: &Actor| port(actor).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let addr = |actor: &ActorId| port(actor).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let Peer::Actor(sender) = peer(sender) else { return Vec::new() };
         standing.orders(&sender, addr).iter().map(ToString::to_string).collect()
     }
 
-    fn add(standing: &mut Standing, from: &str, to: &str, fault: Fault) -> usize {
-        standing.take(&Disturbance::Fault(&Way { from: peer(from), to: peer(to) }, fault)).len()
+    fn add(standing: &mut ActiveFaults, from: &str, to: &str, fault: Fault) -> usize {
+        standing.take(&NetworkChange::Fault(&Direction { from: peer(from), to: peer(to) }, fault)).len()
     }
 
     #[test]
     fn each_sender_is_told_what_is_on_its_ways() {
-        let mut standing = Standing::default();
+        let mut standing = ActiveFaults::default();
         let half = Fault::Loss(Percent::new(5_000).unwrap());
         add(&mut standing, "x", "y", half);
         add(&mut standing, "*", "server", Fault::Delay(std::time::Duration::from_millis(1)));
@@ -117,21 +117,21 @@ mod tests {
 
     #[test]
     fn a_later_fault_of_a_kind_takes_the_place_of_the_first_and_healing_takes_all() {
-        let mut standing = Standing::default();
+        let mut standing = ActiveFaults::default();
         for hundredths in [1_000, 2_000] {
             add(&mut standing, "x", "y", Fault::Loss(Percent::new(hundredths).unwrap()));
         }
-        let cut = standing.take(&Disturbance::Cut(&peer("x"), &peer("y")));
+        let cut = standing.take(&NetworkChange::Cut(&peer("x"), &peer("y")));
         assert_eq!(cut.len(), 2);
         assert_eq!(orders(&standing, "x"), ["to=127.0.0.1:121,loss=20%", "to=127.0.0.1:121,cut"]);
         assert_eq!(orders(&standing, "y"), ["to=127.0.0.1:120,cut"]);
-        assert_eq!(standing.take(&Disturbance::Heal), []);
+        assert_eq!(standing.take(&NetworkChange::Heal), []);
         assert_eq!(orders(&standing, "x"), [""; 0]);
     }
 
     #[test]
     fn so_many_datagrams_do_not_stand() {
-        let mut standing = Standing::default();
+        let mut standing = ActiveFaults::default();
         assert_eq!(add(&mut standing, "*", "y", Fault::Drop(2)), 1);
         assert_eq!(orders(&standing, "x"), [""; 0]);
     }

@@ -9,61 +9,61 @@ pub mod simulated;
 use serde_json::Value;
 
 use crate::proto::time::Instant;
-use crate::runner::lang::ast::{Actor, Fault, Need, Peer, Signal, Way};
-use crate::runner::profile::Speech;
+use crate::runner::lang::ast::{ActorId, Direction, Fault, Need, Peer, Signal};
+use crate::runner::profile::Translator;
 
 /// The most bytes that are typed to an actor and not read yet.
 pub const MAX_UNREAD: usize = 4 << 20;
 
 /// The actors of one case, and the time they live in. Dropping it ends all of them.
-pub trait Stage {
+pub trait Backend {
     /// The time.
     fn now(&self) -> Instant;
 
-    /// What happens next, or [`Happening::Time`] when nothing did until then. What happened later than `until` is kept
+    /// What happens next, or [`BackendEvent::Time`] when nothing did until then. What happened later than `until` is kept
     /// for the next call. An actor's end comes after all of its output.
-    fn next(&mut self, until: Instant) -> Happening;
+    fn next(&mut self, until: Instant) -> BackendEvent;
 
     /// Starts an actor that is not there yet.
     ///
     /// # Errors
     /// When it cannot be started at all.
-    fn start(&mut self, launch: &Launch) -> Result<(), Refused>;
+    fn start(&mut self, launch: &LaunchSpec) -> Result<(), BackendError>;
 
     /// Starts an actor that has ended again, with the same arguments, port and folder.
     ///
     /// # Errors
     /// When it was never started, still runs, or cannot be started again.
-    fn restart(&mut self, actor: &Actor) -> Result<(), Refused>;
+    fn restart(&mut self, actor: &ActorId) -> Result<(), BackendError>;
 
     /// Types a line, given without its end. Never waits for anybody to read it.
     ///
     /// # Errors
     /// When the actor's input is closed, or more than [`MAX_UNREAD`] of it would be unread.
-    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused>;
+    fn type_line(&mut self, actor: &ActorId, line: &str) -> Result<(), BackendError>;
 
     /// Closes an actor's input.
-    fn close_input(&mut self, actor: &Actor);
+    fn close_input(&mut self, actor: &ActorId);
 
     /// Sends a signal; returns when [`Signal::Pause`] has stopped the actor. One that has ended gets none; one that is
     /// paused finds it when it is resumed, but for [`Signal::Kill`].
     ///
     /// # Errors
     /// When it cannot be sent.
-    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refused>;
+    fn signal(&mut self, actor: &ActorId, signal: Signal) -> Result<(), BackendError>;
 
     /// Why this need of a case cannot be met here, if that is so: the case is skipped for this reason.
     fn lacks(&self, need: Need) -> Option<String>;
 
     /// Whether the actors are another program than ours. Then the stage itself says when one is ready, by
-    /// [`Output::Ready`], and all of them are played as people see them.
+    /// [`ActorOutput::Ready`], and all of them are played as people see them.
     fn is_foreign(&self) -> bool {
         false
     }
 
     /// How the actors say what the contract says, where they have other words for it.
-    fn speech(&self) -> Speech {
-        Speech::default()
+    fn speech(&self) -> Translator {
+        Translator::default()
     }
 
     /// Why an actor cannot be given these further arguments, if that is so: the case is skipped for this reason.
@@ -75,14 +75,14 @@ pub trait Stage {
     ///
     /// # Errors
     /// When it failed, although nothing [was lacking](Stage::lacks).
-    fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused>;
+    fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError>;
 }
 
 /// What is to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Launch {
+pub struct LaunchSpec {
     /// Who.
-    pub actor: Actor,
+    pub actor: ActorId,
     /// What a client calls itself; of no meaning for a server.
     pub name: String,
     /// Further arguments.
@@ -93,29 +93,29 @@ pub struct Launch {
 
 /// Something that happened on a stage.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Happening {
+pub enum BackendEvent {
     /// An actor wrote something.
     Output {
         /// Who.
-        actor: Actor,
+        actor: ActorId,
         /// When.
         at: Instant,
         /// What.
-        output: Output,
+        output: ActorOutput,
     },
     /// An actor has ended.
     Ended {
         /// Who.
-        actor: Actor,
+        actor: ActorId,
         /// When.
         at: Instant,
         /// How.
-        end: End,
+        end: ActorExit,
     },
     /// An actor wrote more than there is room for; nothing of it is listened to any more.
     Flood {
         /// Who.
-        actor: Actor,
+        actor: ActorId,
         /// When.
         at: Instant,
         /// Which limit was passed, as a sentence.
@@ -129,7 +129,7 @@ pub enum Happening {
 
 /// What an actor wrote.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Output {
+pub enum ActorOutput {
     /// A line of text, without its end.
     Line(String),
     /// A line of text that has no end yet, from its beginning. More of it may come.
@@ -144,14 +144,14 @@ pub enum Output {
 
 /// How an actor ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct ActorExit {
     /// Its exit status; 128 + the number of the signal that ended it.
     pub status: u8,
     /// The signal that ended it.
     pub signal: Option<u8>,
 }
 
-impl std::fmt::Display for End {
+impl std::fmt::Display for ActorExit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.signal {
             Some(signal) => write!(f, "was ended by signal {signal}"),
@@ -162,9 +162,9 @@ impl std::fmt::Display for End {
 
 /// A change of the network.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Disturbance<'a> {
+pub enum NetworkChange<'a> {
     /// Something happens to datagrams on this way.
-    Fault(&'a Way, Fault),
+    Fault(&'a Direction, Fault),
     /// Nothing passes between these two.
     Cut(&'a Peer, &'a Peer),
     /// All is well again.
@@ -173,7 +173,7 @@ pub enum Disturbance<'a> {
 
 /// Why nothing can be typed to an actor, to be said behind its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Deaf {
+pub enum InputError {
     /// Its input was closed.
     #[error("cannot be typed to, its input is closed")]
     Closed,
@@ -185,4 +185,4 @@ pub enum Deaf {
 /// Why a stage did not do something, as one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Refused(pub String);
+pub struct BackendError(pub String);

@@ -3,34 +3,36 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::netem::fault::Order;
-pub use crate::netem::link_model::Net;
+use crate::netem::fault::FaultCommand;
+pub use crate::netem::link_model::LinkModel;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::{Body, Event};
-use crate::proto::machine::Ending;
+use crate::proto::machine::Exit;
 use crate::proto::name::Name;
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::backend::active_faults::{Standing, order};
-use crate::runner::backend::{Deaf, Disturbance, End, Happening, Launch, MAX_UNREAD, Output, Refused, Stage};
-use crate::runner::lang::ast::{Actor, Fault, Need, Signal, Statement, Step, Way};
-use crate::sim::simulation::{SERVER, World};
+use crate::runner::backend::active_faults::{ActiveFaults, order};
+use crate::runner::backend::{
+    ActorExit, ActorOutput, Backend, BackendError, BackendEvent, InputError, LaunchSpec, MAX_UNREAD, NetworkChange,
+};
+use crate::runner::lang::ast::{ActorId, Direction, Fault, Need, Signal, Statement, Step};
+use crate::sim::simulation::{SERVER, Simulation};
 
 /// The number of SIGHUP.
 const HANGUP: u8 = 1;
 
 /// Actors as machines in one world.
-pub struct SimStage {
-    world: World,
-    actors: BTreeMap<Actor, Player>,
-    happened: VecDeque<Happening>,
-    standing: Standing,
+pub struct SimulatedBackend {
+    world: Simulation,
+    actors: BTreeMap<ActorId, SimulatedActor>,
+    happened: VecDeque<BackendEvent>,
+    standing: ActiveFaults,
 }
 
-struct Player {
+struct SimulatedActor {
     index: usize,
-    launch: Launch,
+    launch: LaunchSpec,
     /// How much of its log was told, and how many events of this life.
     told: usize,
     seq: u64,
@@ -43,9 +45,9 @@ struct Player {
     closed: bool,
 }
 
-impl Player {
+impl SimulatedActor {
     /// One that begins its first life.
-    fn new(index: usize, launch: Launch) -> Self {
+    fn new(index: usize, launch: LaunchSpec) -> Self {
         Self { index, launch, told: 0, seq: 0, runs: true, signal: None, unread: 0, closed: false }
     }
 }
@@ -60,20 +62,20 @@ pub fn unsimulable(setup: &[Statement], statements: &[Statement]) -> Option<Stri
     Some(format!("{args} needs a real process"))
 }
 
-impl SimStage {
+impl SimulatedBackend {
     /// An empty stage on this network.
     #[must_use]
-    pub fn new(seed: u64, net: Net) -> Self {
+    pub fn new(seed: u64, net: LinkModel) -> Self {
         Self {
-            world: World::without_server(seed, net),
+            world: Simulation::without_server(seed, net),
             actors: BTreeMap::new(),
             happened: VecDeque::new(),
-            standing: Standing::default(),
+            standing: ActiveFaults::default(),
         }
     }
 
-    fn player(&self, actor: &Actor) -> Result<&Player, Refused> {
-        self.actors.get(actor).ok_or_else(|| Refused(format!("{actor} was never started")))
+    fn player(&self, actor: &ActorId) -> Result<&SimulatedActor, BackendError> {
+        self.actors.get(actor).ok_or_else(|| BackendError(format!("{actor} was never started")))
     }
 
     /// Tells what everybody showed since the last time, and who has ended.
@@ -90,26 +92,26 @@ impl SimStage {
             if let Some(ending) = self.world.ending(player.index).cloned() {
                 player.runs = false;
                 // A server that is asked to end has done its work; only a hangup is told by its status.
-                let signal = player.signal.filter(|signal| *actor != Actor::Server || *signal == HANGUP);
+                let signal = player.signal.filter(|signal| *actor != ActorId::Server || *signal == HANGUP);
                 let status = ending.status.or(signal.map_or(Status::Ok, Status::Signal)).code();
                 player.seq += 1;
                 let (at, event) = (self.world.now(), last_word(actor, &ending, status, self.world.unix()));
                 show(&mut self.happened, actor, player, at, &event);
-                let end = End { status, signal: None };
-                self.happened.push_back(Happening::Ended { actor: actor.clone(), at, end });
+                let end = ActorExit { status, signal: None };
+                self.happened.push_back(BackendEvent::Ended { actor: actor.clone(), at, end });
             }
         }
     }
 
-    fn begin(&mut self, actor: &Actor) {
+    fn begin(&mut self, actor: &ActorId) {
         if let Some(player) = self.actors.get_mut(actor) {
             let (index, launch, told) = (player.index, player.launch.clone(), player.told);
-            *player = Player { told, ..Player::new(index, launch) };
+            *player = SimulatedActor { told, ..SimulatedActor::new(index, launch) };
         }
         self.gather();
     }
 
-    fn end_by(&mut self, actor: &Actor, signal: u8) {
+    fn end_by(&mut self, actor: &ActorId, signal: u8) {
         let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
         if player.signal.is_none() {
             player.signal = Some(signal);
@@ -117,21 +119,21 @@ impl SimStage {
         }
     }
 
-    fn pause(&mut self, actor: &Actor, paused: bool) {
+    fn pause(&mut self, actor: &ActorId, paused: bool) {
         let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
         player.unread = 0;
         self.world.pause(player.index, paused);
     }
 
-    fn kill(&mut self, actor: &Actor) {
+    fn kill(&mut self, actor: &ActorId) {
         let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
         player.runs = false;
         self.world.kill(player.index);
-        let end = End { status: 137, signal: Some(9) };
-        self.happened.push_back(Happening::Ended { actor: actor.clone(), at: self.world.now(), end });
+        let end = ActorExit { status: 137, signal: Some(9) };
+        self.happened.push_back(BackendEvent::Ended { actor: actor.clone(), at: self.world.now(), end });
     }
 
-    fn order(&mut self, way: &Way, fault: Fault) -> Result<(), Refused> {
+    fn order(&mut self, way: &Direction, fault: Fault) -> Result<(), BackendError> {
         let orders = self
             .actors
             .iter()
@@ -140,43 +142,43 @@ impl SimStage {
         orders.into_iter().try_for_each(|(index, order)| self.obey(index, &order))
     }
 
-    fn addr(&self, actor: &Actor) -> Option<SocketAddr> {
+    fn addr(&self, actor: &ActorId) -> Option<SocketAddr> {
         self.actors.get(actor).map(|player| self.world.addr(player.index))
     }
 
-    fn obey(&mut self, index: usize, order: &Order) -> Result<(), Refused> {
-        self.world.faults(index).obey(order).map_err(Refused)
+    fn obey(&mut self, index: usize, order: &FaultCommand) -> Result<(), BackendError> {
+        self.world.faults(index).obey(order).map_err(BackendError)
     }
 }
 
-fn show(happened: &mut VecDeque<Happening>, actor: &Actor, player: &Player, at: Instant, event: &Event) {
+fn show(happened: &mut VecDeque<BackendEvent>, actor: &ActorId, player: &SimulatedActor, at: Instant, event: &Event) {
     if player.launch.text {
         let lines = event.line().unwrap_or_default();
         let lines = lines.split('\n').filter(|line| !line.is_empty());
         happened.extend(lines.map(|line| {
-            let (actor, output) = (actor.clone(), Output::Line(line.to_owned()));
-            Happening::Output { actor, at, output }
+            let (actor, output) = (actor.clone(), ActorOutput::Line(line.to_owned()));
+            BackendEvent::Output { actor, at, output }
         }));
     } else if let Ok(value) = serde_json::from_str(&event.json(player.seq, &player.launch.name)) {
-        happened.push_back(Happening::Output { actor: actor.clone(), at, output: Output::Event(value) });
+        happened.push_back(BackendEvent::Output { actor: actor.clone(), at, output: ActorOutput::Event(value) });
     }
 }
 
 /// The `exit` event, which a real program's shell makes.
-fn last_word(actor: &Actor, ending: &Ending, status: u8, at: crate::proto::time::Unix) -> Event {
+fn last_word(actor: &ActorId, ending: &Exit, status: u8, at: crate::proto::time::Timestamp) -> Event {
     let body = match actor {
-        Actor::Server => Body::Server(ServerEvent::Exit { status }),
-        Actor::Client(_) => Body::Client(ClientEvent::Exit { status, shown: ending.exiting }),
+        ActorId::Server => Body::Server(ServerEvent::Exit { status }),
+        ActorId::Client(_) => Body::Client(ClientEvent::Exit { status, shown: ending.exiting }),
     };
     Event { at, cmd: None, group: ending.group.clone(), body }
 }
 
-impl Stage for SimStage {
+impl Backend for SimulatedBackend {
     fn now(&self) -> Instant {
         self.world.now()
     }
 
-    fn next(&mut self, until: Instant) -> Happening {
+    fn next(&mut self, until: Instant) -> BackendEvent {
         loop {
             if let Some(happening) = self.happened.pop_front() {
                 return happening;
@@ -184,22 +186,22 @@ impl Stage for SimStage {
             let more = self.world.step(until);
             self.gather();
             if !more && self.happened.is_empty() {
-                return Happening::Time;
+                return BackendEvent::Time;
             }
         }
     }
 
-    fn start(&mut self, launch: &Launch) -> Result<(), Refused> {
+    fn start(&mut self, launch: &LaunchSpec) -> Result<(), BackendError> {
         let index = match &launch.actor {
-            Actor::Server => SERVER,
-            Actor::Client(_) => match Name::new(&launch.name) {
+            ActorId::Server => SERVER,
+            ActorId::Client(_) => match Name::new(&launch.name) {
                 Ok(name) => self.world.enter(name),
                 Err(why) => {
                     let (actor, at) = (launch.actor.clone(), self.world.now());
-                    let output = Output::Complaint(why.to_string());
-                    self.happened.push_back(Happening::Output { actor: actor.clone(), at, output });
-                    let end = End { status: Status::Usage.code(), signal: None };
-                    self.happened.push_back(Happening::Ended { actor, at, end });
+                    let output = ActorOutput::Complaint(why.to_string());
+                    self.happened.push_back(BackendEvent::Output { actor: actor.clone(), at, output });
+                    let end = ActorExit { status: Status::Usage.code(), signal: None };
+                    self.happened.push_back(BackendEvent::Ended { actor, at, end });
                     return Ok(());
                 }
             },
@@ -209,15 +211,15 @@ impl Stage for SimStage {
             self.obey(index, &order)?;
         }
         self.world.start(index);
-        self.actors.insert(launch.actor.clone(), Player::new(index, launch.clone()));
+        self.actors.insert(launch.actor.clone(), SimulatedActor::new(index, launch.clone()));
         self.gather();
         Ok(())
     }
 
-    fn restart(&mut self, actor: &Actor) -> Result<(), Refused> {
+    fn restart(&mut self, actor: &ActorId) -> Result<(), BackendError> {
         let player = self.player(actor)?;
         if player.runs {
-            return Err(Refused(format!("{actor} still runs")));
+            return Err(BackendError(format!("{actor} still runs")));
         }
         let index = player.index;
         self.world.start(index);
@@ -225,20 +227,20 @@ impl Stage for SimStage {
         Ok(())
     }
 
-    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused> {
+    fn type_line(&mut self, actor: &ActorId, line: &str) -> Result<(), BackendError> {
         let index = self.player(actor)?.index;
         let paused = self.world.is_paused(index);
         if let Some(player) = self.actors.get_mut(actor) {
-            let deaf = |why: Deaf| Refused(format!("{actor} {why}"));
+            let deaf = |why: InputError| BackendError(format!("{actor} {why}"));
             if player.closed {
-                return Err(deaf(Deaf::Closed));
+                return Err(deaf(InputError::Closed));
             }
             player.unread += if paused { line.len() + 1 } else { 0 };
             if player.unread > MAX_UNREAD {
-                return Err(deaf(Deaf::Unread));
+                return Err(deaf(InputError::Unread));
             }
         }
-        if *actor == Actor::Server {
+        if *actor == ActorId::Server {
             if let Some(word) = crate::proto::console::parse(line.as_bytes()) {
                 self.world.console(word);
             }
@@ -249,17 +251,17 @@ impl Stage for SimStage {
         Ok(())
     }
 
-    fn close_input(&mut self, actor: &Actor) {
+    fn close_input(&mut self, actor: &ActorId) {
         let Some(player) = self.actors.get_mut(actor).filter(|player| !player.closed) else { return };
         player.closed = true;
         // A server goes on.
-        if *actor != Actor::Server {
+        if *actor != ActorId::Server {
             self.world.finish(player.index);
             self.gather();
         }
     }
 
-    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refused> {
+    fn signal(&mut self, actor: &ActorId, signal: Signal) -> Result<(), BackendError> {
         self.player(actor)?;
         match signal {
             Signal::Kill => self.kill(actor),
@@ -277,10 +279,10 @@ impl Stage for SimStage {
         None
     }
 
-    fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
+    fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
         let new = self.standing.take(disturbance);
-        if matches!(disturbance, Disturbance::Heal) {
-            let heal = Order { heal: true, ..Order::default() };
+        if matches!(disturbance, NetworkChange::Heal) {
+            let heal = FaultCommand { heal: true, ..FaultCommand::default() };
             let everybody: Vec<usize> = self.actors.values().map(|player| player.index).collect();
             return everybody.into_iter().try_for_each(|index| self.obey(index, &heal));
         }
@@ -293,13 +295,13 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::runner::exec::executor::{Settings, play};
+    use crate::runner::exec::executor::{ExecSettings, play};
     use crate::runner::lang::parser::parse;
-    use crate::runner::report::attempt::Turn;
+    use crate::runner::report::attempt::Attempt;
     use crate::runner::report::outcome::{CaseInfo, Verdict};
 
     /// Plays a scenario; returns what everybody showed, in order, with exact times.
-    fn transcript(seed: u64, text: &str, net: Net) -> String {
+    fn transcript(seed: u64, text: &str, net: LinkModel) -> String {
         let scenario = parse(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
         let case = &scenario.cases[0];
         let info = CaseInfo {
@@ -309,10 +311,10 @@ mod tests {
             visibility: case.visibility,
             span: case.span.clone(),
             steps: case.statements.len(),
-            turn: Turn::default(),
+            turn: Attempt::default(),
         };
-        let mut stage = SimStage::new(seed, net);
-        let result = play(info, &scenario.setup, case, &mut stage, &Settings::default(), &mut |_| {});
+        let mut stage = SimulatedBackend::new(seed, net);
+        let result = play(info, &scenario.setup, case, &mut stage, &ExecSettings::default(), &mut |_| {});
         assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
         format!("{:?}", result.transcript)
     }
@@ -339,33 +341,33 @@ x exits 130
 
     #[test]
     fn a_scenario_is_played_in_virtual_time_and_replayed_byte_for_byte() {
-        let first = transcript(7, CASE, Net::LAN);
-        assert_eq!(first, transcript(7, CASE, Net::LAN));
-        assert_ne!(first, transcript(8, CASE, Net::LAN));
+        let first = transcript(7, CASE, LinkModel::LAN);
+        assert_eq!(first, transcript(7, CASE, LinkModel::LAN));
+        assert_ne!(first, transcript(8, CASE, LinkModel::LAN));
     }
 
     #[test]
     fn faults_of_everybody_are_those_of_who_comes_later_too() {
         let text = "case \"c\"\nserver\ncut * server\nclient x\nx< [Server not responding]\nheal\nclient y\n\
                     y< [Welcome, You are registered.]\n";
-        transcript(7, text, Net::LAN);
+        transcript(7, text, LinkModel::LAN);
     }
 
     #[test]
     fn the_first_signal_counts() {
         let text = "case \"c\"\nserver\nclient x\npause x\ninterrupt x\nterm x\nresume x\nx exits 130\n\
                     pause server\nterm server\nhangup server\nresume server\nserver exits 0\n";
-        transcript(7, text, Net::LAN);
+        transcript(7, text, LinkModel::LAN);
     }
 
     #[test]
     fn who_still_runs_is_not_started_again() {
-        let mut stage = SimStage::new(1, Net::LAN);
-        let launch = Launch { actor: Actor::Server, name: "server".to_owned(), args: Vec::new(), text: false };
+        let mut stage = SimulatedBackend::new(1, LinkModel::LAN);
+        let launch = LaunchSpec { actor: ActorId::Server, name: "server".to_owned(), args: Vec::new(), text: false };
         stage.start(&launch).expect("a start");
-        assert_eq!(stage.restart(&Actor::Server), Err(Refused("server still runs".to_owned())));
-        stage.signal(&Actor::Server, Signal::Kill).expect("a signal");
-        assert_eq!(stage.restart(&Actor::Server), Ok(()));
+        assert_eq!(stage.restart(&ActorId::Server), Err(BackendError("server still runs".to_owned())));
+        stage.signal(&ActorId::Server, Signal::Kill).expect("a signal");
+        assert_eq!(stage.restart(&ActorId::Server), Ok(()));
     }
 
     #[test]

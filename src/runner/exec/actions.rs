@@ -3,39 +3,39 @@
 use std::time::Duration;
 
 use crate::proto::status::Status;
-use crate::runner::backend::{Disturbance, Launch, Refused};
-use crate::runner::exec::actor::Part;
-use crate::runner::exec::executor::{Played, Player};
-use crate::runner::lang::ast::{Actor, NewClient, Signal, Who};
-use crate::runner::report::outcome::{Cause, HeardKind};
+use crate::runner::backend::{BackendError, LaunchSpec, NetworkChange};
+use crate::runner::exec::actor::ActorState;
+use crate::runner::exec::executor::{CaseExecutor, Executed};
+use crate::runner::lang::ast::{ActorId, NewClient, Signal, Who};
+use crate::runner::report::outcome::{Cause, TranscriptKind};
 
 /// How long an actor has to end after `kill`, and after being asked to by `restart`.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-impl Player<'_> {
-    pub(crate) fn start_server(&mut self, args: &[String]) -> Played {
-        self.start(Actor::Server, "server".to_owned(), args)?;
+impl CaseExecutor<'_> {
+    pub(crate) fn start_server(&mut self, args: &[String]) -> Executed {
+        self.start(ActorId::Server, "server".to_owned(), args)?;
         self.await_server()
     }
 
-    pub(crate) fn start_client(&mut self, client: &NewClient, args: &[String]) -> Played {
+    pub(crate) fn start_client(&mut self, client: &NewClient, args: &[String]) -> Executed {
         let name = self.replace(&client.name)?;
         self.start(client.actor.clone(), name, args)?;
         self.await_client(&client.actor)
     }
 
-    pub(crate) fn start(&mut self, actor: Actor, name: String, args: &[String]) -> Played {
-        let args = args.iter().map(|arg| self.replace(arg)).collect::<Played<Vec<_>>>()?;
+    pub(crate) fn start(&mut self, actor: ActorId, name: String, args: &[String]) -> Executed {
+        let args = args.iter().map(|arg| self.replace(arg)).collect::<Executed<Vec<_>>>()?;
         let text = self.settings.text || self.stage.is_foreign() || args.iter().any(|arg| arg == "--text");
-        let launch = Launch { actor: actor.clone(), name, args, text };
+        let launch = LaunchSpec { actor: actor.clone(), name, args, text };
         let began = self.stage.now();
         self.stage.start(&launch).map_err(|why| self.not_started(&actor, &why))?;
-        self.cast.insert(actor.clone(), Part::new(launch, began, self.stage.speech()));
+        self.cast.insert(actor.clone(), ActorState::new(launch, began, self.stage.speech()));
         self.note(&actor, "started".to_owned());
         Ok(())
     }
 
-    pub(crate) fn signal(&mut self, actor: &Actor, signal: Signal) -> Played {
+    pub(crate) fn signal(&mut self, actor: &ActorId, signal: Signal) -> Executed {
         let part = self.named(actor)?;
         match signal {
             Signal::Pause => part.life.paused = true,
@@ -66,7 +66,7 @@ impl Player<'_> {
         Ok(())
     }
 
-    pub(crate) fn restart(&mut self, actor: &Actor) -> Played {
+    pub(crate) fn restart(&mut self, actor: &ActorId) -> Executed {
         self.named(actor)?;
         if !self.has_ended(actor) {
             self.signal(actor, Signal::Term)?;
@@ -81,15 +81,15 @@ impl Player<'_> {
             part.begin(began);
         }
         self.note(actor, "started again".to_owned());
-        if *actor == Actor::Server { self.await_server() } else { self.await_client(actor) }
+        if *actor == ActorId::Server { self.await_server() } else { self.await_client(actor) }
     }
 
-    pub(crate) fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Played {
+    pub(crate) fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Executed {
         let disturbed = self.stage.disturb(disturbance);
-        disturbed.map_err(|Refused(why)| self.fail(None, Cause::NotReady, Status::Environment, why))
+        disturbed.map_err(|BackendError(why)| self.fail(None, Cause::NotReady, Status::Environment, why))
     }
 
-    pub(crate) fn mark(&mut self, actors: &[Actor]) -> Played {
+    pub(crate) fn mark(&mut self, actors: &[ActorId]) -> Executed {
         if actors.is_empty() {
             self.cast.values_mut().for_each(|part| part.log.mark());
         }
@@ -99,7 +99,7 @@ impl Player<'_> {
         })
     }
 
-    pub(crate) fn type_line(&mut self, who: &Who, line: &str) -> Played {
+    pub(crate) fn type_line(&mut self, who: &Who, line: &str) -> Executed {
         let line = self.replace(line)?;
         if line.contains(['\n', '\r']) {
             let sentence = "a line that is typed cannot hold the end of a line".to_owned();
@@ -115,8 +115,8 @@ impl Player<'_> {
             part.life.asked |= line.trim() == "exit";
             let typed = self.stage.type_line(&actor, &line);
             self.acted = now;
-            self.hear(now, &actor, HeardKind::Typed, line.clone());
-            typed.map_err(|Refused(why)| self.fail(Some(&actor), Cause::Mistake, Status::Failed, why))?;
+            self.hear(now, &actor, TranscriptKind::Typed, line.clone());
+            typed.map_err(|BackendError(why)| self.fail(Some(&actor), Cause::Mistake, Status::Failed, why))?;
         }
         Ok(())
     }

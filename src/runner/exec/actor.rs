@@ -7,30 +7,30 @@ use serde_json::Value;
 
 use crate::proto::client::{ATTEMPTS, LIMIT};
 use crate::proto::time::Instant;
-use crate::runner::backend::{End, Launch, Output};
-use crate::runner::profile::Speech;
-use crate::script::log::{Log, Overtaken};
+use crate::runner::backend::{ActorExit, ActorOutput, LaunchSpec};
+use crate::runner::profile::Translator;
+use crate::script::log::{ExtendedAfterMatch, Log};
 use crate::script::pattern::normalize::normal;
 
 /// One actor of a case. Its log goes on over `restart`, the rest begins anew.
 #[derive(Debug)]
-pub(crate) struct Part {
-    pub(crate) launch: Launch,
+pub(crate) struct ActorState {
+    pub(crate) launch: LaunchSpec,
     /// Of what it said in the words of the contract.
     pub(crate) log: Log,
-    pub(crate) life: Life,
-    speech: Speech,
+    pub(crate) life: ActorRun,
+    speech: Translator,
     /// Its own words for what it said last, by those of the contract.
     originals: BTreeMap<String, String>,
 }
 
 /// One life of an actor.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Life {
+pub(crate) struct ActorRun {
     /// When it was started.
     pub(crate) began: Instant,
     /// When and how it ended.
-    pub(crate) end: Option<(Instant, End)>,
+    pub(crate) end: Option<(Instant, ActorExit)>,
     /// Its ending is no surprise: a directive, `exit`, the end of its input or `[Exiting]` said so.
     pub(crate) asked: bool,
     /// A line has made sure that it has ended.
@@ -59,20 +59,20 @@ pub(crate) struct Life {
 
 /// What a piece of output tells the player beyond its text.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Told {
+pub(crate) struct OutputEffect {
     /// So long it had waited for somebody's silence to become certain.
     pub(crate) waited: Option<Duration>,
     /// A line that was taken already went on.
-    pub(crate) overtaken: Option<Overtaken>,
+    pub(crate) overtaken: Option<ExtendedAfterMatch>,
 }
 
-impl Part {
+impl ActorState {
     /// Reports tell so many different lines in the actor's own words; others in those of the contract.
     const MAX_ORIGINALS: usize = 4096;
 
-    pub(crate) fn new(launch: Launch, began: Instant, speech: Speech) -> Self {
+    pub(crate) fn new(launch: LaunchSpec, began: Instant, speech: Translator) -> Self {
         let log = Log::new(&launch.name);
-        Self { launch, log, life: Life { began, ..Life::default() }, speech, originals: BTreeMap::new() }
+        Self { launch, log, life: ActorRun { began, ..ActorRun::default() }, speech, originals: BTreeMap::new() }
     }
 
     /// A line of the log as the actor showed it.
@@ -102,7 +102,7 @@ impl Part {
 
     /// Begins a new life.
     pub(crate) fn begin(&mut self, began: Instant) {
-        self.life = Life { began, ..Life::default() };
+        self.life = ActorRun { began, ..ActorRun::default() };
     }
 
     /// It runs, is not stopped and believes to be online: changes of the table reach it.
@@ -134,38 +134,38 @@ impl Part {
     }
 
     /// Puts output into the log and learns from it.
-    pub(crate) fn hear(&mut self, at: Instant, output: Output) -> Told {
+    pub(crate) fn hear(&mut self, at: Instant, output: ActorOutput) -> OutputEffect {
         self.life.heard = Some(at);
         match output {
-            Output::Complaint(_) => Told::default(),
-            Output::Ready => {
+            ActorOutput::Complaint(_) => OutputEffect::default(),
+            ActorOutput::Ready => {
                 (self.life.ready, self.life.listening) = (true, true);
-                Told::default()
+                OutputEffect::default()
             }
-            Output::Partial(raw) => {
+            ActorOutput::Partial(raw) => {
                 self.life.unfinished = normal(&raw);
                 let raw = self.understand(&raw);
                 let overtaken = self.log.partial(at, &raw);
                 let waited = normal(&raw).and_then(|line| self.life.learn_from_line(at, &line));
-                Told { waited, overtaken }
+                OutputEffect { waited, overtaken }
             }
-            Output::Line(raw) => {
+            ActorOutput::Line(raw) => {
                 self.life.unfinished = None;
                 let raw = self.understand(&raw);
                 let overtaken = self.log.line(at, &raw);
                 let waited = normal(&raw).and_then(|line| self.life.learn_from_line(at, &line));
-                Told { waited, overtaken }
+                OutputEffect { waited, overtaken }
             }
-            Output::Event(event) => {
+            ActorOutput::Event(event) => {
                 let waited = self.life.learn_from_event(at, &event);
                 self.log.json(at, event);
-                Told { waited, overtaken: None }
+                OutputEffect { waited, overtaken: None }
             }
         }
     }
 }
 
-impl Life {
+impl ActorRun {
     fn learn_from_line(&mut self, at: Instant, line: &str) -> Option<Duration> {
         match line {
             "[Welcome, You are registered.]" => (self.registered, self.online) = (true, true),

@@ -1,10 +1,10 @@
 //! Checks: parts of a case that pass or fail by themselves.
 
-use crate::runner::exec::executor::{Played, Player, Stop};
+use crate::runner::exec::executor::{Abort, CaseExecutor, Executed};
 use crate::runner::lang::ast::{Statement, Step};
-use crate::runner::report::outcome::{Cause, CheckResult, Failure};
+use crate::runner::report::outcome::{CaseFailure, Cause, CheckResult};
 
-impl Player<'_> {
+impl CaseExecutor<'_> {
     /// Begins a check; the one before has passed if nothing failed in it.
     pub(crate) fn begin_check(&mut self, title: &str, points: Option<u32>) {
         self.pass_check();
@@ -20,7 +20,7 @@ impl Player<'_> {
 
     /// What a failure ends: the check that is being played, where there is one and everybody is still there. Says how
     /// many of the coming lines go with it. Otherwise it ends the case.
-    pub(crate) fn outlive(&mut self, failure: Stop, coming: &[&Statement]) -> Played<usize> {
+    pub(crate) fn outlive(&mut self, failure: Abort, coming: &[&Statement]) -> Executed<usize> {
         self.fail_check(&failure);
         let harmless = match failure.cause {
             Cause::Silence | Cause::Late(_) | Cause::WrongText | Cause::Duplicate | Cause::Forbidden => true,
@@ -29,7 +29,7 @@ impl Player<'_> {
         };
         let goes_on = harmless
             && !self.checks.is_empty()
-            && !self.cast.values().any(crate::runner::exec::actor::Part::has_vanished);
+            && !self.cast.values().any(crate::runner::exec::actor::ActorState::has_vanished);
         if !goes_on {
             return Err(failure);
         }
@@ -37,7 +37,7 @@ impl Player<'_> {
         Ok(coming.iter().take_while(|statement| !matches!(statement.step, Step::Check { .. })).count())
     }
 
-    pub(crate) fn fail_check(&mut self, failure: &Failure) {
+    pub(crate) fn fail_check(&mut self, failure: &CaseFailure) {
         if let Some(check) = self.checks.last_mut().filter(|check| check.passed.is_none()) {
             check.passed = Some(false);
             check.failure = Some(Box::new(failure.clone()));

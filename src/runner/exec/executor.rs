@@ -7,22 +7,22 @@ use serde_json::Value;
 
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::backend::{Disturbance, End, Happening, Output, Refused, Stage};
-use crate::runner::exec::actor::Part;
-use crate::runner::exec::idle_time::Waits;
-use crate::runner::lang::ast::{Actor, Case, Need, Statement, Step, Who};
+use crate::runner::backend::{ActorExit, ActorOutput, Backend, BackendError, BackendEvent, NetworkChange};
+use crate::runner::exec::actor::ActorState;
+use crate::runner::exec::idle_time::IdleTime;
+use crate::runner::lang::ast::{ActorId, Case, Need, Statement, Step, Who};
 use crate::runner::report::outcome::{
-    CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, StepResult, Verdict,
+    CaseFailure, CaseInfo, CaseResult, Cause, CheckResult, StepResult, TranscriptEntry, TranscriptKind, Verdict,
 };
-use crate::script::pattern::Style;
+use crate::script::pattern::MatchMode;
 use crate::script::pattern::normalize::normal;
 use crate::script::vars::{BadVariable, Vars};
 
 /// How cases are played.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ExecSettings {
     /// How exactly text must match.
-    pub style: Style,
+    pub style: MatchMode,
     /// Limits, windows and readiness are stretched by this; `sleep` is not.
     pub time_scale: f64,
     /// Every actor is played as people see it, without `--json`.
@@ -31,9 +31,9 @@ pub struct Settings {
     pub deadline: Option<Instant>,
 }
 
-impl Default for Settings {
+impl Default for ExecSettings {
     fn default() -> Self {
-        Self { style: Style::Exact, time_scale: 1.0, text: false, deadline: None }
+        Self { style: MatchMode::Exact, time_scale: 1.0, text: false, deadline: None }
     }
 }
 
@@ -41,21 +41,21 @@ impl Default for Settings {
 pub(super) const FAULTS: [u8; 2] = [Status::Internal.code(), 101];
 
 /// Why a case goes on no more.
-pub(crate) type Stop = Box<Failure>;
+pub(crate) type Abort = Box<CaseFailure>;
 
-pub(crate) type Played<T = ()> = Result<T, Stop>;
+pub(crate) type Executed<T = ()> = Result<T, Abort>;
 
 /// A case being played.
-pub(crate) struct Player<'a> {
-    pub(super) stage: &'a mut dyn Stage,
-    pub(super) settings: &'a Settings,
-    pub(super) cast: BTreeMap<Actor, Part>,
+pub(crate) struct CaseExecutor<'a> {
+    pub(super) stage: &'a mut dyn Backend,
+    pub(super) settings: &'a ExecSettings,
+    pub(super) cast: BTreeMap<ActorId, ActorState>,
     pub(super) vars: Vars,
-    pub(super) transcript: VecDeque<Heard>,
-    pub(super) waits: Waits,
+    pub(super) transcript: VecDeque<TranscriptEntry>,
+    pub(super) waits: IdleTime,
     pub(super) checks: Vec<CheckResult>,
     /// The first failure that ended a check and not the case.
-    pub(super) failed: Option<Box<Failure>>,
+    pub(super) failed: Option<Box<CaseFailure>>,
     /// When somebody last was started, typed or got a signal.
     pub(super) acted: Instant,
     /// The line being played.
@@ -69,8 +69,8 @@ pub fn play(
     info: CaseInfo,
     setup: &[Statement],
     case: &Case,
-    stage: &mut dyn Stage,
-    settings: &Settings,
+    stage: &mut dyn Backend,
+    settings: &ExecSettings,
     told: &mut dyn FnMut(&StepResult),
 ) -> CaseResult {
     let began = stage.now();
@@ -94,13 +94,13 @@ pub fn play(
     let Some(first) = statements.first() else {
         return result;
     };
-    let mut player = Player {
+    let mut player = CaseExecutor {
         stage,
         settings,
         cast: BTreeMap::new(),
         vars: Vars::default(),
         transcript: VecDeque::new(),
-        waits: Waits::default(),
+        waits: IdleTime::default(),
         checks: Vec::new(),
         failed: None,
         acted: began,
@@ -126,7 +126,7 @@ pub fn play(
 }
 
 /// Why a case cannot be played on this stage, found before anything is started.
-pub(super) fn lacking(setup: &[Statement], case: &Case, stage: &dyn Stage) -> Option<String> {
+pub(super) fn lacking(setup: &[Statement], case: &Case, stage: &dyn Backend) -> Option<String> {
     if let Some(reason) = case.needs.iter().find_map(|need| stage.lacks(*need)) {
         return Some(reason);
     }
@@ -141,13 +141,13 @@ pub(super) fn lacking(setup: &[Statement], case: &Case, stage: &dyn Stage) -> Op
     steps.any(Step::disturbs).then(|| stage.lacks(Need::Faults)).flatten()
 }
 
-impl<'a> Player<'a> {
+impl<'a> CaseExecutor<'a> {
     pub(super) fn play_all(
         &mut self,
         statements: &'a [&'a Statement],
         steps: &mut Vec<StepResult>,
         told: &mut dyn FnMut(&StepResult),
-    ) -> Played {
+    ) -> Executed {
         let mut rest = statements;
         while let [statement, coming @ ..] = rest {
             (self.now_playing, self.coming) = (statement, coming);
@@ -165,7 +165,7 @@ impl<'a> Player<'a> {
         vanished.map_or(Ok(()), |actor| Err(self.vanished(&actor)))
     }
 
-    pub(super) fn play_step(&mut self, step: &Step) -> Played {
+    pub(super) fn play_step(&mut self, step: &Step) -> Executed {
         match step {
             Step::Server { args } => self.start_server(args),
             Step::Client { clients, args } => clients.iter().try_for_each(|client| self.start_client(client, args)),
@@ -174,14 +174,14 @@ impl<'a> Player<'a> {
             Step::Eof(actor) => {
                 let part = self.named(actor)?;
                 // A server goes on at the end of its input.
-                part.life.asked |= *actor != Actor::Server;
+                part.life.asked |= *actor != ActorId::Server;
                 self.stage.close_input(actor);
                 self.note(actor, "its input is closed".to_owned());
                 Ok(())
             }
-            Step::Fault { way, fault } => self.disturb(&Disturbance::Fault(way, *fault)),
-            Step::Cut(a, b) => self.disturb(&Disturbance::Cut(a, b)),
-            Step::Heal => self.disturb(&Disturbance::Heal),
+            Step::Fault { way, fault } => self.disturb(&NetworkChange::Fault(way, *fault)),
+            Step::Cut(a, b) => self.disturb(&NetworkChange::Cut(a, b)),
+            Step::Heal => self.disturb(&NetworkChange::Heal),
             Step::Sleep(duration) => {
                 let begin = self.stage.now();
                 self.run_until(begin + *duration)?;
@@ -210,7 +210,7 @@ impl<'a> Player<'a> {
 
     /// Everybody that is meant, or the failure that one of them has ended by itself. `*` leaves out those that ended
     /// because they were asked to.
-    pub(super) fn resolve(&mut self, who: &Who) -> Played<Vec<Actor>> {
+    pub(super) fn resolve(&mut self, who: &Who) -> Executed<Vec<ActorId>> {
         let actors = self.meant(who, |part| part.life.end.is_none() || part.has_vanished())?;
         for actor in &actors {
             self.named(actor)?;
@@ -219,11 +219,11 @@ impl<'a> Player<'a> {
     }
 
     /// Everybody that is meant, `*` being every client of this kind.
-    pub(super) fn meant(&self, who: &Who, kind: impl Fn(&Part) -> bool) -> Played<Vec<Actor>> {
-        let actors: Vec<Actor> = match who {
+    pub(super) fn meant(&self, who: &Who, kind: impl Fn(&ActorState) -> bool) -> Executed<Vec<ActorId>> {
+        let actors: Vec<ActorId> = match who {
             Who::Each(actors) => actors.clone(),
             Who::EveryClient => {
-                let clients = self.cast.iter().filter(|(actor, part)| **actor != Actor::Server && kind(part));
+                let clients = self.cast.iter().filter(|(actor, part)| **actor != ActorId::Server && kind(part));
                 clients.map(|(actor, _)| actor.clone()).collect()
             }
         };
@@ -235,20 +235,20 @@ impl<'a> Player<'a> {
     }
 
     /// The part of somebody that a line names: a failure when it has ended by itself.
-    pub(super) fn named(&mut self, actor: &Actor) -> Played<&mut Part> {
-        if self.cast.get(actor).is_some_and(Part::has_vanished) {
+    pub(super) fn named(&mut self, actor: &ActorId) -> Executed<&mut ActorState> {
+        if self.cast.get(actor).is_some_and(ActorState::has_vanished) {
             return Err(self.vanished(actor));
         }
         let missing = self.fail(Some(actor), Cause::Mistake, Status::Parse, format!("{actor} was not started"));
         self.cast.get_mut(actor).ok_or(missing)
     }
 
-    pub(super) fn has_ended(&self, actor: &Actor) -> bool {
+    pub(super) fn has_ended(&self, actor: &ActorId) -> bool {
         self.cast.get(actor).is_none_or(|part| part.life.end.is_some())
     }
 
     /// Waits for an actor's end, and says whether it came.
-    pub(super) fn ends_within(&mut self, actor: &Actor, limit: Duration) -> Played<bool> {
+    pub(super) fn ends_within(&mut self, actor: &ActorId, limit: Duration) -> Executed<bool> {
         let until = self.stage.now() + limit.mul_f64(self.settings.time_scale);
         while !self.has_ended(actor) {
             if !self.turn(until)? {
@@ -259,44 +259,46 @@ impl<'a> Player<'a> {
     }
 
     /// Takes in what has happened so far.
-    pub(super) fn settle(&mut self) -> Played {
+    pub(super) fn settle(&mut self) -> Executed {
         let now = self.stage.now();
         self.run_until(now)
     }
 
-    pub(super) fn run_until(&mut self, until: Instant) -> Played {
+    pub(super) fn run_until(&mut self, until: Instant) -> Executed {
         while self.turn(until)? {}
         Ok(())
     }
 
     /// Takes in one happening; false when the time is over.
-    pub(super) fn turn(&mut self, until: Instant) -> Played<bool> {
+    pub(super) fn turn(&mut self, until: Instant) -> Executed<bool> {
         let limit = self.settings.deadline.map_or(until, |deadline| deadline.min(until));
         match self.stage.next(limit) {
-            Happening::Time if limit < until => {
+            BackendEvent::Time if limit < until => {
                 let sentence = "the time for the whole run is over (--deadline)".to_owned();
                 return Err(self.fail(None, Cause::Deadline, Status::Expected, sentence));
             }
-            Happening::Time => return Ok(false),
-            Happening::Halt(signal) => {
+            BackendEvent::Time => return Ok(false),
+            BackendEvent::Halt(signal) => {
                 let sentence = format!("the run was ended by signal {signal}");
                 return Err(self.fail(None, Cause::Halted(signal), Status::Signal(signal), sentence));
             }
-            Happening::Output { actor, at, output } => self.take_in(actor, at, output)?,
-            Happening::Ended { actor, at, end } => self.take_leave(&actor, at, end)?,
-            Happening::Flood { actor, reason, .. } => {
+            BackendEvent::Output { actor, at, output } => self.take_in(actor, at, output)?,
+            BackendEvent::Ended { actor, at, end } => self.take_leave(&actor, at, end)?,
+            BackendEvent::Flood { actor, reason, .. } => {
                 return Err(self.fail(Some(&actor), Cause::Flood, Status::Failed, reason));
             }
         }
         Ok(true)
     }
 
-    pub(super) fn take_in(&mut self, actor: Actor, at: Instant, output: Output) -> Played {
+    pub(super) fn take_in(&mut self, actor: ActorId, at: Instant, output: ActorOutput) -> Executed {
         let (kind, text) = match &output {
-            Output::Line(line) | Output::Partial(line) => (HeardKind::Shown, line.as_str()),
-            Output::Ready => (HeardKind::Note, "ready"),
-            Output::Complaint(line) => (HeardKind::Complained, line.as_str()),
-            Output::Event(event) => (HeardKind::Shown, event.get("line").and_then(Value::as_str).unwrap_or("")),
+            ActorOutput::Line(line) | ActorOutput::Partial(line) => (TranscriptKind::Shown, line.as_str()),
+            ActorOutput::Ready => (TranscriptKind::Note, "ready"),
+            ActorOutput::Complaint(line) => (TranscriptKind::Complained, line.as_str()),
+            ActorOutput::Event(event) => {
+                (TranscriptKind::Shown, event.get("line").and_then(Value::as_str).unwrap_or(""))
+            }
         };
         let shown = |line: &String| self.cast.get(&actor).is_some_and(|part| part.has_shown(line));
         let lines: Vec<String> = text.split('\n').filter_map(normal).filter(|line| !shown(line)).collect();
@@ -308,7 +310,7 @@ impl<'a> Player<'a> {
         if let Some(waited) = told.waited {
             // Nothing can have been waited for longer than since it was asked for.
             let asked = part.life.typed.unwrap_or(part.life.began);
-            let asked = if actor == Actor::Server { self.acted } else { asked };
+            let asked = if actor == ActorId::Server { self.acted } else { asked };
             self.waits.add(asked.max(at - waited), at);
         }
         if let Some(overtaken) = told.overtaken {
@@ -319,8 +321,8 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    pub(super) fn take_leave(&mut self, actor: &Actor, at: Instant, end: End) -> Played {
-        self.hear(at, actor, HeardKind::Note, end.to_string());
+    pub(super) fn take_leave(&mut self, actor: &ActorId, at: Instant, end: ActorExit) -> Executed {
+        self.hear(at, actor, TranscriptKind::Note, end.to_string());
         let Some(part) = self.cast.get_mut(actor) else { return Ok(()) };
         part.life.end = Some((at, end));
         part.life.asked |= is_to_end(actor, self.coming);
@@ -331,57 +333,57 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    pub(super) fn replace(&self, template: &str) -> Played<String> {
+    pub(super) fn replace(&self, template: &str) -> Executed<String> {
         self.vars.replace(template).map_err(|why| self.mistaken(&why))
     }
 
     /// Notes what was done to an actor.
-    pub(super) fn note(&mut self, actor: &Actor, text: String) {
+    pub(super) fn note(&mut self, actor: &ActorId, text: String) {
         self.acted = self.stage.now();
-        self.hear(self.acted, actor, HeardKind::Note, text);
+        self.hear(self.acted, actor, TranscriptKind::Note, text);
     }
 
-    pub(super) fn hear(&mut self, at: Instant, actor: &Actor, kind: HeardKind, text: String) {
+    pub(super) fn hear(&mut self, at: Instant, actor: &ActorId, kind: TranscriptKind, text: String) {
         if self.transcript.len() >= CaseResult::MAX_HEARD {
             self.transcript.pop_front();
         }
-        self.transcript.push_back(Heard { at, actor: actor.clone(), kind, text });
+        self.transcript.push_back(TranscriptEntry { at, actor: actor.clone(), kind, text });
     }
 
-    pub(super) fn fail(&self, actor: Option<&Actor>, cause: Cause, status: Status, sentence: String) -> Stop {
+    pub(super) fn fail(&self, actor: Option<&ActorId>, cause: Cause, status: Status, sentence: String) -> Abort {
         let span = self.now_playing.span.clone();
         let (actor, expected, nearest) = (actor.cloned(), None, None);
-        Box::new(Failure { span, actor, cause, sentence, expected, nearest, status, remedy: None })
+        Box::new(CaseFailure { span, actor, cause, sentence, expected, nearest, status, remedy: None })
     }
 
-    pub(super) fn vanished(&self, actor: &Actor) -> Stop {
+    pub(super) fn vanished(&self, actor: &ActorId) -> Abort {
         let end = self.cast.get(actor).and_then(|part| part.life.end).map(|(_, end)| end);
         let how = end.map_or_else(|| "has ended".to_owned(), |end| end.to_string());
         let sentence = format!("{actor} {how} by itself, and nothing asked it to");
         self.fail(Some(actor), Cause::Exited(end), Status::Failed, sentence)
     }
 
-    pub(super) fn exited(&self, actor: &Actor, end: End) -> Stop {
+    pub(super) fn exited(&self, actor: &ActorId, end: ActorExit) -> Abort {
         self.fail(Some(actor), Cause::Exited(Some(end)), Status::Failed, format!("{actor} {end}"))
     }
 
-    pub(super) fn not_started(&self, actor: &Actor, why: &Refused) -> Stop {
+    pub(super) fn not_started(&self, actor: &ActorId, why: &BackendError) -> Abort {
         self.fail(Some(actor), Cause::NotReady, Status::Environment, why.to_string())
     }
 
-    pub(super) fn mistaken(&self, why: &BadVariable) -> Stop {
+    pub(super) fn mistaken(&self, why: &BadVariable) -> Abort {
         self.fail(None, Cause::Mistake, Status::Parse, why.to_string())
     }
 }
 
 /// Whether a later line waits for this life of an actor to end. Then its ending is no surprise, however early it comes:
 /// otherwise what a line means would hang on how quickly the one before it was played.
-pub(super) fn is_to_end(actor: &Actor, coming: &[&Statement]) -> bool {
+pub(super) fn is_to_end(actor: &ActorId, coming: &[&Statement]) -> bool {
     for statement in coming {
         match &statement.step {
             Step::Restart(other) if other == actor => return false,
             Step::Exits { who: Who::Each(actors), .. } if actors.contains(actor) => return true,
-            Step::Exits { who: Who::EveryClient, .. } if *actor != Actor::Server => return true,
+            Step::Exits { who: Who::EveryClient, .. } if *actor != ActorId::Server => return true,
             _ => {}
         }
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::exec::executor::{Played, Player, Stop};
-use crate::runner::lang::ast::{Actor, Who};
-use crate::runner::report::outcome::{Cause, Failure};
-use crate::script::directive::{How, spell};
-use crate::script::expect::Watch;
+use crate::runner::exec::executor::{Abort, CaseExecutor, Executed};
+use crate::runner::lang::ast::{ActorId, Who};
+use crate::runner::report::outcome::{CaseFailure, Cause};
+use crate::script::directive::{ExpectMode, spell};
+use crate::script::expect::ExpectCursor;
 use crate::script::log::{Log, Nearest};
 use crate::script::pattern::{Matcher, Pattern};
 use crate::script::vars::Vars;
@@ -20,13 +20,19 @@ const WRONG_LIKENESS: f64 = 0.5;
 /// A copy of a line that was taken is a duplicate where it is as like the pattern as this.
 const DUPLICATE_LIKENESS: f64 = 0.6;
 
-impl Player<'_> {
-    pub(crate) fn expect(&mut self, who: &Who, how: How, limit: Option<Duration>, pattern: &Pattern) -> Played {
+impl CaseExecutor<'_> {
+    pub(crate) fn expect(
+        &mut self,
+        who: &Who,
+        how: ExpectMode,
+        limit: Option<Duration>,
+        pattern: &Pattern,
+    ) -> Executed {
         let filled = pattern.fill(&self.vars, self.settings.style);
         let matcher = filled.map_err(|why| self.fail(None, Cause::Mistake, Status::Parse, why.to_string()))?;
         let limit = limit.unwrap_or(how.default_limit()).mul_f64(self.settings.time_scale);
         let begin = self.stage.now();
-        let watch = |actor| (actor, Watch::new(how, matcher.clone()));
+        let watch = |actor| (actor, ExpectCursor::new(how, matcher.clone()));
         let mut open: Vec<_> = self.resolve(who)?.into_iter().map(watch).collect();
         loop {
             self.look(&mut open, how, begin, limit)?;
@@ -37,7 +43,7 @@ impl Player<'_> {
                 break;
             }
         }
-        if how == How::Never {
+        if how == ExpectMode::Never {
             self.waits.add(begin, self.stage.now());
             return Ok(());
         }
@@ -45,14 +51,20 @@ impl Player<'_> {
     }
 
     /// Looks at the logs again. Leaves those in `open` of which more may come.
-    fn look(&mut self, open: &mut Vec<(Actor, Watch)>, how: How, begin: Instant, limit: Duration) -> Played {
+    fn look(
+        &mut self,
+        open: &mut Vec<(ActorId, ExpectCursor)>,
+        how: ExpectMode,
+        begin: Instant,
+        limit: Duration,
+    ) -> Executed {
         let mut left = Vec::with_capacity(open.len());
         for (actor, mut watch) in open.drain(..) {
             let Some(part) = self.cast.get_mut(&actor) else { continue };
             let found = watch.look(&mut part.log);
             let (ended, vanished) = (part.life.end, part.has_vanished());
             match (found, how) {
-                (Some(found), How::Never) => {
+                (Some(found), ExpectMode::Never) => {
                     let shown = part.original(&found.text).to_owned();
                     let before = self.taken(&actor, watch.matcher());
                     let after = spell(millis(found.at.since(begin)));
@@ -62,17 +74,17 @@ impl Player<'_> {
                     };
                     return Err(self.unmet(&actor, watch.matcher(), cause, Status::Failed, sentence));
                 }
-                (Some(found), How::Next | How::Any) => {
+                (Some(found), ExpectMode::Next | ExpectMode::Any) => {
                     self.vars.capture(&found.captures).map_err(|why| self.mistaken(&why))?;
                 }
-                (None, How::Never) if vanished => return Err(self.vanished(&actor)),
-                (None, How::Never) => {
+                (None, ExpectMode::Never) if vanished => return Err(self.vanished(&actor)),
+                (None, ExpectMode::Never) => {
                     // One that has ended shows nothing more.
                     if ended.is_none() {
                         left.push((actor, watch));
                     }
                 }
-                (None, How::Next | How::Any) => {
+                (None, ExpectMode::Next | ExpectMode::Any) => {
                     if let Some((_, end)) = ended {
                         let by_itself = if vanished { " by itself, and nothing asked it to" } else { "" };
                         let sentence = format!("{actor} {end}{by_itself}");
@@ -90,11 +102,11 @@ impl Player<'_> {
     /// What it means that a limit has passed. Listens a little longer first.
     fn missed(
         &mut self,
-        mut open: Vec<(Actor, Watch)>,
+        mut open: Vec<(ActorId, ExpectCursor)>,
         matcher: &Matcher,
         begin: Instant,
         limit: Duration,
-    ) -> Played<Stop> {
+    ) -> Executed<Abort> {
         let over = begin + limit;
         let until = over + GRACE;
         let (first, watch) = open.swap_remove(0);
@@ -125,8 +137,8 @@ impl Player<'_> {
         Ok(self.unmet(&first, matcher, cause, Status::Expected, sentence))
     }
 
-    pub(crate) fn exits(&mut self, who: &Who, status: Option<u8>) -> Played {
-        let limit = How::LIMIT.mul_f64(self.settings.time_scale);
+    pub(crate) fn exits(&mut self, who: &Who, status: Option<u8>) -> Executed {
+        let limit = ExpectMode::LIMIT.mul_f64(self.settings.time_scale);
         let begin = self.stage.now();
         for actor in self.meant(who, |part| !part.life.buried)? {
             if !self.cast.contains_key(&actor) {
@@ -159,12 +171,12 @@ impl Player<'_> {
     }
 
     /// When something that the pattern matches was taken before.
-    fn taken(&self, actor: &Actor, matcher: &Matcher) -> Option<Instant> {
+    fn taken(&self, actor: &ActorId, matcher: &Matcher) -> Option<Instant> {
         self.cast.get(actor)?.log.taken(matcher)
     }
 
     /// The line that looks most like what was expected, in the words of the contract or in those of the actor.
-    fn nearest(&self, actor: &Actor, matcher: &Matcher) -> Option<Nearest> {
+    fn nearest(&self, actor: &ActorId, matcher: &Matcher) -> Option<Nearest> {
         let part = self.cast.get(actor)?;
         let spoken = self.in_its_words(actor, matcher).and_then(|words| {
             let literal = words.replace('{', "{{").replace('}', "}}");
@@ -176,16 +188,16 @@ impl Player<'_> {
     }
 
     /// What is expected, in the actor's own words if it has other ones than the contract.
-    fn in_its_words(&self, actor: &Actor, matcher: &Matcher) -> Option<String> {
+    fn in_its_words(&self, actor: &ActorId, matcher: &Matcher) -> Option<String> {
         self.cast.get(actor).and_then(|part| part.say(matcher.sketch()))
     }
 
-    fn shown(&self, actor: &Actor, line: &str) -> String {
+    fn shown(&self, actor: &ActorId, line: &str) -> String {
         self.cast.get(actor).map_or(line, |part| part.original(line)).to_owned()
     }
 
     /// A failure of an expectation: with what was expected and what came nearest.
-    fn unmet(&self, actor: &Actor, matcher: &Matcher, cause: Cause, status: Status, sentence: String) -> Stop {
+    fn unmet(&self, actor: &ActorId, matcher: &Matcher, cause: Cause, status: Status, sentence: String) -> Abort {
         let nearest = self
             .nearest(actor, matcher)
             .filter(|_| matches!(cause, Cause::Silence | Cause::WrongText | Cause::Exited(_)));
@@ -193,7 +205,7 @@ impl Player<'_> {
         let remedy = came.and_then(|nearest| self.remedy(actor, nearest));
         let nearest = nearest.map(|nearest| Nearest { text: self.shown(actor, &nearest.text), ..nearest });
         let expected = self.in_its_words(actor, matcher).unwrap_or_else(|| matcher.sketch().to_owned());
-        Box::new(Failure {
+        Box::new(CaseFailure {
             span: self.now_playing.span.clone(),
             actor: Some(actor.clone()),
             cause,
@@ -208,7 +220,7 @@ impl Player<'_> {
 }
 
 /// Why a limit passed in vain, in one word and as a sentence.
-fn judge(log: &Log, nearest: Option<Nearest>, matcher: &Matcher, actor: &Actor, limit: &str) -> (Cause, String) {
+fn judge(log: &Log, nearest: Option<Nearest>, matcher: &Matcher, actor: &ActorId, limit: &str) -> (Cause, String) {
     let Some(nearest) = nearest.filter(|nearest| nearest.likeness >= WRONG_LIKENESS) else {
         return (Cause::Silence, format!("{actor} showed nothing like it within {limit}"));
     };

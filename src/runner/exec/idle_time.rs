@@ -6,9 +6,9 @@ use crate::proto::time::Instant;
 
 /// Intervals of waiting, which may overlap.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Waits(Vec<(Instant, Instant)>);
+pub(crate) struct IdleTime(Vec<(Instant, Instant)>);
 
-impl Waits {
+impl IdleTime {
     /// How many intervals are kept apart; beyond that they are joined first, and what cannot be joined is forgotten,
     /// which only makes the overhead look greater.
     const MAX: usize = 4096;
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn overlapping_waits_count_once() {
-        let mut waits = Waits::default();
+        let mut waits = IdleTime::default();
         for (from, to) in [(100, 600), (300, 800), (900, 1000), (50, 50), (70, 60), (5000, 6000)] {
             waits.add(at(from), at(to));
         }
@@ -67,15 +67,15 @@ mod tests {
 
     #[test]
     fn at_its_limit_they_are_joined_and_never_more() {
-        let mut waits = Waits::default();
-        for n in 0..Waits::MAX as u64 {
+        let mut waits = IdleTime::default();
+        for n in 0..IdleTime::MAX as u64 {
             waits.add(at(n), at(n + 1));
         }
         waits.add(at(1_000_000), at(1_000_001));
         assert_eq!(waits.0.len(), 2);
-        for n in 0..2 * Waits::MAX as u64 {
+        for n in 0..2 * IdleTime::MAX as u64 {
             waits.add(at(2_000_000 + 2 * n), at(2_000_000 + 2 * n + 1));
         }
-        assert_eq!(waits.0.len(), Waits::MAX);
+        assert_eq!(waits.0.len(), IdleTime::MAX);
     }
 }

@@ -6,19 +6,19 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::proto::time::Instant;
-use crate::runner::backend::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
-use crate::runner::lang::ast::{Actor, Need, Signal};
+use crate::runner::backend::{ActorExit, ActorOutput, Backend, BackendError, BackendEvent, LaunchSpec, NetworkChange};
+use crate::runner::lang::ast::{ActorId, Need, Signal};
 
 /// Obedient actors. What is typed to one is `WORD ...; WORD ...`: `say TEXT`, `say_at MS TEXT`, `die STATUS`,
 /// `die_at MS STATUS`, `event JSON`, `exit`, `flood`.
 #[derive(Clone, Default)]
-pub(crate) struct Puppets {
+pub(crate) struct MockBackend {
     pub(crate) now: Instant,
     /// What will happen, by time and number.
-    pub(crate) coming: BTreeMap<(Instant, u64), Happening>,
+    pub(crate) coming: BTreeMap<(Instant, u64), BackendEvent>,
     pub(crate) count: u64,
     /// Everybody that was started, and its text form.
-    pub(crate) started: BTreeMap<Actor, bool>,
+    pub(crate) started: BTreeMap<ActorId, bool>,
     /// Clients with these names say nothing of being registered.
     pub(crate) mute: Vec<&'static str>,
     /// Clients with these names end with status 4 instead.
@@ -28,31 +28,31 @@ pub(crate) struct Puppets {
     pub(crate) halt: Option<u8>,
 }
 
-impl Puppets {
-    fn later(&mut self, ms: u64, happening: impl FnOnce(Instant) -> Happening) {
+impl MockBackend {
+    fn later(&mut self, ms: u64, happening: impl FnOnce(Instant) -> BackendEvent) {
         let at = self.now + Duration::from_millis(ms);
         self.count += 1;
         self.coming.insert((at, self.count), happening(at));
     }
 
-    fn event(&mut self, actor: &Actor, ms: u64, event: serde_json::Value) {
+    fn event(&mut self, actor: &ActorId, ms: u64, event: serde_json::Value) {
         let (actor, text) = (actor.clone(), self.started.get(actor) == Some(&true));
         let line = event["line"].as_str().map(str::to_owned);
-        let output = if text { line.map(Output::Line) } else { Some(Output::Event(event)) };
+        let output = if text { line.map(ActorOutput::Line) } else { Some(ActorOutput::Event(event)) };
         if let Some(output) = output {
-            self.later(ms, |at| Happening::Output { actor, at, output });
+            self.later(ms, |at| BackendEvent::Output { actor, at, output });
         }
     }
 
-    fn end(&mut self, actor: &Actor, ms: u64, status: u8, signal: Option<u8>) {
-        let (actor, end) = (actor.clone(), End { status, signal });
-        self.later(ms, |at| Happening::Ended { actor, at, end });
+    fn end(&mut self, actor: &ActorId, ms: u64, status: u8, signal: Option<u8>) {
+        let (actor, end) = (actor.clone(), ActorExit { status, signal });
+        self.later(ms, |at| BackendEvent::Ended { actor, at, end });
     }
 
     /// Brings an actor up as programs of ours do.
-    fn come(&mut self, actor: &Actor) {
+    fn come(&mut self, actor: &ActorId) {
         let name = actor.to_string();
-        if *actor == Actor::Server {
+        if *actor == ActorId::Server {
             let line = "[Server listening on port 9]";
             return self.event(actor, 1, json!({"event": "listening", "port": 9, "line": line}));
         }
@@ -66,7 +66,7 @@ impl Puppets {
         let welcome = json!({"event": "registered", "line": "[Welcome, You are registered.]"});
         self.event(actor, 1, welcome);
         for viewer in self.started.keys().cloned().collect::<Vec<_>>() {
-            if viewer != Actor::Server && !self.blind.contains(&viewer.to_string().as_str()) {
+            if viewer != ActorId::Server && !self.blind.contains(&viewer.to_string().as_str()) {
                 let changed = json!([{"name": name, "addr": "127.0.0.1:9", "online": true}]);
                 let table = json!({"event": "table", "changed": changed, "line": "[Client table updated.]"});
                 self.event(&viewer, 2, table);
@@ -74,7 +74,7 @@ impl Puppets {
         }
     }
 
-    fn obey(&mut self, actor: &Actor, order: &str) {
+    fn obey(&mut self, actor: &ActorId, order: &str) {
         let (word, rest) = order.split_once(' ').unwrap_or((order, ""));
         let (first, others) = rest.split_once(' ').unwrap_or((rest, ""));
         let number = first.parse().unwrap_or(0);
@@ -87,21 +87,21 @@ impl Puppets {
             "exit" => self.end(actor, 1, 0, None),
             "flood" => {
                 let (actor, reason) = (actor.clone(), "too much".to_owned());
-                self.later(1, |at| Happening::Flood { actor, at, reason });
+                self.later(1, |at| BackendEvent::Flood { actor, at, reason });
             }
             _ => panic!("no puppet knows {order:?}"),
         }
     }
 }
 
-impl Stage for Puppets {
+impl Backend for MockBackend {
     fn now(&self) -> Instant {
         self.now
     }
 
-    fn next(&mut self, until: Instant) -> Happening {
+    fn next(&mut self, until: Instant) -> BackendEvent {
         if let Some(signal) = self.halt {
-            return Happening::Halt(signal);
+            return BackendEvent::Halt(signal);
         }
         match self.coming.first_entry() {
             Some(first) if first.key().0 <= until => {
@@ -110,35 +110,35 @@ impl Stage for Puppets {
             }
             _ => {
                 self.now = self.now.max(until);
-                Happening::Time
+                BackendEvent::Time
             }
         }
     }
 
-    fn start(&mut self, launch: &Launch) -> Result<(), Refused> {
+    fn start(&mut self, launch: &LaunchSpec) -> Result<(), BackendError> {
         if launch.args.iter().any(|arg| arg == "--impossible") {
-            return Err(Refused(format!("{} cannot be started: no such program", launch.actor)));
+            return Err(BackendError(format!("{} cannot be started: no such program", launch.actor)));
         }
         self.started.insert(launch.actor.clone(), launch.text);
         self.come(&launch.actor);
         Ok(())
     }
 
-    fn restart(&mut self, actor: &Actor) -> Result<(), Refused> {
+    fn restart(&mut self, actor: &ActorId) -> Result<(), BackendError> {
         self.come(actor);
         Ok(())
     }
 
-    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused> {
+    fn type_line(&mut self, actor: &ActorId, line: &str) -> Result<(), BackendError> {
         line.split("; ").for_each(|order| self.obey(actor, order));
         Ok(())
     }
 
-    fn close_input(&mut self, actor: &Actor) {
+    fn close_input(&mut self, actor: &ActorId) {
         self.end(actor, 1, 0, None);
     }
 
-    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refused> {
+    fn signal(&mut self, actor: &ActorId, signal: Signal) -> Result<(), BackendError> {
         let number = match signal {
             Signal::Kill => 9,
             Signal::Term => 15,
@@ -154,7 +154,7 @@ impl Stage for Puppets {
         (need == Need::Faults).then(|| "puppets have no network".to_owned())
     }
 
-    fn disturb(&mut self, _disturbance: &Disturbance<'_>) -> Result<(), Refused> {
-        Err(Refused("puppets have no network".to_owned()))
+    fn disturb(&mut self, _disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
+        Err(BackendError("puppets have no network".to_owned()))
     }
 }

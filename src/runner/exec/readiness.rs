@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::exec::executor::Stop;
-use crate::runner::exec::executor::{Played, Player};
-use crate::runner::lang::ast::Actor;
-use crate::runner::report::outcome::{Cause, Failure};
+use crate::runner::exec::executor::Abort;
+use crate::runner::exec::executor::{CaseExecutor, Executed};
+use crate::runner::lang::ast::ActorId;
+use crate::runner::report::outcome::{CaseFailure, Cause};
 
 /// How long a server has to listen, and a client to be registered and in everybody's table: much longer than the five
 /// attempts of 500 ms after which a client gives up and ends by itself.
@@ -17,16 +17,16 @@ const READY_LIMIT: Duration = Duration::from_secs(10);
 /// long besides, so that no earlier change is taken for the awaited one.
 const SILENCE: Duration = Duration::from_millis(50);
 
-impl Player<'_> {
+impl CaseExecutor<'_> {
     /// Waits until the server listens.
-    pub(crate) fn await_server(&mut self) -> Played {
+    pub(crate) fn await_server(&mut self) -> Executed {
         let begin = self.stage.now();
         let until = begin + READY_LIMIT.mul_f64(self.settings.time_scale);
         loop {
-            let Some(part) = self.cast.get(&Actor::Server) else { return Ok(()) };
+            let Some(part) = self.cast.get(&ActorId::Server) else { return Ok(()) };
             if let Some((_, end)) = part.life.end {
                 let sentence = format!("the server {end} before it listened");
-                return Err(self.fail(Some(&Actor::Server), Cause::Exited(Some(end)), Status::Environment, sentence));
+                return Err(self.fail(Some(&ActorId::Server), Cause::Exited(Some(end)), Status::Environment, sentence));
             }
             if part.life.listening {
                 return Ok(());
@@ -38,14 +38,14 @@ impl Player<'_> {
                 } else {
                     format!("the server did not say within {limit:?} that it listens")
                 };
-                return Err(self.fail(Some(&Actor::Server), Cause::NotReady, Status::Environment, sentence));
+                return Err(self.fail(Some(&ActorId::Server), Cause::NotReady, Status::Environment, sentence));
             }
         }
     }
 
     /// Waits until a client is registered and every actor that the server can reach has it in its table, or until it
     /// has ended, which fails nothing by itself.
-    pub(crate) fn await_client(&mut self, actor: &Actor) -> Played {
+    pub(crate) fn await_client(&mut self, actor: &ActorId) -> Executed {
         let begin = self.stage.now();
         let until = begin + READY_LIMIT.mul_f64(self.settings.time_scale);
         loop {
@@ -72,15 +72,15 @@ impl Player<'_> {
         }
     }
 
-    fn not_ready(&self, actor: &Actor, lacking: &str, limit: Duration) -> Stop {
+    fn not_ready(&self, actor: &ActorId, lacking: &str, limit: Duration) -> Abort {
         let sentence = format!("{lacking} within {limit:?}");
         let span = self.now_playing.span.clone();
         let (cause, status) = (Cause::NotReady, Status::Expected);
         let (actor, expected, nearest) = (Some(actor.clone()), None, None);
-        Box::new(Failure { span, actor, cause, sentence, expected, nearest, status, remedy: None })
+        Box::new(CaseFailure { span, actor, cause, sentence, expected, nearest, status, remedy: None })
     }
 
-    fn lacking(&self, actor: &Actor) -> Lacking {
+    fn lacking(&self, actor: &ActorId) -> Lacking {
         let Some(part) = self.cast.get(actor) else { return Lacking::Ended };
         if part.life.end.is_some() {
             return Lacking::Ended;
@@ -95,7 +95,7 @@ impl Player<'_> {
         for (viewer, seen) in &self.cast {
             // A server has no table of the kind; whom the newcomer's own table calls offline gets no updates.
             let unreachable = !seen.is_reachable() || part.believes_offline(&seen.launch.name);
-            if *viewer == Actor::Server || unreachable && viewer != actor {
+            if *viewer == ActorId::Server || unreachable && viewer != actor {
                 continue;
             }
             if !seen.names(&part.launch.name, part.life.began) {
@@ -118,7 +118,7 @@ enum Lacking {
     Readiness,
     Registration,
     /// This one's table does not name it.
-    Table(Actor),
+    Table(ActorId),
     /// Nobody may have shown anything for a while, since then.
     Silence(Instant),
 }

@@ -1,16 +1,16 @@
 //! How a pattern would have to be written to match what came instead.
 
-use crate::runner::exec::executor::Player;
-use crate::runner::lang::ast::{Actor, Step, Who};
+use crate::runner::exec::executor::CaseExecutor;
+use crate::runner::lang::ast::{ActorId, Step, Who};
 use crate::runner::report::outcome::Remedy;
-use crate::script::expect::Watch;
+use crate::script::expect::ExpectCursor;
 use crate::script::log::Nearest;
 use crate::script::pattern::Pattern;
 
-impl Player<'_> {
+impl CaseExecutor<'_> {
     /// The remedy of an expectation that failed by its text alone: it is a literal, of one actor, and what came nearest
     /// would be found in its place.
-    pub(crate) fn remedy(&self, actor: &Actor, nearest: &Nearest) -> Option<Remedy> {
+    pub(crate) fn remedy(&self, actor: &ActorId, nearest: &Nearest) -> Option<Remedy> {
         let Step::Expect { who: Who::Each(actors), how, pattern, .. } = &self.now_playing.step else { return None };
         if actors.len() != 1 {
             return None;
@@ -19,7 +19,7 @@ impl Player<'_> {
         let new = pattern.adapt(&self.vars, style, &nearest.text)?;
         let matcher = Pattern::parse(&new).ok()?.fill(&self.vars, style).ok()?;
         let mut log = self.cast.get(actor)?.log.clone();
-        let found = Watch::new(*how, matcher).look(&mut log)?;
+        let found = ExpectCursor::new(*how, matcher).look(&mut log)?;
         (found.text == nearest.text).then(|| Remedy { old: pattern.as_str().to_owned(), new })
     }
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::exec::executor::{FAULTS, Settings, play};
-use crate::runner::exec::mock_backend::Puppets;
+use crate::runner::exec::executor::{ExecSettings, FAULTS, play};
+use crate::runner::exec::mock_backend::MockBackend;
 use crate::runner::lang::ast::Case;
 use crate::runner::lang::parser;
-use crate::runner::report::attempt::Turn;
-use crate::runner::report::outcome::HeardKind;
-use crate::runner::report::outcome::{CaseInfo, CaseResult, Cause, Failure, Verdict};
+use crate::runner::report::attempt::Attempt;
+use crate::runner::report::outcome::TranscriptKind;
+use crate::runner::report::outcome::{CaseFailure, CaseInfo, CaseResult, Cause, Verdict};
 
-fn play_on(stage: &Puppets, settings: &Settings, text: &str) -> Vec<CaseResult> {
+fn play_on(stage: &MockBackend, settings: &ExecSettings, text: &str) -> Vec<CaseResult> {
     let scenario = parser::parse(Path::new("a.chat"), &mut |_| Ok(text.into())).unwrap_or_else(|why| panic!("{why}"));
     let one = |case: &Case| {
         let info = CaseInfo {
@@ -24,7 +24,7 @@ fn play_on(stage: &Puppets, settings: &Settings, text: &str) -> Vec<CaseResult> 
             visibility: case.visibility,
             span: case.span.clone(),
             steps: scenario.setup.len() + case.statements.len(),
-            turn: Turn::default(),
+            turn: Attempt::default(),
         };
         play(info, &scenario.setup, case, &mut stage.clone(), settings, &mut |_| {})
     };
@@ -32,7 +32,7 @@ fn play_on(stage: &Puppets, settings: &Settings, text: &str) -> Vec<CaseResult> 
 }
 
 fn played(text: &str) -> CaseResult {
-    play_on(&Puppets::default(), &Settings::default(), text).remove(0)
+    play_on(&MockBackend::default(), &ExecSettings::default(), text).remove(0)
 }
 
 fn passes(text: &str) -> CaseResult {
@@ -41,7 +41,7 @@ fn passes(text: &str) -> CaseResult {
     result
 }
 
-fn failure_of(result: CaseResult) -> Failure {
+fn failure_of(result: CaseResult) -> CaseFailure {
     match result.verdict {
         Verdict::Failed(failure) => *failure,
         other => panic!("{other:?}"),
@@ -150,8 +150,8 @@ fn an_asked_end_fails_nothing() {
         passes(&format!("server\nclient x y\n{line}\ny!< a\n*!< a\nx exits\n"));
     }
     passes("server\nclient x\nx> event {\"event\":\"exit\",\"line\":\"[Exiting]\"}; die 3\nx< [Exiting]\nx exits 3\n");
-    let settings = Settings { text: true, ..Settings::default() };
-    let result = play_on(&Puppets::default(), &settings, "server\nclient x\nx> say [Exiting]; die 3\nsleep 1s\n");
+    let settings = ExecSettings { text: true, ..ExecSettings::default() };
+    let result = play_on(&MockBackend::default(), &settings, "server\nclient x\nx> say [Exiting]; die 3\nsleep 1s\n");
     assert!(matches!(result[0].verdict, Verdict::Passed), "{result:?}");
 }
 
@@ -178,11 +178,11 @@ fn our_own_fault_fails_at_any_time() {
 
 #[test]
 fn a_client_is_ready_when_everybody_it_can_reach_names_it() {
-    let stage = Puppets { mute: vec!["y"], ..Puppets::default() };
-    let failure = failure_of(play_on(&stage, &Settings::default(), "server\nclient x y\n").remove(0));
+    let stage = MockBackend { mute: vec!["y"], ..MockBackend::default() };
+    let failure = failure_of(play_on(&stage, &ExecSettings::default(), "server\nclient x y\n").remove(0));
     assert_eq!((failure.cause, failure.sentence.as_str()), (Cause::NotReady, "y was not registered within 10s"));
-    let stage = Puppets { blind: vec!["x"], ..Puppets::default() };
-    let failure = failure_of(play_on(&stage, &Settings::default(), "server\nclient x y\n").remove(0));
+    let stage = MockBackend { blind: vec!["x"], ..MockBackend::default() };
+    let failure = failure_of(play_on(&stage, &ExecSettings::default(), "server\nclient x y\n").remove(0));
     assert_eq!(failure.sentence, "the table of x did not name x within 10s");
     // Somebody that is paused, offline or gone gets no news, and is not waited for.
     for line in ["pause x", "kill x", "x> event {\"event\":\"offline\"}\nx< {\"event\":\"offline\"}"] {
@@ -192,21 +192,21 @@ fn a_client_is_ready_when_everybody_it_can_reach_names_it() {
 
 #[test]
 fn people_see_only_that_the_table_changed_so_silence_is_awaited() {
-    let settings = Settings { text: true, ..Settings::default() };
+    let settings = ExecSettings { text: true, ..ExecSettings::default() };
     let text = "server\nclient x y\nx< [Welcome, You are registered.]\nrestart y\n";
-    let result = play_on(&Puppets::default(), &settings, text).remove(0);
+    let result = play_on(&MockBackend::default(), &settings, text).remove(0);
     assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
     assert!(result.took >= Duration::from_millis(150), "three times it was silent: {:?}", result.took);
-    let stage = Puppets { blind: vec!["x"], ..Puppets::default() };
+    let stage = MockBackend { blind: vec!["x"], ..MockBackend::default() };
     let failure = failure_of(play_on(&stage, &settings, "server\nclient x y\n").remove(0));
     assert_eq!(failure.cause, Cause::NotReady);
 }
 
 #[test]
 fn a_client_that_ends_instead_of_being_ready_fails_nothing_by_itself() {
-    let stage = Puppets { refused: vec!["y"], ..Puppets::default() };
+    let stage = MockBackend { refused: vec!["y"], ..MockBackend::default() };
     let text = "server\nclient x y\ny< [The name is in use.]\nx!< a\ny exits 4\n";
-    let result = play_on(&stage, &Settings::default(), text).remove(0);
+    let result = play_on(&stage, &ExecSettings::default(), text).remove(0);
     assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
 }
 
@@ -246,9 +246,9 @@ fn overhead_is_what_nothing_waited_for() {
 
 #[test]
 fn limits_windows_and_readiness_are_stretched_and_sleep_is_not() {
-    let settings = Settings { time_scale: 2.0, ..Settings::default() };
+    let settings = ExecSettings { time_scale: 2.0, ..ExecSettings::default() };
     let text = "server\nclient x\nx> say_at 7000 a\nx< a\nsleep 1s\nx!< b\n";
-    let result = play_on(&Puppets::default(), &settings, text).remove(0);
+    let result = play_on(&MockBackend::default(), &settings, text).remove(0);
     assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
     assert_eq!(result.took, Duration::from_millis(3 + 7000 + 1000 + 1400));
 }
@@ -257,13 +257,13 @@ fn limits_windows_and_readiness_are_stretched_and_sleep_is_not() {
 fn a_flood_a_deadline_and_a_signal_end_the_case() {
     assert_eq!(fails("server\nclient x\nx> flood\nsleep 1s\n"), told("FLOOD", 4, 4, "too much"));
     let deadline = Some(Instant::ZERO + Duration::from_secs(3));
-    let settings = Settings { deadline, ..Settings::default() };
-    let result = play_on(&Puppets::default(), &settings, "server\nclient x\nx< a\n").remove(0);
+    let settings = ExecSettings { deadline, ..ExecSettings::default() };
+    let result = play_on(&MockBackend::default(), &settings, "server\nclient x\nx< a\n").remove(0);
     assert_eq!(result.took, Duration::from_secs(3));
     let failure = failure_of(result);
     assert_eq!((failure.cause, failure.status), (Cause::Deadline, Status::Expected));
-    let stage = Puppets { halt: Some(15), ..Puppets::default() };
-    let failure = failure_of(play_on(&stage, &Settings::default(), "server\n").remove(0));
+    let stage = MockBackend { halt: Some(15), ..MockBackend::default() };
+    let failure = failure_of(play_on(&stage, &ExecSettings::default(), "server\n").remove(0));
     assert_eq!((failure.cause, failure.status), (Cause::Halted(15), Status::Signal(15)));
 }
 
@@ -326,16 +326,16 @@ fn somebody_who_is_gone_ends_the_case_whatever_the_check() {
 #[test]
 fn each_case_has_actors_and_variables_of_its_own() {
     let text = "server\nclient x\ncase \"a\"\nset v=1\nx> exit\nx exits 0\ncase \"b\"\nx> say ${v}\nx< ${v}\nx alive\n";
-    let results = play_on(&Puppets::default(), &Settings::default(), text);
+    let results = play_on(&MockBackend::default(), &ExecSettings::default(), text);
     assert!(results.iter().all(|result| matches!(result.verdict, Verdict::Passed)), "{results:?}");
 }
 
 #[test]
 fn a_transcript_tells_everything_and_has_a_limit() {
     let result = passes("server\nclient x\nx> say a\nx< a\n");
-    let typed = result.transcript.iter().find(|heard| heard.kind == HeardKind::Typed).unwrap();
+    let typed = result.transcript.iter().find(|heard| heard.kind == TranscriptKind::Typed).unwrap();
     assert_eq!((typed.actor.to_string().as_str(), typed.text.as_str()), ("x", "say a"));
-    assert!(result.transcript.iter().any(|heard| heard.kind == HeardKind::Shown && heard.text == "a"));
+    assert!(result.transcript.iter().any(|heard| heard.kind == TranscriptKind::Shown && heard.text == "a"));
     let many = "say a; ".repeat(200) + "say a";
     let lines: String = (0..100).map(|_| format!("x> {many}\nsleep 2ms\n")).collect();
     assert_eq!(passes(&format!("server\nclient x\n{lines}")).transcript.len(), CaseResult::MAX_HEARD);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 pub use crate::netem::fault::{Fault, Percent};
 use crate::proto::name::Name;
-use crate::script::directive::How;
+use crate::script::directive::ExpectMode;
 use crate::script::pattern::Pattern;
 
 /// A whole scenario, its included files in place. Without a mistake that can be found before the run.
@@ -144,18 +144,18 @@ pub enum Step {
     /// `kill A` and its like.
     Signal {
         /// To whom.
-        actor: Actor,
+        actor: ActorId,
         /// Which.
         signal: Signal,
     },
     /// `restart A`
-    Restart(Actor),
+    Restart(ActorId),
     /// `eof A`
-    Eof(Actor),
+    Eof(ActorId),
     /// `drop A->B N` and its like.
     Fault {
         /// From whom to whom.
-        way: Way,
+        way: Direction,
         /// What happens to datagrams on that way.
         fault: Fault,
     },
@@ -173,7 +173,7 @@ pub enum Step {
         value: String,
     },
     /// `mark [A...]`; empty means everybody, the server included.
-    Mark(Vec<Actor>),
+    Mark(Vec<ActorId>),
     /// `check "TITLE" [points=N]`: what follows, up to the next one or the end of the case, is a part of its own.
     Check {
         /// Its title.
@@ -193,8 +193,8 @@ pub enum Step {
         /// Whose output.
         who: Who,
         /// `<`, `<~` or `!<`.
-        how: How,
-        /// The limit or window written in the line; [`How::default_limit`] without.
+        how: ExpectMode,
+        /// The limit or window written in the line; [`ExpectMode::default_limit`] without.
         limit: Option<Duration>,
         /// What to look for.
         pattern: Pattern,
@@ -222,21 +222,21 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewClient {
     /// What the file calls it.
-    pub actor: Actor,
+    pub actor: ActorId,
     /// Template: what it calls itself. Not checked: how a program refuses a bad name may be what is tested.
     pub name: String,
 }
 
 /// Somebody in a scenario.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Actor {
+pub enum ActorId {
     /// The server.
     Server,
     /// A client, by what the file calls it.
     Client(Name),
 }
 
-impl fmt::Display for Actor {
+impl fmt::Display for ActorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server => f.pad("server"),
@@ -251,7 +251,7 @@ pub enum Who {
     /// `*`: every client.
     EveryClient,
     /// These; at least one, none twice.
-    Each(Vec<Actor>),
+    Each(Vec<ActorId>),
 }
 
 /// A signal, or what it stands for where there are none.
@@ -273,7 +273,7 @@ pub enum Signal {
 
 /// One direction between two ends of the network.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Way {
+pub struct Direction {
     /// Who sends.
     pub from: Peer,
     /// Who would receive.
@@ -286,12 +286,12 @@ pub enum Peer {
     /// `*`
     Anybody,
     /// This one.
-    Actor(Actor),
+    Actor(ActorId),
 }
 
 /// The text of one file.
 #[derive(PartialEq, Eq)]
-pub struct Source {
+pub struct SourceFile {
     /// As it was asked for; an included one is relative to the same folder as the first.
     pub path: PathBuf,
     /// All of it.
@@ -302,7 +302,7 @@ pub struct Source {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Span {
     /// The file.
-    pub source: Arc<Source>,
+    pub source: Arc<SourceFile>,
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
@@ -342,7 +342,7 @@ impl fmt::Debug for Span {
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for SourceFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({} bytes)", self.path.display(), self.text.len())
     }

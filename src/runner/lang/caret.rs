@@ -2,21 +2,21 @@
 
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 
-use crate::runner::lang::diagnostics::Mistake;
+use crate::runner::lang::diagnostics::Diagnostic;
 
 /// The most columns of a line that are shown; longer ones are cut around the caret.
 const WIDTH: usize = 140;
 
 /// All mistakes, a blank line between two, each ending in a newline.
 #[must_use]
-pub fn render(mistakes: &[Mistake], colour: bool) -> String {
+pub fn render(mistakes: &[Diagnostic], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.term_width(WIDTH);
     let shown: Vec<String> = mistakes.iter().map(|mistake| one(mistake, &renderer) + "\n").collect();
     shown.join("\n")
 }
 
-fn one(mistake: &Mistake, renderer: &Renderer) -> String {
+fn one(mistake: &Diagnostic, renderer: &Renderer) -> String {
     let span = &mistake.span;
     let line = span.source_line();
     let column: usize = line.chars().take(span.column.saturating_sub(1)).map(char::len_utf8).sum();

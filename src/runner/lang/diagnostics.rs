@@ -8,7 +8,7 @@ use crate::runner::lang::ast::Span;
 
 /// One mistake, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct Diagnostic {
     /// Where.
     pub span: Span,
     /// What is wrong, without a full stop.
@@ -21,7 +21,7 @@ pub struct Mistake {
 
 /// Why a file cannot be played.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum LoadError {
     /// The first file cannot be read: [`crate::proto::status::Status::Environment`].
     Unreadable {
         /// Which.
@@ -31,16 +31,16 @@ pub enum Refusal {
     },
     /// Mistakes in it or in what it includes, at least one, in the order of reading:
     /// [`crate::proto::status::Status::Parse`].
-    Mistakes(Vec<Mistake>),
+    Mistakes(Vec<Diagnostic>),
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.span, self.message)
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for LoadError {
     /// All of it, as people read it, without colour.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -50,4 +50,4 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for LoadError {}

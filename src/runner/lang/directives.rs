@@ -4,18 +4,18 @@ use std::ops::Range;
 
 use crate::proto::name::Name;
 use crate::proto::suggest::nearest;
-use crate::runner::lang::ast::{Actor, Fault, Need, NewClient, Percent, Signal, Step, Visibility, Way};
+use crate::runner::lang::ast::{ActorId, Direction, Fault, Need, NewClient, Percent, Signal, Step, Visibility};
 use crate::runner::lang::lexer::{Word, words};
-use crate::runner::lang::scope::Cast;
+use crate::runner::lang::scope::ActorScope;
 use crate::script::directive::{assignment, duration};
-use crate::script::syntax_error::Wrong;
+use crate::script::syntax_error::SyntaxError;
 
 /// A directive: a line that is no actor line.
 pub(crate) struct Directive {
     pub(crate) word: &'static str,
     /// What stands behind it.
     pub(crate) usage: &'static str,
-    parse: fn(&mut Words<'_>) -> Result<Meaning, Wrong>,
+    parse: fn(&mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError>,
 }
 
 /// What a directive means to a file.
@@ -29,7 +29,7 @@ pub(crate) enum Meaning {
 const fn directive(
     word: &'static str,
     usage: &'static str,
-    parse: fn(&mut Words<'_>) -> Result<Meaning, Wrong>,
+    parse: fn(&mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError>,
 ) -> Directive {
     Directive { word, usage, parse }
 }
@@ -56,7 +56,7 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
     directive("restart", "A", |words| Ok(Meaning::Step(Step::Restart(words.actor()?)))),
     directive("resume", "A", |words| signal(words, Signal::Resume)),
     directive("server", "[ARGS]", server),
-    directive("set", "NAME=VALUE", |_| Err(Wrong::new("`set` needs a name and a value", 0..0))),
+    directive("set", "NAME=VALUE", |_| Err(SyntaxError::new("`set` needs a name and a value", 0..0))),
     directive("sleep", "D", |words| Ok(Meaning::Step(Step::Sleep(words.duration()?)))),
     directive("term", "A", |words| signal(words, Signal::Term)),
 ];
@@ -67,7 +67,7 @@ impl Directive {
     }
 
     /// Parses what stands behind the word, from byte `from` of the line on.
-    pub(crate) fn parse(&'static self, line: &str, from: usize, cast: &mut Cast) -> Result<Meaning, Wrong> {
+    pub(crate) fn parse(&'static self, line: &str, from: usize, cast: &mut ActorScope) -> Result<Meaning, SyntaxError> {
         if self.word == "set" {
             // The value is the rest of the line as it stands, not a word.
             let (name, value) = assignment(&line[from..]).map_err(|wrong| wrong.shift(from))?;
@@ -76,11 +76,11 @@ impl Directive {
         let list = words(line, from)?;
         let end = list.last().map_or(from, |word| word.range.end);
         let head = from.saturating_sub(self.word.len())..from;
-        let mut words = Words { directive: self, head, list: list.into_iter(), end, cast };
+        let mut words = ArgumentReader { directive: self, head, list: list.into_iter(), end, cast };
         let meaning = (self.parse)(&mut words)?;
         match words.list.next() {
             Some(word) => {
-                let wrong = Wrong::new(format!("`{}` ends before this word", self.word), word.range.start..end);
+                let wrong = SyntaxError::new(format!("`{}` ends before this word", self.word), word.range.start..end);
                 Err(wrong.help(words.usage()))
             }
             None => Ok(meaning),
@@ -89,37 +89,37 @@ impl Directive {
 }
 
 /// The words behind a directive, taken one by one.
-pub(crate) struct Words<'a> {
+pub(crate) struct ArgumentReader<'a> {
     directive: &'static Directive,
     /// Where the directive itself stands.
     head: Range<usize>,
     list: std::vec::IntoIter<Word>,
     /// Behind the last word.
     end: usize,
-    cast: &'a mut Cast,
+    cast: &'a mut ActorScope,
 }
 
-impl Words<'_> {
+impl ArgumentReader<'_> {
     fn usage(&self) -> String {
         format!("write `{}`", format!("{} {}", self.directive.word, self.directive.usage).trim_end())
     }
 
-    fn word(&mut self, what: &str) -> Result<Word, Wrong> {
-        let missing = || Wrong::new(format!("`{}` needs {what}", self.directive.word), self.end..self.end + 1);
+    fn word(&mut self, what: &str) -> Result<Word, SyntaxError> {
+        let missing = || SyntaxError::new(format!("`{}` needs {what}", self.directive.word), self.end..self.end + 1);
         self.list.next().ok_or_else(|| missing().help(self.usage()))
     }
 
-    fn actor(&mut self) -> Result<Actor, Wrong> {
+    fn actor(&mut self) -> Result<ActorId, SyntaxError> {
         let word = self.word("an actor")?;
         self.cast.actor(&word)
     }
 
-    fn peer(&mut self) -> Result<crate::runner::lang::ast::Peer, Wrong> {
+    fn peer(&mut self) -> Result<crate::runner::lang::ast::Peer, SyntaxError> {
         let word = self.word("two actors")?;
         self.cast.peer(&word)
     }
 
-    fn way(&mut self) -> Result<Way, Wrong> {
+    fn way(&mut self) -> Result<Direction, SyntaxError> {
         let mut word = self.word("a way such as `x->y`")?;
         // Blanks around the arrow do no harm.
         while !word.text.contains("->") || word.text.ends_with("->") {
@@ -133,7 +133,7 @@ impl Words<'_> {
         }
         let Some((from, to)) = word.text.split_once("->").filter(|(from, to)| !from.is_empty() && !to.is_empty())
         else {
-            let wrong = Wrong::new(format!("`{}` is no way from one to another", word.text), word.range);
+            let wrong = SyntaxError::new(format!("`{}` is no way from one to another", word.text), word.range);
             return Err(wrong.help("write `x->y`, `*->y` or `x->*`"));
         };
         let plain = word.range.len() == word.text.len();
@@ -141,42 +141,43 @@ impl Words<'_> {
             if plain { word.range.start + at.start..word.range.start + at.end } else { word.range.clone() }
         };
         let second = word.text.len() - to.len()..word.text.len();
-        Ok(Way {
+        Ok(Direction {
             from: self.cast.peer(&Word { text: from.to_owned(), range: place(0..from.len()) })?,
             to: self.cast.peer(&Word { text: to.to_owned(), range: place(second) })?,
         })
     }
 
-    fn count(&mut self) -> Result<u32, Wrong> {
+    fn count(&mut self) -> Result<u32, SyntaxError> {
         /// More than any case can send.
         const MAX: u32 = 1_000_000;
         let word = self.word("a number of datagrams")?;
         let count = word.text.parse().ok().filter(|count| (1..=MAX).contains(count));
         count.ok_or_else(|| {
-            Wrong::new(format!("`{}` is no number of datagrams", word.text), word.range).help("write 1 to 1000000")
+            SyntaxError::new(format!("`{}` is no number of datagrams", word.text), word.range)
+                .help("write 1 to 1000000")
         })
     }
 
-    fn percent(&mut self) -> Result<Percent, Wrong> {
+    fn percent(&mut self) -> Result<Percent, SyntaxError> {
         let word = self.word("a percentage")?;
         Percent::parse(&word.text).ok_or_else(|| {
-            let wrong = Wrong::new(format!("`{}` is no percentage", word.text), word.range);
+            let wrong = SyntaxError::new(format!("`{}` is no percentage", word.text), word.range);
             wrong.help("write `0%` to `100%`, with at most two decimals")
         })
     }
 
-    fn duration(&mut self) -> Result<std::time::Duration, Wrong> {
+    fn duration(&mut self) -> Result<std::time::Duration, SyntaxError> {
         let word = self.word("a duration")?;
         let read = duration(&word.text);
-        read.map_err(|wrong| Wrong { range: word.range, ..wrong })
+        read.map_err(|wrong| SyntaxError { range: word.range, ..wrong })
     }
 
     /// `key=value` words up to the end, each key once, all of them known.
-    fn options(&mut self, known: &[&'static str]) -> Result<Vec<(&'static str, Word)>, Wrong> {
+    fn options(&mut self, known: &[&'static str]) -> Result<Vec<(&'static str, Word)>, SyntaxError> {
         let mut options: Vec<(&str, Word)> = Vec::new();
         for word in self.list.by_ref() {
             let Some((key, value)) = word.text.split_once('=') else {
-                let wrong = Wrong::new(format!("`{}` is no option", word.text), word.range);
+                let wrong = SyntaxError::new(format!("`{}` is no option", word.text), word.range);
                 return Err(wrong.help("a title of several words stands in quotes, an option is written `points=2`"));
             };
             let Some(&key) = known.iter().find(|known| **known == key) else {
@@ -184,10 +185,10 @@ impl Words<'_> {
                     Some(meant) => format!("did you mean `{meant}`?"),
                     None => format!("known are: {}", known.join(", ")),
                 };
-                return Err(Wrong::new(format!("`{key}` is no option here"), word.range).help(help));
+                return Err(SyntaxError::new(format!("`{key}` is no option here"), word.range).help(help));
             };
             if options.iter().any(|(before, _)| *before == key) {
-                return Err(Wrong::new(format!("`{key}` stands here twice"), word.range));
+                return Err(SyntaxError::new(format!("`{key}` stands here twice"), word.range));
             }
             options.push((key, Word { text: value.to_owned(), range: word.range }));
         }
@@ -195,31 +196,34 @@ impl Words<'_> {
     }
 }
 
-fn signal(words: &mut Words<'_>, signal: Signal) -> Result<Meaning, Wrong> {
+fn signal(words: &mut ArgumentReader<'_>, signal: Signal) -> Result<Meaning, SyntaxError> {
     Ok(Meaning::Step(Step::Signal { actor: words.actor()?, signal }))
 }
 
-fn fault(words: &mut Words<'_>, fault: fn(&mut Words<'_>) -> Result<Fault, Wrong>) -> Result<Meaning, Wrong> {
+fn fault(
+    words: &mut ArgumentReader<'_>,
+    fault: fn(&mut ArgumentReader<'_>) -> Result<Fault, SyntaxError>,
+) -> Result<Meaning, SyntaxError> {
     Ok(Meaning::Step(Step::Fault { way: words.way()?, fault: fault(words)? }))
 }
 
-fn mark(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
-    let actors: Result<Vec<Actor>, Wrong> = words.list.by_ref().map(|word| words.cast.actor(&word)).collect();
+fn mark(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
+    let actors: Result<Vec<ActorId>, SyntaxError> = words.list.by_ref().map(|word| words.cast.actor(&word)).collect();
     Ok(Meaning::Step(Step::Mark(actors?)))
 }
 
-fn server(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+fn server(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
     let args: Vec<String> = words.list.by_ref().map(|word| word.text).collect();
     let word = Word { text: "server".to_owned(), range: words.head.clone() };
-    words.cast.enter(Actor::Server, is_text(&args), &word)?;
+    words.cast.enter(ActorId::Server, is_text(&args), &word)?;
     Ok(Meaning::Step(Step::Server { args }))
 }
 
-fn client(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+fn client(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
     let heads: Vec<Word> = words.list.by_ref().take_while(|word| word.text != "--").collect();
     let args: Vec<String> = words.list.by_ref().map(|word| word.text).collect();
     if heads.is_empty() {
-        let wrong = Wrong::new("`client` needs an actor", words.end..words.end + 1);
+        let wrong = SyntaxError::new("`client` needs an actor", words.end..words.end + 1);
         return Err(wrong.help(words.usage()));
     }
     // One mistake hides no other actor of the line: what follows would miss it.
@@ -228,9 +232,9 @@ fn client(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
 }
 
 /// `ACTOR[=NAME]`
-fn enter(head: &Word, text: bool, cast: &mut Cast) -> Result<NewClient, Wrong> {
+fn enter(head: &Word, text: bool, cast: &mut ActorScope) -> Result<NewClient, SyntaxError> {
     let (actor, name) = head.text.split_once('=').unwrap_or((&head.text, &head.text));
-    let wrong = |message: String| Wrong::new(message, head.range.clone());
+    let wrong = |message: String| SyntaxError::new(message, head.range.clone());
     if name.is_empty() {
         return Err(wrong(format!("`{actor}` has no name")).help("write `x=NAME`, or `x` alone"));
     }
@@ -245,7 +249,7 @@ fn enter(head: &Word, text: bool, cast: &mut Cast) -> Result<NewClient, Wrong> {
         }));
     }
     let checked = Name::new(actor).map_err(|bad| wrong(bad.to_string().trim_end_matches('.').to_owned()))?;
-    let actor = Actor::Client(checked);
+    let actor = ActorId::Client(checked);
     cast.enter(actor.clone(), text, head)?;
     Ok(NewClient { actor, name: name.to_owned() })
 }
@@ -255,29 +259,29 @@ fn is_text(args: &[String]) -> bool {
     args.iter().any(|arg| arg == "--text")
 }
 
-fn include(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+fn include(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
     let word = words.word("a file")?;
     Ok(Meaning::Include { file: word.text, range: word.range })
 }
 
-fn title(words: &mut Words<'_>) -> Result<String, Wrong> {
+fn title(words: &mut ArgumentReader<'_>) -> Result<String, SyntaxError> {
     let word = words.word("a title")?;
     match word.text.trim() {
-        "" => Err(Wrong::new("this title is empty", word.range)),
+        "" => Err(SyntaxError::new("this title is empty", word.range)),
         title => Ok(title.to_owned()),
     }
 }
 
-fn points(word: &Word) -> Result<u32, Wrong> {
+fn points(word: &Word) -> Result<u32, SyntaxError> {
     /// Keeps sums of points in reason.
     const MAX: u32 = 1_000_000;
     let points = word.text.parse().ok().filter(|points| *points <= MAX);
-    let wrong = || Wrong::new(format!("`{}` is no number of points", word.text), word.range.clone());
+    let wrong = || SyntaxError::new(format!("`{}` is no number of points", word.text), word.range.clone());
     points.ok_or_else(|| wrong().help("write `points=` and 0 to 1000000"))
 }
 
 /// One of some words, by what it means.
-fn one_of<T: Copy>(known: &[(&'static str, T)], text: &str, word: &Word) -> Result<T, Wrong> {
+fn one_of<T: Copy>(known: &[(&'static str, T)], text: &str, word: &Word) -> Result<T, SyntaxError> {
     let found = known.iter().find(|(known, _)| *known == text).map(|(_, value)| *value);
     found.ok_or_else(|| {
         let names = || known.iter().map(|(known, _)| *known);
@@ -285,18 +289,18 @@ fn one_of<T: Copy>(known: &[(&'static str, T)], text: &str, word: &Word) -> Resu
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("known are: {}", names().collect::<Vec<_>>().join(", ")),
         };
-        Wrong::new(format!("`{text}` is not known here"), word.range.clone()).help(help)
+        SyntaxError::new(format!("`{text}` is not known here"), word.range.clone()).help(help)
     })
 }
 
-fn check(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+fn check(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
     let title = title(words)?;
     let options = words.options(&["points"])?;
     let points = options.first().map(|(_, word)| points(word)).transpose()?;
     Ok(Meaning::Step(Step::Check { title, points }))
 }
 
-fn case(words: &mut Words<'_>) -> Result<Meaning, Wrong> {
+fn case(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
     let title = title(words)?;
     let (mut worth, mut needs, mut visibility) = (None, Vec::new(), Visibility::default());
     for (key, word) in words.options(&["points", "needs", "visibility"])? {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::script::syntax_error::Wrong;
+use crate::script::syntax_error::SyntaxError;
 
 /// One word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) struct Word {
 /// The words of a line from byte `from` on; a `#` that begins a word begins a comment.
 ///
 /// shlex does the unquoting, a word at a time: it tells no places, and those are found here.
-pub(crate) fn words(line: &str, from: usize) -> Result<Vec<Word>, Wrong> {
+pub(crate) fn words(line: &str, from: usize) -> Result<Vec<Word>, SyntaxError> {
     let mut words = Vec::new();
     let mut at = from;
     while let Some(begin) = line[at..].find(|c| !is_blank(c)).map(|skip| at + skip) {
@@ -25,7 +25,7 @@ pub(crate) fn words(line: &str, from: usize) -> Result<Vec<Word>, Wrong> {
         }
         at = begin + length(&line[begin..]).map_err(|wrong| wrong.shift(begin))?;
         let raw = &line[begin..at];
-        let whole = || Wrong::new("this word cannot be read", begin..at);
+        let whole = || SyntaxError::new("this word cannot be read", begin..at);
         let text = shlex::split(raw).ok_or_else(whole)?.pop().ok_or_else(whole)?;
         words.push(Word { text, range: begin..at });
     }
@@ -37,7 +37,7 @@ fn is_blank(c: char) -> bool {
 }
 
 /// How many bytes the first word of a text takes.
-fn length(text: &str) -> Result<usize, Wrong> {
+fn length(text: &str) -> Result<usize, SyntaxError> {
     let mut quote: Option<(char, usize)> = None;
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
@@ -45,7 +45,7 @@ fn length(text: &str) -> Result<usize, Wrong> {
             ('\'', Some(('\'', _))) | ('"', Some(('"', _))) => quote = None,
             (_, Some(('\'', _))) => {}
             ('\\', _) if chars.next().is_none() => {
-                return Err(Wrong::new("a character is missing behind this backslash", at..at + 1));
+                return Err(SyntaxError::new("a character is missing behind this backslash", at..at + 1));
             }
             ('\\', _) | (_, Some(_)) => {}
             ('\'' | '"', None) => quote = Some((c, at)),
@@ -54,7 +54,7 @@ fn length(text: &str) -> Result<usize, Wrong> {
         }
     }
     match quote {
-        Some((_, at)) => Err(Wrong::new("this quote is not closed", at..text.len())),
+        Some((_, at)) => Err(SyntaxError::new("this quote is not closed", at..text.len())),
         None => Ok(text.len()),
     }
 }
@@ -83,7 +83,7 @@ mod tests {
             (r"a b\", "a character is missing behind this backslash", 3..4),
             (r#"a "b\"#, "a character is missing behind this backslash", 4..5),
         ] {
-            assert_eq!(words(line, 0), Err(Wrong::new(message, range)), "{line}");
+            assert_eq!(words(line, 0), Err(SyntaxError::new(message, range)), "{line}");
         }
     }
 

@@ -5,12 +5,12 @@ use crate::proto::suggest::nearest;
 use crate::runner::lang::ast::{Step, Who};
 use crate::runner::lang::directives::{DIRECTIVES, Directive, Meaning};
 use crate::runner::lang::lexer::{Word, words};
-use crate::runner::lang::scope::Cast;
+use crate::runner::lang::scope::ActorScope;
 use crate::script::directive::Expectation;
-use crate::script::syntax_error::Wrong;
+use crate::script::syntax_error::SyntaxError;
 
 /// Parses a line without its end; `None` for blank lines and comments. Places in a mistake count in the line.
-pub(crate) fn parse(line: &str, cast: &mut Cast) -> Result<Option<Meaning>, Wrong> {
+pub(crate) fn parse(line: &str, cast: &mut ActorScope) -> Result<Option<Meaning>, SyntaxError> {
     let begin = line.len() - line.trim_start().len();
     let text = &line[begin..];
     if text.is_empty() || text.starts_with('#') {
@@ -45,7 +45,7 @@ fn is_state(word: &str) -> bool {
 }
 
 /// `x> LINE`
-fn types(head: &Word, line: &str, cast: &mut Cast) -> Result<Step, Wrong> {
+fn types(head: &Word, line: &str, cast: &mut ActorScope) -> Result<Step, SyntaxError> {
     let who = who(head, "> LINE", cast)?;
     let behind = head.range.end + 1;
     let typed = &line[behind..];
@@ -54,14 +54,14 @@ fn types(head: &Word, line: &str, cast: &mut Cast) -> Result<Step, Wrong> {
         Some(typed) => Ok(Step::Type { who, line: typed.to_owned() }),
         None if typed.is_empty() => Ok(Step::Type { who, line: String::new() }),
         None => {
-            let wrong = Wrong::new("a blank must follow `>`", behind..line.len());
+            let wrong = SyntaxError::new("a blank must follow `>`", behind..line.len());
             Err(wrong.help(format!("write `{}> LINE`", head.text)))
         }
     }
 }
 
 /// `x< PATTERN` and its like.
-fn looks(head: &Word, line: &str, cast: &mut Cast) -> Result<Step, Wrong> {
+fn looks(head: &Word, line: &str, cast: &mut ActorScope) -> Result<Step, SyntaxError> {
     let at = head.range.end;
     let who = who(head, "< PATTERN", cast)?;
     let Expectation { how, limit, pattern } = Expectation::parse(&line[at..]).map_err(|wrong| wrong.shift(at))?;
@@ -71,57 +71,58 @@ fn looks(head: &Word, line: &str, cast: &mut Cast) -> Result<Step, Wrong> {
         let begin = line.len() - line[at..].find('{').map_or(0, |brace| line[at..].len() - brace);
         let message = format!("`{actor}` is started with `--text` and has no events for a JSON pattern");
         return Err(
-            Wrong::new(message, begin..line.trim_end().len()).help("write `\\{` to begin a literal with a brace")
+            SyntaxError::new(message, begin..line.trim_end().len()).help("write `\\{` to begin a literal with a brace")
         );
     }
     Ok(Step::Expect { who, how, limit, pattern })
 }
 
 /// `x exits [STATUS]` and `x alive`.
-fn states(head: &Word, line: &str, cast: &mut Cast) -> Result<Step, Wrong> {
+fn states(head: &Word, line: &str, cast: &mut ActorScope) -> Result<Step, SyntaxError> {
     let who = cast.who(head)?;
     let mut words = words(line, head.range.end)?.into_iter();
     let alive = words.next().is_some_and(|word| word.text == "alive");
     let status = match if alive { None } else { words.next() } {
         None => None,
         Some(word) => Some(word.text.parse().map_err(|_| {
-            let wrong = Wrong::new(format!("`{}` is no exit status", word.text), word.range.clone());
+            let wrong = SyntaxError::new(format!("`{}` is no exit status", word.text), word.range.clone());
             wrong.help(format!("write `{} exits`, or a number of 0 to 255 behind it", head.text))
         })?),
     };
     if let Some(word) = words.next() {
         let state = if alive { "alive" } else { "exits" };
-        return Err(Wrong::new(format!("`{state}` ends before this word"), word.range));
+        return Err(SyntaxError::new(format!("`{state}` ends before this word"), word.range));
     }
     Ok(if alive { Step::Alive(who) } else { Step::Exits { who, status } })
 }
 
-fn who(head: &Word, sign: &str, cast: &mut Cast) -> Result<Who, Wrong> {
+fn who(head: &Word, sign: &str, cast: &mut ActorScope) -> Result<Who, SyntaxError> {
     if head.text.is_empty() {
-        let wrong = Wrong::new("an actor is missing here", head.range.start..head.range.end + 1);
+        let wrong = SyntaxError::new("an actor is missing here", head.range.start..head.range.end + 1);
         return Err(wrong.help(format!("write `x{sign}`, `x,y{sign}` or `*{sign}`")));
     }
     cast.who(head)
 }
 
 /// What to say about a line that nobody understands.
-fn unknown(head: &Word, rest: &str, cast: &mut Cast) -> Wrong {
+fn unknown(head: &Word, rest: &str, cast: &mut ActorScope) -> SyntaxError {
     let range = head.range.clone();
     let name = &head.text;
     let next = rest.trim_start();
     if let Some(sign) = SIGNS.into_iter().find(|sign| next.starts_with(sign)) {
         let gap = range.end..range.end + (rest.len() - next.len()) + sign.len();
-        return Wrong::new(format!("no blank may stand before `{sign}`"), gap).help(format!("write `{name}{sign}`"));
+        return SyntaxError::new(format!("no blank may stand before `{sign}`"), gap)
+            .help(format!("write `{name}{sign}`"));
     }
     if name.ends_with(',') {
         let range = range.end..range.end + (rest.len() - next.len());
-        return Wrong::new("no blank may stand in a list of actors", range).help("write `x,y`");
+        return SyntaxError::new("no blank may stand in a list of actors", range).help("write `x,y`");
     }
     if cast.has(name) || name == "*" || name.contains(',') {
         let help = format!("write `{name}> LINE`, `{name}< PATTERN`, `{name} exits` or `{name} alive`");
-        return Wrong::new(format!("nothing is said about `{name}` here"), range).help(help);
+        return SyntaxError::new(format!("nothing is said about `{name}` here"), range).help(help);
     }
-    let wrong = Wrong::new(format!("`{name}` is no directive"), range);
+    let wrong = SyntaxError::new(format!("`{name}` is no directive"), range);
     if name == "wait" {
         return wrong.help("a scenario waits with `x< PATTERN`; `wait` is a word of scripts of one client");
     }

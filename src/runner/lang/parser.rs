@@ -7,12 +7,12 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::runner::lang::ast::{Case, Scenario, Source, Span, Statement, Step, Visibility};
-use crate::runner::lang::diagnostics::{Mistake, Refusal};
+use crate::runner::lang::ast::{Case, Scenario, SourceFile, Span, Statement, Step, Visibility};
+use crate::runner::lang::diagnostics::{Diagnostic, LoadError};
 use crate::runner::lang::directives::Meaning;
 use crate::runner::lang::line;
-use crate::runner::lang::scope::Cast;
-use crate::script::syntax_error::Wrong;
+use crate::runner::lang::scope::ActorScope;
+use crate::script::syntax_error::SyntaxError;
 
 /// The most files of one scenario, counted as often as they are included.
 pub const MAX_FILES: usize = 256;
@@ -29,9 +29,9 @@ pub const MAX_MISTAKES: usize = 20;
 /// path relative to the folder of the file that includes them.
 ///
 /// # Errors
-/// [`Refusal`], with every mistake up to [`MAX_MISTAKES`].
-pub fn parse(path: &Path, load: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>) -> Result<Scenario, Refusal> {
-    let bytes = load(path).map_err(|error| Refusal::Unreadable { path: path.to_owned(), error })?;
+/// [`LoadError`], with every mistake up to [`MAX_MISTAKES`].
+pub fn parse(path: &Path, load: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>) -> Result<Scenario, LoadError> {
+    let bytes = load(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
     let mut parser = Parser::new(load);
     let source = parser.file(path, bytes);
     parser.finish(&source)
@@ -42,14 +42,14 @@ struct Parser<'a> {
     setup: Vec<Statement>,
     cases: Vec<Case>,
     /// Who is there after the set-up, once a case has begun.
-    common: Cast,
-    cast: Cast,
+    common: ActorScope,
+    cast: ActorScope,
     /// The files being read, the first one first, and the `include` lines that led to the later ones.
     reading: Vec<PathBuf>,
     included: Vec<Span>,
     files: usize,
     statements: usize,
-    mistakes: Vec<Mistake>,
+    mistakes: Vec<Diagnostic>,
 }
 
 impl<'a> Parser<'a> {
@@ -58,8 +58,8 @@ impl<'a> Parser<'a> {
             load,
             setup: Vec::new(),
             cases: Vec::new(),
-            common: Cast::default(),
-            cast: Cast::default(),
+            common: ActorScope::default(),
+            cast: ActorScope::default(),
             reading: Vec::new(),
             included: Vec::new(),
             files: 0,
@@ -68,7 +68,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn file(&mut self, path: &Path, bytes: Vec<u8>) -> Arc<Source> {
+    fn file(&mut self, path: &Path, bytes: Vec<u8>) -> Arc<SourceFile> {
         self.files += 1;
         let too_long = bytes.len() > MAX_FILE_BYTES;
         let bytes = if too_long { Vec::new() } else { bytes };
@@ -79,15 +79,15 @@ impl<'a> Parser<'a> {
                 (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(at))
             }
         };
-        let source = Arc::new(Source { path: path.to_owned(), text });
+        let source = Arc::new(SourceFile { path: path.to_owned(), text });
         if too_long {
-            self.mistake(whole(&source), Wrong::new("this file has more than 1 MiB", 0..0));
+            self.mistake(whole(&source), SyntaxError::new("this file has more than 1 MiB", 0..0));
         }
         if let Some(at) = bad {
             // Up to there the text is what the file holds.
             let line = 1 + source.text[..at].matches('\n').count();
             let begin = source.text[..at].rfind('\n').map_or(0, |end| end + 1);
-            let wrong = Wrong::new("this is not UTF-8 text", at - begin..at - begin + '\u{fffd}'.len_utf8());
+            let wrong = SyntaxError::new("this is not UTF-8 text", at - begin..at - begin + '\u{fffd}'.len_utf8());
             self.mistake(place(&source, line, begin, &wrong.range), wrong);
             return source;
         }
@@ -97,7 +97,7 @@ impl<'a> Parser<'a> {
         source
     }
 
-    fn lines(&mut self, source: &Arc<Source>) {
+    fn lines(&mut self, source: &Arc<SourceFile>) {
         let bom = if source.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let mut begin = bom;
         for (number, line) in (1..).zip(source.text[bom..].split('\n')) {
@@ -128,7 +128,7 @@ impl<'a> Parser<'a> {
         self.statements += 1;
         if self.statements > MAX_STATEMENTS {
             if self.statements == MAX_STATEMENTS + 1 {
-                self.mistake(span, Wrong::new("a scenario can have at most 100000 statements", 0..0));
+                self.mistake(span, SyntaxError::new("a scenario can have at most 100000 statements", 0..0));
             }
             return;
         }
@@ -161,19 +161,19 @@ impl<'a> Parser<'a> {
         self.cases.push(case);
     }
 
-    fn include(&mut self, file: &str, span: &Span) -> Result<(), Wrong> {
+    fn include(&mut self, file: &str, span: &Span) -> Result<(), SyntaxError> {
         let path = span.source.path.parent().unwrap_or(Path::new("")).join(file);
         if self.reading.contains(&plain(&path)) {
-            return Err(Wrong::new("this file would include itself", 0..0));
+            return Err(SyntaxError::new("this file would include itself", 0..0));
         }
         if self.reading.len() >= MAX_DEPTH {
-            return Err(Wrong::new("files can include files at most 16 deep", 0..0));
+            return Err(SyntaxError::new("files can include files at most 16 deep", 0..0));
         }
         if self.files >= MAX_FILES {
-            return Err(Wrong::new("a scenario can have at most 256 files", 0..0));
+            return Err(SyntaxError::new("a scenario can have at most 256 files", 0..0));
         }
         let bytes = (self.load)(&path).map_err(|error| {
-            Wrong::new(format!("this file cannot be read: {error}"), 0..0)
+            SyntaxError::new(format!("this file cannot be read: {error}"), 0..0)
                 .help(format!("it was looked for as `{}`", path.display()))
         })?;
         self.included.push(span.clone());
@@ -182,22 +182,22 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn mistake(&mut self, span: Span, wrong: Wrong) {
+    fn mistake(&mut self, span: Span, wrong: SyntaxError) {
         if self.mistakes.len() < MAX_MISTAKES {
             let included = self.included.iter().rev().cloned().collect();
-            self.mistakes.push(Mistake { span, message: wrong.message, help: wrong.help, included });
+            self.mistakes.push(Diagnostic { span, message: wrong.message, help: wrong.help, included });
         }
     }
 
     fn no_checks_in_the_setup(&mut self) {
         let checks = self.setup.iter().filter(|statement| matches!(statement.step, Step::Check { .. }));
         for span in checks.map(|check| check.span.clone()).collect::<Vec<_>>() {
-            let wrong = Wrong::new("a check is a part of a case, and this one stands before the first", 0..0);
+            let wrong = SyntaxError::new("a check is a part of a case, and this one stands before the first", 0..0);
             self.mistake(span, wrong.help("put it behind a `case` line"));
         }
     }
 
-    fn finish(mut self, source: &Arc<Source>) -> Result<Scenario, Refusal> {
+    fn finish(mut self, source: &Arc<SourceFile>) -> Result<Scenario, LoadError> {
         if self.cases.is_empty() {
             let title = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let statements = std::mem::take(&mut self.setup);
@@ -211,7 +211,7 @@ impl<'a> Parser<'a> {
         if self.mistakes.is_empty() {
             return Ok(Scenario { setup: self.setup, cases: self.cases });
         }
-        Err(Refusal::Mistakes(self.mistakes))
+        Err(LoadError::Mistakes(self.mistakes))
     }
 }
 
@@ -223,10 +223,10 @@ impl Case {
 }
 
 /// What is wrong with a case as a whole.
-fn flaw(case: &Case) -> Option<(Span, Wrong)> {
+fn flaw(case: &Case) -> Option<(Span, SyntaxError)> {
     if case.statements.is_empty() {
-        let wrong =
-            Wrong::new("there is nothing to play here", 0..0).help("a line `x< PATTERN` is what can pass or fail");
+        let wrong = SyntaxError::new("there is nothing to play here", 0..0)
+            .help("a line `x< PATTERN` is what can pass or fail");
         return Some((case.span.clone(), wrong));
     }
     let worth = |statement: &Statement| match statement.step {
@@ -237,11 +237,11 @@ fn flaw(case: &Case) -> Option<(Span, Wrong)> {
     let points = u64::from(case.points?);
     let message = || format!("this case is worth {points} and its checks {sum}");
     (sum > points)
-        .then(|| (case.span.clone(), Wrong::new(message(), 0..0).help("checks share the points of their case")))
+        .then(|| (case.span.clone(), SyntaxError::new(message(), 0..0).help("checks share the points of their case")))
 }
 
 /// A place in the line that begins at byte `begin`: of characters that are partly in the range, all.
-fn place(source: &Arc<Source>, line: usize, begin: usize, range: &std::ops::Range<usize>) -> Span {
+fn place(source: &Arc<SourceFile>, line: usize, begin: usize, range: &std::ops::Range<usize>) -> Span {
     let text = source.text.as_str();
     let inside = |at: &usize| *at < text.len() && !text.is_char_boundary(*at);
     let start = (0..=begin + range.start).rev().find(|at| !inside(at)).unwrap_or(begin);
@@ -251,7 +251,7 @@ fn place(source: &Arc<Source>, line: usize, begin: usize, range: &std::ops::Rang
 }
 
 /// The beginning of a file, where a mistake is about all of it.
-fn whole(source: &Arc<Source>) -> Span {
+fn whole(source: &Arc<SourceFile>) -> Span {
     let length = source.text.lines().next().map_or(0, str::len);
     Span { source: Arc::clone(source), line: 1, column: 1, start: 0, end: length }
 }

@@ -16,15 +16,15 @@ use std::sync::Arc;
 
 use crate::proto::suggest::nearest;
 use crate::runner::backend::process::Implementation;
-use crate::runner::lang::ast::{Need, Source, Span};
-use crate::runner::lang::diagnostics::{Mistake, Refusal};
-use crate::runner::profile::raw::{Words, Written};
+use crate::runner::lang::ast::{Need, SourceFile, Span};
+use crate::runner::lang::diagnostics::{Diagnostic, LoadError};
+use crate::runner::profile::raw::{RawProfile, WordList};
 pub use crate::runner::profile::sentences::SENTENCES;
 use crate::runner::profile::sentences::recognise;
 use crate::runner::profile::template::Template;
-pub use crate::runner::profile::translator::Speech;
+pub use crate::runner::profile::translator::Translator;
 use crate::runner::profile::translator::Wording;
-use crate::script::pattern::{Pattern, Style};
+use crate::script::pattern::{MatchMode, Pattern};
 
 /// What a profile says.
 #[derive(Clone, Debug, Default)]
@@ -52,19 +52,19 @@ impl Profile {
     /// Reads a profile. `load` gives the bytes of the file.
     ///
     /// # Errors
-    /// [`Refusal`], with every mistake that can be found at once.
-    pub fn read(path: &Path, load: impl FnOnce(&Path) -> std::io::Result<Vec<u8>>) -> Result<Self, Refusal> {
-        let bytes = load(path).map_err(|error| Refusal::Unreadable { path: path.to_owned(), error })?;
+    /// [`LoadError`], with every mistake that can be found at once.
+    pub fn read(path: &Path, load: impl FnOnce(&Path) -> std::io::Result<Vec<u8>>) -> Result<Self, LoadError> {
+        let bytes = load(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let mut reader = Reader { source: Arc::new(Source { path: path.to_owned(), text }), mistakes: Vec::new() };
+        let mut reader = Reader { source: Arc::new(SourceFile { path: path.to_owned(), text }), mistakes: Vec::new() };
         let profile = reader.profile(&bytes);
-        if reader.mistakes.is_empty() { Ok(profile) } else { Err(Refusal::Mistakes(reader.mistakes)) }
+        if reader.mistakes.is_empty() { Ok(profile) } else { Err(LoadError::Mistakes(reader.mistakes)) }
     }
 
     /// How its program speaks.
     #[must_use]
-    pub fn speech(&self, style: Style) -> Speech {
-        Speech::new(self.prompt.as_ref(), &self.wordings, style)
+    pub fn speech(&self, style: MatchMode) -> Translator {
+        Translator::new(self.prompt.as_ref(), &self.wordings, style)
     }
 }
 
@@ -83,8 +83,8 @@ const RESERVED: [&str; 10] = [
 ];
 
 struct Reader {
-    source: Arc<Source>,
-    mistakes: Vec<Mistake>,
+    source: Arc<SourceFile>,
+    mistakes: Vec<Diagnostic>,
 }
 
 impl Reader {
@@ -98,7 +98,7 @@ impl Reader {
             self.wrong(at..at + '\u{fffd}'.len_utf8(), "this is not UTF-8 text", None);
             return Profile::default();
         }
-        let written = match Written::read(&self.source.text.clone()) {
+        let written = match RawProfile::read(&self.source.text.clone()) {
             Ok(written) => written,
             Err((message, range)) => {
                 self.wrong(range, &message, Some(ALLOWED.to_owned()));
@@ -194,7 +194,7 @@ impl Reader {
         None
     }
 
-    fn wordings(&mut self, written: BTreeMap<toml::Spanned<String>, toml::Spanned<Words>>) -> Vec<Arc<Wording>> {
+    fn wordings(&mut self, written: BTreeMap<toml::Spanned<String>, toml::Spanned<WordList>>) -> Vec<Arc<Wording>> {
         let mut wordings: Vec<Arc<Wording>> = Vec::new();
         let mut written: Vec<_> = written.into_iter().collect();
         written.sort_by_key(|(sentence, _)| sentence.span().start);
@@ -218,7 +218,7 @@ impl Reader {
                 }
                 let (sentence, holes) = (known.clone(), holes.clone());
                 let wording = Arc::new(Wording { sentence, words, holes });
-                if wording.heard(Style::Exact).is_none() {
+                if wording.heard(MatchMode::Exact).is_none() {
                     self.wrong(at.clone(), "these words are too long to look for", None);
                     continue;
                 }
@@ -291,7 +291,7 @@ impl Reader {
         let rest = text.get(start..).unwrap_or_default();
         let end = range.end.clamp(start, start + rest.find('\n').unwrap_or(rest.len()));
         let span = Span { source: Arc::clone(&self.source), line, column, start, end };
-        self.mistakes.push(Mistake { span, message: message.to_owned(), help, included: Vec::new() });
+        self.mistakes.push(Diagnostic { span, message: message.to_owned(), help, included: Vec::new() });
     }
 }
 

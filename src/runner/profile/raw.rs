@@ -11,7 +11,7 @@ use toml::Spanned;
 /// Everything that may stand in a profile.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Written {
+pub(crate) struct RawProfile {
     pub(crate) command: Option<Spanned<String>>,
     pub(crate) folder: Option<Spanned<String>>,
     pub(crate) ready: Option<Spanned<String>>,
@@ -20,10 +20,10 @@ pub(crate) struct Written {
     #[serde(default)]
     pub(crate) environment: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default)]
-    pub(crate) wording: BTreeMap<Spanned<String>, Spanned<Words>>,
+    pub(crate) wording: BTreeMap<Spanned<String>, Spanned<WordList>>,
 }
 
-impl Written {
+impl RawProfile {
     /// Reads the text of a profile.
     ///
     /// # Errors
@@ -38,29 +38,29 @@ impl Written {
 
 /// One text, or a list of them.
 #[derive(Debug)]
-pub(crate) struct Words(pub(crate) Vec<String>);
+pub(crate) struct WordList(pub(crate) Vec<String>);
 
-impl<'de> Deserialize<'de> for Words {
+impl<'de> Deserialize<'de> for WordList {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OneOrMany;
 
         impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Words;
+            type Value = WordList;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text or a list of texts")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Words, E> {
-                Ok(Words(vec![text.to_owned()]))
+            fn visit_str<E>(self, text: &str) -> Result<WordList, E> {
+                Ok(WordList(vec![text.to_owned()]))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Words, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<WordList, A::Error> {
                 let mut words = Vec::new();
                 while let Some(text) = list.next_element()? {
                     words.push(text);
                 }
-                Ok(Words(words))
+                Ok(WordList(words))
             }
         }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::proto::suggest::nearest;
-use crate::runner::profile::template::{Kind, Template};
+use crate::runner::profile::template::{PlaceholderKind, Template};
 
 /// All of them; NAME, GROUP, TIME and TEXT stand for what differs.
 pub const SENTENCES: &[&str] = &[
@@ -59,7 +59,7 @@ pub const SENTENCES: &[&str] = &[
 ];
 
 /// What a sentence of a profile has in braces, by name.
-pub(crate) type Holes = Vec<(String, Kind)>;
+pub(crate) type Holes = Vec<(String, PlaceholderKind)>;
 
 /// The holes of a text that is one of the sentences, with a hole `{name}` or the very value for each thing that differs.
 /// Otherwise the nearest one, as it would be written.
@@ -67,7 +67,8 @@ pub(crate) type Holes = Vec<(String, Kind)>;
 /// # Errors
 /// That nearest sentence, if there is a near one.
 pub(crate) fn recognise(text: &str, template: &Template) -> Result<Holes, Option<String>> {
-    static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| SENTENCES.iter().filter_map(|one| Form::of(one)).collect());
+    static FORMS: LazyLock<Vec<SentencePattern>> =
+        LazyLock::new(|| SENTENCES.iter().filter_map(|one| SentencePattern::of(one)).collect());
     let holes: Vec<&str> = template.holes().collect();
     for form in FORMS.iter() {
         if let Some(found) = form.whole.captures(text) {
@@ -88,20 +89,20 @@ pub(crate) fn recognise(text: &str, template: &Template) -> Result<Holes, Option
 }
 
 /// A sentence as a text has to be.
-struct Form {
+struct SentencePattern {
     whole: Regex,
-    kinds: Vec<Kind>,
+    kinds: Vec<PlaceholderKind>,
 }
 
 /// What differs, by the word for it.
-const GAPS: [(&str, Kind, &str); 4] = [
-    ("NAME", Kind::Name, r"(\{\w+\}|[A-Za-z0-9][\w.-]*)"),
-    ("GROUP", Kind::Name, r"(\{\w+\}|[A-Za-z0-9][\w.-]*)"),
-    ("TIME", Kind::Text, r"(\{\w+\}|[^{}]+?)"),
-    ("TEXT", Kind::Text, r"(\{\w+\}|[^{}]+)"),
+const GAPS: [(&str, PlaceholderKind, &str); 4] = [
+    ("NAME", PlaceholderKind::Name, r"(\{\w+\}|[A-Za-z0-9][\w.-]*)"),
+    ("GROUP", PlaceholderKind::Name, r"(\{\w+\}|[A-Za-z0-9][\w.-]*)"),
+    ("TIME", PlaceholderKind::Text, r"(\{\w+\}|[^{}]+?)"),
+    ("TEXT", PlaceholderKind::Text, r"(\{\w+\}|[^{}]+)"),
 ];
 
-impl Form {
+impl SentencePattern {
     fn of(sentence: &str) -> Option<Self> {
         let (mut pattern, mut kinds, mut rest) = ("^".to_owned(), Vec::new(), sentence);
         while let Some((at, (word, kind, gap))) = first_gap(rest) {
@@ -115,7 +116,7 @@ impl Form {
     }
 }
 
-fn first_gap(text: &str) -> Option<(usize, (&'static str, Kind, &'static str))> {
+fn first_gap(text: &str) -> Option<(usize, (&'static str, PlaceholderKind, &'static str))> {
     GAPS.into_iter().filter_map(|gap| Some((text.find(gap.0)?, gap))).min_by_key(|(at, _)| *at)
 }
 
@@ -144,8 +145,12 @@ mod tests {
     #[test]
     fn names_and_texts_are_told_apart() {
         let hole = |name: &str, kind| (name.to_owned(), kind);
-        assert_eq!(holes("{who}: {text}"), Ok(vec![hole("who", Kind::Name), hole("text", Kind::Text)]));
-        let three = vec![hole("a", Kind::Name), hole("b", Kind::Text), hole("c", Kind::Text)];
+        assert_eq!(
+            holes("{who}: {text}"),
+            Ok(vec![hole("who", PlaceholderKind::Name), hole("text", PlaceholderKind::Text)])
+        );
+        let three =
+            vec![hole("a", PlaceholderKind::Name), hole("b", PlaceholderKind::Text), hole("c", PlaceholderKind::Text)];
         assert_eq!(holes("Group_Message {a}: {b} {c}"), Ok(three));
         assert_eq!(holes("[Message received by y.]"), Ok(vec![]));
         assert_eq!(holes("[Message received by {who}]"), Err(Some("[Message received by {name}.]".to_owned())));

@@ -4,14 +4,14 @@ use crate::script::pattern::{Captures, Pattern};
 
 /// What a hole holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum PlaceholderKind {
     /// The name of a client or of a group.
     Name,
     /// Anything, but not nothing.
     Text,
 }
 
-impl Kind {
+impl PlaceholderKind {
     /// A regular expression for it, which a pattern of a scenario may leave out.
     pub(crate) fn regex(self, may_lack: bool) -> &'static str {
         match (self, may_lack) {
@@ -25,10 +25,10 @@ impl Kind {
 
 /// A text with holes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Template(Vec<Piece>);
+pub(crate) struct Template(Vec<TemplatePart>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum TemplatePart {
     Text(String),
     /// `{name}`, or `{*}` without one.
     Hole(Option<String>),
@@ -61,9 +61,9 @@ impl Template {
 
     fn text(&mut self, more: &str) {
         match self.0.last_mut() {
-            Some(Piece::Text(text)) => text.push_str(more),
+            Some(TemplatePart::Text(text)) => text.push_str(more),
             _ if more.is_empty() => {}
-            _ => self.0.push(Piece::Text(more.to_owned())),
+            _ => self.0.push(TemplatePart::Text(more.to_owned())),
         }
     }
 
@@ -78,7 +78,7 @@ impl Template {
         let hole = text.strip_prefix('{').and_then(|rest| rest.split_once('}'));
         match hole.filter(|(name, _)| *name == "*" || name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')) {
             Some((name, rest)) => {
-                self.0.push(Piece::Hole((name != "*").then(|| name.to_owned())));
+                self.0.push(TemplatePart::Hole((name != "*").then(|| name.to_owned())));
                 rest
             }
             None => {
@@ -90,35 +90,37 @@ impl Template {
 
     /// The names of its holes, in order.
     pub(crate) fn holes(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|piece| if let Piece::Hole(Some(name)) = piece { Some(name.as_str()) } else { None })
+        self.0
+            .iter()
+            .filter_map(|piece| if let TemplatePart::Hole(Some(name)) = piece { Some(name.as_str()) } else { None })
     }
 
     /// Whether anything in it may be anything.
     pub(crate) fn has_any(&self) -> bool {
-        self.0.contains(&Piece::Hole(None))
+        self.0.contains(&TemplatePart::Hole(None))
     }
 
     /// How many letters of it are always the same, blanks not counted.
     pub(crate) fn weight(&self) -> usize {
-        let texts = self.0.iter().map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "" });
+        let texts = self.0.iter().map(|piece| if let TemplatePart::Text(text) = piece { text.as_str() } else { "" });
         texts.map(|text| text.chars().filter(|c| !c.is_whitespace()).count()).sum()
     }
 
     /// A regular expression for what it stands for, not anchored; holes are groups of their names.
     pub(crate) fn regex(&self, gap: impl Fn(&str) -> &'static str) -> String {
-        let piece = |piece: &Piece| match piece {
-            Piece::Text(text) => regex::escape(text),
-            Piece::Hole(None) => "(?:.*?)".to_owned(),
-            Piece::Hole(Some(name)) => format!("(?<{name}>{})", gap(name)),
+        let piece = |piece: &TemplatePart| match piece {
+            TemplatePart::Text(text) => regex::escape(text),
+            TemplatePart::Hole(None) => "(?:.*?)".to_owned(),
+            TemplatePart::Hole(Some(name)) => format!("(?<{name}>{})", gap(name)),
         };
         self.0.iter().map(piece).collect()
     }
 
     /// It as a pattern of a scenario.
     pub(crate) fn literal(&self) -> String {
-        let piece = |piece: &Piece| match piece {
-            Piece::Text(text) => text.replace('{', "{{").replace('}', "}}"),
-            Piece::Hole(name) => format!("{{{}}}", name.as_deref().unwrap_or("*")),
+        let piece = |piece: &TemplatePart| match piece {
+            TemplatePart::Text(text) => text.replace('{', "{{").replace('}', "}}"),
+            TemplatePart::Hole(name) => format!("{{{}}}", name.as_deref().unwrap_or("*")),
         };
         let literal: String = self.0.iter().map(piece).collect();
         if literal.starts_with('/') { format!("\\{literal}") } else { literal }
@@ -126,15 +128,18 @@ impl Template {
 
     /// Its shape: two texts with the same one are the same but for the names of their holes.
     pub(crate) fn shape(&self) -> Vec<Option<String>> {
-        self.0.iter().map(|piece| if let Piece::Text(text) = piece { Some(text.clone()) } else { None }).collect()
+        self.0
+            .iter()
+            .map(|piece| if let TemplatePart::Text(text) = piece { Some(text.clone()) } else { None })
+            .collect()
     }
 
     /// The text with these in its holes. What may be anything is nothing.
     pub(crate) fn fill(&self, values: &Captures) -> String {
         let value = |name: &str| values.iter().find(|(of, _)| of == name).map_or("", |(_, value)| value.as_str());
-        let piece = |piece: &Piece| match piece {
-            Piece::Text(text) => text.clone(),
-            Piece::Hole(name) => name.as_deref().map_or("", value).to_owned(),
+        let piece = |piece: &TemplatePart| match piece {
+            TemplatePart::Text(text) => text.clone(),
+            TemplatePart::Hole(name) => name.as_deref().map_or("", value).to_owned(),
         };
         self.0.iter().map(piece).collect()
     }
@@ -163,7 +168,7 @@ mod tests {
         fn what_is_a_text_is_a_regular_expression_for_it(text in "[a-z/{}\"*$\\\\()\\[\\]. ]{0,12}") {
             if let Ok(template) = Template::parse(&text) {
                 let values: Captures = template.holes().map(|name| (name.to_owned(), "v".to_owned())).collect();
-                let regex = regex::Regex::new(&format!("^{}$", template.regex(|_| Kind::Text.regex(false)))).unwrap();
+                let regex = regex::Regex::new(&format!("^{}$", template.regex(|_| PlaceholderKind::Text.regex(false)))).unwrap();
                 prop_assert!(regex.is_match(&template.fill(&values)), "{}", regex);
             }
         }

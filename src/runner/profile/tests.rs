@@ -5,14 +5,14 @@ use crate::script::pattern::Captures;
 use crate::script::vars::Vars;
 use proptest::prelude::*;
 
-fn read(text: &str) -> Result<Profile, Refusal> {
+fn read(text: &str) -> Result<Profile, LoadError> {
     Profile::read(Path::new("class.toml"), |_| Ok(text.as_bytes().to_vec()))
 }
 
 fn mistakes(text: &str) -> Vec<String> {
     match read(text) {
-        Err(Refusal::Mistakes(mistakes)) => {
-            let told = |mistake: &Mistake| {
+        Err(LoadError::Mistakes(mistakes)) => {
+            let told = |mistake: &Diagnostic| {
                 let help = mistake.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));
                 format!("{mistake}{help}")
             };
@@ -22,8 +22,8 @@ fn mistakes(text: &str) -> Vec<String> {
     }
 }
 
-fn speech(text: &str) -> Speech {
-    read(text).unwrap_or_else(|refusal| panic!("{refusal}")).speech(Style::Exact)
+fn speech(text: &str) -> Translator {
+    read(text).unwrap_or_else(|refusal| panic!("{refusal}")).speech(MatchMode::Exact)
 }
 
 const CLASS: &str = r#"
@@ -61,12 +61,12 @@ fn lines_in_other_words_are_understood() {
     ] {
         assert_eq!(speech.understand(shown), meant, "{shown}");
     }
-    assert_eq!(Speech::default().understand(">>> a\r"), ">>> a\r");
+    assert_eq!(Translator::default().understand(">>> a\r"), ">>> a\r");
 }
 
 #[test]
 fn a_loose_match_is_loose_about_the_words_too() {
-    let speech = read(CLASS).unwrap().speech(Style::Loose);
+    let speech = read(CLASS).unwrap().speech(MatchMode::Loose);
     assert_eq!(speech.understand("(message RECEIVED  by y)!"), "[Message received by y.]");
     assert_eq!(speech.understand("message received by some one"), "message received by some one");
 }
@@ -161,7 +161,7 @@ fn the_limits_are_reached() {
 
 /// What a pattern of a scenario takes from a line.
 fn taken(pattern: &str, line: &str) -> Option<Captures> {
-    Pattern::parse(pattern).unwrap().fill(&Vars::default(), Style::Exact).unwrap().line(line)
+    Pattern::parse(pattern).unwrap().fill(&Vars::default(), MatchMode::Exact).unwrap().line(line)
 }
 
 proptest! {
@@ -183,7 +183,7 @@ proptest! {
         let quote = |text: &str| toml_string(text);
         let text = format!("prompt = {}\n[wording]\n{} = {}\n", quote(&words), quote(&sentence), quote(&words));
         match read(&text) {
-            Ok(profile) => for style in [Style::Exact, Style::Loose] {
+            Ok(profile) => for style in [MatchMode::Exact, MatchMode::Loose] {
                 let speech = profile.speech(style);
                 let _ = (speech.understand(&line).into_owned(), speech.say(&line));
             },

@@ -7,28 +7,28 @@ use regex::Regex;
 
 use crate::proto::name::Name;
 use crate::runner::profile::sentences::Holes;
-use crate::runner::profile::template::{Kind, Template};
+use crate::runner::profile::template::{PlaceholderKind, Template};
 use crate::script::pattern::normalize::normal;
-use crate::script::pattern::{Captures, Matcher, Pattern, Style};
+use crate::script::pattern::{Captures, MatchMode, Matcher, Pattern};
 use crate::script::vars::Vars;
 
 /// What is understood of a program's lines. Cheap to clone. The empty one is that of a program that speaks as the
 /// contract does.
 #[derive(Clone, Debug, Default)]
-pub struct Speech(Arc<Known>);
+pub struct Translator(Arc<KnownWordings>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownWordings {
     prompt: Option<Regex>,
     /// Those with the most letters of their own first: the others say less.
-    heard: Vec<Heard>,
+    heard: Vec<RecognizedWording>,
     /// The same, by what the contract says.
-    said: Vec<Said>,
+    said: Vec<SpokenWording>,
 }
 
 /// One wording as it is heard.
 #[derive(Debug)]
-pub(crate) struct Heard {
+pub(crate) struct RecognizedWording {
     /// It knows what a name is.
     exact: Matcher,
     /// Where so much is wanted.
@@ -37,7 +37,7 @@ pub(crate) struct Heard {
 }
 
 #[derive(Debug)]
-struct Said {
+struct SpokenWording {
     sentence: Regex,
     words: Template,
 }
@@ -52,28 +52,28 @@ pub(crate) struct Wording {
 }
 
 impl Wording {
-    fn kind(&self, name: &str) -> Kind {
-        self.holes.iter().find(|(of, _)| of == name).map_or(Kind::Text, |(_, kind)| *kind)
+    fn kind(&self, name: &str) -> PlaceholderKind {
+        self.holes.iter().find(|(of, _)| of == name).map_or(PlaceholderKind::Text, |(_, kind)| *kind)
     }
 
     /// It as it is heard; `None` where a pattern for it is beyond the limit of patterns.
-    pub(crate) fn heard(self: &Arc<Self>, style: Style) -> Option<Heard> {
+    pub(crate) fn heard(self: &Arc<Self>, style: MatchMode) -> Option<RecognizedWording> {
         let fill = |source: String| Pattern::parse(&source).ok()?.fill(&Vars::default(), style).ok();
         let exact = fill(format!("/^{}$/", self.words.regex(|name| self.kind(name).regex(false))))?;
-        let loose = if style == Style::Loose { fill(self.words.literal()) } else { None };
-        Some(Heard { exact, loose, wording: Arc::clone(self) })
+        let loose = if style == MatchMode::Loose { fill(self.words.literal()) } else { None };
+        Some(RecognizedWording { exact, loose, wording: Arc::clone(self) })
     }
 }
 
-impl Speech {
+impl Translator {
     /// The speech of a program with this prompt and these wordings.
-    pub(crate) fn new(prompt: Option<&Template>, wordings: &[Arc<Wording>], style: Style) -> Self {
-        let mut heard: Vec<Heard> = wordings.iter().filter_map(|wording| wording.heard(style)).collect();
+    pub(crate) fn new(prompt: Option<&Template>, wordings: &[Arc<Wording>], style: MatchMode) -> Self {
+        let mut heard: Vec<RecognizedWording> = wordings.iter().filter_map(|wording| wording.heard(style)).collect();
         heard.sort_by_key(|one| std::cmp::Reverse(one.wording.words.weight()));
-        let mut said: Vec<(usize, Said)> = wordings.iter().filter_map(|wording| said(wording)).collect();
+        let mut said: Vec<(usize, SpokenWording)> = wordings.iter().filter_map(|wording| said(wording)).collect();
         said.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
         let said = said.into_iter().map(|(_, said)| said).collect();
-        Self(Arc::new(Known { prompt: prompt.and_then(prompt_of), heard, said }))
+        Self(Arc::new(KnownWordings { prompt: prompt.and_then(prompt_of), heard, said }))
     }
 
     /// Whether nothing is said in another way.
@@ -104,12 +104,12 @@ impl Speech {
     }
 
     fn translate(&self, line: &str) -> Option<String> {
-        self.0.heard.iter().find_map(|Heard { exact, loose, wording }| {
+        self.0.heard.iter().find_map(|RecognizedWording { exact, loose, wording }| {
             let captures = exact.line(line).or_else(|| {
                 let captures = loose.as_ref()?.line(line)?;
                 let value = |(name, value): (String, String)| match wording.kind(&name) {
-                    Kind::Name => name_in(&value).map(|value| (name, value)),
-                    Kind::Text => Some((name, value)),
+                    PlaceholderKind::Name => name_in(&value).map(|value| (name, value)),
+                    PlaceholderKind::Text => Some((name, value)),
                 };
                 captures.into_iter().map(value).collect()
             })?;
@@ -131,10 +131,10 @@ impl Speech {
 }
 
 /// The sentence as a pattern may spell it, where what differs may be a gap: nothing at all.
-fn said(wording: &Wording) -> Option<(usize, Said)> {
+fn said(wording: &Wording) -> Option<(usize, SpokenWording)> {
     let sentence = wording.sentence.regex(|name| wording.kind(name).regex(true));
     let sentence = Regex::new(&format!("^{sentence}$")).ok()?;
-    Some((wording.sentence.weight(), Said { sentence, words: wording.words.clone() }))
+    Some((wording.sentence.weight(), SpokenWording { sentence, words: wording.words.clone() }))
 }
 
 /// A name, among what a loose pattern does not look at: brackets, and what ends a sentence.
@@ -145,7 +145,7 @@ fn name_in(value: &str) -> Option<String> {
 
 /// A prompt, which may lack its blanks where it is the whole line.
 fn prompt_of(prompt: &Template) -> Option<Regex> {
-    let whole = prompt.regex(|_| Kind::Name.regex(false));
+    let whole = prompt.regex(|_| PlaceholderKind::Name.regex(false));
     let (word, blanks) = whole.split_at(whole.trim_end().len());
     Regex::new(&format!("^{word}(?:{blanks}|$)")).ok()
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::proto::time::Instant;
-use crate::runner::lang::ast::Actor;
-use crate::runner::record::flights::{Flight, Flights};
-use crate::runner::record::trace::{Datagram, Trace, What};
-use crate::runner::report::outcome::{Heard, HeardKind};
+use crate::runner::lang::ast::ActorId;
+use crate::runner::record::flights::{SentDatagram, SentDatagrams};
+use crate::runner::record::trace::{Trace, TraceKind, TracedDatagram};
+use crate::runner::report::outcome::{TranscriptEntry, TranscriptKind};
 
 /// The most statements: Mermaid draws 500 edges at most. The last ones are kept, there it went wrong.
 const MAX_STATEMENTS: usize = 400;
@@ -18,37 +18,37 @@ const HELD_UP_MICROS: i64 = 5000;
 
 /// One statement of the diagram.
 #[derive(Clone, Debug)]
-struct Statement {
+struct DiagramStatement {
     at: Instant,
-    text: Text,
+    text: DiagramText,
 }
 
 #[derive(Clone, Debug)]
-enum Text {
-    Note(Actor, String),
+enum DiagramText {
+    Note(ActorId, String),
     /// From whom to whom, whether it arrived, and what it says.
     Arrow {
-        from: Actor,
-        to: Option<Actor>,
+        from: ActorId,
+        to: Option<ActorId>,
         arrived: bool,
         label: String,
     },
 }
 
 /// The diagram of a case.
-pub(crate) fn render(traces: &[Trace], transcript: &[Heard], began: Instant) -> String {
-    let actors: BTreeSet<&Actor> =
+pub(crate) fn render(traces: &[Trace], transcript: &[TranscriptEntry], began: Instant) -> String {
+    let actors: BTreeSet<&ActorId> =
         traces.iter().map(|trace| &trace.actor).chain(transcript.iter().map(|heard| &heard.actor)).collect();
-    let mut statements = arrows(traces, actors.get(&Actor::Server).copied());
+    let mut statements = arrows(traces, actors.get(&ActorId::Server).copied());
     statements.extend(notes(traces, transcript));
     statements.sort_by_key(|statement| statement.at);
-    let names: BTreeMap<&Actor, String> =
+    let names: BTreeMap<&ActorId, String> =
         actors.into_iter().enumerate().map(|(n, actor)| (actor, format!("p{n}"))).collect();
     let mut text = "sequenceDiagram\n".to_owned();
     for (actor, id) in &names {
         _ = writeln!(text, "    participant {id} as {}", safe(&actor.to_string()));
     }
-    let nobody = |statement: &Statement| matches!(statement.text, Text::Arrow { to: None, .. });
+    let nobody = |statement: &DiagramStatement| matches!(statement.text, DiagramText::Arrow { to: None, .. });
     if statements.iter().any(nobody) {
         text.push_str("    participant nobody\n");
     }
@@ -59,10 +59,10 @@ pub(crate) fn render(traces: &[Trace], transcript: &[Heard], began: Instant) -> 
     for statement in &statements[left_out..] {
         let seconds = statement.at.since(began).as_secs_f64();
         match &statement.text {
-            Text::Note(actor, note) => {
+            DiagramText::Note(actor, note) => {
                 _ = writeln!(text, "    Note over {}: {seconds:.3} s {}", names[actor], safe(note))
             }
-            Text::Arrow { from, to, arrived, label } => {
+            DiagramText::Arrow { from, to, arrived, label } => {
                 let (arrow, to) = (if *arrived { "->>" } else { "-x" }, to.as_ref().map_or("nobody", |to| &names[to]));
                 _ = writeln!(text, "    {}{arrow}{to}: {seconds:.3} s {}", names[from], safe(label));
             }
@@ -72,22 +72,25 @@ pub(crate) fn render(traces: &[Trace], transcript: &[Heard], began: Instant) -> 
 }
 
 /// What was typed, what happened to actors, and what they showed.
-fn notes(traces: &[Trace], transcript: &[Heard]) -> Vec<Statement> {
+fn notes(traces: &[Trace], transcript: &[TranscriptEntry]) -> Vec<DiagramStatement> {
     let offset = offset(traces);
     let shown = traces.iter().filter_map(|trace| match &trace.what {
-        What::Shown(line) => Some((offset(trace.micros), &trace.actor, line.replace('\n', " / "))),
+        TraceKind::Shown(line) => Some((offset(trace.micros), &trace.actor, line.replace('\n', " / "))),
         _ => None,
     });
     // Those that speak in events have said better when they showed it.
-    let speaking: BTreeSet<&Actor> = traces.iter().map(|trace| &trace.actor).collect();
+    let speaking: BTreeSet<&ActorId> = traces.iter().map(|trace| &trace.actor).collect();
     let told = transcript.iter().filter_map(|heard| match heard.kind {
-        HeardKind::Shown if speaking.contains(&heard.actor) => None,
-        HeardKind::Shown => Some((heard.at, &heard.actor, heard.text.clone())),
-        HeardKind::Typed => Some((heard.at, &heard.actor, format!("types: {}", heard.text))),
-        HeardKind::Complained => Some((heard.at, &heard.actor, format!("complains: {}", heard.text))),
-        HeardKind::Note => Some((heard.at, &heard.actor, format!("({})", heard.text))),
+        TranscriptKind::Shown if speaking.contains(&heard.actor) => None,
+        TranscriptKind::Shown => Some((heard.at, &heard.actor, heard.text.clone())),
+        TranscriptKind::Typed => Some((heard.at, &heard.actor, format!("types: {}", heard.text))),
+        TranscriptKind::Complained => Some((heard.at, &heard.actor, format!("complains: {}", heard.text))),
+        TranscriptKind::Note => Some((heard.at, &heard.actor, format!("({})", heard.text))),
     });
-    shown.chain(told).map(|(at, actor, note)| Statement { at, text: Text::Note(actor.clone(), note) }).collect()
+    shown
+        .chain(told)
+        .map(|(at, actor, note)| DiagramStatement { at, text: DiagramText::Note(actor.clone(), note) })
+        .collect()
 }
 
 /// From civil time to that of the runner: nothing is heard of before it happened.
@@ -98,23 +101,23 @@ fn offset(traces: &[Trace]) -> impl Fn(i64) -> Instant {
 }
 
 /// Every datagram once.
-fn arrows(traces: &[Trace], server: Option<&Actor>) -> Vec<Statement> {
+fn arrows(traces: &[Trace], server: Option<&ActorId>) -> Vec<DiagramStatement> {
     let at = offset(traces);
-    let mut flights = Flights::new(traces, server);
+    let mut flights = SentDatagrams::new(traces, server);
     let mut arrows = Vec::new();
-    let mut draw = |micros, from: &Actor, to: Option<&Actor>, arrived, label| {
-        let text = Text::Arrow { from: from.clone(), to: to.cloned(), arrived, label };
-        arrows.push(Statement { at: at(micros), text });
+    let mut draw = |micros, from: &ActorId, to: Option<&ActorId>, arrived, label| {
+        let text = DiagramText::Arrow { from: from.clone(), to: to.cloned(), arrived, label };
+        arrows.push(DiagramStatement { at: at(micros), text });
     };
     // Faults first: what they took cannot have arrived.
     for trace in traces {
-        if let What::Fault(datagram, fault) = &trace.what {
+        if let TraceKind::Fault(datagram, fault) = &trace.what {
             let copy = flights.lose(trace, datagram).and_then(|flight| flight.copy);
             let label = format!("{}, lost ({fault})", named(datagram, copy));
             draw(trace.micros, &trace.actor, flights.owner(datagram.port), false, label);
         }
     }
-    let mut arrivals: Vec<(&Trace, &Datagram, Option<&str>)> = traces.iter().filter_map(arrival).collect();
+    let mut arrivals: Vec<(&Trace, &TracedDatagram, Option<&str>)> = traces.iter().filter_map(arrival).collect();
     arrivals.sort_by_key(|(trace, ..)| trace.micros);
     for (trace, datagram, reason) in arrivals {
         if let Some(from) = flights.owner(datagram.port) {
@@ -134,15 +137,21 @@ fn arrows(traces: &[Trace], server: Option<&Actor>) -> Vec<Statement> {
 }
 
 /// What arrived, and why it was not taken in.
-fn arrival(trace: &Trace) -> Option<(&Trace, &Datagram, Option<&str>)> {
+fn arrival(trace: &Trace) -> Option<(&Trace, &TracedDatagram, Option<&str>)> {
     match &trace.what {
-        What::Received(datagram) => Some((trace, datagram, None)),
-        What::Dropped(datagram, reason) => Some((trace, datagram, Some(reason))),
+        TraceKind::Received(datagram) => Some((trace, datagram, None)),
+        TraceKind::Dropped(datagram, reason) => Some((trace, datagram, Some(reason))),
         _ => None,
     }
 }
 
-fn arrived(trace: &Trace, datagram: &Datagram, reason: Option<&str>, flight: Option<Flight<'_>>, told: bool) -> String {
+fn arrived(
+    trace: &Trace,
+    datagram: &TracedDatagram,
+    reason: Option<&str>,
+    flight: Option<SentDatagram<'_>>,
+    told: bool,
+) -> String {
     let mut label = named(datagram, flight.and_then(|flight| flight.copy));
     let late = flight.map(|flight| trace.micros.saturating_sub(flight.micros));
     match late {
@@ -157,7 +166,7 @@ fn arrived(trace: &Trace, datagram: &Datagram, reason: Option<&str>, flight: Opt
     label
 }
 
-fn named(datagram: &Datagram, copy: Option<u64>) -> String {
+fn named(datagram: &TracedDatagram, copy: Option<u64>) -> String {
     let again = copy.map_or_else(String::new, |copy| format!(" (copy {copy})"));
     format!("{}{again}", datagram.frame)
 }
@@ -195,8 +204,8 @@ mod tests {
         Trace::of(&named_actor(actor), Instant::from_micros(micros + 100), &event).unwrap()
     }
 
-    fn named_actor(name: &str) -> Actor {
-        if name == "server" { Actor::Server } else { Actor::Client(name.parse().unwrap()) }
+    fn named_actor(name: &str) -> ActorId {
+        if name == "server" { ActorId::Server } else { ActorId::Client(name.parse().unwrap()) }
     }
 
     fn datagram(kind: &str, actor: &str, micros: u64, port: u16, frame: &str) -> Trace {
@@ -208,7 +217,7 @@ mod tests {
         )
     }
 
-    fn drawn(traces: &[Trace], transcript: &[Heard]) -> Vec<String> {
+    fn drawn(traces: &[Trace], transcript: &[TranscriptEntry]) -> Vec<String> {
         let text = render(traces, transcript, Instant::from_micros(100));
         text.lines().map(str::to_owned).collect()
     }
@@ -223,7 +232,7 @@ mod tests {
         let mut traces = listening();
         let mut again = datagram("sent", "x", 3000, 1002, "msg");
         again.what = match again.what {
-            What::Sent { datagram, .. } => What::Sent { datagram, copy: Some(1) },
+            TraceKind::Sent { datagram, .. } => TraceKind::Sent { datagram, copy: Some(1) },
             other => other,
         };
         traces.extend([
@@ -264,8 +273,12 @@ mod tests {
             datagram("sent", "x", 3000, 1000, "hello"),
             datagram("received", "x", 4000, 1000, "welcome"),
         ]);
-        let server =
-            Heard { at: Instant::from_micros(100), actor: Actor::Server, kind: HeardKind::Note, text: "a".to_owned() };
+        let server = TranscriptEntry {
+            at: Instant::from_micros(100),
+            actor: ActorId::Server,
+            kind: TranscriptKind::Note,
+            text: "a".to_owned(),
+        };
         let expected = [
             "    Note over p0: 0.000 s (a)",
             "    p2-xp1: 0.001 s msg, not seen to arrive",
@@ -278,18 +291,18 @@ mod tests {
 
     #[test]
     fn what_people_typed_and_saw_stands_between() {
-        let heard = |at, actor: &str, kind, text: &str| Heard {
+        let heard = |at, actor: &str, kind, text: &str| TranscriptEntry {
             at: Instant::from_micros(at),
             actor: named_actor(actor),
             kind,
             text: text.to_owned(),
         };
         let transcript = [
-            heard(100, "server", HeardKind::Note, "started"),
-            heard(1100, "x", HeardKind::Typed, "send y the ENDS; # of it"),
-            heard(2100, "x", HeardKind::Shown, "told by its events"),
-            heard(2100, "server", HeardKind::Shown, "told by the transcript"),
-            heard(3100, "server", HeardKind::Complained, "no"),
+            heard(100, "server", TranscriptKind::Note, "started"),
+            heard(1100, "x", TranscriptKind::Typed, "send y the ENDS; # of it"),
+            heard(2100, "x", TranscriptKind::Shown, "told by its events"),
+            heard(2100, "server", TranscriptKind::Shown, "told by the transcript"),
+            heard(3100, "server", TranscriptKind::Complained, "no"),
         ];
         let expected = [
             "sequenceDiagram",

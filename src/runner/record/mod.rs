@@ -12,12 +12,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::proto::time::Instant;
-use crate::runner::backend::{Disturbance, Happening, Launch, Output, Refused, Stage};
-use crate::runner::lang::ast::{Actor, Need, Signal};
-use crate::runner::profile::Speech;
+use crate::runner::backend::{ActorOutput, Backend, BackendError, BackendEvent, LaunchSpec, NetworkChange};
+use crate::runner::lang::ast::{ActorId, Need, Signal};
+use crate::runner::profile::Translator;
 use crate::runner::record::trace::Trace;
 use crate::runner::report;
-use crate::runner::report::attempt::Turn;
+use crate::runner::report::attempt::Attempt;
 use crate::runner::report::outcome::CaseResult;
 
 /// A stage that remembers the datagrams of its actors, if that is wanted.
@@ -39,7 +39,7 @@ pub struct Unkept {
 /// The most happenings that are remembered; later ones are missing in the diagram.
 pub const MAX_TRACES: usize = 100_000;
 
-impl<'a, S: Stage> Recorder<'a, S> {
+impl<'a, S: Backend> Recorder<'a, S> {
     /// A recorder of this stage; without a folder it changes and remembers nothing.
     pub fn new(stage: S, folder: Option<&'a Path>) -> Self {
         Self { stage, folder, traces: Vec::new() }
@@ -62,8 +62,8 @@ impl<'a, S: Stage> Recorder<'a, S> {
         written.map_err(|error| Unkept { folder: folder.to_owned(), error })
     }
 
-    fn remember(&mut self, happening: &Happening) {
-        if let Happening::Output { actor, at, output: Output::Event(event) } = happening
+    fn remember(&mut self, happening: &BackendEvent) {
+        if let BackendEvent::Output { actor, at, output: ActorOutput::Event(event) } = happening
             && self.folder.is_some()
             && self.traces.len() < MAX_TRACES
         {
@@ -72,18 +72,18 @@ impl<'a, S: Stage> Recorder<'a, S> {
     }
 }
 
-impl<S: Stage> Stage for Recorder<'_, S> {
+impl<S: Backend> Backend for Recorder<'_, S> {
     fn now(&self) -> Instant {
         self.stage.now()
     }
 
-    fn next(&mut self, until: Instant) -> Happening {
+    fn next(&mut self, until: Instant) -> BackendEvent {
         let happening = self.stage.next(until);
         self.remember(&happening);
         happening
     }
 
-    fn start(&mut self, launch: &Launch) -> Result<(), Refused> {
+    fn start(&mut self, launch: &LaunchSpec) -> Result<(), BackendError> {
         let mut launch = launch.clone();
         let traces = launch.args.iter().any(|arg| arg == "--trace");
         if self.folder.is_some() && !launch.text && !traces {
@@ -92,19 +92,19 @@ impl<S: Stage> Stage for Recorder<'_, S> {
         self.stage.start(&launch)
     }
 
-    fn restart(&mut self, actor: &Actor) -> Result<(), Refused> {
+    fn restart(&mut self, actor: &ActorId) -> Result<(), BackendError> {
         self.stage.restart(actor)
     }
 
-    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused> {
+    fn type_line(&mut self, actor: &ActorId, line: &str) -> Result<(), BackendError> {
         self.stage.type_line(actor, line)
     }
 
-    fn close_input(&mut self, actor: &Actor) {
+    fn close_input(&mut self, actor: &ActorId) {
         self.stage.close_input(actor);
     }
 
-    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refused> {
+    fn signal(&mut self, actor: &ActorId, signal: Signal) -> Result<(), BackendError> {
         self.stage.signal(actor, signal)
     }
 
@@ -112,7 +112,7 @@ impl<S: Stage> Stage for Recorder<'_, S> {
         self.stage.is_foreign()
     }
 
-    fn speech(&self) -> Speech {
+    fn speech(&self) -> Translator {
         self.stage.speech()
     }
 
@@ -124,7 +124,7 @@ impl<S: Stage> Stage for Recorder<'_, S> {
         self.stage.lacks(need)
     }
 
-    fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
+    fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
         self.stage.disturb(disturbance)
     }
 }
@@ -132,7 +132,7 @@ impl<S: Stage> Stage for Recorder<'_, S> {
 /// The name of a play's folder: the number of the case, from 1, what of its title can stand in any name of a file, and
 /// which round and retry it is but for the first.
 #[must_use]
-pub fn folder_name(number: usize, title: &str, turn: Turn) -> String {
+pub fn folder_name(number: usize, title: &str, turn: Attempt) -> String {
     /// The most characters of a title.
     const MAX: usize = 40;
     let words = title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
@@ -154,56 +154,56 @@ mod tests {
 
     #[test]
     fn a_folder_has_a_name_that_any_system_takes() {
-        let name = |number, title: &str| folder_name(number, title, Turn::default());
+        let name = |number, title: &str| folder_name(number, title, Attempt::default());
         assert_eq!(name(3, "x leaves; \"y\" / ../ stays?"), "03-x-leaves-y-stays");
         assert_eq!(name(12, "…"), "12");
         assert_eq!(name(1, &"ab ".repeat(30)), "01-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-ab-a");
-        assert_eq!(folder_name(1, "a", Turn { round: 7, retry: 2, ..Turn::default() }), "01-a-round-7-retry-2");
+        assert_eq!(folder_name(1, "a", Attempt { round: 7, retry: 2, ..Attempt::default() }), "01-a-round-7-retry-2");
     }
 
     /// A stage of which only happenings are asked.
-    struct Silent(Vec<Happening>, Vec<Launch>);
+    struct RecordedBackend(Vec<BackendEvent>, Vec<LaunchSpec>);
 
-    impl Stage for Silent {
+    impl Backend for RecordedBackend {
         fn now(&self) -> Instant {
             Instant::ZERO
         }
-        fn next(&mut self, _: Instant) -> Happening {
-            self.0.pop().unwrap_or(Happening::Time)
+        fn next(&mut self, _: Instant) -> BackendEvent {
+            self.0.pop().unwrap_or(BackendEvent::Time)
         }
-        fn start(&mut self, launch: &Launch) -> Result<(), Refused> {
+        fn start(&mut self, launch: &LaunchSpec) -> Result<(), BackendError> {
             self.1.push(launch.clone());
             Ok(())
         }
-        fn restart(&mut self, _: &Actor) -> Result<(), Refused> {
+        fn restart(&mut self, _: &ActorId) -> Result<(), BackendError> {
             Ok(())
         }
-        fn type_line(&mut self, _: &Actor, _: &str) -> Result<(), Refused> {
+        fn type_line(&mut self, _: &ActorId, _: &str) -> Result<(), BackendError> {
             Ok(())
         }
-        fn close_input(&mut self, _: &Actor) {}
-        fn signal(&mut self, _: &Actor, _: Signal) -> Result<(), Refused> {
+        fn close_input(&mut self, _: &ActorId) {}
+        fn signal(&mut self, _: &ActorId, _: Signal) -> Result<(), BackendError> {
             Ok(())
         }
         fn lacks(&self, _: Need) -> Option<String> {
             None
         }
-        fn disturb(&mut self, _: &Disturbance<'_>) -> Result<(), Refused> {
+        fn disturb(&mut self, _: &NetworkChange<'_>) -> Result<(), BackendError> {
             Ok(())
         }
     }
 
-    fn happening() -> Happening {
+    fn happening() -> BackendEvent {
         let event = serde_json::json!({"ts": "2026-01-02T03:04:05.678901Z", "event": "mail", "line": "a"});
-        Happening::Output { actor: Actor::Server, at: Instant::ZERO, output: Output::Event(event) }
+        BackendEvent::Output { actor: ActorId::Server, at: Instant::ZERO, output: ActorOutput::Event(event) }
     }
 
     #[test]
     fn so_much_is_remembered_and_nothing_unasked() {
         let all = vec![happening(); MAX_TRACES + 1];
         for (folder, remembered) in [(None, 0), (Some(Path::new("none")), MAX_TRACES)] {
-            let mut recorder = Recorder::new(Silent(all.clone(), Vec::new()), folder);
-            while recorder.next(Instant::ZERO) != Happening::Time {}
+            let mut recorder = Recorder::new(RecordedBackend(all.clone(), Vec::new()), folder);
+            while recorder.next(Instant::ZERO) != BackendEvent::Time {}
             assert_eq!(recorder.traces.len(), remembered);
         }
     }
@@ -216,9 +216,9 @@ mod tests {
             (Some(Path::new("none")), true, vec![], vec![]),
             (None, false, vec![], vec![]),
         ] {
-            let mut recorder = Recorder::new(Silent(Vec::new(), Vec::new()), folder);
+            let mut recorder = Recorder::new(RecordedBackend(Vec::new(), Vec::new()), folder);
             let args = args.into_iter().map(str::to_owned).collect();
-            recorder.start(&Launch { actor: Actor::Server, name: "server".to_owned(), args, text }).unwrap();
+            recorder.start(&LaunchSpec { actor: ActorId::Server, name: "server".to_owned(), args, text }).unwrap();
             assert_eq!(recorder.stage.1[0].args, expected);
         }
     }

@@ -3,43 +3,43 @@
 use serde_json::Value;
 
 use crate::proto::time::Instant;
-use crate::runner::lang::ast::Actor;
+use crate::runner::lang::ast::ActorId;
 
 /// Something that an actor said of itself.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Trace {
-    pub(crate) actor: Actor,
+    pub(crate) actor: ActorId,
     /// When the runner heard of it.
     pub(crate) heard: Instant,
     /// When it happened, in microseconds of civil time: the actors of a case share a clock.
     pub(crate) micros: i64,
-    pub(crate) what: What,
+    pub(crate) what: TraceKind,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum What {
+pub(crate) enum TraceKind {
     /// It listens on this port, and its server, if that is another, on that one.
     Listens {
         port: u16,
         server: Option<u16>,
     },
     Sent {
-        datagram: Datagram,
+        datagram: TracedDatagram,
         /// Which retransmission it is.
         copy: Option<u64>,
     },
-    Received(Datagram),
+    Received(TracedDatagram),
     /// It came, and was not taken in, for this reason.
-    Dropped(Datagram, String),
+    Dropped(TracedDatagram, String),
     /// It was sent, and a fault took it away.
-    Fault(Datagram, String),
+    Fault(TracedDatagram, String),
     /// It showed this.
     Shown(String),
 }
 
 /// What is known of a datagram at one end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Datagram {
+pub(crate) struct TracedDatagram {
     /// The port at the other end. All actors of a case are on one host.
     pub(crate) port: u16,
     pub(crate) frame: String,
@@ -47,18 +47,19 @@ pub(crate) struct Datagram {
 }
 
 impl Trace {
-    pub(crate) fn of(actor: &Actor, heard: Instant, event: &Value) -> Option<Self> {
+    pub(crate) fn of(actor: &ActorId, heard: Instant, event: &Value) -> Option<Self> {
         let stamp: jiff::Timestamp = event["ts"].as_str()?.parse().ok()?;
-        let what = What::of(event)?;
+        let what = TraceKind::of(event)?;
         Some(Self { actor: actor.clone(), heard, micros: stamp.as_microsecond(), what })
     }
 }
 
-impl What {
+impl TraceKind {
     fn of(event: &Value) -> Option<Self> {
         let word = |member: &str| event[member].as_str().unwrap_or_default().to_owned();
-        let datagram =
-            || Some(Datagram { port: port(&event["peer"])?, frame: word("frame"), bytes: event["bytes"].as_u64()? });
+        let datagram = || {
+            Some(TracedDatagram { port: port(&event["peer"])?, frame: word("frame"), bytes: event["bytes"].as_u64()? })
+        };
         match event["event"].as_str()? {
             "started" => Some(Self::Listens { port: port(&event["addr"])?, server: port(&event["server"]) }),
             "listening" => Some(Self::Listens { port: u16::try_from(event["port"].as_u64()?).ok()?, server: None }),

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Which of several plays of one case it is. It is shown behind the name of the case; an only play shows nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct Attempt {
     /// The round, from 1.
     pub round: u64,
     /// How many rounds there are to be, where that is known.
@@ -15,13 +15,13 @@ pub struct Turn {
     pub lenient: bool,
 }
 
-impl Default for Turn {
+impl Default for Attempt {
     fn default() -> Self {
         Self { round: 1, rounds: Some(1), retry: 0, lenient: false }
     }
 }
 
-impl Turn {
+impl Attempt {
     /// Whether there is to be more than one round.
     #[must_use]
     pub fn is_repeated(self) -> bool {
@@ -29,7 +29,7 @@ impl Turn {
     }
 }
 
-impl fmt::Display for Turn {
+impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.rounds {
             Some(1) => {}
@@ -46,10 +46,10 @@ mod tests {
 
     #[test]
     fn only_what_is_not_usual_is_shown() {
-        let usual = Turn::default();
+        let usual = Attempt::default();
         assert_eq!(usual.to_string(), "");
-        assert_eq!(Turn { retry: 2, ..usual }.to_string(), "  retry 2");
-        assert_eq!(Turn { round: 7, rounds: Some(9), ..usual }.to_string(), "  round 7 of 9");
-        assert_eq!(Turn { round: 7, rounds: None, ..usual }.to_string(), "  round 7");
+        assert_eq!(Attempt { retry: 2, ..usual }.to_string(), "  retry 2");
+        assert_eq!(Attempt { round: 7, rounds: Some(9), ..usual }.to_string(), "  round 7 of 9");
+        assert_eq!(Attempt { round: 7, rounds: None, ..usual }.to_string(), "  round 7");
     }
 }

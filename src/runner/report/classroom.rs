@@ -5,21 +5,21 @@
 use serde::Serialize;
 
 use crate::runner::report::score::Score;
-use crate::runner::report::summary::{Mark, Row, Sheet};
+use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 
 /// The version of this form.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
-struct Results<'a> {
+struct ClassroomResults<'a> {
     version: u32,
     status: &'static str,
     max_score: Score,
-    tests: Vec<Test<'a>>,
+    tests: Vec<ClassroomTest<'a>>,
 }
 
 #[derive(Serialize)]
-struct Test<'a> {
+struct ClassroomTest<'a> {
     name: &'a str,
     status: &'static str,
     score: Score,
@@ -32,8 +32,8 @@ struct Test<'a> {
     execution_time: String,
 }
 
-pub(crate) fn render(sheet: &Sheet<'_>) -> String {
-    let results = Results {
+pub(crate) fn render(sheet: &Summary<'_>) -> String {
+    let results = ClassroomResults {
         version: VERSION,
         status: status_of_all(sheet),
         max_score: sheet.total().1,
@@ -45,20 +45,20 @@ pub(crate) fn render(sheet: &Sheet<'_>) -> String {
 }
 
 /// A failure outweighs an error, and both a pass.
-fn status_of_all(sheet: &Sheet<'_>) -> &'static str {
+fn status_of_all(sheet: &Summary<'_>) -> &'static str {
     let all = || sheet.rows.iter().map(status);
     ["fail", "error"].into_iter().find(|status| all().any(|one| one == *status)).unwrap_or("pass")
 }
 
-fn test<'a>(row: &'a Row<'_>) -> Test<'a> {
+fn test<'a>(row: &'a CaseSummary<'_>) -> ClassroomTest<'a> {
     let case = row.case();
     let file = case.file.to_string_lossy().into_owned();
-    Test {
+    ClassroomTest {
         name: &case.title,
         status: status(row),
         score: row.score,
         max_score: row.max,
-        message: if row.mark == Mark::Passed { String::new() } else { row.output() },
+        message: if row.mark == Grade::Passed { String::new() } else { row.output() },
         test_code: row.deciding().replay.clone(),
         filename: file,
         line_no: case.span.line,
@@ -66,10 +66,10 @@ fn test<'a>(row: &'a Row<'_>) -> Test<'a> {
     }
 }
 
-fn status(row: &Row<'_>) -> &'static str {
+fn status(row: &CaseSummary<'_>) -> &'static str {
     match row.mark {
         _ if row.is_pass => "pass",
-        Mark::Passed | Mark::Failed | Mark::Flaky => "fail",
-        Mark::Skipped | Mark::NotRun => "error",
+        Grade::Passed | Grade::Failed | Grade::Flaky => "fail",
+        Grade::Skipped | Grade::NotRun => "error",
     }
 }

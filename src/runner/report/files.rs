@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::runner::report::outcome::{CaseResult, RunResult};
 use crate::runner::report::replace;
-use crate::runner::report::summary::{Format, Sheet, View};
+use crate::runner::report::summary::{Format, Summary, View};
 
 /// A report that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl ReportFiles {
             return Ok(());
         }
         let mut sheet =
-            Sheet::new(so_far.cases.iter().chain(open.iter().copied()), so_far.took, so_far.status, self.view);
+            Summary::new(so_far.cases.iter().chain(open.iter().copied()), so_far.took, so_far.status, self.view);
         sheet.rounds = so_far.rounds;
         let mut written = Ok(());
         for ReportFile { format, path } in &self.files {

@@ -1,7 +1,7 @@
 //! The forms in which a sheet can be written, and who reads each.
 
 use crate::runner::report::outcome::RunResult;
-use crate::runner::report::summary::{Sheet, View};
+use crate::runner::report::summary::{Summary, View};
 use crate::runner::report::{classroom, gradescope, jsonl, junit, markdown, tap};
 
 /// A form of report.
@@ -35,12 +35,12 @@ impl Format {
     /// The whole report of a run, as `view` may see it.
     #[must_use]
     pub fn render(self, run: &RunResult, view: View) -> String {
-        self.write(&Sheet::of(run, view))
+        self.write(&Summary::of(run, view))
     }
 
     /// The whole report of what stands on a sheet.
     #[must_use]
-    pub fn write(self, sheet: &Sheet<'_>) -> String {
+    pub fn write(self, sheet: &Summary<'_>) -> String {
         match self {
             Self::Junit => junit::render(sheet),
             Self::Tap => tap::render(sheet),

@@ -4,18 +4,18 @@ use serde::Serialize;
 
 use crate::runner::lang::ast::Visibility;
 use crate::runner::report::score::Score;
-use crate::runner::report::summary::{Mark, Row, Sheet};
+use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 
 #[derive(Serialize)]
-struct Results<'a> {
+struct GradescopeResults<'a> {
     /// In whole seconds.
     execution_time: u64,
     visibility: &'static str,
-    tests: Vec<Test<'a>>,
+    tests: Vec<GradescopeTest<'a>>,
 }
 
 #[derive(Serialize)]
-struct Test<'a> {
+struct GradescopeTest<'a> {
     score: Score,
     max_score: Score,
     status: &'static str,
@@ -28,17 +28,18 @@ struct Test<'a> {
     visibility: &'static str,
 }
 
-pub(crate) fn render(sheet: &Sheet<'_>) -> String {
+pub(crate) fn render(sheet: &Summary<'_>) -> String {
     let tests = sheet.rows.iter().enumerate().map(|(at, row)| test(at + 1, row)).collect();
-    let results = Results { execution_time: sheet.took.as_secs(), visibility: Visibility::Visible.word(), tests };
+    let results =
+        GradescopeResults { execution_time: sheet.took.as_secs(), visibility: Visibility::Visible.word(), tests };
     let mut text = serde_json::to_string_pretty(&results).unwrap_or_default();
     text.push('\n');
     text
 }
 
-fn test<'a>(number: usize, row: &'a Row<'_>) -> Test<'a> {
+fn test<'a>(number: usize, row: &'a CaseSummary<'_>) -> GradescopeTest<'a> {
     let case = row.case();
-    Test {
+    GradescopeTest {
         score: row.score,
         max_score: row.max,
         status: if row.is_pass { "passed" } else { "failed" },
@@ -53,8 +54,8 @@ fn test<'a>(number: usize, row: &'a Row<'_>) -> Test<'a> {
 }
 
 /// What the status cannot say: the mark, and the cause in one word.
-fn tags(row: &Row<'_>) -> Vec<String> {
+fn tags(row: &CaseSummary<'_>) -> Vec<String> {
     let mut tags = vec![row.mark.to_string()];
-    tags.extend(row.cause().filter(|_| row.mark != Mark::NotRun).map(str::to_owned));
+    tags.extend(row.cause().filter(|_| row.mark != Grade::NotRun).map(str::to_owned));
     tags
 }

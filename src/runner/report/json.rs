@@ -15,12 +15,13 @@ use serde::Serialize;
 
 use crate::proto::time::Instant;
 use crate::runner::report::Report;
-use crate::runner::report::attempt::Turn;
+use crate::runner::report::attempt::Attempt;
 use crate::runner::report::outcome::{
-    CaseInfo, CaseResult, Cause, CheckResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict,
+    CaseFailure, CaseInfo, CaseResult, Cause, CheckResult, RunResult, StepResult, TranscriptEntry, TranscriptKind,
+    Verdict,
 };
 use crate::runner::report::score::{self, Score};
-use crate::runner::report::summary::{Mark, Sheet, View};
+use crate::runner::report::summary::{Grade, Summary, View};
 
 /// The version of these lines.
 const VERSION: u32 = 1;
@@ -33,7 +34,7 @@ pub struct JsonReport {
 }
 
 #[derive(Serialize)]
-struct Envelope<L> {
+struct ReportEnvelope<L> {
     v: u32,
     #[serde(flatten)]
     line: L,
@@ -41,10 +42,10 @@ struct Envelope<L> {
 
 #[derive(Serialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
-enum Line<'a> {
+enum ReportLine<'a> {
     CaseStarted {
         #[serde(flatten)]
-        place: Place<'a>,
+        place: SourcePosition<'a>,
         title: &'a str,
         steps: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +55,7 @@ enum Line<'a> {
     },
     Step {
         #[serde(flatten)]
-        place: Place<'a>,
+        place: SourcePosition<'a>,
         text: &'a str,
         at_ms: f64,
         took_ms: f64,
@@ -62,7 +63,7 @@ enum Line<'a> {
     },
     Failure {
         #[serde(flatten)]
-        place: Place<'a>,
+        place: SourcePosition<'a>,
         column: usize,
         text: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,11 +78,11 @@ enum Line<'a> {
         late_ms: Option<f64>,
         status: u8,
         replay: &'a str,
-        transcript: Vec<Row<'a>>,
+        transcript: Vec<JsonCase<'a>>,
     },
     Case {
         #[serde(flatten)]
-        place: Place<'a>,
+        place: SourcePosition<'a>,
         title: &'a str,
         verdict: &'a str,
         #[serde(flatten)]
@@ -116,7 +117,7 @@ enum Line<'a> {
 }
 
 #[derive(Serialize)]
-struct Place<'a> {
+struct SourcePosition<'a> {
     file: std::borrow::Cow<'a, str>,
     line: usize,
 }
@@ -130,14 +131,14 @@ struct Which {
     retry: Option<u32>,
 }
 
-impl From<Turn> for Which {
-    fn from(turn: Turn) -> Self {
+impl From<Attempt> for Which {
+    fn from(turn: Attempt) -> Self {
         Self { round: turn.is_repeated().then_some(turn.round), retry: Some(turn.retry).filter(|retry| *retry > 0) }
     }
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct JsonCase<'a> {
     at_ms: f64,
     actor: String,
     kind: &'a str,
@@ -178,14 +179,14 @@ impl Report for JsonReport {
         self.began = None;
         let CaseInfo { title, steps, points, turn, .. } = case;
         let (place, which) = (place(case), Which::from(*turn));
-        put(out, Line::CaseStarted { place, title, steps: *steps, points: *points, which })
+        put(out, ReportLine::CaseStarted { place, title, steps: *steps, points: *points, which })
     }
 
     fn step(&mut self, out: &mut dyn Write, _case: &CaseInfo, step: &StepResult) -> io::Result<()> {
         let at_ms = millis(step.at.since(*self.began.get_or_insert(step.at)));
-        let place = Place { file: step.span.source.path.to_string_lossy(), line: step.span.line };
+        let place = SourcePosition { file: step.span.source.path.to_string_lossy(), line: step.span.line };
         let text = step.span.source_line().trim();
-        put(out, Line::Step { place, text, at_ms, took_ms: millis(step.took), ok: step.ok })
+        put(out, ReportLine::Step { place, text, at_ms, took_ms: millis(step.took), ok: step.ok })
     }
 
     fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()> {
@@ -199,7 +200,7 @@ impl Report for JsonReport {
             Verdict::Skipped(reason) => ("skipped", Some(reason.as_str())),
             Verdict::NotRun(reason) => ("not_run", Some(reason.as_str())),
         };
-        let line = Line::Case {
+        let line = ReportLine::Case {
             place: place(&result.case),
             title: &result.case.title,
             verdict,
@@ -218,7 +219,7 @@ impl Report for JsonReport {
     }
 
     fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()> {
-        Self::summary(out, &Sheet::of(result, View::Teacher))
+        Self::summary(out, &Summary::of(result, View::Teacher))
     }
 }
 
@@ -227,16 +228,16 @@ impl JsonReport {
     ///
     /// # Errors
     /// Those of the writer.
-    pub fn summary(out: &mut dyn Write, sheet: &Sheet<'_>) -> io::Result<()> {
-        let ((score, max_score), flaky) = (sheet.total(), sheet.count(Mark::Flaky));
+    pub fn summary(out: &mut dyn Write, sheet: &Summary<'_>) -> io::Result<()> {
+        let ((score, max_score), flaky) = (sheet.total(), sheet.count(Grade::Flaky));
         let passed = sheet.rows.iter().filter(|row| row.is_pass).count();
-        let line = Line::Summary {
+        let line = ReportLine::Summary {
             cases: sheet.rows.len(),
             passed,
-            failed: sheet.count(Mark::Failed) + flaky - (passed - sheet.count(Mark::Passed)),
+            failed: sheet.count(Grade::Failed) + flaky - (passed - sheet.count(Grade::Passed)),
             flaky,
             rounds: sheet.rounds,
-            skipped: sheet.count(Mark::Skipped) + sheet.count(Mark::NotRun),
+            skipped: sheet.count(Grade::Skipped) + sheet.count(Grade::NotRun),
             score,
             max_score,
             took_ms: millis(sheet.took),
@@ -246,21 +247,21 @@ impl JsonReport {
     }
 }
 
-fn failure_line<'a>(result: &'a CaseResult, failure: &'a Failure) -> Line<'a> {
-    let row = |heard: &'a Heard| Row {
+fn failure_line<'a>(result: &'a CaseResult, failure: &'a CaseFailure) -> ReportLine<'a> {
+    let row = |heard: &'a TranscriptEntry| JsonCase {
         at_ms: millis(heard.at.since(result.began)),
         actor: heard.actor.to_string(),
         kind: match heard.kind {
-            HeardKind::Typed => "typed",
-            HeardKind::Shown => "shown",
-            HeardKind::Complained => "complained",
-            HeardKind::Note => "note",
+            TranscriptKind::Typed => "typed",
+            TranscriptKind::Shown => "shown",
+            TranscriptKind::Complained => "complained",
+            TranscriptKind::Note => "note",
         },
         text: &heard.text,
     };
     let late = |cause| if let Cause::Late(by) = cause { Some(millis(by)) } else { None };
-    Line::Failure {
-        place: Place { file: failure.span.source.path.to_string_lossy(), line: failure.span.line },
+    ReportLine::Failure {
+        place: SourcePosition { file: failure.span.source.path.to_string_lossy(), line: failure.span.line },
         column: failure.span.column,
         text: failure.span.source_line().trim(),
         actor: failure.actor.as_ref().map(ToString::to_string),
@@ -277,12 +278,12 @@ fn failure_line<'a>(result: &'a CaseResult, failure: &'a Failure) -> Line<'a> {
 
 /// Writes one line; its member `report` says what it is.
 pub(crate) fn put(out: &mut dyn Write, line: impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_string(&Envelope { v: VERSION, line })?;
+    let text = serde_json::to_string(&ReportEnvelope { v: VERSION, line })?;
     writeln!(out, "{text}")
 }
 
-fn place(case: &CaseInfo) -> Place<'_> {
-    Place { file: case.file.to_string_lossy(), line: case.span.line }
+fn place(case: &CaseInfo) -> SourcePosition<'_> {
+    SourcePosition { file: case.file.to_string_lossy(), line: case.span.line }
 }
 
 /// In milliseconds, to the microsecond.

@@ -1,9 +1,9 @@
 //! JSON lines: what `chat run --json` writes, but for the lines of steps.
 
-use crate::runner::report::summary::Sheet;
+use crate::runner::report::summary::Summary;
 use crate::runner::report::{JsonReport, Report};
 
-pub(crate) fn render(sheet: &Sheet<'_>) -> String {
+pub(crate) fn render(sheet: &Summary<'_>) -> String {
     let (mut report, mut lines) = (JsonReport::default(), Vec::new());
     for play in sheet.rows.iter().flat_map(|row| &row.plays) {
         // Memory takes everything.

@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::runner::report::outcome::Verdict;
-use crate::runner::report::summary::{Mark, Row, Sheet};
+use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 
-pub(crate) fn render(sheet: &Sheet<'_>) -> String {
+pub(crate) fn render(sheet: &Summary<'_>) -> String {
     let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
-    let rows: Vec<&Row<'_>> = sheet.rows.iter().collect();
+    let rows: Vec<&CaseSummary<'_>> = sheet.rows.iter().collect();
     open(&mut xml, 0, "testsuites", "chat run", &rows, sheet.took);
     for (file, rows) in suites(rows) {
         let took = rows.iter().map(|row| row.took).sum();
@@ -26,8 +26,8 @@ pub(crate) fn render(sheet: &Sheet<'_>) -> String {
 }
 
 /// The cases of each file, the files in the order in which they were played.
-fn suites<'s, 'a>(rows: Vec<&'s Row<'a>>) -> Vec<(String, Vec<&'s Row<'a>>)> {
-    let mut suites: Vec<(String, Vec<&Row<'_>>)> = Vec::new();
+fn suites<'s, 'a>(rows: Vec<&'s CaseSummary<'a>>) -> Vec<(String, Vec<&'s CaseSummary<'a>>)> {
+    let mut suites: Vec<(String, Vec<&CaseSummary<'_>>)> = Vec::new();
     for row in rows {
         let file = row.case().file.to_string_lossy().into_owned();
         match suites.iter_mut().find(|(name, _)| *name == file) {
@@ -38,12 +38,12 @@ fn suites<'s, 'a>(rows: Vec<&'s Row<'a>>) -> Vec<(String, Vec<&'s Row<'a>>)> {
     suites
 }
 
-fn open(xml: &mut String, depth: usize, element: &str, name: &str, rows: &[&Row<'_>], took: Duration) {
-    let count = |marks: &[Mark]| rows.iter().filter(|row| marks.contains(&row.mark)).count();
-    let failed = rows.iter().filter(|row| matches!(row.mark, Mark::Failed | Mark::Flaky) && !row.is_pass);
-    let (failures, errors) = (failed.count(), count(&[Mark::NotRun]));
+fn open(xml: &mut String, depth: usize, element: &str, name: &str, rows: &[&CaseSummary<'_>], took: Duration) {
+    let count = |marks: &[Grade]| rows.iter().filter(|row| marks.contains(&row.mark)).count();
+    let failed = rows.iter().filter(|row| matches!(row.mark, Grade::Failed | Grade::Flaky) && !row.is_pass);
+    let (failures, errors) = (failed.count(), count(&[Grade::NotRun]));
     // Readers of the outer element know no skipped tests there.
-    let skipped = if depth > 0 { format!(" skipped=\"{}\"", count(&[Mark::Skipped])) } else { String::new() };
+    let skipped = if depth > 0 { format!(" skipped=\"{}\"", count(&[Grade::Skipped])) } else { String::new() };
     let (indent, name, tests, time) = ("  ".repeat(depth), attribute(name), rows.len(), seconds(took));
     _ = writeln!(
         xml,
@@ -52,7 +52,7 @@ fn open(xml: &mut String, depth: usize, element: &str, name: &str, rows: &[&Row<
     );
 }
 
-fn test_case(xml: &mut String, file: &str, row: &Row<'_>) {
+fn test_case(xml: &mut String, file: &str, row: &CaseSummary<'_>) {
     let case = row.case();
     let (name, file, line, time) = (attribute(&case.title), attribute(file), case.span.line, seconds(row.took));
     _ = write!(
@@ -65,16 +65,16 @@ fn test_case(xml: &mut String, file: &str, row: &Row<'_>) {
     };
     let message = attribute(&reason);
     xml.push_str(">\n");
-    if row.mark == Mark::Skipped {
+    if row.mark == Grade::Skipped {
         _ = writeln!(xml, "      <skipped message=\"{message}\"/>");
     } else {
         // The word for what is no failure in the end is that of the readers that know one.
         let element = match row.mark {
-            Mark::NotRun => "error",
+            Grade::NotRun => "error",
             _ if row.is_pass => "flakyFailure",
             _ => "failure",
         };
-        let kind = if row.mark == Mark::Flaky { "FLAKY" } else { row.cause().unwrap_or_default() };
+        let kind = if row.mark == Grade::Flaky { "FLAKY" } else { row.cause().unwrap_or_default() };
         _ = writeln!(xml, "      <{element} type=\"{kind}\" message=\"{message}\">{}</{element}>", text(&place(row)));
         _ = writeln!(xml, "      <system-out>{}</system-out>", text(&row.output()));
     }
@@ -82,7 +82,7 @@ fn test_case(xml: &mut String, file: &str, row: &Row<'_>) {
 }
 
 /// Where it failed, and the line there.
-fn place(row: &Row<'_>) -> String {
+fn place(row: &CaseSummary<'_>) -> String {
     match &row.deciding().verdict {
         Verdict::Failed(failure) => format!("{}: {}", failure.span, failure.span.source_line().trim()),
         _ => row.case().span.to_string(),

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::runner::report::score::Score;
-use crate::runner::report::summary::{Mark, Row, Sheet};
+use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 
-pub(crate) fn render(sheet: &Sheet<'_>) -> String {
+pub(crate) fn render(sheet: &Summary<'_>) -> String {
     let (score, max) = sheet.total();
     let mut text = format!("**{score} of {max} points**, {}\n\n", counts(sheet));
     text.push_str("| # | Case | Result | Points | Time | Why |\n| --: | --- | --- | --: | --: | --- |\n");
@@ -13,7 +13,7 @@ pub(crate) fn render(sheet: &Sheet<'_>) -> String {
         cells(&mut text, at + 1, row);
     }
     for (at, row) in sheet.rows.iter().enumerate() {
-        if matches!(row.mark, Mark::Failed | Mark::Flaky) {
+        if matches!(row.mark, Grade::Failed | Grade::Flaky) {
             let (output, title) = (row.output(), inline(&row.case().title));
             let fence = fence(&output);
             _ = write!(text, "\n### {}. {title}\n\n{fence}text\n{output}{fence}\n", at + 1);
@@ -23,11 +23,11 @@ pub(crate) fn render(sheet: &Sheet<'_>) -> String {
 }
 
 /// How many there are of each mark that there is; points that could not be earned are said.
-fn counts(sheet: &Sheet<'_>) -> String {
-    let counted = Mark::ALL.map(|mark| (sheet.count(mark), mark));
+fn counts(sheet: &Summary<'_>) -> String {
+    let counted = Grade::ALL.map(|mark| (sheet.count(mark), mark));
     let mut words: Vec<String> =
         counted.iter().filter(|(n, _)| *n > 0).map(|(n, mark)| format!("{n} {mark}")).collect();
-    let open = sheet.rows.iter().filter(|row| matches!(row.mark, Mark::Skipped | Mark::NotRun));
+    let open = sheet.rows.iter().filter(|row| matches!(row.mark, Grade::Skipped | Grade::NotRun));
     let lost = open.map(|row| row.max).sum::<Score>();
     if lost > Score::default() {
         words.push(format!("points that could not be earned: {lost}"));
@@ -35,7 +35,7 @@ fn counts(sheet: &Sheet<'_>) -> String {
     words.join(", ")
 }
 
-fn cells(text: &mut String, number: usize, row: &Row<'_>) {
+fn cells(text: &mut String, number: usize, row: &CaseSummary<'_>) {
     let (title, why) = (inline(&row.case().title), inline(&row.reason().unwrap_or_default()));
     let (mark, score, max, took) = (row.mark, row.score, row.max, row.took.as_secs_f64());
     _ = writeln!(text, "| {number} | {title} | {mark} | {score}/{max} | {took:.3} s | {why} |");

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::backend::End;
-use crate::runner::lang::ast::{Actor, Span, Visibility};
-use crate::runner::report::attempt::Turn;
+use crate::runner::backend::ActorExit;
+use crate::runner::lang::ast::{ActorId, Span, Visibility};
+use crate::runner::report::attempt::Attempt;
 use crate::script::log::Nearest;
 
 /// What came of all files.
@@ -40,7 +40,7 @@ pub struct CaseInfo {
     /// How many steps it has, the common ones included.
     pub steps: usize,
     /// Which of its plays.
-    pub turn: Turn,
+    pub turn: Attempt,
 }
 
 /// What came of one case.
@@ -55,7 +55,7 @@ pub struct CaseResult {
     /// Its parts, if it says `check`.
     pub checks: Vec<CheckResult>,
     /// What everybody typed and showed, in order of time; the oldest are gone beyond [`CaseResult::MAX_HEARD`].
-    pub transcript: Vec<Heard>,
+    pub transcript: Vec<TranscriptEntry>,
     /// When it began.
     pub began: Instant,
     /// How long it took.
@@ -111,7 +111,7 @@ pub enum Verdict {
     /// Every line of it.
     Passed,
     /// A line failed.
-    Failed(Box<Failure>),
+    Failed(Box<CaseFailure>),
     /// It cannot be played here, for this reason.
     Skipped(String),
     /// It was not begun, for this reason.
@@ -141,25 +141,25 @@ pub struct CheckResult {
     /// `None` when it was not reached.
     pub passed: Option<bool>,
     /// Why it failed.
-    pub failure: Option<Box<Failure>>,
+    pub failure: Option<Box<CaseFailure>>,
 }
 
 /// Something in a transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct TranscriptEntry {
     /// When.
     pub at: Instant,
     /// Whose.
-    pub actor: Actor,
+    pub actor: ActorId,
     /// What kind of thing.
-    pub kind: HeardKind,
+    pub kind: TranscriptKind,
     /// One line, as patterns see it.
     pub text: String,
 }
 
 /// What kind of thing a transcript tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeardKind {
+pub enum TranscriptKind {
     /// The actor was told to type it.
     Typed,
     /// It showed this line.
@@ -172,11 +172,11 @@ pub enum HeardKind {
 
 /// Why a case failed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
+pub struct CaseFailure {
     /// The line that failed.
     pub span: Span,
     /// Whose fault it is.
-    pub actor: Option<Actor>,
+    pub actor: Option<ActorId>,
     /// In one word.
     pub cause: Cause,
     /// The cause as a sentence.
@@ -212,7 +212,7 @@ pub enum Cause {
     /// It came again.
     Duplicate,
     /// The actor has ended, or with another status.
-    Exited(Option<End>),
+    Exited(Option<ActorExit>),
     /// What must not come came.
     Forbidden,
     /// The actor wrote without end.

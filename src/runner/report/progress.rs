@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::proto::time::Instant;
-use crate::runner::report::attempt::Turn;
+use crate::runner::report::attempt::Attempt;
 use crate::runner::report::shown;
 
 /// What is being played.
-pub(crate) struct Live<'a> {
+pub(crate) struct ProgressLine<'a> {
     /// Titles, and since when.
     pub(crate) running: Vec<(&'a str, Duration)>,
     /// How many cases of this round have begun.
@@ -17,12 +17,12 @@ pub(crate) struct Live<'a> {
     /// How many there are in a round.
     pub(crate) of: usize,
     /// Which round it is.
-    pub(crate) turn: Turn,
+    pub(crate) turn: Attempt,
     /// The time of the run.
     pub(crate) now: Instant,
 }
 
-impl Live<'_> {
+impl ProgressLine<'_> {
     /// The longest line, in characters: that of the narrowest terminal that is usual, but for its last column.
     const MAX: usize = 79;
     /// The most characters of a title.
@@ -67,10 +67,10 @@ fn cut(text: &str, limit: usize) -> String {
 mod tests {
     use super::*;
 
-    fn live<'a>(running: &[&'a str]) -> Live<'a> {
+    fn live<'a>(running: &[&'a str]) -> ProgressLine<'a> {
         let running = running.iter().map(|title| (*title, Duration::from_millis(2900))).collect();
-        let turn = Turn { rounds: None, round: 7, ..Turn::default() };
-        Live { running, begun: 3, of: 25, turn, now: Instant::ZERO + Duration::from_secs(1) }
+        let turn = Attempt { rounds: None, round: 7, ..Attempt::default() };
+        ProgressLine { running, begun: 3, of: 25, turn, now: Instant::ZERO + Duration::from_secs(1) }
     }
 
     #[test]
@@ -86,7 +86,7 @@ mod tests {
         for count in [1, 3, 9, 64] {
             let titles = vec!["ä title without an end in sight"; count];
             let text = live(&titles).text(None);
-            assert!(text.chars().count() <= Live::MAX, "{text}");
+            assert!(text.chars().count() <= ProgressLine::MAX, "{text}");
             assert_eq!(text.contains(" more"), count > 2, "{text}");
         }
     }

@@ -6,11 +6,11 @@ use std::io::{self, ErrorKind, Write};
 use crate::proto::time::Instant;
 use crate::runner::report::Report;
 use crate::runner::report::outcome::{CaseInfo, CaseResult, RunResult, StepResult};
-use crate::runner::report::progress::Live;
+use crate::runner::report::progress::ProgressLine;
 use crate::runner::report::summary::{ReportFiles, Unwritable, View};
 
-/// Those who are told. What cannot be told ends nothing; [`Audience::leave`] says it.
-pub(crate) struct Audience<'a> {
+/// Those who are told. What cannot be told ends nothing; [`Reporters::leave`] says it.
+pub(crate) struct Reporters<'a> {
     out: &'a mut dyn Write,
     report: Box<dyn Report>,
     files: ReportFiles,
@@ -24,12 +24,12 @@ pub(crate) struct Audience<'a> {
     unrecorded: Option<String>,
 }
 
-impl<'a> Audience<'a> {
+impl<'a> Reporters<'a> {
     pub(crate) fn new(out: &'a mut dyn Write, report: Box<dyn Report>, files: ReportFiles, view: View) -> Self {
         Self { out, report, files, view, deaf: None, unwritable: None, live: None, unrecorded: None }
     }
 
-    /// From now on [`Audience::live`] is shown, with the time that is left.
+    /// From now on [`Reporters::live`] is shown, with the time that is left.
     pub(crate) fn show_live(&mut self, deadline: Option<Instant>) {
         self.live = Some((String::new(), deadline));
     }
@@ -39,11 +39,11 @@ impl<'a> Audience<'a> {
     }
 
     /// What is being played, below everything that was reported.
-    pub(crate) fn live(&mut self, live: &Live<'_>) {
+    pub(crate) fn live(&mut self, live: &ProgressLine<'_>) {
         let Some((drawn, deadline)) = &mut self.live else { return };
         let line = live.drawn(*deadline);
         if *drawn != line {
-            let text = format!("{}{line}", if drawn.is_empty() { "" } else { Live::ERASE });
+            let text = format!("{}{line}", if drawn.is_empty() { "" } else { ProgressLine::ERASE });
             *drawn = line;
             self.write(text.as_bytes());
         }
@@ -103,7 +103,7 @@ impl<'a> Audience<'a> {
         }
         if let Some((drawn, _)) = self.live.as_mut().filter(|(drawn, _)| !drawn.is_empty()) {
             drawn.clear();
-            text.splice(..0, Live::ERASE.bytes());
+            text.splice(..0, ProgressLine::ERASE.bytes());
         }
         self.write(&text);
     }

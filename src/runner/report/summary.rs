@@ -14,9 +14,9 @@ use crate::runner::report::{Report, TextReport};
 
 /// What came of a run, ready to be written.
 #[derive(Clone, Debug)]
-pub struct Sheet<'a> {
+pub struct Summary<'a> {
     /// Every case once, in the order in which they were first played.
-    pub rows: Vec<Row<'a>>,
+    pub rows: Vec<CaseSummary<'a>>,
     /// How long the run took.
     pub took: Duration,
     /// The first reason for not being [`Status::Ok`].
@@ -27,11 +27,11 @@ pub struct Sheet<'a> {
 
 /// What came of one case.
 #[derive(Clone, Debug)]
-pub struct Row<'a> {
+pub struct CaseSummary<'a> {
     /// How often it was played, and what came of it each time; at least one.
     pub(crate) plays: Vec<Cow<'a, CaseResult>>,
     /// What it comes to.
-    pub mark: Mark,
+    pub mark: Grade,
     /// What was earned: the least of all plays.
     pub score: Score,
     /// What could be earned. What was skipped or not run stays in it: nobody gets an easier exam unseen.
@@ -44,7 +44,7 @@ pub struct Row<'a> {
 
 /// What a case comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum Grade {
     /// It passed, each time.
     Passed,
     /// It failed, each time.
@@ -59,7 +59,7 @@ pub enum Mark {
 
 /// One check of a case.
 #[derive(Clone, Copy, Debug)]
-pub struct Part<'a> {
+pub struct CheckSummary<'a> {
     /// Which.
     pub check: &'a CheckResult,
     /// What was earned.
@@ -68,7 +68,7 @@ pub struct Part<'a> {
     pub max: Score,
 }
 
-impl<'a> Sheet<'a> {
+impl<'a> Summary<'a> {
     /// The sheet of what was played, as `view` may see it. Plays of the same case become one row.
     pub fn new(results: impl IntoIterator<Item = &'a CaseResult>, took: Duration, status: Status, view: View) -> Self {
         let mut rows: Vec<Vec<Cow<'a, CaseResult>>> = Vec::new();
@@ -79,7 +79,7 @@ impl<'a> Sheet<'a> {
                 None => rows.push(vec![view.case(result)]),
             }
         }
-        Self { rows: rows.into_iter().map(Row::new).collect(), took, status, rounds: None }
+        Self { rows: rows.into_iter().map(CaseSummary::new).collect(), took, status, rounds: None }
     }
 
     /// The sheet of a whole run.
@@ -96,26 +96,26 @@ impl<'a> Sheet<'a> {
 
     /// How many cases have this mark.
     #[must_use]
-    pub fn count(&self, mark: Mark) -> usize {
+    pub fn count(&self, mark: Grade) -> usize {
         self.rows.iter().filter(|row| row.mark == mark).count()
     }
 }
 
-impl<'a> Row<'a> {
+impl<'a> CaseSummary<'a> {
     /// The longest output, in bytes. What is beyond is cut, which is said.
     pub const MAX_OUTPUT: usize = 64 << 10;
 
     fn new(plays: Vec<Cow<'a, CaseResult>>) -> Self {
-        let mark = Mark::of(&plays);
-        let lenient = mark == Mark::Flaky && plays.iter().any(|play| play.is_flaky() && play.case.turn.lenient);
+        let mark = Grade::of(&plays);
+        let lenient = mark == Grade::Flaky && plays.iter().any(|play| play.is_flaky() && play.case.turn.lenient);
         let decide = |play: &&Cow<'a, CaseResult>| matches!(play.verdict, Verdict::Passed) == lenient;
         // Somebody who passed in one of two plays has not shown that the program works: what was earned is what the
         // failed one earned.
-        let scores = plays.iter().filter(|play| mark != Mark::Flaky || decide(play)).map(|play| score::earned(play));
+        let scores = plays.iter().filter(|play| mark != Grade::Flaky || decide(play)).map(|play| score::earned(play));
         let score = if mark.is_played() { scores.min().unwrap_or_default() } else { Score::default() };
         let max = plays.iter().map(|play| score::worth(play)).max().unwrap_or_default();
         let took = plays.iter().map(|play| play.took).sum();
-        Self { plays, mark, score, max, took, is_pass: mark == Mark::Passed || lenient }
+        Self { plays, mark, score, max, took, is_pass: mark == Grade::Passed || lenient }
     }
 
     /// Which case.
@@ -161,11 +161,15 @@ impl<'a> Row<'a> {
 
     /// Its checks, with what each was worth and earned.
     #[must_use]
-    pub fn parts(&self) -> Vec<Part<'_>> {
+    pub fn parts(&self) -> Vec<CheckSummary<'_>> {
         let play = self.deciding();
         let shares = score::shares(play).into_iter();
         let earned = |check: &CheckResult, max| if check.passed == Some(true) { max } else { Score::default() };
-        play.checks.iter().zip(shares).map(|(check, max)| Part { check, score: earned(check, max), max }).collect()
+        play.checks
+            .iter()
+            .zip(shares)
+            .map(|(check, max)| CheckSummary { check, score: earned(check, max), max })
+            .collect()
     }
 
     /// Everything that is needed to understand it, for people: what the terminal shows of each play.
@@ -186,9 +190,9 @@ impl<'a> Row<'a> {
     }
 }
 
-impl Mark {
+impl Grade {
     /// All of them, in the order in which they are counted.
-    pub const ALL: [Mark; 5] = [Self::Passed, Self::Failed, Self::Flaky, Self::Skipped, Self::NotRun];
+    pub const ALL: [Grade; 5] = [Self::Passed, Self::Failed, Self::Flaky, Self::Skipped, Self::NotRun];
 
     fn of(plays: &[Cow<'_, CaseResult>]) -> Self {
         let any = |of: fn(&Verdict) -> bool| plays.iter().any(|play| of(&play.verdict));
@@ -207,7 +211,7 @@ impl Mark {
     }
 }
 
-impl fmt::Display for Mark {
+impl fmt::Display for Grade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Passed => "passed",

@@ -4,19 +4,19 @@
 
 use std::fmt::Write as _;
 
-use crate::runner::report::summary::{Mark, Row, Sheet};
+use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 
 /// The blanks before the lines of a subtest.
 const SUBTEST: &str = "    ";
 
-pub(crate) fn render(sheet: &Sheet<'_>) -> String {
+pub(crate) fn render(sheet: &Summary<'_>) -> String {
     let mut tap = format!("TAP version 14\n1..{}\n", sheet.rows.len());
     for (at, row) in sheet.rows.iter().enumerate() {
         subtest(&mut tap, row);
-        let ok = if row.is_pass || row.mark == Mark::Skipped { "ok" } else { "not ok" };
+        let ok = if row.is_pass || row.mark == Grade::Skipped { "ok" } else { "not ok" };
         _ = write!(tap, "{ok} {} - {}", at + 1, description(&row.case().title));
         match row.reason() {
-            Some(reason) if row.mark == Mark::Skipped => _ = writeln!(tap, " # SKIP {}", directive(&reason)),
+            Some(reason) if row.mark == Grade::Skipped => _ = writeln!(tap, " # SKIP {}", directive(&reason)),
             _ => tap.push('\n'),
         }
         diagnostics(&mut tap, row);
@@ -24,7 +24,7 @@ pub(crate) fn render(sheet: &Sheet<'_>) -> String {
     tap
 }
 
-fn subtest(tap: &mut String, row: &Row<'_>) {
+fn subtest(tap: &mut String, row: &CaseSummary<'_>) {
     let checks = &row.deciding().checks;
     if checks.is_empty() {
         return;
@@ -44,7 +44,7 @@ fn subtest(tap: &mut String, row: &Row<'_>) {
     _ = writeln!(tap, "{SUBTEST}1..{}", checks.len());
 }
 
-fn diagnostics(tap: &mut String, row: &Row<'_>) {
+fn diagnostics(tap: &mut String, row: &CaseSummary<'_>) {
     let case = row.case();
     tap.push_str("  ---\n");
     if let Some(reason) = row.reason() {
@@ -57,7 +57,7 @@ fn diagnostics(tap: &mut String, row: &Row<'_>) {
     _ = writeln!(tap, "  at:\n    file: {}\n    line: {}", yaml(&case.file.to_string_lossy()), case.span.line);
     _ = writeln!(tap, "  score: {}\n  max_score: {}", row.score, row.max);
     _ = writeln!(tap, "  duration_ms: {:.3}", row.took.as_secs_f64() * 1000.0);
-    if !matches!(row.mark, Mark::Passed | Mark::Skipped) {
+    if !matches!(row.mark, Grade::Passed | Grade::Skipped) {
         tap.push_str("  output:\n");
         for line in row.output().lines() {
             _ = writeln!(tap, "    - {}", yaml(line));

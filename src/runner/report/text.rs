@@ -8,8 +8,10 @@ use std::time::Duration;
 use crate::proto::text::is_obeyed;
 use crate::proto::time::Instant;
 use crate::runner::report::Report;
-use crate::runner::report::outcome::{CaseInfo, CaseResult, Failure, Heard, HeardKind, RunResult, StepResult, Verdict};
-use crate::runner::report::summary::{Mark, Sheet, View};
+use crate::runner::report::outcome::{
+    CaseFailure, CaseInfo, CaseResult, RunResult, StepResult, TranscriptEntry, TranscriptKind, Verdict,
+};
+use crate::runner::report::summary::{Grade, Summary, View};
 
 /// How many of the last lines of each actor a failure shows.
 const LAST_LINES: usize = 8;
@@ -48,8 +50,8 @@ impl TextReport {
     }
 
     /// Where and why a line failed; each line begins with `indent`.
-    fn why(self, out: &mut dyn Write, result: &CaseResult, failure: &Failure, indent: &str) -> io::Result<()> {
-        let Failure { span, sentence, .. } = failure;
+    fn why(self, out: &mut dyn Write, result: &CaseResult, failure: &CaseFailure, indent: &str) -> io::Result<()> {
+        let CaseFailure { span, sentence, .. } = failure;
         writeln!(out, "{indent}at        {span}")?;
         writeln!(out, "{indent}line      {}", shown(span.source_line().trim()))?;
         writeln!(out, "{indent}cause     {}: {}", self.paint(Hue::Bad, failure.cause.word()), shown(sentence))?;
@@ -63,7 +65,7 @@ impl TextReport {
         Ok(())
     }
 
-    fn failure(self, out: &mut dyn Write, result: &CaseResult, failure: &Failure) -> io::Result<()> {
+    fn failure(self, out: &mut dyn Write, result: &CaseResult, failure: &CaseFailure) -> io::Result<()> {
         self.why(out, result, failure, INDENT)?;
         writeln!(out, "{INDENT}replay    {}", shown(&result.replay))?;
         writeln!(out, "      the last lines of each actor, in order of time:")?;
@@ -73,7 +75,7 @@ impl TextReport {
             writeln!(
                 out,
                 "        {}",
-                if heard.kind == HeardKind::Note { self.paint(Hue::Dim, &line) } else { line }
+                if heard.kind == TranscriptKind::Note { self.paint(Hue::Dim, &line) } else { line }
             )?;
         }
         Ok(())
@@ -133,8 +135,9 @@ impl Report for TextReport {
     }
 
     fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()> {
-        let sheet = Sheet::of(result, View::Teacher);
-        let (passed, failed, flaky) = (sheet.count(Mark::Passed), sheet.count(Mark::Failed), sheet.count(Mark::Flaky));
+        let sheet = Summary::of(result, View::Teacher);
+        let (passed, failed, flaky) =
+            (sheet.count(Grade::Passed), sheet.count(Grade::Failed), sheet.count(Grade::Flaky));
         let all = sheet.rows.len();
         let others = all - passed - failed - flaky;
         let flaky = if flaky > 0 { format!("{flaky} flaky, ") } else { String::new() };
@@ -162,19 +165,19 @@ pub fn timeline(result: &CaseResult) -> String {
 }
 
 /// How wide the names of actors are.
-fn width(transcript: &[Heard]) -> usize {
+fn width(transcript: &[TranscriptEntry]) -> usize {
     transcript.iter().map(|heard| heard.actor.to_string().len()).max().unwrap_or(0)
 }
 
 /// Whether it is the failure that decided the case.
-fn is_verdict(result: &CaseResult, failure: &Failure) -> bool {
+fn is_verdict(result: &CaseResult, failure: &CaseFailure) -> bool {
     matches!(&result.verdict, Verdict::Failed(first) if **first == *failure)
 }
 
 /// The last lines of every actor, in order of time.
-fn last_lines(transcript: &[Heard]) -> Vec<&Heard> {
+fn last_lines(transcript: &[TranscriptEntry]) -> Vec<&TranscriptEntry> {
     let mut counts = BTreeMap::new();
-    let mut last: Vec<&Heard> = Vec::new();
+    let mut last: Vec<&TranscriptEntry> = Vec::new();
     for heard in transcript.iter().rev() {
         let count: &mut usize = counts.entry(&heard.actor).or_default();
         *count += 1;
@@ -187,12 +190,12 @@ fn last_lines(transcript: &[Heard]) -> Vec<&Heard> {
     last
 }
 
-fn transcript_line(heard: &Heard, began: Instant, width: usize) -> String {
+fn transcript_line(heard: &TranscriptEntry, began: Instant, width: usize) -> String {
     let sign = match heard.kind {
-        HeardKind::Typed => "> ",
-        HeardKind::Shown => "  ",
-        HeardKind::Complained => "! ",
-        HeardKind::Note => "# ",
+        TranscriptKind::Typed => "> ",
+        TranscriptKind::Shown => "  ",
+        TranscriptKind::Complained => "! ",
+        TranscriptKind::Note => "# ",
     };
     let (at, actor) = (seconds(heard.at.since(began)), heard.actor.to_string());
     format!("{at:>9}  {actor:width$}{sign}{}", shown(&heard.text))
@@ -225,11 +228,11 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runner::lang::ast::Actor;
+    use crate::runner::lang::ast::ActorId;
 
-    fn heard(at: u64, actor: &str, text: &str) -> Heard {
-        let actor = if actor == "server" { Actor::Server } else { Actor::Client(actor.parse().unwrap()) };
-        Heard { at: Instant::from_micros(at), actor, kind: HeardKind::Shown, text: text.to_owned() }
+    fn heard(at: u64, actor: &str, text: &str) -> TranscriptEntry {
+        let actor = if actor == "server" { ActorId::Server } else { ActorId::Client(actor.parse().unwrap()) };
+        TranscriptEntry { at: Instant::from_micros(at), actor, kind: TranscriptKind::Shown, text: text.to_owned() }
     }
 
     #[test]

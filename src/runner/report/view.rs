@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::runner::lang::ast::{Source, Span, Visibility};
-use crate::runner::report::outcome::{CaseInfo, CaseResult, Cause, Failure, StepResult, Verdict};
+use crate::runner::lang::ast::{SourceFile, Span, Visibility};
+use crate::runner::report::outcome::{CaseFailure, CaseInfo, CaseResult, Cause, StepResult, Verdict};
 
 /// Who reads a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -55,7 +55,7 @@ fn hidden_step(step: &StepResult) -> StepResult {
 }
 
 /// What was expected goes; what came instead stays.
-fn hide(failure: &mut Failure) {
+fn hide(failure: &mut CaseFailure) {
     failure.span = hidden(&failure.span);
     failure.expected = None;
     failure.remedy = None;
@@ -71,6 +71,6 @@ fn hide(failure: &mut Failure) {
 
 /// The same place in a file that says nothing.
 fn hidden(span: &Span) -> Span {
-    let source = Source { path: span.source.path.clone(), text: HIDDEN.to_owned() };
+    let source = SourceFile { path: span.source.path.clone(), text: HIDDEN.to_owned() };
     Span { source: Arc::new(source), line: span.line, column: span.column, start: 0, end: HIDDEN.len() }
 }

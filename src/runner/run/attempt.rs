@@ -5,31 +5,31 @@ use std::path::PathBuf;
 use crate::io::clock::Clock;
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::backend::process::{Halt, ProcessStage, Program};
-use crate::runner::backend::simulated::{self, SimStage};
-use crate::runner::exec::executor::{Settings, play};
+use crate::runner::backend::process::{CancelToken, ProcessBackend, Program};
+use crate::runner::backend::simulated::{self, SimulatedBackend};
+use crate::runner::exec::executor::{ExecSettings, play};
 use crate::runner::record::{self, Recorder};
 use crate::runner::report::outcome::{CaseInfo, CaseResult, Cause, StepResult, Verdict};
 use crate::runner::run::plan::Planned;
 use crate::runner::run::replay::replay;
-use crate::runner::run::scheduler::{Over, Told};
+use crate::runner::run::scheduler::{CaseUpdate, FinishedCase};
 use crate::runner::run::seed::Seed;
-use crate::runner::run::{RunOptions, Simulation};
+use crate::runner::run::{RunOptions, SimulationOptions};
 
 /// What every case of a run is played with. Threads share it.
-pub(crate) struct Player<'a> {
+pub(crate) struct CaseRunner<'a> {
     pub(crate) options: &'a RunOptions,
     pub(crate) clock: Clock,
     pub(crate) program: &'a Program,
     pub(crate) seed: Seed,
-    pub(crate) halt: &'a Halt,
-    pub(crate) settings: Settings,
+    pub(crate) halt: &'a CancelToken,
+    pub(crate) settings: ExecSettings,
 }
 
 /// Told of each step.
-type Tell<'t> = &'t mut dyn FnMut(Told);
+type Tell<'t> = &'t mut dyn FnMut(CaseUpdate);
 
-impl Player<'_> {
+impl CaseRunner<'_> {
     /// Plays a case, the one of this number from 1, in this round, and again as often as a failure allows. The last that
     /// is told is that it is over.
     pub(crate) fn play(&self, planned: &Planned<'_>, number: usize, round: u64, tell: Tell<'_>) {
@@ -37,14 +37,14 @@ impl Player<'_> {
         info.turn.round = round;
         let mut all = Status::Ok;
         loop {
-            tell(Told::Begins(info.clone()));
+            tell(CaseUpdate::Begins(info.clone()));
             let (mut played, status, unkept) = self.once(planned, number, info.clone(), tell);
             let status = Self::cut_off(&mut played, status);
             let passed = matches!(played.verdict, Verdict::Passed);
             all = if passed && info.turn.lenient { Status::Ok } else { all.or(status) };
             let failed = matches!(played.verdict, Verdict::Failed(_));
             let again = failed && info.turn.retry < self.options.retries && self.reason_to_stop().is_none();
-            tell(Told::Over(Box::new(Over { played, status: all, unkept, is_last: !again })));
+            tell(CaseUpdate::Over(Box::new(FinishedCase { played, status: all, unkept, is_last: !again })));
             if !again {
                 return;
             }
@@ -117,7 +117,7 @@ impl Player<'_> {
         record: Option<PathBuf>,
         tell: Tell<'_>,
     ) -> (CaseResult, Option<String>) {
-        let mut stage = match ProcessStage::new(self.clock, self.program, self.halt, seed.of_case(&info.title)) {
+        let mut stage = match ProcessBackend::new(self.clock, self.program, self.halt, seed.of_case(&info.title)) {
             Ok(stage) => stage,
             Err(error) => {
                 let reason = format!("there can be no temporary folder: {error}");
@@ -128,7 +128,7 @@ impl Player<'_> {
             stage.keep_output(folder);
         }
         let mut stage = Recorder::new(stage, record.as_deref());
-        let mut told = |step: &StepResult| tell(Told::Step(step.clone()));
+        let mut told = |step: &StepResult| tell(CaseUpdate::Step(step.clone()));
         let mut played = play(info, &planned.scenario.setup, planned.case, &mut stage, &self.settings, &mut told);
         let end = self.now();
         let unkept = stage.keep(&played).err().map(|unkept| unkept.to_string());
@@ -158,7 +158,7 @@ impl Player<'_> {
         &self,
         planned: &Planned<'_>,
         info: CaseInfo,
-        simulation: Simulation,
+        simulation: SimulationOptions,
         tell: Tell<'_>,
     ) -> (CaseResult, Status) {
         let Planned { scenario, case, .. } = planned;
@@ -170,17 +170,17 @@ impl Player<'_> {
         let mut seed = simulation.first.saturating_add((info.turn.round - 1).saturating_mul(seeds));
         let last = seed.saturating_add(seeds.saturating_sub(1));
         // Deadlines are of real time, and pass in none here.
-        let settings = Settings { deadline: None, ..self.settings.clone() };
+        let settings = ExecSettings { deadline: None, ..self.settings.clone() };
         loop {
             if let Some((status, reason)) = self.reason_to_stop() {
                 return (CaseResult::not_run(info, reason), status);
             }
-            let mut stage = SimStage::new(seed, simulation.net.1);
+            let mut stage = SimulatedBackend::new(seed, simulation.net.1);
             let mut played = play(info.clone(), &scenario.setup, case, &mut stage, &settings, &mut |_| {});
             let status = played.status();
             if status != Status::Ok || seed >= last {
                 played.replay = replay(self.options, &info, Some(seed));
-                played.steps.iter().for_each(|step| tell(Told::Step(step.clone())));
+                played.steps.iter().for_each(|step| tell(CaseUpdate::Step(step.clone())));
                 return (played, status);
             }
             seed += 1;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use crate::runner::lang::ast::Source;
-use crate::runner::report::outcome::{Failure, Remedy, RunResult, Verdict};
+use crate::runner::lang::ast::SourceFile;
+use crate::runner::report::outcome::{CaseFailure, Remedy, RunResult, Verdict};
 use crate::runner::report::replace::replace;
 
 /// Why nothing is rewritten here, if that is so: where nobody looks at the difference, an expectation that follows
@@ -33,8 +33,8 @@ pub(crate) fn bless(result: &RunResult, say: &mut dyn Write) {
 type Changes<'a> = BTreeMap<usize, &'a Remedy>;
 
 /// All remedies by file and line. A line that failed more than once is rewritten to what came first.
-fn remedies(result: &RunResult) -> BTreeMap<&Path, (&Source, Changes<'_>)> {
-    let mut files: BTreeMap<&Path, (&Source, Changes<'_>)> = BTreeMap::new();
+fn remedies(result: &RunResult) -> BTreeMap<&Path, (&SourceFile, Changes<'_>)> {
+    let mut files: BTreeMap<&Path, (&SourceFile, Changes<'_>)> = BTreeMap::new();
     for failure in result.cases.iter().flat_map(failures) {
         if let Some(remedy) = &failure.remedy {
             let source = failure.span.source.as_ref();
@@ -46,12 +46,12 @@ fn remedies(result: &RunResult) -> BTreeMap<&Path, (&Source, Changes<'_>)> {
 }
 
 /// Every failure of a case.
-fn failures(case: &crate::runner::report::outcome::CaseResult) -> impl Iterator<Item = &Failure> {
+fn failures(case: &crate::runner::report::outcome::CaseResult) -> impl Iterator<Item = &CaseFailure> {
     let verdict = if let Verdict::Failed(failure) = &case.verdict { Some(failure.as_ref()) } else { None };
     verdict.into_iter().chain(case.checks.iter().filter_map(|check| check.failure.as_deref()))
 }
 
-fn rewrite_file(path: &Path, source: &Source, changes: &Changes<'_>) -> Result<(), String> {
+fn rewrite_file(path: &Path, source: &SourceFile, changes: &Changes<'_>) -> Result<(), String> {
     let now = std::fs::read(path).map_err(|error| error.to_string())?;
     if now != source.text.as_bytes() {
         return Err("it has changed since it was read".to_owned());

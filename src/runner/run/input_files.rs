@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::io::file;
 use crate::proto::status::Status;
 use crate::runner::lang::ast::{Scenario, Statement, Step};
-use crate::runner::lang::diagnostics::{Mistake, Refusal};
+use crate::runner::lang::diagnostics::{Diagnostic, LoadError};
 use crate::runner::lang::{caret, parser};
 use crate::runner::run::RunOptions;
 
@@ -20,13 +20,13 @@ pub(crate) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<
                     scenarios.push(scenario);
                     continue;
                 }
-                mistakes => Refusal::Mistakes(mistakes),
+                mistakes => LoadError::Mistakes(mistakes),
             },
             Err(refusal) => refusal,
         };
         let (text, reason) = match &refusal {
-            Refusal::Unreadable { .. } => (refusal.to_string(), Status::Environment),
-            Refusal::Mistakes(mistakes) => (caret::render(mistakes, options.colour), Status::Parse),
+            LoadError::Unreadable { .. } => (refusal.to_string(), Status::Environment),
+            LoadError::Mistakes(mistakes) => (caret::render(mistakes, options.colour), Status::Parse),
         };
         drop(writeln!(err, "{}", text.trim_end()));
         status = status.or(reason);
@@ -35,13 +35,13 @@ pub(crate) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<
 }
 
 /// JSON patterns, where every actor is played as people see it.
-fn unplayable(options: &RunOptions, scenario: &Scenario) -> Vec<Mistake> {
+fn unplayable(options: &RunOptions, scenario: &Scenario) -> Vec<Diagnostic> {
     let all = scenario.setup.iter().chain(scenario.cases.iter().flat_map(|case| &case.statements));
     let json = all.filter(|statement| match &statement.step {
         Step::Expect { pattern, .. } => pattern.is_json() && (options.text || options.implementation.is_some()),
         _ => false,
     });
-    let mistake = |statement: &Statement| Mistake {
+    let mistake = |statement: &Statement| Diagnostic {
         span: statement.span.clone(),
         message: "a JSON pattern never matches what people see".to_owned(),
         help: Some(format!("play it without --{}", if options.implementation.is_some() { "impl" } else { "text" })),

@@ -8,7 +8,7 @@ use crate::proto::status::Status;
 use crate::runner::report::json::put;
 use crate::runner::report::shown;
 use crate::runner::run::plan::Planned;
-use crate::runner::run::{Instead, Refusal};
+use crate::runner::run::{RunError, RunMode};
 
 /// The cases of some files that have no mistake.
 pub(crate) struct Listing<'a> {
@@ -20,7 +20,7 @@ pub(crate) struct Listing<'a> {
 
 #[derive(Serialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
-enum Line<'a> {
+enum ListingLine<'a> {
     Checked {
         files: usize,
         cases: usize,
@@ -38,10 +38,10 @@ enum Line<'a> {
 
 impl Listing<'_> {
     /// Writes what is asked. A reader that went away is no mistake.
-    pub(crate) fn write(&self, instead: Instead, out: &mut dyn Write) -> Result<Status, Refusal> {
+    pub(crate) fn write(&self, instead: RunMode, out: &mut dyn Write) -> Result<Status, RunError> {
         let written = match instead {
-            Instead::Check => self.count(out),
-            Instead::List => self.planned.iter().try_for_each(|planned| self.list(planned, out)),
+            RunMode::Check => self.count(out),
+            RunMode::List => self.planned.iter().try_for_each(|planned| self.list(planned, out)),
         };
         match written.and_then(|()| out.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -54,7 +54,7 @@ impl Listing<'_> {
     fn count(&self, out: &mut dyn Write) -> io::Result<()> {
         let (cases, files) = (self.planned.len(), self.files);
         if self.json {
-            return put(out, Line::Checked { files, cases });
+            return put(out, ListingLine::Checked { files, cases });
         }
         let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         writeln!(out, "{} in {}, no mistakes", plural(cases, "case"), plural(files, "file"))
@@ -66,7 +66,7 @@ impl Listing<'_> {
         if self.json {
             let (file, visibility) = (info.file.to_string_lossy().into_owned(), info.visibility.word());
             let (line, title, points) = (info.span.line, &info.title, info.points);
-            return put(out, Line::Listed { file, line, title, points, needs, visibility });
+            return put(out, ListingLine::Listed { file, line, title, points, needs, visibility });
         }
         let place = format!("{}:{}", info.file.display(), info.span.line);
         write!(out, "{}  {}", shown(&place), shown(&info.title))?;

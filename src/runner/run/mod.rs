@@ -19,28 +19,28 @@ use std::thread;
 use std::time::Duration;
 
 use crate::io::clock::Clock;
-use crate::io::signals::Stop;
+use crate::io::signals::SignalListener;
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::backend::process::{Halt, Orphans, Program};
-use crate::runner::exec::executor::Settings;
-use crate::runner::report::reporters::Audience;
+use crate::runner::backend::process::{CancelToken, Program, Subreaper};
+use crate::runner::exec::executor::ExecSettings;
+use crate::runner::report::reporters::Reporters;
 use crate::runner::report::summary::ReportFiles;
 use crate::runner::report::{JsonReport, Report, TextReport};
-use crate::runner::run::attempt::Player;
+use crate::runner::run::attempt::CaseRunner;
 use crate::runner::run::input_files::read_all;
 use crate::runner::run::listing::Listing;
-pub use crate::runner::run::options::{Instead, Rounds, RunOptions, Simulation};
+pub use crate::runner::run::options::{Rounds, RunMode, RunOptions, SimulationOptions};
 use crate::runner::run::overwritten::overwritten;
 use crate::runner::run::plan::{Planned, plan};
-use crate::runner::run::scheduler::{Jobs, Order, Plays, Told};
+use crate::runner::run::scheduler::{CaseUpdate, Jobs, RunCase, SchedulerOptions};
 use crate::runner::run::seed::Seed;
 
 /// How long after `--deadline` the runner may take to notice; then every process is ended all the same.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What ends a run before it begins.
-type Refusal = (Status, String);
+type RunError = (Status, String);
 
 /// Runs scenario files. Reports go to `out`, mistakes and what keeps the run from beginning to `err`. A reader of `out`
 /// that goes away changes nothing. Every process is gone when this returns.
@@ -55,7 +55,7 @@ pub fn run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> St
     }
 }
 
-fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> Result<Status, Refusal> {
+fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> Result<Status, RunError> {
     if let Some(refusal) = options.bless.then(bless::refusal).flatten() {
         return Err((Status::Usage, refusal));
     }
@@ -76,18 +76,19 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     }
     let program = program(options)?;
     let seed = options.seed.map_or_else(Seed::random, Ok).map_err(environment("The system gives no random numbers"))?;
-    let halt = Halt::default();
+    let halt = CancelToken::default();
     let asked = halt.clone();
-    let stop = Stop::listen(move |signal| asked.ask(signal)).map_err(environment("Signals cannot be listened to"))?;
+    let stop = SignalListener::listen(move |signal| asked.ask(signal))
+        .map_err(environment("Signals cannot be listened to"))?;
     let clock = Clock::start();
     let deadline = options.deadline.map(|limit| clock.now().mono + limit);
     let mut audience = audience(options, deadline, out);
     let guard = options.deadline.map(|limit| guard(limit + PATIENCE, &halt));
-    let orphans = options.implementation.is_some().then(Orphans::take_in);
-    let settings = Settings { style: options.style, time_scale: options.time_scale, text: options.text, deadline };
-    let player = Player { options, clock, program: &program, seed, halt: &halt, settings };
+    let orphans = options.implementation.is_some().then(Subreaper::take_in);
+    let settings = ExecSettings { style: options.style, time_scale: options.time_scale, text: options.text, deadline };
+    let player = CaseRunner { options, clock, program: &program, seed, halt: &halt, settings };
     let all = All { player, planned };
-    let order = Order { jobs: options.jobs, rounds: options.rounds.number(), fail_fast: options.fail_fast };
+    let order = SchedulerOptions { jobs: options.jobs, rounds: options.rounds.number(), fail_fast: options.fail_fast };
     let cases = all.planned.iter().map(|planned| planned.info.clone()).collect();
     let result =
         Jobs::run(&all, cases, order, &mut audience).map_err(|why| (Status::Environment, why.to_string()))?.result;
@@ -104,12 +105,12 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
 
 /// Every planned case, and how it is played.
 struct All<'a> {
-    player: Player<'a>,
+    player: CaseRunner<'a>,
     planned: Vec<Planned<'a>>,
 }
 
-impl Plays for All<'_> {
-    fn play(&self, case: usize, round: u64, tell: &mut dyn FnMut(Told)) {
+impl RunCase for All<'_> {
+    fn play(&self, case: usize, round: u64, tell: &mut dyn FnMut(CaseUpdate)) {
         self.player.play(&self.planned[case], case + 1, round, tell);
     }
 
@@ -122,14 +123,14 @@ impl Plays for All<'_> {
     }
 }
 
-fn audience<'a>(options: &RunOptions, deadline: Option<Instant>, out: &'a mut dyn Write) -> Audience<'a> {
+fn audience<'a>(options: &RunOptions, deadline: Option<Instant>, out: &'a mut dyn Write) -> Reporters<'a> {
     let files = ReportFiles::new(options.reports.clone(), options.view);
     let report: Box<dyn Report> = if options.json {
         Box::new(JsonReport::default())
     } else {
         Box::new(TextReport { verbose: options.verbose, colour: options.colour })
     };
-    let mut audience = Audience::new(out, report, files, options.view);
+    let mut audience = Reporters::new(out, report, files, options.view);
     if options.live && !options.json {
         audience.show_live(deadline);
     }
@@ -138,7 +139,7 @@ fn audience<'a>(options: &RunOptions, deadline: Option<Instant>, out: &'a mut dy
 
 /// The program to play. One that is given by a path with a slash is looked for from here, not from the folders of the
 /// actors.
-fn program(options: &RunOptions) -> Result<Program, Refusal> {
+fn program(options: &RunOptions) -> Result<Program, RunError> {
     let absolute =
         |path: &Path| if path.components().count() > 1 { std::path::absolute(path) } else { Ok(path.to_owned()) };
     let program = match (&options.implementation, &options.program) {
@@ -149,13 +150,13 @@ fn program(options: &RunOptions) -> Result<Program, Refusal> {
     program.map(Program::Own).map_err(environment("The program to play cannot be found"))
 }
 
-fn environment(what: &str) -> impl FnOnce(io::Error) -> Refusal + '_ {
+fn environment(what: &str) -> impl FnOnce(io::Error) -> RunError + '_ {
     move |error| (Status::Environment, format!("{what}: {error}."))
 }
 
 /// Ends every process after this time, even when the runner is blocked by whoever reads its report; not when what it
 /// gives back is dropped before.
-fn guard(limit: Duration, halt: &Halt) -> Sender<()> {
+fn guard(limit: Duration, halt: &CancelToken) -> Sender<()> {
     let (guarded, over) = mpsc::channel();
     let halt = halt.clone();
     let waiting = move || {

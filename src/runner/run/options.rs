@@ -4,11 +4,11 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::netem::link_model::Net;
+use crate::netem::link_model::LinkModel;
 use crate::runner::backend::process::Implementation;
 use crate::runner::report::summary::{ReportFile, View};
 use crate::runner::run::seed::Seed;
-use crate::script::pattern::Style;
+use crate::script::pattern::MatchMode;
 
 /// What is to be run, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub struct RunOptions {
     /// Report as one JSON object a line.
     pub json: bool,
     /// How exactly text must match.
-    pub style: Style,
+    pub style: MatchMode,
     /// Play every actor as people see it.
     pub text: bool,
     /// Stretches limits, windows and readiness; 1 leaves them alone.
@@ -28,7 +28,7 @@ pub struct RunOptions {
     /// Only cases whose title holds this.
     pub case: Option<String>,
     /// Do only this.
-    pub instead: Option<Instead>,
+    pub instead: Option<RunMode>,
     /// How many cases are played at a time, 1 to [`RunOptions::MAX_JOBS`].
     pub jobs: usize,
     /// How often all cases are played.
@@ -56,7 +56,7 @@ pub struct RunOptions {
     /// Who reads all reports.
     pub view: View,
     /// On a simulated network instead of real processes.
-    pub simulation: Option<Simulation>,
+    pub simulation: Option<SimulationOptions>,
     /// Rewrite expectations that failed by their text alone.
     pub bless: bool,
     /// Where a record of each case is kept.
@@ -65,23 +65,23 @@ pub struct RunOptions {
 
 /// How a scenario is played in virtual time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Simulation {
+pub struct SimulationOptions {
     /// The first seed.
     pub first: u64,
-    /// How many seeds each case is played with, 1 to [`Simulation::MAX_SEEDS`]; the first that fails ends it.
+    /// How many seeds each case is played with, 1 to [`SimulationOptions::MAX_SEEDS`]; the first that fails ends it.
     pub seeds: u64,
     /// The name of the network, and the network.
-    pub net: (&'static str, Net),
+    pub net: (&'static str, LinkModel),
 }
 
-impl Simulation {
+impl SimulationOptions {
     /// The most seeds that each case is played with in one round.
     pub const MAX_SEEDS: u64 = 1_000_000;
 }
 
 /// What is asked of scenarios instead of playing them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instead {
+pub enum RunMode {
     /// Whether there are mistakes, and how many cases there are.
     Check,
     /// Which cases there are.
@@ -138,7 +138,7 @@ impl Default for RunOptions {
         Self {
             files: Vec::new(),
             json: false,
-            style: Style::Exact,
+            style: MatchMode::Exact,
             text: false,
             time_scale: 1.0,
             deadline: None,

@@ -1,7 +1,7 @@
 //! A case to be played.
 
 use crate::runner::lang::ast::{Case, Scenario, Step};
-use crate::runner::report::attempt::Turn;
+use crate::runner::report::attempt::Attempt;
 use crate::runner::report::outcome::CaseInfo;
 use crate::runner::run::RunOptions;
 
@@ -22,7 +22,7 @@ impl Planned<'_> {
 
 /// The cases to be played, in order.
 pub(crate) fn plan<'a>(options: &RunOptions, scenarios: &'a [Scenario]) -> Vec<Planned<'a>> {
-    let turn = Turn { rounds: options.rounds.number(), lenient: options.allow_flaky, ..Turn::default() };
+    let turn = Attempt { rounds: options.rounds.number(), lenient: options.allow_flaky, ..Attempt::default() };
     let mut planned = Vec::new();
     for (file, scenario) in options.files.iter().zip(scenarios) {
         for case in &scenario.cases {

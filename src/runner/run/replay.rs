@@ -2,7 +2,7 @@
 
 use crate::runner::report::outcome::CaseInfo;
 use crate::runner::run::RunOptions;
-use crate::script::pattern::Style;
+use crate::script::pattern::MatchMode;
 
 /// The command that plays just this case again, with this seed if there is one.
 pub(crate) fn replay(options: &RunOptions, info: &CaseInfo, seed: Option<u64>) -> String {
@@ -19,7 +19,7 @@ pub(crate) fn replay(options: &RunOptions, info: &CaseInfo, seed: Option<u64>) -
     if options.text {
         words.push("--text".to_owned());
     }
-    if options.style == Style::Loose {
+    if options.style == MatchMode::Loose {
         words.extend(["--match", "loose"].map(str::to_owned));
     }
     if options.time_scale != 1.0 {

@@ -6,7 +6,7 @@ use crate::proto::status::Status;
 use crate::runner::report::outcome::{CaseInfo, CaseResult, RunResult, Verdict};
 
 /// The results of a run while it goes on.
-pub(crate) struct Tally {
+pub(crate) struct RunTally {
     pub(crate) result: RunResult,
     /// For each result which case it is of.
     owners: Vec<usize>,
@@ -16,7 +16,7 @@ pub(crate) struct Tally {
     in_round: usize,
 }
 
-impl Tally {
+impl RunTally {
     /// The most failed plays of one case that are kept in full; those behind are counted with the last of them.
     pub(crate) const MAX_FAILURES: usize = 20;
 
@@ -38,7 +38,7 @@ impl Tally {
     pub(crate) fn play(&mut self, owner: usize, played: CaseResult) {
         let of_owner = || self.owners.iter().enumerate().filter(|(_, one)| **one == owner).map(|(at, _)| at);
         let alike = of_owner().filter(|at| kind(&self.result.cases[*at]) == kind(&played));
-        let limit = if kind(&played) == Kind::Failed { Self::MAX_FAILURES } else { 1 };
+        let limit = if kind(&played) == ResultKind::Failed { Self::MAX_FAILURES } else { 1 };
         if let Some(at) = alike.clone().next_back().filter(|_| alike.count() >= limit) {
             let kept = &mut self.result.cases[at];
             kept.plays += played.plays;
@@ -66,7 +66,7 @@ impl Tally {
 }
 
 #[derive(PartialEq, Eq)]
-enum Kind {
+enum ResultKind {
     Passed,
     /// On a retry.
     PassedLate,
@@ -75,13 +75,13 @@ enum Kind {
     NotRun,
 }
 
-fn kind(played: &CaseResult) -> Kind {
+fn kind(played: &CaseResult) -> ResultKind {
     match played.verdict {
-        Verdict::Passed if played.case.turn.retry > 0 => Kind::PassedLate,
-        Verdict::Passed => Kind::Passed,
-        Verdict::Failed(_) => Kind::Failed,
-        Verdict::Skipped(_) => Kind::Skipped,
-        Verdict::NotRun(_) => Kind::NotRun,
+        Verdict::Passed if played.case.turn.retry > 0 => ResultKind::PassedLate,
+        Verdict::Passed => ResultKind::Passed,
+        Verdict::Failed(_) => ResultKind::Failed,
+        Verdict::Skipped(_) => ResultKind::Skipped,
+        Verdict::NotRun(_) => ResultKind::NotRun,
     }
 }
 
@@ -90,19 +90,19 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::runner::lang::ast::{Source, Span, Visibility};
-    use crate::runner::report::attempt::Turn;
-    use crate::runner::report::outcome::{Cause, Failure};
+    use crate::runner::lang::ast::{SourceFile, Span, Visibility};
+    use crate::runner::report::attempt::Attempt;
+    use crate::runner::report::outcome::{CaseFailure, Cause};
 
     fn info(line: usize) -> CaseInfo {
-        let source = Arc::new(Source { path: "a.chat".into(), text: String::new() });
+        let source = Arc::new(SourceFile { path: "a.chat".into(), text: String::new() });
         let span = Span { source, line, column: 1, start: 0, end: 0 };
-        let (visibility, turn) = (Visibility::Visible, Turn { rounds: None, ..Turn::default() });
+        let (visibility, turn) = (Visibility::Visible, Attempt { rounds: None, ..Attempt::default() });
         CaseInfo { file: "a.chat".into(), title: "a".to_owned(), points: None, visibility, span, steps: 0, turn }
     }
 
     fn play(line: usize, fails: bool) -> CaseResult {
-        let failure = || Failure {
+        let failure = || CaseFailure {
             span: info(line).span,
             actor: None,
             cause: Cause::Silence,
@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn what_is_alike_is_counted_and_the_first_failures_are_kept() {
-        let mut tally = Tally::new([info(1), info(2)], 30, true);
-        for _ in 0..Tally::MAX_FAILURES + 10 {
+        let mut tally = RunTally::new([info(1), info(2)], 30, true);
+        for _ in 0..RunTally::MAX_FAILURES + 10 {
             for (owner, fails) in [(0, true), (0, false), (1, false)] {
                 tally.play(owner, play(owner + 1, fails));
             }
@@ -130,7 +130,7 @@ mod tests {
         let plays: Vec<(usize, u64, u64)> =
             tally.result.cases.iter().map(|case| (case.case.span.line, case.plays, case.took.as_secs())).collect();
         let mut expected = vec![(1, 1, 1), (1, 30, 30)];
-        expected.extend([(1, 1, 1); Tally::MAX_FAILURES - 2]);
+        expected.extend([(1, 1, 1); RunTally::MAX_FAILURES - 2]);
         expected.extend([(1, 11, 11), (2, 30, 30)]);
         assert_eq!(plays, expected);
         assert_eq!((tally.open().count(), tally.result.rounds), (0, Some(30)));
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_owed_a_play_is_open() {
-        let mut tally = Tally::new([info(1), info(2)], 2, false);
+        let mut tally = RunTally::new([info(1), info(2)], 2, false);
         tally.over(0, Status::Ok, true);
         tally.over(1, Status::Ok, false);
         tally.over(0, Status::Ok, true);

@@ -12,22 +12,22 @@ use std::time::Duration;
 
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::report::attempt::Turn;
+use crate::runner::report::attempt::Attempt;
 use crate::runner::report::outcome::{CaseInfo, CaseResult, StepResult, Verdict};
-use crate::runner::report::progress::Live;
-use crate::runner::report::reporters::Audience;
+use crate::runner::report::progress::ProgressLine;
+use crate::runner::report::reporters::Reporters;
 use crate::runner::report::summary::Unwritable;
-use crate::runner::run::results::Tally;
+use crate::runner::run::results::RunTally;
 
-/// What the thread of a case tells. The last is an [`Over`] that says so.
-pub(crate) enum Told {
+/// What the thread of a case tells. The last is an [`FinishedCase`] that says so.
+pub(crate) enum CaseUpdate {
     Begins(CaseInfo),
     Step(StepResult),
-    Over(Box<Over>),
+    Over(Box<FinishedCase>),
 }
 
 /// A play is over.
-pub(crate) struct Over {
+pub(crate) struct FinishedCase {
     pub(crate) played: CaseResult,
     /// What the case comes to, with its plays before this one.
     pub(crate) status: Status,
@@ -38,9 +38,9 @@ pub(crate) struct Over {
 }
 
 /// How cases are played one by one.
-pub(crate) trait Plays: Sync {
+pub(crate) trait RunCase: Sync {
     /// Plays the case at this place in this round.
-    fn play(&self, case: usize, round: u64, tell: &mut dyn FnMut(Told));
+    fn play(&self, case: usize, round: u64, tell: &mut dyn FnMut(CaseUpdate));
 
     /// Why no further case begins, if that is so, and the exit status for that.
     fn reason_to_stop(&self) -> Option<(Status, String)>;
@@ -50,7 +50,7 @@ pub(crate) trait Plays: Sync {
 }
 
 /// What is to be played.
-pub(crate) struct Order {
+pub(crate) struct SchedulerOptions {
     /// How many at a time.
     pub(crate) jobs: usize,
     /// How many rounds; as many as pass where there is no number.
@@ -63,16 +63,16 @@ pub(crate) struct Order {
 pub(crate) struct Jobs<'a, 'b, P> {
     plays: &'a P,
     cases: Vec<CaseInfo>,
-    order: Order,
-    audience: &'a mut Audience<'b>,
-    tally: Tally,
+    order: SchedulerOptions,
+    audience: &'a mut Reporters<'b>,
+    tally: RunTally,
     began: Instant,
     /// The next to begin.
     next: (u64, usize),
     /// How often each case began.
     begun: Vec<u64>,
     /// Those that have begun and are not reported in full, in order.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<PendingCase>,
     /// The number of the first of them.
     first: u64,
     running: usize,
@@ -81,18 +81,18 @@ pub(crate) struct Jobs<'a, 'b, P> {
     stopped: Option<(Status, String)>,
 }
 
-struct Waiting {
+struct PendingCase {
     case: usize,
     title: String,
     began: Instant,
-    told: VecDeque<Told>,
+    told: VecDeque<CaseUpdate>,
     /// Its thread has told everything.
     is_over: bool,
 }
 
-type Sender = SyncSender<(u64, Told)>;
+type UpdateSender = SyncSender<(u64, CaseUpdate)>;
 
-impl<'a, 'b, P: Plays> Jobs<'a, 'b, P> {
+impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
     /// The most cases that may have begun before the first of them is reported: what they told is kept until then.
     pub(crate) const MAX_AHEAD: usize = 256;
     /// How many things may be told before those who tell them have to wait.
@@ -107,11 +107,11 @@ impl<'a, 'b, P: Plays> Jobs<'a, 'b, P> {
     pub(crate) fn run(
         plays: &'a P,
         cases: Vec<CaseInfo>,
-        order: Order,
-        audience: &'a mut Audience<'b>,
-    ) -> Result<Tally, Unwritable> {
+        order: SchedulerOptions,
+        audience: &'a mut Reporters<'b>,
+    ) -> Result<RunTally, Unwritable> {
         // Without a number a case is owed one play; how many come of it is not known.
-        let tally = Tally::new(cases.iter().cloned(), order.rounds.unwrap_or(1), order.rounds != Some(1));
+        let tally = RunTally::new(cases.iter().cloned(), order.rounds.unwrap_or(1), order.rounds != Some(1));
         audience.begin(&tally.result, &tally.open().collect::<Vec<_>>())?;
         let mut jobs = Self {
             plays,
@@ -134,7 +134,7 @@ impl<'a, 'b, P: Plays> Jobs<'a, 'b, P> {
         Ok(jobs.tally)
     }
 
-    fn play_all<'s>(&mut self, scope: &'s Scope<'s, '_>, tell: &Sender, told: &Receiver<(u64, Told)>)
+    fn play_all<'s>(&mut self, scope: &'s Scope<'s, '_>, tell: &UpdateSender, told: &Receiver<(u64, CaseUpdate)>)
     where
         'a: 's,
     {
@@ -179,7 +179,7 @@ impl<'a, 'b, P: Plays> Jobs<'a, 'b, P> {
         self.plays.reason_to_stop().or_else(|| (self.order.fail_fast && self.failed).then(failed))
     }
 
-    fn begin<'s>(&mut self, scope: &'s Scope<'s, '_>, tell: &Sender, round: u64, case: usize)
+    fn begin<'s>(&mut self, scope: &'s Scope<'s, '_>, tell: &UpdateSender, round: u64, case: usize)
     where
         'a: 's,
     {
@@ -187,7 +187,7 @@ impl<'a, 'b, P: Plays> Jobs<'a, 'b, P> {
         let mut info = self.cases[case].clone();
         info.turn.round = round;
         let (title, began) = (info.title.clone(), self.plays.now());
-        self.waiting.push_back(Waiting { case, title, began, told: VecDeque::new(), is_over: false });
+        self.waiting.push_back(PendingCase { case, title, began, told: VecDeque::new(), is_over: false });
         self.begun[case] += 1;
         self.running += 1;
         let (plays, tell) = (self.plays, tell.clone());
@@ -207,9 +207,9 @@ impl<'a, 'b, P: Plays> Jobs<'a, 'b, P> {
     }
 
     /// Keeps what the play of this number told, and reports what is next in order.
-    fn hear(&mut self, number: u64, told: Told) {
-        let is_last = matches!(&told, Told::Over(over) if over.is_last);
-        if let Told::Over(over) = &told {
+    fn hear(&mut self, number: u64, told: CaseUpdate) {
+        let is_last = matches!(&told, CaseUpdate::Over(over) if over.is_last);
+        if let CaseUpdate::Over(over) = &told {
             self.failed |= over.is_last && over.status != Status::Ok;
         }
         // One that panics behind its last word was reported already.
@@ -237,12 +237,12 @@ impl<'a, 'b, P: Plays> Jobs<'a, 'b, P> {
         }
     }
 
-    fn tell(&mut self, case: usize, told: Told) {
+    fn tell(&mut self, case: usize, told: CaseUpdate) {
         match told {
-            Told::Begins(info) => self.audience.case_begins(&info),
-            Told::Step(step) => self.audience.step(&self.cases[case], &step),
-            Told::Over(over) => {
-                let Over { played, status, unkept, is_last } = *over;
+            CaseUpdate::Begins(info) => self.audience.case_begins(&info),
+            CaseUpdate::Step(step) => self.audience.step(&self.cases[case], &step),
+            CaseUpdate::Over(over) => {
+                let FinishedCase { played, status, unkept, is_last } = *over;
                 if let Some(unkept) = unkept {
                     self.audience.unrecorded(unkept);
                 }
@@ -288,13 +288,13 @@ impl<'a, 'b, P: Plays> Jobs<'a, 'b, P> {
         let (round, case) = self.next;
         let begun = if case == 0 { self.cases.len() } else { case };
         let round = if case == 0 { round - 1 } else { round };
-        let turn = Turn { round, ..self.cases[0].turn };
-        self.audience.live(&Live { running, begun, of: self.cases.len(), turn, now });
+        let turn = Attempt { round, ..self.cases[0].turn };
+        self.audience.live(&ProgressLine { running, begun, of: self.cases.len(), turn, now });
     }
 }
 
 /// A case that was not played.
-fn left_out(info: CaseInfo, reason: String, status: Status) -> Told {
+fn left_out(info: CaseInfo, reason: String, status: Status) -> CaseUpdate {
     let played = CaseResult::not_run(info, reason);
-    Told::Over(Box::new(Over { played, status, unkept: None, is_last: true }))
+    CaseUpdate::Over(Box::new(FinishedCase { played, status, unkept: None, is_last: true }))
 }

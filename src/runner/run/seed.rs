@@ -5,7 +5,7 @@ use std::io;
 
 use siphasher::sip::SipHasher13;
 
-use crate::runner::lang::ast::Actor;
+use crate::runner::lang::ast::ActorId;
 
 /// A seed. The same one gives every case, and every life of every actor, the same random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Seed {
 
     /// That of a life of an actor, counted from 1.
     #[must_use]
-    pub fn of_life(self, actor: &Actor, life: u32) -> Self {
+    pub fn of_life(self, actor: &ActorId, life: u32) -> Self {
         self.derived(life.into(), &actor.to_string())
     }
 
@@ -47,12 +47,12 @@ mod tests {
 
     #[test]
     fn each_case_actor_and_life_has_another_one_and_always_the_same() {
-        let x = Actor::Client("x".parse().unwrap());
+        let x = ActorId::Client("x".parse().unwrap());
         let seeds = |seed: u64| {
             let case = Seed(seed).of_case("a");
             [Seed(seed), case, Seed(seed).of_case("b"), case.of_life(&x, 1), case.of_life(&x, 2)]
                 .into_iter()
-                .chain([case.of_life(&Actor::Server, 1)])
+                .chain([case.of_life(&ActorId::Server, 1)])
                 .collect::<Vec<_>>()
         };
         let (mut all, again) = ([seeds(7), seeds(8)].concat(), [seeds(7), seeds(8)].concat());

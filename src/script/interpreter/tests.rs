@@ -1,7 +1,7 @@
 //! Scripts, played against events that a client would have shown.
 
 use super::*;
-use crate::proto::time::Unix;
+use crate::proto::time::Timestamp;
 use proptest::prelude::*;
 
 const PIPELINE: Options = Options { typed: false, pipeline: true, fail_fast: false };
@@ -30,7 +30,7 @@ impl Play {
     }
 
     fn shows(&mut self, cmd: Option<u64>, body: ClientEvent) -> Vec<String> {
-        let event = Event { at: Unix::from_micros(0), cmd, group: None, body: Body::Client(body) };
+        let event = Event { at: Timestamp::from_micros(0), cmd, group: None, body: Body::Client(body) };
         self.script.event(self.now, &event);
         self.drain()
     }
@@ -281,7 +281,7 @@ proptest! {
                 play.drain();
             }
             play.script.end_of_input(play.now);
-            let over = play.script.input == Input::Over || play.script.input == Input::Left;
+            let over = play.script.input == ScriptInput::Over || play.script.input == ScriptInput::Left;
             prop_assert!(over && !play.script.wants_line());
         }
     }

@@ -1,21 +1,21 @@
 //! What a log keeps, and what is found in it.
 
 use super::*;
-use crate::script::directive::How;
-use crate::script::expect::Watch;
-use crate::script::pattern::{Pattern, Style};
+use crate::script::directive::ExpectMode;
+use crate::script::expect::ExpectCursor;
+use crate::script::pattern::{MatchMode, Pattern};
 use crate::script::vars::Vars;
 use serde_json::json;
 
 fn matcher(pattern: &str) -> Matcher {
-    Pattern::parse(pattern).unwrap().fill(&Vars::default(), Style::Exact).unwrap()
+    Pattern::parse(pattern).unwrap().fill(&Vars::default(), MatchMode::Exact).unwrap()
 }
 
 #[test]
 fn beyond_its_limit_the_oldest_go_and_the_unread_ones_are_counted() {
     let mut log = Log::new("x");
     log.line(Instant::ZERO, "first");
-    assert!(Watch::new(How::Next, matcher("first")).look(&mut log).is_some());
+    assert!(ExpectCursor::new(ExpectMode::Next, matcher("first")).look(&mut log).is_some());
     for n in 1..Log::MAX_ENTRIES {
         log.line(Instant::ZERO, &n.to_string());
     }
@@ -23,8 +23,8 @@ fn beyond_its_limit_the_oldest_go_and_the_unread_ones_are_counted() {
     log.line(Instant::ZERO, "last but one");
     log.line(Instant::ZERO, "last");
     assert_eq!((log.entries().count(), log.lost()), (Log::MAX_ENTRIES, 1));
-    assert!(Watch::new(How::Next, matcher("1")).look(&mut log).is_none());
-    assert!(Watch::new(How::Next, matcher("2")).look(&mut log).is_some());
+    assert!(ExpectCursor::new(ExpectMode::Next, matcher("1")).look(&mut log).is_none());
+    assert!(ExpectCursor::new(ExpectMode::Next, matcher("2")).look(&mut log).is_some());
 }
 
 #[test]
@@ -33,15 +33,15 @@ fn a_line_without_its_end_is_seen_behind_a_mark_only_when_it_goes_on() {
     log.partial(Instant::ZERO, ">>> [Client");
     log.mark();
     log.partial(Instant::ZERO, ">>> [Client");
-    assert!(Watch::new(How::Next, matcher("{*}")).look(&mut log).is_none());
+    assert!(ExpectCursor::new(ExpectMode::Next, matcher("{*}")).look(&mut log).is_none());
     log.partial(Instant::ZERO, ">>> [Client table");
     log.line(Instant::ZERO, ">>> [Client table updated.]");
-    let found = Watch::new(How::Next, matcher("{*}")).look(&mut log).map(|found| found.text);
+    let found = ExpectCursor::new(ExpectMode::Next, matcher("{*}")).look(&mut log).map(|found| found.text);
     assert_eq!(found.as_deref(), Some("[Client table updated.]"));
     log.line(Instant::ZERO, ">>> next");
     log.mark();
     log.line(Instant::ZERO, ">>> next");
-    assert!(Watch::new(How::Next, matcher("next")).look(&mut log).is_some());
+    assert!(ExpectCursor::new(ExpectMode::Next, matcher("next")).look(&mut log).is_some());
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn the_nearest_line_is_one_that_nothing_took() {
         log.line(Instant::ZERO, line);
     }
     let wanted = matcher("[Message received by y.]");
-    assert!(Watch::new(How::Next, wanted.clone()).look(&mut log).is_some());
+    assert!(ExpectCursor::new(ExpectMode::Next, wanted.clone()).look(&mut log).is_some());
     assert_eq!(log.nearest(&wanted).map(|nearest| nearest.text).as_deref(), Some("[Mesage received by y]"));
     assert_eq!(log.nearest(&matcher("0123456789")), None);
     log.json(Instant::ZERO, json!({"event": "delivered", "to": "z"}));
@@ -88,7 +88,7 @@ fn what_comes_again_was_taken_before() {
     let mut log = Log::new("x");
     log.line(Instant::from_micros(7), "y: hi");
     assert_eq!(log.taken(&matcher("y: hi")), None);
-    assert!(Watch::new(How::Next, matcher("y: hi")).look(&mut log).is_some());
+    assert!(ExpectCursor::new(ExpectMode::Next, matcher("y: hi")).look(&mut log).is_some());
     log.line(Instant::from_micros(9), "y: hi");
     assert_eq!(log.taken(&matcher("y: hi")), Some(Instant::from_micros(7)));
 }

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::script::pattern::literal::{Glob, Literal};
-use crate::script::pattern::{Captures, Style};
-use crate::script::syntax_error::Wrong;
+use crate::script::pattern::{Captures, MatchMode};
+use crate::script::syntax_error::SyntaxError;
 use crate::script::vars::Vars;
 
 /// A JSON pattern; strings are literals with gaps.
@@ -25,13 +25,13 @@ enum Node<S> {
 }
 
 impl JsonPattern {
-    pub(crate) fn parse(source: &str) -> Result<Self, Wrong> {
+    pub(crate) fn parse(source: &str) -> Result<Self, SyntaxError> {
         let value: Value = serde_json::from_str(source).map_err(|error| {
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or("");
             let at = error.column().saturating_sub(1).min(source.len());
             let help = "write `\\{\"` to begin a literal with this brace";
-            Wrong::new(format!("bad JSON: {message}"), at..at + 1).help(help)
+            SyntaxError::new(format!("bad JSON: {message}"), at..at + 1).help(help)
         })?;
         parse(value, source).map(Self)
     }
@@ -42,7 +42,7 @@ impl JsonPattern {
         names
     }
 
-    pub(crate) fn fill(&self, vars: &Vars, style: Style) -> JsonMatcher {
+    pub(crate) fn fill(&self, vars: &Vars, style: MatchMode) -> JsonMatcher {
         JsonMatcher(fill(&self.0, vars, style))
     }
 }
@@ -64,14 +64,14 @@ impl JsonMatcher {
     }
 }
 
-fn parse(value: Value, source: &str) -> Result<Node<Literal>, Wrong> {
+fn parse(value: Value, source: &str) -> Result<Node<Literal>, SyntaxError> {
     Ok(match value {
         Value::String(text) => Node::Text(Literal::parse(&text, false).map_err(|bad| {
             // Found again by its text: the parser of JSON tells no places.
             let inside = text.get(bad.range.clone()).unwrap_or("");
             let at = source.find(inside).unwrap_or(0);
             let end = if inside.is_empty() { source.len() } else { at + inside.len() };
-            Wrong { range: at..end, ..bad }
+            SyntaxError { range: at..end, ..bad }
         })?),
         Value::Array(items) => {
             Node::Array(items.into_iter().map(|item| parse(item, source)).collect::<Result<_, _>>()?)
@@ -93,7 +93,7 @@ fn collect<'a>(node: &'a Node<Literal>, names: &mut Vec<&'a str>) {
     }
 }
 
-fn fill(node: &Node<Literal>, vars: &Vars, style: Style) -> Node<Glob> {
+fn fill(node: &Node<Literal>, vars: &Vars, style: MatchMode) -> Node<Glob> {
     match node {
         Node::Text(literal) => Node::Text(literal.fill(vars, style, false)),
         Node::Plain(value) => Node::Plain(value.clone()),

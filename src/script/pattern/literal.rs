@@ -2,17 +2,17 @@
 
 use std::ops::Range;
 
-use crate::script::pattern::{Captures, Style};
-use crate::script::syntax_error::Wrong;
+use crate::script::pattern::{Captures, MatchMode};
+use crate::script::syntax_error::SyntaxError;
 use crate::script::vars::{Vars, is_name, name_before_brace};
 
 /// A literal as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Literal(Vec<Piece>);
+pub(crate) struct Literal(Vec<LiteralPart>);
 
 /// A part of a literal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub(crate) enum LiteralPart {
     Text(String),
     /// `{*}`, or `{name}` with its name.
     Gap(Option<String>),
@@ -21,8 +21,8 @@ pub(crate) enum Piece {
 
 impl Literal {
     /// Parses a literal. With `verbatim_first` its first character is itself, whatever it is.
-    pub(crate) fn parse(text: &str, verbatim_first: bool) -> Result<Self, Wrong> {
-        let mut pieces = Pieces(Vec::new());
+    pub(crate) fn parse(text: &str, verbatim_first: bool) -> Result<Self, SyntaxError> {
+        let mut pieces = LiteralParts(Vec::new());
         let mut at = 0;
         if verbatim_first && let Some(first) = text.chars().next() {
             pieces.text(&text[..first.len_utf8()]);
@@ -38,31 +38,31 @@ impl Literal {
     }
 
     /// Its parts, in order.
-    pub(crate) fn pieces(&self) -> &[Piece] {
+    pub(crate) fn pieces(&self) -> &[LiteralPart] {
         &self.0
     }
 
     /// The names it captures, in order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
-            Piece::Gap(Some(name)) => Some(name.as_str()),
+            LiteralPart::Gap(Some(name)) => Some(name.as_str()),
             _ => None,
         })
     }
 
     /// Puts the values in place. With `line`, blanks at its end are dropped, as they are from lines.
-    pub(crate) fn fill(&self, vars: &Vars, style: Style, line: bool) -> Glob {
+    pub(crate) fn fill(&self, vars: &Vars, style: MatchMode, line: bool) -> Glob {
         let mut first = String::new();
         let mut gaps: Vec<(Option<String>, String)> = Vec::new();
         for piece in &self.0 {
             let text = gaps.last_mut().map_or(&mut first, |(_, text)| text);
             match piece {
-                Piece::Text(piece) => text.push_str(piece),
-                Piece::Var(name) => match vars.get(name) {
+                LiteralPart::Text(piece) => text.push_str(piece),
+                LiteralPart::Var(name) => match vars.get(name) {
                     Some(value) => text.push_str(value),
                     None => text.extend(["${", name, "}"]),
                 },
-                Piece::Gap(name) => gaps.push((name.clone(), String::new())),
+                LiteralPart::Gap(name) => gaps.push((name.clone(), String::new())),
             }
         }
         let last = gaps.last_mut().map_or(&mut first, |(_, text)| text);
@@ -73,14 +73,14 @@ impl Literal {
     }
 }
 
-struct Pieces(Vec<Piece>);
+struct LiteralParts(Vec<LiteralPart>);
 
-impl Pieces {
+impl LiteralParts {
     fn text(&mut self, more: &str) {
         match self.0.last_mut() {
-            Some(Piece::Text(text)) => text.push_str(more),
+            Some(LiteralPart::Text(text)) => text.push_str(more),
             _ if more.is_empty() => {}
-            _ => self.0.push(Piece::Text(more.to_owned())),
+            _ => self.0.push(LiteralPart::Text(more.to_owned())),
         }
     }
 
@@ -94,7 +94,7 @@ impl Pieces {
             }
         }
         if let Some(name) = text.strip_prefix("${").and_then(name_before_brace) {
-            self.0.push(Piece::Var(name.to_owned()));
+            self.0.push(LiteralPart::Var(name.to_owned()));
             return Some(name.len() + 3);
         }
         if text.starts_with("${") {
@@ -102,11 +102,11 @@ impl Pieces {
             return Some(2);
         }
         if text.starts_with("{*}") {
-            self.0.push(Piece::Gap(None));
+            self.0.push(LiteralPart::Gap(None));
             return Some(3);
         }
         if let Some(name) = text.strip_prefix('{').and_then(name_before_brace) {
-            self.0.push(Piece::Gap(Some(name.to_owned())));
+            self.0.push(LiteralPart::Gap(Some(name.to_owned())));
             return Some(name.len() + 2);
         }
         if text.starts_with('{') {
@@ -118,7 +118,7 @@ impl Pieces {
     }
 }
 
-fn stray_brace(text: &str, at: usize) -> Wrong {
+fn stray_brace(text: &str, at: usize) -> SyntaxError {
     let end = text[at..].find('}').map_or(text.len(), |close| at + close + 1);
     let inside = text[at..end].trim_matches(['{', '}', ' ']);
     let help = if is_name(inside) && !inside.is_empty() {
@@ -126,7 +126,7 @@ fn stray_brace(text: &str, at: usize) -> Wrong {
     } else {
         "write `{{` for a brace, `{*}` for anything, `{name}` to capture".to_owned()
     };
-    Wrong::new("this brace is neither `{*}` nor a capture `{name}`", at..end).help(help)
+    SyntaxError::new("this brace is neither `{*}` nor a capture `{name}`", at..end).help(help)
 }
 
 /// A literal with its values in place: text, then gaps each followed by text.
@@ -134,15 +134,15 @@ fn stray_brace(text: &str, at: usize) -> Wrong {
 pub(crate) struct Glob {
     first: String,
     gaps: Vec<(Option<String>, String)>,
-    style: Style,
+    style: MatchMode,
     /// Loose: what ends a sentence at the end of a line is ignored.
     ends_with_text: bool,
 }
 
 impl Glob {
-    fn new(mut first: String, mut gaps: Vec<(Option<String>, String)>, style: Style) -> Self {
+    fn new(mut first: String, mut gaps: Vec<(Option<String>, String)>, style: MatchMode) -> Self {
         let ends_with_text = gaps.last().is_none_or(|(_, text)| !text.is_empty());
-        if style == Style::Loose {
+        if style == MatchMode::Loose {
             first = Loose::of(&first).text;
             for (_, text) in &mut gaps {
                 *text = Loose::of(text).text;
@@ -156,7 +156,7 @@ impl Glob {
 
     /// What it captures from a text, if it matches the whole of it.
     pub(crate) fn matches(&self, text: &str) -> Option<Captures> {
-        if self.style == Style::Exact {
+        if self.style == MatchMode::Exact {
             let named = |(name, range): (&str, Range<usize>)| (name.to_owned(), text[range].to_owned());
             return Some(self.ranges(text)?.into_iter().map(named).collect());
         }
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn captures(pattern: &str, text: &str, style: Style) -> Option<String> {
+    fn captures(pattern: &str, text: &str, style: MatchMode) -> Option<String> {
         let glob = Literal::parse(pattern, false).unwrap().fill(&Vars::default(), style, true);
         let found = glob.matches(text)?;
         Some(found.iter().map(|(name, value)| format!("{name}={value};")).collect())
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn gaps_take_as_little_as_they_can_and_the_whole_text_must_match() {
-        let exact = |pattern, text| captures(pattern, text, Style::Exact);
+        let exact = |pattern, text| captures(pattern, text, MatchMode::Exact);
         assert_eq!(exact("x: hi", "x: hi").as_deref(), Some(""));
         assert_eq!(exact("x: hi", "x: hi!"), None);
         assert_eq!(exact("{who}: {what}", "x: y: hi").as_deref(), Some("who=x;what=y: hi;"));
@@ -267,7 +267,7 @@ mod tests {
     fn values_stand_for_themselves_whatever_they_hold() {
         let mut vars = Vars::default();
         vars.set("v", "{*}").unwrap();
-        let fill = |pattern: &str| Literal::parse(pattern, false).unwrap().fill(&vars, Style::Exact, true);
+        let fill = |pattern: &str| Literal::parse(pattern, false).unwrap().fill(&vars, MatchMode::Exact, true);
         assert!(fill("a ${v}").matches("a {*}").is_some());
         assert!(fill("a ${v}").matches("a b").is_none());
         assert!(fill("a ${unset}").matches("a ${unset}").is_some());
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn loose_ignores_case_brackets_blanks_and_final_punctuation() {
-        let loose = |pattern, text| captures(pattern, text, Style::Loose);
+        let loose = |pattern, text| captures(pattern, text, MatchMode::Loose);
         for text in
             ["[Welcome, You are registered.]", "welcome,  you are REGISTERED", "> Welcome, you are registered!!"]
         {
@@ -295,7 +295,11 @@ mod tests {
             assert_eq!(Literal::parse(pattern, false).unwrap_err().range, range, "{pattern}");
         }
         assert!(
-            Literal::parse("{1}", true).unwrap().fill(&Vars::default(), Style::Exact, true).matches("{1}").is_some()
+            Literal::parse("{1}", true)
+                .unwrap()
+                .fill(&Vars::default(), MatchMode::Exact, true)
+                .matches("{1}")
+                .is_some()
         );
     }
 
@@ -303,7 +307,7 @@ mod tests {
         #[test]
         fn any_text_with_its_braces_doubled_matches_itself_alone(text in "[^$]*", other in ".*") {
             let pattern = text.replace('{', "{{").replace('}', "}}");
-            let glob = Literal::parse(&pattern, false).unwrap().fill(&Vars::default(), Style::Exact, false);
+            let glob = Literal::parse(&pattern, false).unwrap().fill(&Vars::default(), MatchMode::Exact, false);
             prop_assert!(glob.matches(&text).is_some());
             prop_assert_eq!(glob.matches(&other).is_some(), text == other);
         }
@@ -312,7 +316,7 @@ mod tests {
         fn nothing_panics(pattern in ".*", braces in "[{}a$* .]*", text in "[{}a$* .İß]*") {
             for pattern in [pattern, braces] {
                 let Ok(literal) = Literal::parse(&pattern, false) else { continue };
-                for style in [Style::Exact, Style::Loose] {
+                for style in [MatchMode::Exact, MatchMode::Loose] {
                     let _ = literal.fill(&Vars::default(), style, true).matches(&text);
                 }
             }

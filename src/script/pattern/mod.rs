@@ -14,15 +14,15 @@ use serde_json::Value;
 use crate::script::pattern::json::{JsonMatcher, JsonPattern};
 use crate::script::pattern::literal::{Glob, Literal};
 use crate::script::pattern::rewrite::adapt;
-use crate::script::syntax_error::Wrong;
-use crate::script::vars::{Part, Vars, split};
+use crate::script::syntax_error::SyntaxError;
+use crate::script::vars::{TextPart, Vars, split};
 
 /// What a pattern captured: names and values.
 pub type Captures = Vec<(String, String)>;
 
 /// How exactly text must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Style {
+pub enum MatchMode {
     /// As it stands.
     #[default]
     Exact,
@@ -34,11 +34,11 @@ pub enum Style {
 #[derive(Clone, Debug)]
 pub struct Pattern {
     source: String,
-    form: Form,
+    form: PatternKind,
 }
 
 #[derive(Clone, Debug)]
-enum Form {
+enum PatternKind {
     Literal(Literal),
     /// What stands between the slashes.
     Regex(String),
@@ -52,8 +52,8 @@ impl Pattern {
     /// Parses a pattern; blanks around it do not count.
     ///
     /// # Errors
-    /// [`Wrong`], whose range counts in `text` as given.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
+    /// [`SyntaxError`], whose range counts in `text` as given.
+    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         let source = text.trim();
         let offset = text.len() - text.trim_start().len();
         let form = form(source).map_err(|wrong| wrong.shift(offset))?;
@@ -62,7 +62,7 @@ impl Pattern {
         let twice = (1..names.len()).find(|&n| names[..n].contains(&names[n]));
         if let Some(name) = twice.map(|n| names[n]) {
             let help = format!("use another name, or `${{{name}}}` for a value captured by an earlier line");
-            let wrong = Wrong::new(format!("`{name}` is captured twice"), 0..source.len());
+            let wrong = SyntaxError::new(format!("`{name}` is captured twice"), 0..source.len());
             return Err(wrong.help(help).shift(offset));
         }
         Ok(pattern)
@@ -71,7 +71,7 @@ impl Pattern {
     /// Whether it looks at events rather than at lines.
     #[must_use]
     pub fn is_json(&self) -> bool {
-        matches!(self.form, Form::Json(_))
+        matches!(self.form, PatternKind::Json(_))
     }
 
     /// The pattern as written.
@@ -83,9 +83,9 @@ impl Pattern {
     /// The names of what a literal or JSON pattern captures; those of a regular expression are its own affair.
     fn names(&self) -> Vec<&str> {
         match &self.form {
-            Form::Literal(literal) => literal.names().collect(),
-            Form::Json(json) => json.names(),
-            Form::Regex(_) => Vec::new(),
+            PatternKind::Literal(literal) => literal.names().collect(),
+            PatternKind::Json(json) => json.names(),
+            PatternKind::Regex(_) => Vec::new(),
         }
     }
 
@@ -93,14 +93,14 @@ impl Pattern {
     ///
     /// # Errors
     /// A regular expression may become a bad one by its values.
-    pub fn fill(&self, vars: &Vars, style: Style) -> Result<Matcher, Wrong> {
+    pub fn fill(&self, vars: &Vars, style: MatchMode) -> Result<Matcher, SyntaxError> {
         let (sketch, way) = match &self.form {
-            Form::Literal(literal) => {
+            PatternKind::Literal(literal) => {
                 let glob = literal.fill(vars, style, true);
-                (glob.sketch(), Way::Glob(glob))
+                (glob.sketch(), MatcherKind::Glob(glob))
             }
-            Form::Regex(source) => (source.clone(), Way::Regex(compile(source, vars, style)?, style)),
-            Form::Json(json) => (self.source.clone(), Way::Json(json.fill(vars, style))),
+            PatternKind::Regex(source) => (source.clone(), MatcherKind::Regex(compile(source, vars, style)?, style)),
+            PatternKind::Json(json) => (self.source.clone(), MatcherKind::Json(json.fill(vars, style))),
         };
         Ok(Matcher { sketch, way })
     }
@@ -108,8 +108,8 @@ impl Pattern {
     /// A literal rewritten to match this line, its wildcards, captures and variables kept where they can be. `None` for
     /// other patterns, when it matches already, and when no literal says such a line.
     #[must_use]
-    pub fn adapt(&self, vars: &Vars, style: Style, line: &str) -> Option<String> {
-        let Form::Literal(literal) = &self.form else { return None };
+    pub fn adapt(&self, vars: &Vars, style: MatchMode, line: &str) -> Option<String> {
+        let PatternKind::Literal(literal) = &self.form else { return None };
         let matches = |pattern: &Pattern| pattern.fill(vars, style).is_ok_and(|matcher| matcher.line(line).is_some());
         if matches(self) {
             return None;
@@ -130,13 +130,13 @@ impl fmt::Display for Pattern {
 #[derive(Clone, Debug)]
 pub struct Matcher {
     sketch: String,
-    way: Way,
+    way: MatcherKind,
 }
 
 #[derive(Clone, Debug)]
-enum Way {
+enum MatcherKind {
     Glob(Glob),
-    Regex(Regex, Style),
+    Regex(Regex, MatchMode),
     Json(JsonMatcher),
 }
 
@@ -145,10 +145,12 @@ impl Matcher {
     #[must_use]
     pub fn line(&self, line: &str) -> Option<Captures> {
         match &self.way {
-            Way::Glob(glob) => glob.matches(line),
-            Way::Regex(regex, Style::Exact) => search(regex, line),
-            Way::Regex(regex, Style::Loose) => search(regex, line).or_else(|| search(regex, &unbracketed(line))),
-            Way::Json(_) => None,
+            MatcherKind::Glob(glob) => glob.matches(line),
+            MatcherKind::Regex(regex, MatchMode::Exact) => search(regex, line),
+            MatcherKind::Regex(regex, MatchMode::Loose) => {
+                search(regex, line).or_else(|| search(regex, &unbracketed(line)))
+            }
+            MatcherKind::Json(_) => None,
         }
     }
 
@@ -156,7 +158,7 @@ impl Matcher {
     #[must_use]
     pub fn event(&self, event: &Value) -> Option<Captures> {
         match &self.way {
-            Way::Json(json) => json.matches(event),
+            MatcherKind::Json(json) => json.matches(event),
             _ => None,
         }
     }
@@ -164,14 +166,14 @@ impl Matcher {
     /// Whether it looks at events rather than at lines.
     #[must_use]
     pub fn is_json(&self) -> bool {
-        matches!(self.way, Way::Json(_))
+        matches!(self.way, MatcherKind::Json(_))
     }
 
     /// How much of a JSON pattern an event holds, 0 to 1; 0 for a text pattern.
     #[must_use]
     pub fn share(&self, event: &Value) -> f64 {
         match &self.way {
-            Way::Json(json) => json.share(event),
+            MatcherKind::Json(json) => json.share(event),
             _ => 0.0,
         }
     }
@@ -183,47 +185,49 @@ impl Matcher {
     }
 }
 
-fn form(source: &str) -> Result<Form, Wrong> {
+fn form(source: &str) -> Result<PatternKind, SyntaxError> {
     if source.is_empty() {
-        return Err(Wrong::new("a pattern is missing", 0..0).help("`{*}` matches any line"));
+        return Err(SyntaxError::new("a pattern is missing", 0..0).help("`{*}` matches any line"));
     }
     if let Some(literal) = source.strip_prefix('\\').filter(|rest| rest.starts_with(['/', '{'])) {
-        return Literal::parse(literal, true).map(Form::Literal).map_err(|wrong| wrong.shift(1));
+        return Literal::parse(literal, true).map(PatternKind::Literal).map_err(|wrong| wrong.shift(1));
     }
     if source.starts_with("{\"") {
-        return JsonPattern::parse(source).map(Form::Json);
+        return JsonPattern::parse(source).map(PatternKind::Json);
     }
     let Some(rest) = source.strip_prefix('/') else {
-        return Literal::parse(source, false).map(Form::Literal);
+        return Literal::parse(source, false).map(PatternKind::Literal);
     };
     let Some(inner) = rest.strip_suffix('/') else {
         let help = "end it with `/`, or write `\\/` to begin a literal with a slash";
-        return Err(Wrong::new("this regular expression has no closing `/`", 0..source.len()).help(help));
+        return Err(SyntaxError::new("this regular expression has no closing `/`", 0..source.len()).help(help));
     };
-    compile(inner, &Vars::default(), Style::Exact)?;
-    Ok(Form::Regex(inner.to_owned()))
+    compile(inner, &Vars::default(), MatchMode::Exact)?;
+    Ok(PatternKind::Regex(inner.to_owned()))
 }
 
 /// Compiles what stands between the slashes; values stand for themselves.
-fn compile(source: &str, vars: &Vars, style: Style) -> Result<Regex, Wrong> {
+fn compile(source: &str, vars: &Vars, style: MatchMode) -> Result<Regex, SyntaxError> {
     let parts = split(source);
-    let plain = parts.iter().all(|part| matches!(part, Part::Text(text) if *text != "${"));
+    let plain = parts.iter().all(|part| matches!(part, TextPart::Text(text) if *text != "${"));
     let text: String = parts
         .iter()
         .map(|part| match part {
-            Part::Text("${") => regex::escape("${").into(),
-            Part::Text(text) => std::borrow::Cow::Borrowed(*text),
-            Part::Var { name, written } => regex::escape(vars.get(name).unwrap_or(written)).into(),
+            TextPart::Text("${") => regex::escape("${").into(),
+            TextPart::Text(text) => std::borrow::Cow::Borrowed(*text),
+            TextPart::Var { name, written } => regex::escape(vars.get(name).unwrap_or(written)).into(),
         })
         .collect();
-    let built =
-        RegexBuilder::new(&text).case_insensitive(style == Style::Loose).size_limit(Pattern::MAX_REGEX_BYTES).build();
+    let built = RegexBuilder::new(&text)
+        .case_insensitive(style == MatchMode::Loose)
+        .size_limit(Pattern::MAX_REGEX_BYTES)
+        .build();
     built.map_err(|error| {
         let (message, at) = explain(&error);
         let at = at.filter(|at| plain && *at <= source.chars().count());
         let byte = at.map(|at| 1 + source.chars().take(at).map(char::len_utf8).sum::<usize>());
         let range = byte.map_or(0..source.len() + 2, |byte| byte..byte + 1);
-        Wrong::new(format!("bad regular expression: {message}"), range)
+        SyntaxError::new(format!("bad regular expression: {message}"), range)
     })
 }
 
@@ -255,14 +259,14 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn fill(pattern: &str, style: Style) -> Matcher {
+    fn fill(pattern: &str, style: MatchMode) -> Matcher {
         let mut vars = Vars::default();
         vars.set("v", "a.b").unwrap();
         Pattern::parse(pattern).unwrap().fill(&vars, style).unwrap()
     }
 
     fn line(pattern: &str, text: &str) -> Option<Captures> {
-        fill(pattern, Style::Exact).line(text)
+        fill(pattern, MatchMode::Exact).line(text)
     }
 
     fn one(name: &str, value: &str) -> Option<Captures> {
@@ -293,7 +297,7 @@ mod tests {
     #[test]
     fn json_is_a_subset_with_gaps_in_its_strings() {
         let event = json!({"event": "table", "changed": [{"name": "x", "online": true}], "n": 3, "text": "a.b {y}"});
-        let holds = |pattern: &str| fill(pattern, Style::Exact).event(&event);
+        let holds = |pattern: &str| fill(pattern, MatchMode::Exact).event(&event);
         for pattern in [
             r#"{"event":"table"}"#,
             r#"{"changed":[{"online":true}],"n":3.0}"#,
@@ -314,15 +318,15 @@ mod tests {
             assert_eq!(holds(pattern), None, "{pattern}");
         }
         assert_eq!(holds(r#"{"changed":[{"name":"{who}"}]}"#), one("who", "x"));
-        assert_eq!(fill(r#"{"event":"TABLE."}"#, Style::Loose).event(&event), Some(vec![]));
-        assert_eq!(fill(r#"{"event":"table"}"#, Style::Exact).line(r#"{"event":"table"}"#), None);
-        assert!((fill(r#"{"event":"table","n":4}"#, Style::Exact).share(&event) - 0.5).abs() < 1e-9);
+        assert_eq!(fill(r#"{"event":"TABLE."}"#, MatchMode::Loose).event(&event), Some(vec![]));
+        assert_eq!(fill(r#"{"event":"table"}"#, MatchMode::Exact).line(r#"{"event":"table"}"#), None);
+        assert!((fill(r#"{"event":"table","n":4}"#, MatchMode::Exact).share(&event) - 0.5).abs() < 1e-9);
     }
 
     #[test]
     fn a_loose_regex_ignores_case_and_brackets_too() {
-        assert!(fill("/group g created/", Style::Loose).line("[Group (g)  Created]").is_some());
-        assert!(fill("/^\\[group/", Style::Loose).line("[Group]").is_some());
+        assert!(fill("/group g created/", MatchMode::Loose).line("[Group (g)  Created]").is_some());
+        assert!(fill("/^\\[group/", MatchMode::Loose).line("[Group]").is_some());
     }
 
     #[test]
@@ -350,14 +354,14 @@ mod tests {
         let pattern = Pattern::parse("/[${v}]/").unwrap();
         let mut vars = Vars::default();
         vars.set("v", "").unwrap();
-        assert!(pattern.fill(&vars, Style::Exact).is_err());
+        assert!(pattern.fill(&vars, MatchMode::Exact).is_err());
     }
 
     proptest! {
         #[test]
         fn nothing_panics_and_every_mistake_lies_inside(pattern in "[/{}\"a:\\\\$\\[(é *0-9,]*|\\PC*", text in "\\PC*") {
             match Pattern::parse(&pattern) {
-                Ok(pattern) => for style in [Style::Exact, Style::Loose] {
+                Ok(pattern) => for style in [MatchMode::Exact, MatchMode::Loose] {
                     if let Ok(matcher) = pattern.fill(&Vars::default(), style) {
                         let _ = (matcher.line(&text), matcher.event(&json!({"a": text})), matcher.share(&json!(1)));
                     }

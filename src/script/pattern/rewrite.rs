@@ -1,6 +1,6 @@
 //! A literal made to fit another line: gaps and captures stay, and so does each variable whose value is still there.
 
-use crate::script::pattern::literal::Piece;
+use crate::script::pattern::literal::LiteralPart;
 use crate::script::vars::Vars;
 
 /// The most cells of the table: literals and lines longer than 2,000 characters each are not adapted.
@@ -19,7 +19,7 @@ enum Symbol {
 
 /// What became of a symbol, or of a character of the line.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Step {
+enum EditStep {
     /// A character of the line stands where one of this piece stood; the same one?
     Text(char, usize, bool),
     /// A character of the line where none stood.
@@ -32,20 +32,20 @@ enum Step {
 
 /// The literal, as it is written, whose text is that of the line where it differed, with as few changes as can be.
 /// `None` when both are too long to say.
-pub(crate) fn adapt(pieces: &[Piece], vars: &Vars, line: &str) -> Option<String> {
+pub(crate) fn adapt(pieces: &[LiteralPart], vars: &Vars, line: &str) -> Option<String> {
     let symbols = symbols(pieces, vars);
     let line: Vec<char> = line.chars().collect();
     let steps = steps(&symbols, &line)?;
     Some(write(pieces, &symbols, &steps))
 }
 
-fn symbols(pieces: &[Piece], vars: &Vars) -> Vec<Symbol> {
+fn symbols(pieces: &[LiteralPart], vars: &Vars) -> Vec<Symbol> {
     let mut symbols = Vec::new();
     for (at, piece) in pieces.iter().enumerate() {
         match piece {
-            Piece::Text(text) => symbols.extend(text.chars().map(|c| Symbol::Char(c, at))),
-            Piece::Gap(_) => symbols.push(Symbol::Gap(at)),
-            Piece::Var(name) => match vars.get(name) {
+            LiteralPart::Text(text) => symbols.extend(text.chars().map(|c| Symbol::Char(c, at))),
+            LiteralPart::Gap(_) => symbols.push(Symbol::Gap(at)),
+            LiteralPart::Var(name) => match vars.get(name) {
                 Some("") => symbols.push(Symbol::Nothing(at)),
                 Some(value) => symbols.extend(value.chars().map(|c| Symbol::Char(c, at))),
                 None => symbols.extend(format!("${{{name}}}").chars().map(|c| Symbol::Char(c, at))),
@@ -56,7 +56,7 @@ fn symbols(pieces: &[Piece], vars: &Vars) -> Vec<Symbol> {
 }
 
 /// The cheapest way from the literal to the line: a character that is new or gone costs one, what a gap takes nothing.
-fn steps(symbols: &[Symbol], line: &[char]) -> Option<Vec<Step>> {
+fn steps(symbols: &[Symbol], line: &[char]) -> Option<Vec<EditStep>> {
     let width = line.len() + 1;
     if width.checked_mul(symbols.len() + 1).is_none_or(|cells| cells > MAX_CELLS) {
         return None;
@@ -84,21 +84,21 @@ fn steps(symbols: &[Symbol], line: &[char]) -> Option<Vec<Step>> {
         let before = (j > 0).then(|| line[j - 1]);
         match (i.checked_sub(1).map(|before| symbols[before]), before) {
             (Some(Symbol::Char(c, piece)), Some(other)) if costs[at - width - 1] + changed(other, c) == cost => {
-                steps.push(Step::Text(other, piece, other == c));
+                steps.push(EditStep::Text(other, piece, other == c));
                 (i, j) = (i - 1, j - 1);
             }
             (Some(Symbol::Char(_, piece)), _) if costs[at - width] + 1 == cost => {
-                steps.push(Step::Gone(piece));
+                steps.push(EditStep::Gone(piece));
                 i -= 1;
             }
             // A gap takes as little as it can.
             (Some(Symbol::Gap(piece) | Symbol::Nothing(piece)), _) if costs[at - width] == cost => {
-                steps.push(Step::Whole(piece));
+                steps.push(EditStep::Whole(piece));
                 i -= 1;
             }
             (Some(Symbol::Gap(_)), _) => j -= 1,
             (_, Some(other)) => {
-                steps.push(Step::New(other));
+                steps.push(EditStep::New(other));
                 j -= 1;
             }
             // The first column has only ways up.
@@ -115,29 +115,29 @@ fn changed(one: char, other: char) -> u32 {
     if one == other { 0 } else { 2 }
 }
 
-fn write(pieces: &[Piece], symbols: &[Symbol], steps: &[Step]) -> String {
+fn write(pieces: &[LiteralPart], symbols: &[Symbol], steps: &[EditStep]) -> String {
     let (mut written, mut text) = (String::new(), String::new());
     let mut at = 0;
     while let Some(step) = steps.get(at) {
         at += 1;
         match *step {
-            Step::Text(c, piece, _) => match &pieces[piece] {
-                Piece::Var(name) if let Some(length) = intact(symbols, &steps[at - 1..], piece) => {
+            EditStep::Text(c, piece, _) => match &pieces[piece] {
+                LiteralPart::Var(name) if let Some(length) = intact(symbols, &steps[at - 1..], piece) => {
                     flush(&mut written, &mut text);
                     written.extend(["${", name, "}"]);
                     at += length - 1;
                 }
                 _ => text.push(c),
             },
-            Step::New(c) => text.push(c),
-            Step::Gone(_) => {}
-            Step::Whole(piece) => {
+            EditStep::New(c) => text.push(c),
+            EditStep::Gone(_) => {}
+            EditStep::Whole(piece) => {
                 flush(&mut written, &mut text);
                 match &pieces[piece] {
-                    Piece::Gap(None) => written.push_str("{*}"),
-                    Piece::Gap(Some(name)) => written.extend(["{", name, "}"]),
-                    Piece::Var(name) => written.extend(["${", name, "}"]),
-                    Piece::Text(_) => {}
+                    LiteralPart::Gap(None) => written.push_str("{*}"),
+                    LiteralPart::Gap(Some(name)) => written.extend(["{", name, "}"]),
+                    LiteralPart::Var(name) => written.extend(["${", name, "}"]),
+                    LiteralPart::Text(_) => {}
                 }
             }
         }
@@ -148,9 +148,9 @@ fn write(pieces: &[Piece], symbols: &[Symbol], steps: &[Step]) -> String {
 }
 
 /// How many characters a variable has, if the whole of it begins here, unchanged.
-fn intact(symbols: &[Symbol], steps: &[Step], piece: usize) -> Option<usize> {
+fn intact(symbols: &[Symbol], steps: &[EditStep], piece: usize) -> Option<usize> {
     let length = symbols.iter().filter(|symbol| matches!(symbol, Symbol::Char(_, from) if *from == piece)).count();
-    let same = steps.iter().take_while(|step| matches!(step, Step::Text(_, from, true) if *from == piece)).count();
+    let same = steps.iter().take_while(|step| matches!(step, EditStep::Text(_, from, true) if *from == piece)).count();
     (same == length).then_some(length)
 }
 
@@ -172,7 +172,7 @@ fn flush(written: &mut String, text: &mut String) {
 mod tests {
     use super::*;
     use crate::script::pattern::literal::Literal;
-    use crate::script::pattern::{Pattern, Style};
+    use crate::script::pattern::{MatchMode, Pattern};
     use proptest::prelude::*;
 
     fn adapted(pattern: &str, line: &str) -> Option<String> {
@@ -180,7 +180,7 @@ mod tests {
         for (name, value) in [("who", "yvonne"), ("none", "")] {
             vars.set(name, value).unwrap();
         }
-        Pattern::parse(pattern).unwrap().adapt(&vars, Style::Exact, line)
+        Pattern::parse(pattern).unwrap().adapt(&vars, MatchMode::Exact, line)
     }
 
     /// The names of the gaps of a literal, in order.
@@ -188,7 +188,7 @@ mod tests {
         let text = pattern.as_str();
         let verbatim = text.strip_prefix('\\').filter(|rest| rest.starts_with(['/', '{']));
         let literal = Literal::parse(verbatim.unwrap_or(text), verbatim.is_some()).unwrap();
-        let gap = |piece: &Piece| if let Piece::Gap(name) = piece { Some(name.clone()) } else { None };
+        let gap = |piece: &LiteralPart| if let LiteralPart::Gap(name) = piece { Some(name.clone()) } else { None };
         literal.pieces().iter().filter_map(gap).collect()
     }
 
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn so_long_and_no_longer() {
-        let pieces = |length: usize| [Piece::Text("a".repeat(length))];
+        let pieces = |length: usize| [LiteralPart::Text("a".repeat(length))];
         let side = MAX_CELLS.isqrt();
         let line = "b".repeat(side - 1);
         assert_eq!(adapt(&pieces(side - 1), &Vars::default(), &line), Some(line.clone()));
@@ -241,10 +241,10 @@ mod tests {
             vars.set("none", "").unwrap();
             if let Ok(pattern) = Pattern::parse(&pattern) {
                 let names = |pattern: &Pattern, line: &str| -> Option<Vec<String>> {
-                    let found = pattern.fill(&vars, Style::Exact).unwrap().line(line)?;
+                    let found = pattern.fill(&vars, MatchMode::Exact).unwrap().line(line)?;
                     Some(found.into_iter().map(|(name, _)| name).collect())
                 };
-                if let Some(new) = pattern.adapt(&vars, Style::Exact, &line) {
+                if let Some(new) = pattern.adapt(&vars, MatchMode::Exact, &line) {
                     let new = Pattern::parse(&new).unwrap();
                     let captured = names(&new, &line);
                     prop_assert!(captured.is_some(), "{} {:?}", new, line);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::proto::name::Name;
-use crate::proto::time::Unix;
+use crate::proto::time::Timestamp;
 use std::sync::mpsc;
 
 /// Hands each write to a channel, and blocks or fails as told.
@@ -32,14 +32,14 @@ fn rig(json: bool) -> Rig {
     let (written_in, written) = mpsc::channel();
     let (answer, answers) = mpsc::channel();
     let (wake_in, woken) = mpsc::channel();
-    let style = Style { json, terminal: false, me: "x".to_owned() };
+    let style = OutputStyle { json, terminal: false, me: "x".to_owned() };
     let sink = Box::new(Sink { written: written_in, answers });
     let printer = Printer::to(sink, style, None, Arc::new(move || _ = wake_in.send(()))).unwrap();
     Rig { printer, written, answer, woken }
 }
 
 fn event(body: ClientEvent) -> Event {
-    Event { at: Unix::default(), cmd: None, group: None, body: Body::Client(body) }
+    Event { at: Timestamp::default(), cmd: None, group: None, body: Body::Client(body) }
 }
 
 fn created(group: &str) -> Event {

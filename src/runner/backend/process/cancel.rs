@@ -9,54 +9,59 @@ use nix::sys::signal::{Signal as Posix, killpg};
 use nix::unistd::Pid;
 
 use crate::proto::time::Instant;
-use crate::runner::backend::process::child::{Message, What};
-use crate::runner::lang::ast::Actor;
+use crate::runner::backend::process::child::{ChildEvent, ChildMessage};
+use crate::runner::lang::ast::ActorId;
 
 /// The request to end. Copies are the same one.
 #[derive(Clone, Debug, Default)]
-pub struct Halt {
-    shared: Arc<Shared>,
+pub struct CancelToken {
+    shared: Arc<CancelState>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct CancelState {
     /// 0 as long as nobody asked.
     signal: AtomicU8,
-    stages: Mutex<Stages>,
-    groups: Mutex<Groups>,
+    stages: Mutex<CancelTargets>,
+    groups: Mutex<ProcessGroups>,
 }
 
 /// The ways to wake the stages that there are, at most one for each case that is being played.
 #[derive(Debug, Default)]
-struct Stages {
-    ways: BTreeMap<u64, SyncSender<Message>>,
+struct CancelTargets {
+    ways: BTreeMap<u64, SyncSender<ChildMessage>>,
     next: u64,
 }
 
 /// A stage that is woken by a request to end, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Woken {
-    shared: Arc<Shared>,
+    shared: Arc<CancelState>,
     number: u64,
 }
 
 /// The process groups that live. Each is taken out before its process is waited for: until then its number is not
 /// given to another one.
 #[derive(Debug, Default)]
-struct Groups {
+struct ProcessGroups {
     living: BTreeSet<i32>,
     /// There may be no more.
     closed: bool,
 }
 
-impl Halt {
+impl CancelToken {
     /// Asks the run to end, by the signal of this number. The first one counts.
     pub fn ask(&self, signal: i32) {
         let signal = u8::try_from(signal).unwrap_or(u8::MAX);
         let _ = self.shared.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
         for stage in self.shared.stages().ways.values() {
             // A stage that has no room for it is awake, and looks at the signal next.
-            drop(stage.try_send(Message { actor: Actor::Server, life: 0, at: Instant::ZERO, what: What::Wake }));
+            drop(stage.try_send(ChildMessage {
+                actor: ActorId::Server,
+                life: 0,
+                at: Instant::ZERO,
+                what: ChildEvent::Wake,
+            }));
         }
         self.end_all();
     }
@@ -78,7 +83,7 @@ impl Halt {
 
     /// From now on a request wakes the stage that reads from this channel.
     #[must_use]
-    pub(crate) fn wakes(&self, stage: SyncSender<Message>) -> Woken {
+    pub(crate) fn wakes(&self, stage: SyncSender<ChildMessage>) -> Woken {
         let mut stages = self.shared.stages();
         let number = stages.next;
         stages.next += 1;
@@ -100,13 +105,13 @@ impl Halt {
         self.groups().living.remove(&group.as_raw());
     }
 
-    fn groups(&self) -> MutexGuard<'_, Groups> {
+    fn groups(&self) -> MutexGuard<'_, ProcessGroups> {
         self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shared {
-    fn stages(&self) -> MutexGuard<'_, Stages> {
+impl CancelState {
+    fn stages(&self) -> MutexGuard<'_, CancelTargets> {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,13 +130,15 @@ mod tests {
 
     #[test]
     fn a_request_wakes_every_stage_that_there_is() {
-        let halt = Halt::default();
+        let halt = CancelToken::default();
         let (stages, inboxes): (Vec<_>, Vec<_>) =
             [sync_channel(1), sync_channel(1)].map(|(stage, inbox)| (halt.wakes(stage), inbox)).into_iter().unzip();
         let (gone, inbox) = sync_channel(1);
         drop(halt.wakes(gone));
         halt.ask(15);
-        assert!(inboxes.iter().all(|inbox| matches!(inbox.try_recv(), Ok(Message { what: What::Wake, .. }))));
+        assert!(
+            inboxes.iter().all(|inbox| matches!(inbox.try_recv(), Ok(ChildMessage { what: ChildEvent::Wake, .. })))
+        );
         assert!(inbox.try_recv().is_err());
         drop(stages);
         assert!(halt.shared.stages().ways.is_empty());

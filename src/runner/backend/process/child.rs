@@ -18,28 +18,28 @@ use nix::unistd::Pid;
 
 use crate::io::clock::Clock;
 use crate::proto::time::Instant;
-use crate::runner::backend::process::cancel::Halt;
-use crate::runner::backend::process::line_reader::{Form, pump};
+use crate::runner::backend::process::cancel::CancelToken;
+use crate::runner::backend::process::line_reader::{LineFormat, pump};
 use crate::runner::backend::process::procfs;
 use crate::runner::backend::process::pty::{self, Watched};
-use crate::runner::backend::process::tee::Copied;
-use crate::runner::backend::{Deaf, End, MAX_UNREAD, Output};
-use crate::runner::lang::ast::Actor;
-use crate::runner::profile::Speech;
+use crate::runner::backend::process::tee::Tee;
+use crate::runner::backend::{ActorExit, ActorOutput, InputError, MAX_UNREAD};
+use crate::runner::lang::ast::ActorId;
+use crate::runner::profile::Translator;
 
 /// What a thread of a process tells the stage.
 #[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) actor: Actor,
+pub(crate) struct ChildMessage {
+    pub(crate) actor: ActorId,
     /// Which life of the actor it is from.
     pub(crate) life: u32,
     pub(crate) at: Instant,
-    pub(crate) what: What,
+    pub(crate) what: ChildEvent,
 }
 
 #[derive(Debug)]
-pub(crate) enum What {
-    Output(Output),
+pub(crate) enum ChildEvent {
+    Output(ActorOutput),
     /// One of the two streams has ended.
     Eof,
     /// One of the two streams is not read any more, for this reason.
@@ -55,7 +55,7 @@ pub(crate) enum What {
 pub(crate) struct Child {
     process: std::process::Child,
     group: Pid,
-    halt: Halt,
+    halt: CancelToken,
     input: Option<Sender<Vec<u8>>>,
     unread: Arc<AtomicUsize>,
     /// What is known of one at a terminal.
@@ -63,7 +63,7 @@ pub(crate) struct Child {
     /// How many of its two streams may bring more.
     pub(crate) open: u8,
     /// How it ended; from then on its number may be that of another process.
-    end: Option<End>,
+    end: Option<ActorExit>,
 }
 
 impl Child {
@@ -76,10 +76,10 @@ impl Child {
         program: &Path,
         arguments: &[String],
         home: &Path,
-        form: Form,
-        who: (Actor, u32),
+        form: LineFormat,
+        who: (ActorId, u32),
         [of_output, of_errors]: [Option<File>; 2],
-        around: (Clock, &Halt, &SyncSender<Message>),
+        around: (Clock, &CancelToken, &SyncSender<ChildMessage>),
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(home).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -89,7 +89,7 @@ impl Child {
             thread::Builder::new().name("stdin".to_owned()).spawn(move || write(input, &lines, &unread))?;
         }
         if let Some(output) = child.process.stdout.take() {
-            teller.read(Copied::new(output, of_output), form)?;
+            teller.read(Tee::new(output, of_output), form)?;
         }
         Ok(child)
     }
@@ -100,11 +100,11 @@ impl Child {
     /// When the system cannot start it, or a thread for it.
     pub(crate) fn spawn_at_terminal(
         mut command: Command,
-        speech: Speech,
+        speech: Translator,
         home: &Path,
-        who: (Actor, u32),
+        who: (ActorId, u32),
         [of_output, of_errors]: [Option<File>; 2],
-        around: (Clock, &Halt, &SyncSender<Message>),
+        around: (Clock, &CancelToken, &SyncSender<ChildMessage>),
     ) -> io::Result<Self> {
         let (ours, theirs) = pty::open()?;
         command.stdin(theirs.try_clone()?).stdout(theirs);
@@ -115,11 +115,11 @@ impl Child {
         let typing = move || pty::write(input, &writes, &lines, &unread);
         thread::Builder::new().name("type".to_owned()).spawn(typing)?;
         let reading = move || {
-            let tell = &mut |at, output| teller.tell_at(at, What::Output(output));
+            let tell = &mut |at, output| teller.tell_at(at, ChildEvent::Output(output));
             if let Err(limit) = pty::read(&ours, of_output, &watched, clock, tell) {
-                teller.tell(What::Flood(limit));
+                teller.tell(ChildEvent::Flood(limit));
             }
-            teller.tell(What::Eof);
+            teller.tell(ChildEvent::Eof);
         };
         thread::Builder::new().name("read".to_owned()).spawn(reading)?;
         Ok(child)
@@ -130,9 +130,9 @@ impl Child {
         mut command: Command,
         home: &Path,
         terminal: Option<Watched>,
-        who: (Actor, u32),
+        who: (ActorId, u32),
         of_errors: Option<File>,
-        (clock, halt, outbox): (Clock, &Halt, &SyncSender<Message>),
+        (clock, halt, outbox): (Clock, &CancelToken, &SyncSender<ChildMessage>),
     ) -> io::Result<(Self, Teller, Receiver<Vec<u8>>)> {
         command.process_group(0).stderr(Stdio::piped());
         command.env("NO_COLOR", "1").env("TZ", "UTC").env("LC_ALL", "C.UTF-8").env("HOME", home);
@@ -149,12 +149,12 @@ impl Child {
         let mut child = Self { process, group, halt, input, unread, terminal, open: 2, end: None };
         let teller = Teller { who, clock, outbox: outbox.clone() };
         if let Some(errors) = child.process.stderr.take() {
-            teller.clone().read(Copied::new(errors, of_errors), Form::Complaint)?;
+            teller.clone().read(Tee::new(errors, of_errors), LineFormat::Complaint)?;
         }
         let waiter = teller.clone();
         thread::Builder::new().name("wait".to_owned()).spawn(move || {
             await_end(group);
-            waiter.tell(What::Exited);
+            waiter.tell(ChildEvent::Exited);
         })?;
         Ok((child, teller, lines))
     }
@@ -170,7 +170,7 @@ impl Child {
     /// Why not, to be said behind the actor's name.
     pub(crate) fn type_line(&self, line: &str) -> Result<(), String> {
         let Some(input) = &self.input else {
-            return Err(Deaf::Closed.to_string());
+            return Err(InputError::Closed.to_string());
         };
         let bytes = [line.as_bytes(), b"\n"].concat();
         if self.terminal.is_some() && bytes.len() > pty::MAX_TYPED {
@@ -178,7 +178,7 @@ impl Child {
             return Err(format!("cannot be typed to: a line at a terminal has at most {limit} bytes"));
         }
         if self.unread.fetch_add(bytes.len(), Ordering::SeqCst) + bytes.len() > MAX_UNREAD {
-            return Err(Deaf::Unread.to_string());
+            return Err(InputError::Unread.to_string());
         }
         if let Some(watched) = &self.terminal {
             watched.typed(line);
@@ -217,7 +217,7 @@ impl Child {
     }
 
     /// Ends what is left of its group, waits until all of it is gone, and says how the process itself ended.
-    pub(crate) fn bury(&mut self) -> End {
+    pub(crate) fn bury(&mut self) -> ActorExit {
         if let Some(end) = self.end {
             return end;
         }
@@ -231,7 +231,7 @@ impl Child {
         procfs::await_group(self.group);
         let signal = status.signal().and_then(|signal| u8::try_from(signal).ok());
         let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
-        let end = End { status: signal.map_or(code, |signal| 128 | signal), signal };
+        let end = ActorExit { status: signal.map_or(code, |signal| 128 | signal), signal };
         self.end = Some(end);
         end
     }
@@ -278,29 +278,29 @@ fn await_end(process: Pid) {
 
 #[derive(Clone)]
 struct Teller {
-    who: (Actor, u32),
+    who: (ActorId, u32),
     clock: Clock,
-    outbox: SyncSender<Message>,
+    outbox: SyncSender<ChildMessage>,
 }
 
 impl Teller {
     /// False when nobody listens any more.
-    fn tell(&self, what: What) -> bool {
+    fn tell(&self, what: ChildEvent) -> bool {
         self.tell_at(self.clock.now().mono, what)
     }
 
     /// The same of something that happened before.
-    fn tell_at(&self, at: Instant, what: What) -> bool {
+    fn tell_at(&self, at: Instant, what: ChildEvent) -> bool {
         let (actor, life) = self.who.clone();
-        self.outbox.send(Message { actor, life, at, what }).is_ok()
+        self.outbox.send(ChildMessage { actor, life, at, what }).is_ok()
     }
 
-    fn read(self, stream: impl Read + Send + 'static, form: Form) -> io::Result<()> {
+    fn read(self, stream: impl Read + Send + 'static, form: LineFormat) -> io::Result<()> {
         let reading = move || {
-            if let Err(limit) = pump(stream, form, &mut |output| self.tell(What::Output(output))) {
-                self.tell(What::Flood(limit));
+            if let Err(limit) = pump(stream, form, &mut |output| self.tell(ChildEvent::Output(output))) {
+                self.tell(ChildEvent::Flood(limit));
             }
-            self.tell(What::Eof);
+            self.tell(ChildEvent::Eof);
         };
         thread::Builder::new().name("read".to_owned()).spawn(reading).map(drop)
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::runner::lang::ast::Need;
-use crate::runner::profile::Speech;
+use crate::runner::profile::Translator;
 use crate::script::pattern::Matcher;
 use crate::script::pattern::normalize::normal;
 
@@ -30,7 +30,7 @@ pub struct Implementation {
     /// Further variables of its environment; its own folders and what makes runs alike are not among them.
     pub environment: Vec<(String, String)>,
     /// How it says what the contract says.
-    pub speech: Speech,
+    pub speech: Translator,
 }
 
 impl PartialEq for Implementation {

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::io::control::{ControlPath, OBEYED};
-use crate::netem::fault::Order;
-use crate::runner::backend::active_faults::{Standing, order};
-use crate::runner::backend::process::{Process, ProcessStage};
-use crate::runner::backend::{Disturbance, Refused, Stage};
-use crate::runner::lang::ast::{Actor, Fault, Signal, Way};
+use crate::netem::fault::FaultCommand;
+use crate::runner::backend::active_faults::{ActiveFaults, order};
+use crate::runner::backend::process::{Process, ProcessBackend};
+use crate::runner::backend::{Backend, BackendError, NetworkChange};
+use crate::runner::lang::ast::{ActorId, Direction, Fault, Signal};
 use crate::runner::run::seed::Seed;
 
 /// How long an actor may take to obey: far longer than a turn of its loop.
@@ -24,31 +24,31 @@ const MAX_ANSWER: usize = 1024;
 
 /// The faults of a case, and the way to those who are to obey them.
 #[derive(Debug)]
-pub(crate) struct Trouble {
+pub(crate) struct FaultControl {
     /// Or why there is none.
-    orders: Result<Orders, String>,
-    standing: Standing,
+    orders: Result<FaultCommands, String>,
+    standing: ActiveFaults,
     /// How many datagrams those who do not run will lose, by address or to anybody, from their next start on.
-    waiting: BTreeMap<Actor, BTreeMap<Option<SocketAddr>, u32>>,
+    waiting: BTreeMap<ActorId, BTreeMap<Option<SocketAddr>, u32>>,
     /// The last life of each actor.
-    lines: BTreeMap<Actor, Line>,
+    lines: BTreeMap<ActorId, ControlChannel>,
     seed: Seed,
 }
 
 /// The way to one life of an actor.
 #[derive(Debug)]
-struct Line {
+struct ControlChannel {
     control: PathBuf,
     /// How many orders it has not answered.
     unanswered: usize,
     paused: bool,
 }
 
-impl Trouble {
+impl FaultControl {
     /// No faults yet. Sockets are in this folder, random numbers come from the seed.
     pub(crate) fn new(folder: &Path, seed: Seed) -> Self {
         let (standing, waiting, lines) = Default::default();
-        Self { orders: Orders::new(folder), standing, waiting, lines, seed }
+        Self { orders: FaultCommands::new(folder), standing, waiting, lines, seed }
     }
 
     /// Why there can be no faults, if that is so.
@@ -57,7 +57,7 @@ impl Trouble {
     }
 
     /// Takes in that an actor is sent this signal.
-    pub(crate) fn signal(&mut self, actor: &Actor, signal: Signal) {
+    pub(crate) fn signal(&mut self, actor: &ActorId, signal: Signal) {
         if let Some(line) = self.lines.get_mut(actor) {
             line.paused = signal == Signal::Pause || (line.paused && signal != Signal::Resume);
         }
@@ -66,14 +66,14 @@ impl Trouble {
 
 /// The runner's end of all control sockets.
 #[derive(Debug)]
-struct Orders {
+struct FaultCommands {
     socket: UnixDatagram,
     folder: PathBuf,
     /// How many paths were given out.
     given: u64,
 }
 
-impl Orders {
+impl FaultCommands {
     /// An end in this folder, where the other ends will be too.
     ///
     /// # Errors
@@ -109,20 +109,20 @@ impl Orders {
     }
 }
 
-impl ProcessStage {
+impl ProcessBackend {
     /// Tells everybody who runs what is new, and remembers the rest for those who do not.
-    pub(crate) fn order_all(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
+    pub(crate) fn order_all(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
         let new = self.trouble.standing.take(disturbance);
-        if matches!(disturbance, Disturbance::Heal) {
+        if matches!(disturbance, NetworkChange::Heal) {
             self.trouble.waiting.clear();
-            let heal = Order { heal: true, ..Order::default() };
+            let heal = FaultCommand { heal: true, ..FaultCommand::default() };
             return self.runners().iter().try_for_each(|actor| self.tell(actor, &heal));
         }
         new.iter().try_for_each(|(way, fault)| self.order(way, *fault))
     }
 
-    fn order(&mut self, way: &Way, fault: Fault) -> Result<(), Refused> {
-        let actors: Vec<Actor> = self.actors.keys().cloned().collect();
+    fn order(&mut self, way: &Direction, fault: Fault) -> Result<(), BackendError> {
+        let actors: Vec<ActorId> = self.actors.keys().cloned().collect();
         for actor in actors {
             let Some(order) = order(&actor, way, fault, |to| self.address(to)) else { continue };
             let runs = self.actors.get(&actor).is_some_and(Process::runs);
@@ -138,23 +138,23 @@ impl ProcessStage {
 
     /// The words of the command line by which a life of an actor takes orders, and has its faults from its first
     /// datagram on.
-    pub(crate) fn words_of_trouble(&mut self, actor: &Actor, life: u32) -> Vec<String> {
-        let Ok(control) = self.trouble.orders.as_mut().map(Orders::next_path) else { return Vec::new() };
+    pub(crate) fn words_of_trouble(&mut self, actor: &ActorId, life: u32) -> Vec<String> {
+        let Ok(control) = self.trouble.orders.as_mut().map(FaultCommands::next_path) else { return Vec::new() };
         let seed = self.trouble.seed.of_life(actor, life);
-        let mut orders = vec![Order { seed: Some(seed.0), ..Order::default() }];
+        let mut orders = vec![FaultCommand { seed: Some(seed.0), ..FaultCommand::default() }];
         orders.extend(self.trouble.standing.orders(actor, |to| self.address(to)));
         for (to, count) in self.trouble.waiting.remove(actor).unwrap_or_default() {
-            orders.push(Order { to, faults: vec![Fault::Drop(count)], ..Order::default() });
+            orders.push(FaultCommand { to, faults: vec![Fault::Drop(count)], ..FaultCommand::default() });
         }
         let mut words = vec!["--control".to_owned(), control.to_string_lossy().into_owned()];
         words.extend(orders.iter().flat_map(|order| ["--fault".to_owned(), order.to_string()]));
-        self.trouble.lines.insert(actor.clone(), Line { control, unanswered: 0, paused: false });
+        self.trouble.lines.insert(actor.clone(), ControlChannel { control, unanswered: 0, paused: false });
         words
     }
 
     /// Gives one order, and returns when it is in force. Who has ended obeys every order; who is paused will obey
     /// before it sends anything.
-    fn tell(&mut self, actor: &Actor, order: &Order) -> Result<(), Refused> {
+    fn tell(&mut self, actor: &ActorId, order: &FaultCommand) -> Result<(), BackendError> {
         let until = self.now() + PATIENCE;
         let mut sent = false;
         loop {
@@ -163,7 +163,7 @@ impl ProcessStage {
             }
             let now = self.now();
             let runs = self.actors.get(actor).is_some_and(Process::runs);
-            let Trouble { orders, lines, .. } = &mut self.trouble;
+            let FaultControl { orders, lines, .. } = &mut self.trouble;
             let (Ok(orders), Some(line), true) = (orders, lines.get_mut(actor), runs) else { return Ok(()) };
             if !sent && orders.socket.send_to(order.to_string().as_bytes(), &line.control).is_ok() {
                 sent = true;
@@ -173,24 +173,24 @@ impl ProcessStage {
                 return Ok(());
             }
             if now >= until || line.paused {
-                return Err(Refused(format!("{actor} does not take orders for its network")));
+                return Err(BackendError(format!("{actor} does not take orders for its network")));
             }
             let Some((path, answer)) = orders.answer() else { continue };
             if let Some(line) = lines.values_mut().find(|line| line.control == path) {
                 line.unanswered = line.unanswered.saturating_sub(1);
                 if answer != OBEYED {
-                    return Err(Refused(answer));
+                    return Err(BackendError(answer));
                 }
             }
         }
     }
 
-    fn runners(&self) -> Vec<Actor> {
+    fn runners(&self) -> Vec<ActorId> {
         self.actors.iter().filter(|(_, process)| process.runs()).map(|(actor, _)| actor.clone()).collect()
     }
 
     /// Where everybody else sends what is for this actor, if it was started.
-    fn address(&self, actor: &Actor) -> Option<SocketAddr> {
+    fn address(&self, actor: &ActorId) -> Option<SocketAddr> {
         let port = self.actors.get(actor).map(|process| process.port)?;
         Some(SocketAddr::from(([127, 0, 0, 1], port)))
     }

@@ -10,14 +10,14 @@ const PROMPT: &str = ">>> ";
 
 /// Takes lines as they come and gives them as they were meant.
 #[derive(Debug, Default)]
-pub(crate) struct Glued {
+pub(crate) struct InterleavedSplitter {
     /// The pieces of a line that may be several.
     held: Vec<String>,
     /// How many ends of line are still to come, if it is.
     owed: usize,
 }
 
-impl Glued {
+impl InterleavedSplitter {
     /// The next line, without its end. `tell` gets what is known now, and says whether anybody still listens; so does
     /// the answer.
     pub(crate) fn line(&mut self, line: &str, tell: &mut dyn FnMut(String) -> bool) -> bool {
@@ -104,7 +104,7 @@ mod tests {
 
     /// What is told of these lines, and then of the end.
     fn told(lines: &[&str]) -> Vec<String> {
-        let (mut glued, mut told) = (Glued::default(), Vec::new());
+        let (mut glued, mut told) = (InterleavedSplitter::default(), Vec::new());
         let mut tell = |line| {
             told.push(line);
             true

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use crate::runner::backend::Output;
+use crate::runner::backend::ActorOutput;
 
 /// The longest line: an event with a message of 64 KiB, every byte of it escaped, twice, fits.
 pub(crate) const MAX_LINE: usize = 4 << 20;
@@ -13,7 +13,7 @@ pub(crate) const MAX_LINES: usize = 500_000;
 
 /// What lines of a stream are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum LineFormat {
     /// What people read.
     Text,
     /// An event each; one that is none counts as text.
@@ -22,15 +22,15 @@ pub(crate) enum Form {
     Complaint,
 }
 
-impl Form {
-    fn output(self, line: &[u8]) -> Output {
+impl LineFormat {
+    fn output(self, line: &[u8]) -> ActorOutput {
         let text = || String::from_utf8_lossy(line).into_owned();
         match self {
-            Self::Text => Output::Line(text()),
-            Self::Complaint => Output::Complaint(text()),
+            Self::Text => ActorOutput::Line(text()),
+            Self::Complaint => ActorOutput::Complaint(text()),
             Self::Json => match serde_json::from_slice::<serde_json::Value>(line) {
-                Ok(event) if event.is_object() => Output::Event(event),
-                _ => Output::Line(text()),
+                Ok(event) if event.is_object() => ActorOutput::Event(event),
+                _ => ActorOutput::Line(text()),
             },
         }
     }
@@ -85,7 +85,11 @@ impl Splitter {
 ///
 /// # Errors
 /// Which limit was passed, to be said behind the actor's name; nothing more is read then.
-pub(crate) fn pump(mut stream: impl Read, form: Form, tell: &mut dyn FnMut(Output) -> bool) -> Result<(), String> {
+pub(crate) fn pump(
+    mut stream: impl Read,
+    form: LineFormat,
+    tell: &mut dyn FnMut(ActorOutput) -> bool,
+) -> Result<(), String> {
     let mut chunk = vec![0; 64 * 1024];
     let mut lines = Splitter::default();
     loop {
@@ -111,7 +115,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pumped(stream: impl Read, form: Form) -> (Vec<Output>, Result<(), String>) {
+    fn pumped(stream: impl Read, form: LineFormat) -> (Vec<ActorOutput>, Result<(), String>) {
         let mut outputs = Vec::new();
         let end = pump(stream, form, &mut |output| {
             outputs.push(output);
@@ -123,35 +127,35 @@ mod tests {
     #[test]
     fn lines_are_events_where_they_can_be() {
         let text = b"{\"event\":\"x\"}\n\n17\nplain \xff\r\n{\"cut\":".as_slice();
-        let line = |text: &str| Output::Line(text.to_owned());
+        let line = |text: &str| ActorOutput::Line(text.to_owned());
         let expected = vec![
-            Output::Event(json!({"event": "x"})),
+            ActorOutput::Event(json!({"event": "x"})),
             line(""),
             line("17"),
             line("plain \u{fffd}\r"),
             line("{\"cut\":"),
         ];
-        assert_eq!(pumped(text, Form::Json), (expected, Ok(())));
-        assert_eq!(pumped(b"a\n".as_slice(), Form::Complaint).0, [Output::Complaint("a".to_owned())]);
+        assert_eq!(pumped(text, LineFormat::Json), (expected, Ok(())));
+        assert_eq!(pumped(b"a\n".as_slice(), LineFormat::Complaint).0, [ActorOutput::Complaint("a".to_owned())]);
     }
 
     #[test]
     fn each_limit_is_reached() {
         let longest = [vec![b'a'; MAX_LINE - 1], b"\n".to_vec()].concat();
-        assert_eq!(pumped(longest.as_slice(), Form::Text).1, Ok(()));
+        assert_eq!(pumped(longest.as_slice(), LineFormat::Text).1, Ok(()));
         let longer = vec![b'a'; MAX_LINE + 1];
-        assert_eq!(pumped(longer.as_slice(), Form::Text).1, Err("wrote a line of more than 4 MiB".to_owned()));
-        let (outputs, end) = pumped(vec![b'\n'; MAX_LINES + 1].as_slice(), Form::Text);
+        assert_eq!(pumped(longer.as_slice(), LineFormat::Text).1, Err("wrote a line of more than 4 MiB".to_owned()));
+        let (outputs, end) = pumped(vec![b'\n'; MAX_LINES + 1].as_slice(), LineFormat::Text);
         assert_eq!((outputs.len(), end), (MAX_LINES, Err("wrote more than 500000 lines".to_owned())));
         let line = [vec![b'a'; 1023], b"\n".to_vec()].concat();
-        let (outputs, end) = pumped(line.repeat(MAX_BYTES / 1024 + 1).as_slice(), Form::Text);
+        let (outputs, end) = pumped(line.repeat(MAX_BYTES / 1024 + 1).as_slice(), LineFormat::Text);
         assert_eq!((outputs.len(), end), (MAX_BYTES / 1024, Err("wrote more than 64 MiB".to_owned())));
     }
 
     #[test]
     fn it_stops_when_nobody_listens() {
         let mut told = 0;
-        let end = pump(b"a\nb\nc\n".as_slice(), Form::Text, &mut |_| {
+        let end = pump(b"a\nb\nc\n".as_slice(), LineFormat::Text, &mut |_| {
             told += 1;
             told < 2
         });

@@ -26,18 +26,18 @@ use tempfile::TempDir;
 
 use crate::io::clock::Clock;
 use crate::proto::time::Instant;
-pub use crate::runner::backend::process::cancel::Halt;
+pub use crate::runner::backend::process::cancel::CancelToken;
 use crate::runner::backend::process::cancel::Woken;
-use crate::runner::backend::process::child::{Child, Message, What};
+use crate::runner::backend::process::child::{Child, ChildEvent, ChildMessage};
 pub use crate::runner::backend::process::external::Implementation;
-use crate::runner::backend::process::fault_control::Trouble;
-use crate::runner::backend::process::ports::{Reserved, Silent};
+use crate::runner::backend::process::fault_control::FaultControl;
+use crate::runner::backend::process::ports::{ReservedPort, SilentPort};
 use crate::runner::backend::process::readiness::listens;
-use crate::runner::backend::process::reaper::Strays;
-pub use crate::runner::backend::process::subreaper::Orphans;
-use crate::runner::backend::{Disturbance, End, Happening, Launch, Output, Refused, Stage};
-use crate::runner::lang::ast::{Actor, Need, Signal};
-use crate::runner::profile::Speech;
+use crate::runner::backend::process::reaper::Reaper;
+pub use crate::runner::backend::process::subreaper::Subreaper;
+use crate::runner::backend::{ActorExit, ActorOutput, Backend, BackendError, BackendEvent, LaunchSpec, NetworkChange};
+use crate::runner::lang::ast::{ActorId, Need, Signal};
+use crate::runner::profile::Translator;
 use crate::runner::run::seed::Seed;
 
 /// How many pieces of output may wait for the player before those who write them have to wait.
@@ -55,38 +55,38 @@ pub enum Program {
 }
 
 /// Actors as processes of one program.
-pub struct ProcessStage {
+pub struct ProcessBackend {
     clock: Clock,
     program: Program,
-    halt: Halt,
-    inbox: Receiver<Message>,
+    halt: CancelToken,
+    inbox: Receiver<ChildMessage>,
     /// Handed to the threads of each process.
-    outbox: SyncSender<Message>,
-    happened: VecDeque<Happening>,
-    actors: BTreeMap<Actor, Process>,
+    outbox: SyncSender<ChildMessage>,
+    happened: VecDeque<BackendEvent>,
+    actors: BTreeMap<ActorId, Process>,
     /// The server's port, once it listens.
     server: Option<u16>,
     /// In its place while there is no server.
-    silent: Option<Silent>,
+    silent: Option<SilentPort>,
     /// Where copies of everything that they write are kept.
     copies: Option<PathBuf>,
     /// Faults of the network between own actors.
-    trouble: Trouble,
+    trouble: FaultControl,
     /// A request to end wakes it as long as it is there.
     _woken: Woken,
     /// Behind the processes: what is left of them when they are gone.
-    _strays: Option<Strays>,
+    _strays: Option<Reaper>,
     /// Behind the processes, so that they are gone when it is removed.
     folder: TempDir,
 }
 
 struct Process {
-    launch: Launch,
+    launch: LaunchSpec,
     home: PathBuf,
     /// Its own, in every life.
     port: u16,
     /// Keeps it from others.
-    _reserved: Reserved,
+    _reserved: ReservedPort,
     /// Its program is another one, and it is not known yet that it is ready.
     watched: bool,
     /// It has closed its terminal at that time, which was not told yet.
@@ -95,7 +95,7 @@ struct Process {
     life: u32,
     child: Child,
     /// It has ended, and its last output is awaited until then.
-    ended: Option<(Instant, End, Instant)>,
+    ended: Option<(Instant, ActorExit, Instant)>,
     /// Its end was told.
     told: bool,
 }
@@ -106,17 +106,17 @@ impl Process {
     }
 }
 
-impl ProcessStage {
+impl ProcessBackend {
     /// An empty stage for this program. Stages of one run share the clock. The random numbers behind faults of the
     /// network come from the seed.
     ///
     /// # Errors
     /// When there can be no temporary folder.
-    pub fn new(clock: Clock, program: &Program, halt: &Halt, seed: Seed) -> io::Result<Self> {
+    pub fn new(clock: Clock, program: &Program, halt: &CancelToken, seed: Seed) -> io::Result<Self> {
         let (outbox, inbox) = mpsc::sync_channel(MAX_WAITING);
         let woken = halt.wakes(outbox.clone());
         let folder = tempfile::Builder::new().prefix("chat-run-").tempdir()?;
-        let strays = matches!(program, Program::Foreign(_)).then(|| Strays::of(folder.path()));
+        let strays = matches!(program, Program::Foreign(_)).then(|| Reaper::of(folder.path()));
         Ok(Self {
             clock,
             program: program.clone(),
@@ -128,7 +128,7 @@ impl ProcessStage {
             server: None,
             silent: None,
             copies: None,
-            trouble: Trouble::new(folder.path(), seed),
+            trouble: FaultControl::new(folder.path(), seed),
             _woken: woken,
             _strays: strays,
             folder,
@@ -141,14 +141,14 @@ impl ProcessStage {
     }
 
     /// What its command line is, without the program.
-    fn arguments(&mut self, launch: &Launch, port: u16, life: u32) -> io::Result<Vec<String>> {
-        let mut words = if launch.actor == Actor::Server {
+    fn arguments(&mut self, launch: &LaunchSpec, port: u16, life: u32) -> io::Result<Vec<String>> {
+        let mut words = if launch.actor == ActorId::Server {
             vec!["-s".to_owned(), port.to_string()]
         } else {
             let server = match (self.server, &mut self.silent) {
                 (Some(port), _) => port,
                 (None, Some(silent)) => silent.port(),
-                (None, none) => none.insert(Silent::new()?).port(),
+                (None, none) => none.insert(SilentPort::new()?).port(),
             };
             let name = launch.name.clone();
             vec!["-c".to_owned(), name, "127.0.0.1".to_owned(), server.to_string(), port.to_string()]
@@ -156,7 +156,7 @@ impl ProcessStage {
         if let Program::Foreign(_) = self.program {
             return Ok(words);
         }
-        if launch.actor != Actor::Server {
+        if launch.actor != ActorId::Server {
             words.push("--typed".to_owned());
         }
         if !launch.text {
@@ -167,8 +167,8 @@ impl ProcessStage {
         Ok(words)
     }
 
-    fn spawn(&mut self, launch: &Launch, home: &Path, port: u16, life: u32) -> Result<Child, Refused> {
-        let cannot = |error: io::Error| Refused(format!("{} cannot be started: {error}", launch.actor));
+    fn spawn(&mut self, launch: &LaunchSpec, home: &Path, port: u16, life: u32) -> Result<Child, BackendError> {
+        let cannot = |error: io::Error| BackendError(format!("{} cannot be started: {error}", launch.actor));
         let arguments = self.arguments(launch, port, life).map_err(cannot)?;
         let who = (launch.actor.clone(), life);
         let copies = self.copies(launch, life).map_err(cannot)?;
@@ -176,9 +176,9 @@ impl ProcessStage {
         match &self.program {
             Program::Own(program) => {
                 let form = if launch.text {
-                    crate::runner::backend::process::line_reader::Form::Text
+                    crate::runner::backend::process::line_reader::LineFormat::Text
                 } else {
-                    crate::runner::backend::process::line_reader::Form::Json
+                    crate::runner::backend::process::line_reader::LineFormat::Json
                 };
                 Child::spawn(program, &arguments, home, form, who, copies, around).map_err(cannot)
             }
@@ -188,14 +188,14 @@ impl ProcessStage {
                 let speech = implementation.speech.clone();
                 Child::spawn_at_terminal(command, speech, home, who, copies, around).map_err(|error| {
                     let word = implementation.words.first().map_or("", String::as_str);
-                    Refused(format!("{} cannot be started: {word}: {error}", launch.actor))
+                    BackendError(format!("{} cannot be started: {word}: {error}", launch.actor))
                 })
             }
         }
     }
 
     /// The files for copies of what an actor writes, where they are wanted: of its output and its complaints.
-    fn copies(&self, launch: &Launch, life: u32) -> io::Result<[Option<File>; 2]> {
+    fn copies(&self, launch: &LaunchSpec, life: u32) -> io::Result<[Option<File>; 2]> {
         let Some(folder) = &self.copies else { return Ok([None, None]) };
         std::fs::create_dir_all(folder)?;
         let of = |ending: &str| {
@@ -205,40 +205,40 @@ impl ProcessStage {
         Ok([of(if launch.text { "out" } else { "jsonl" })?, of("err")?])
     }
 
-    /// Puts a message where [`Stage::next`] finds it, and learns from it whether the server listens.
-    fn sort(&mut self, message: Message) {
-        let Message { actor, life, at, what } = message;
+    /// Puts a message where [`Backend::next`] finds it, and learns from it whether the server listens.
+    fn sort(&mut self, message: ChildMessage) {
+        let ChildMessage { actor, life, at, what } = message;
         let Some(process) = self.actors.get_mut(&actor).filter(|process| process.life == life && !process.told) else {
             return;
         };
         match what {
-            What::Wake => {}
-            What::Output(output) => {
+            ChildEvent::Wake => {}
+            ChildEvent::Output(output) => {
                 if process.watched
                     && let Program::Foreign(implementation) = &self.program
-                    && actor != Actor::Server
-                    && let Output::Line(line) | Output::Partial(line) = &output
+                    && actor != ActorId::Server
+                    && let ActorOutput::Line(line) | ActorOutput::Partial(line) = &output
                     && implementation.is_ready_at(line)
                 {
                     process.watched = false;
-                    let (actor, ready) = (actor.clone(), Output::Ready);
-                    self.happened.push_back(Happening::Output { actor, at, output: ready });
+                    let (actor, ready) = (actor.clone(), ActorOutput::Ready);
+                    self.happened.push_back(BackendEvent::Output { actor, at, output: ready });
                 }
-                if actor == Actor::Server && listens(&output) {
+                if actor == ActorId::Server && listens(&output) {
                     self.server = Some(process.port);
                 }
-                self.happened.push_back(Happening::Output { actor, at, output });
+                self.happened.push_back(BackendEvent::Output { actor, at, output });
             }
-            What::Flood(reason) => {
+            ChildEvent::Flood(reason) => {
                 let reason = format!("{actor} {reason}");
-                self.happened.push_back(Happening::Flood { actor, at, reason });
+                self.happened.push_back(BackendEvent::Flood { actor, at, reason });
             }
-            What::Eof => {
+            ChildEvent::Eof => {
                 process.child.open = process.child.open.saturating_sub(1);
                 process.closed = (process.child.open == 0).then_some(at);
                 self.tell_ends(at);
             }
-            What::Exited => {
+            ChildEvent::Exited => {
                 let end = process.child.bury();
                 process.ended = Some((at, end, at + LAST_OUTPUT));
                 self.tell_ends(at);
@@ -253,7 +253,7 @@ impl ProcessStage {
             let Some((at, end, limit)) = process.ended else { continue };
             if !process.told && (process.child.open == 0 || limit <= known) {
                 process.told = true;
-                self.happened.push_back(Happening::Ended { actor: actor.clone(), at, end });
+                self.happened.push_back(BackendEvent::Ended { actor: actor.clone(), at, end });
             }
         }
     }
@@ -265,36 +265,36 @@ impl ProcessStage {
     }
 
     /// The next happening, if it happened by then; `Err` when it happened later.
-    fn take(&mut self, until: Instant) -> Option<Result<Happening, ()>> {
+    fn take(&mut self, until: Instant) -> Option<Result<BackendEvent, ()>> {
         let at = match self.happened.front()? {
-            Happening::Output { at, .. } | Happening::Ended { at, .. } | Happening::Flood { at, .. } => *at,
-            Happening::Halt(_) | Happening::Time => Instant::ZERO,
+            BackendEvent::Output { at, .. } | BackendEvent::Ended { at, .. } | BackendEvent::Flood { at, .. } => *at,
+            BackendEvent::Halt(_) | BackendEvent::Time => Instant::ZERO,
         };
         if at > until { Some(Err(())) } else { self.happened.pop_front().map(Ok) }
     }
 }
 
-impl Stage for ProcessStage {
+impl Backend for ProcessBackend {
     fn now(&self) -> Instant {
         self.clock.now().mono
     }
 
-    fn next(&mut self, until: Instant) -> Happening {
+    fn next(&mut self, until: Instant) -> BackendEvent {
         loop {
             if let Some(signal) = self.halt.signal() {
-                return Happening::Halt(signal);
+                return BackendEvent::Halt(signal);
             }
             self.look_around();
             match self.take(until) {
                 Some(Ok(happening)) => return happening,
-                Some(Err(())) => return Happening::Time,
+                Some(Err(())) => return BackendEvent::Time,
                 None => {}
             }
             let now = self.now();
             if now >= until {
                 match self.inbox.try_recv() {
                     Ok(message) => self.sort(message),
-                    Err(_) => return Happening::Time,
+                    Err(_) => return BackendEvent::Time,
                 }
                 continue;
             }
@@ -307,17 +307,17 @@ impl Stage for ProcessStage {
         }
     }
 
-    fn start(&mut self, launch: &Launch) -> Result<(), Refused> {
+    fn start(&mut self, launch: &LaunchSpec) -> Result<(), BackendError> {
         if self.actors.contains_key(&launch.actor) {
-            return Err(Refused(format!("{} was started already", launch.actor)));
+            return Err(BackendError(format!("{} was started already", launch.actor)));
         }
-        let cannot = |error: io::Error| Refused(format!("{} cannot be started: {error}", launch.actor));
+        let cannot = |error: io::Error| BackendError(format!("{} cannot be started: {error}", launch.actor));
         let home = self.folder.path().join(launch.actor.to_string());
         crate::runner::backend::process::child::folders(&home).map_err(cannot)?;
         let foreign = matches!(self.program, Program::Foreign(_));
         // A free port that an actor took by itself could be somebody else's as soon as the actor has ended, while
         // others still write to it.
-        let reserved = Reserved::new().map_err(cannot)?;
+        let reserved = ReservedPort::new().map_err(cannot)?;
         let port = reserved.port();
         let child = self.spawn(launch, &home, port, 1)?;
         let (launch, watched) = (launch.clone(), foreign);
@@ -328,12 +328,12 @@ impl Stage for ProcessStage {
         Ok(())
     }
 
-    fn restart(&mut self, actor: &Actor) -> Result<(), Refused> {
+    fn restart(&mut self, actor: &ActorId) -> Result<(), BackendError> {
         let Some(process) = self.actors.get_mut(actor) else {
-            return Err(Refused(format!("{actor} was not started")));
+            return Err(BackendError(format!("{actor} was not started")));
         };
         if !process.told {
-            return Err(Refused(format!("{actor} still runs")));
+            return Err(BackendError(format!("{actor} still runs")));
         }
         let (launch, home, port) = (process.launch.clone(), process.home.clone(), process.port);
         let life = process.life.saturating_add(1);
@@ -346,20 +346,20 @@ impl Stage for ProcessStage {
         Ok(())
     }
 
-    fn type_line(&mut self, actor: &Actor, line: &str) -> Result<(), Refused> {
-        let process = self.actors.get(actor).ok_or_else(|| Refused(format!("{actor} was not started")))?;
-        process.child.type_line(line).map_err(|why| Refused(format!("{actor} {why}")))
+    fn type_line(&mut self, actor: &ActorId, line: &str) -> Result<(), BackendError> {
+        let process = self.actors.get(actor).ok_or_else(|| BackendError(format!("{actor} was not started")))?;
+        process.child.type_line(line).map_err(|why| BackendError(format!("{actor} {why}")))
     }
 
-    fn close_input(&mut self, actor: &Actor) {
+    fn close_input(&mut self, actor: &ActorId) {
         if let Some(process) = self.actors.get_mut(actor) {
             process.child.close_input();
         }
     }
 
-    fn signal(&mut self, actor: &Actor, signal: Signal) -> Result<(), Refused> {
+    fn signal(&mut self, actor: &ActorId, signal: Signal) -> Result<(), BackendError> {
         let Some(process) = self.actors.get_mut(actor) else {
-            return Err(Refused(format!("{actor} was not started")));
+            return Err(BackendError(format!("{actor} was not started")));
         };
         let posix = match signal {
             Signal::Kill => Posix::SIGKILL,
@@ -370,17 +370,17 @@ impl Stage for ProcessStage {
             Signal::Resume => Posix::SIGCONT,
         };
         self.trouble.signal(actor, signal);
-        process.child.signal(posix).map_err(|error| Refused(format!("{actor} cannot be sent a signal: {error}")))
+        process.child.signal(posix).map_err(|error| BackendError(format!("{actor} cannot be sent a signal: {error}")))
     }
 
     fn is_foreign(&self) -> bool {
         matches!(self.program, Program::Foreign(_))
     }
 
-    fn speech(&self) -> Speech {
+    fn speech(&self) -> Translator {
         match &self.program {
             Program::Foreign(implementation) => implementation.speech.clone(),
-            Program::Own(_) => Speech::default(),
+            Program::Own(_) => Translator::default(),
         }
     }
 
@@ -398,7 +398,7 @@ impl Stage for ProcessStage {
         }
     }
 
-    fn disturb(&mut self, disturbance: &Disturbance<'_>) -> Result<(), Refused> {
+    fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
         self.order_all(disturbance)
     }
 }

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A port that is held so that nobody listens there, and that never answers.
 #[derive(Debug)]
-pub(crate) struct Silent {
+pub(crate) struct SilentPort {
     /// Closed only with it.
     _socket: UdpSocket,
     port: u16,
 }
 
-impl Silent {
+impl SilentPort {
     /// Takes a free port.
     ///
     /// # Errors
@@ -35,12 +35,12 @@ impl Silent {
 /// It is below those that the system gives away by itself. The TCP port of the same number, which nobody needs, tells
 /// other runs that it is taken: it is free again when its holder is gone, however that came about.
 #[derive(Debug)]
-pub(crate) struct Reserved {
+pub(crate) struct ReservedPort {
     _held: TcpListener,
     port: u16,
 }
 
-impl Reserved {
+impl ReservedPort {
     /// The lowest one that is tried.
     const FIRST: u16 = 10_000;
     /// How many are tried.
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_reserved_port_is_free_and_no_other_reservation() {
-        let (one, other) = (Reserved::new().unwrap(), Reserved::new().unwrap());
+        let (one, other) = (ReservedPort::new().unwrap(), ReservedPort::new().unwrap());
         assert_ne!(one.port(), other.port());
         assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, one.port())).is_err());
         assert!(!is_bound(one.port()));
@@ -130,9 +130,9 @@ mod tests {
 
     #[test]
     fn a_silent_port_is_taken_and_a_free_one_is_not() {
-        let silent = Silent::new().unwrap();
+        let silent = SilentPort::new().unwrap();
         assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, silent.port())).is_err());
-        let port = Silent::new().unwrap().port();
+        let port = SilentPort::new().unwrap().port();
         assert!(port >= 1024 && port != silent.port());
     }
 }

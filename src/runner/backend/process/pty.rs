@@ -18,11 +18,11 @@ use nix::sys::termios::{
 
 use crate::io::clock::Clock;
 use crate::proto::time::Instant;
-use crate::runner::backend::Output;
-use crate::runner::backend::process::interleaved::Glued;
+use crate::runner::backend::ActorOutput;
+use crate::runner::backend::process::interleaved::InterleavedSplitter;
 use crate::runner::backend::process::line_reader::Splitter;
-use crate::runner::backend::process::tee::Copied;
-use crate::runner::profile::Speech;
+use crate::runner::backend::process::tee::Tee;
+use crate::runner::profile::Translator;
 use crate::script::pattern::normalize::normal;
 
 /// The longest line that a terminal hands to a program, its end included (`N_TTY_BUF_SIZE` of Linux).
@@ -61,16 +61,16 @@ pub(crate) fn open() -> io::Result<(File, OwnedFd)> {
 /// What its threads know of a program at a terminal. Copies are the same one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watched {
-    shared: Arc<Shared>,
+    shared: Arc<PtyState>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct PtyState {
     gone: AtomicBool,
     heard: Mutex<Option<Instant>>,
     typed: Mutex<VecDeque<String>>,
     /// Its prompt may stand before an echo.
-    speech: Speech,
+    speech: Translator,
 }
 
 impl Watched {
@@ -78,8 +78,8 @@ impl Watched {
     const MAX_ECHOES: usize = 64;
 
     /// Of a program that speaks like this.
-    pub(crate) fn new(speech: Speech) -> Self {
-        Self { shared: Arc::new(Shared { speech, ..Shared::default() }) }
+    pub(crate) fn new(speech: Translator) -> Self {
+        Self { shared: Arc::new(PtyState { speech, ..PtyState::default() }) }
     }
 
     /// When it last wrote anything.
@@ -114,8 +114,8 @@ impl Watched {
     }
 
     /// Tells of a whole line that is no echo. Says whether anybody still listens.
-    fn pass_on(&self, line: String, at: Instant, tell: &mut dyn FnMut(Instant, Output) -> bool) -> bool {
-        self.is_echo(&line, true) || tell(at, Output::Line(line))
+    fn pass_on(&self, line: String, at: Instant, tell: &mut dyn FnMut(Instant, ActorOutput) -> bool) -> bool {
+        self.is_echo(&line, true) || tell(at, ActorOutput::Line(line))
     }
 
     fn is_gone(&self) -> bool {
@@ -132,12 +132,12 @@ pub(crate) fn read(
     copy: Option<File>,
     watched: &Watched,
     clock: Clock,
-    tell: &mut dyn FnMut(Instant, Output) -> bool,
+    tell: &mut dyn FnMut(Instant, ActorOutput) -> bool,
 ) -> Result<(), String> {
     let mut chunk = vec![0; 64 * 1024];
     let mut lines = Splitter::default();
-    let mut glued = Glued::default();
-    let mut copied = Copied::new(terminal, copy);
+    let mut glued = InterleavedSplitter::default();
+    let mut copied = Tee::new(terminal, copy);
     // How much of the line without its end was told already.
     let mut told = 0;
     let mut at = clock.now().mono;
@@ -151,7 +151,7 @@ pub(crate) fn read(
             if waits_for_more {
                 told = lines.rest().len();
                 let text = text(lines.rest());
-                if !watched.is_echo(&text, false) && !tell(at, Output::Partial(text)) {
+                if !watched.is_echo(&text, false) && !tell(at, ActorOutput::Partial(text)) {
                     return Ok(());
                 }
             } else if watched.is_gone() {
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     /// What is told of a program that writes this, is silent when asked to, and goes.
-    fn told(writes: &[&str], watched: &Watched) -> Vec<Output> {
+    fn told(writes: &[&str], watched: &Watched) -> Vec<ActorOutput> {
         let (ours, theirs) = open().unwrap();
         let mut theirs = File::from(theirs);
         let (wrote, writes_on) = std::sync::mpsc::channel::<()>();
@@ -240,7 +240,7 @@ mod tests {
         });
         let mut outputs = Vec::new();
         read(&ours, None, watched, Clock::start(), &mut |_, output| {
-            if matches!(output, Output::Partial(_)) {
+            if matches!(output, ActorOutput::Partial(_)) {
                 let _ = wrote.send(());
             }
             outputs.push(output);
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_line_without_its_end_is_told_after_a_silence_and_again_when_it_is_whole() {
         let (line, partial) =
-            (|text: &str| Output::Line(text.to_owned()), |text: &str| Output::Partial(text.to_owned()));
+            (|text: &str| ActorOutput::Line(text.to_owned()), |text: &str| ActorOutput::Partial(text.to_owned()));
         let expected = [line("one"), partial(">>> tw"), line(">>> two"), partial(">>> ")];
         let outputs = told(&["one\n", ">>> tw", "o\n", ">>> "], &Watched::default());
         assert_eq!(outputs[..4], expected);
@@ -265,7 +265,7 @@ mod tests {
         let watched = Watched::default();
         watched.typed("send y hi");
         let outputs = told(&[">>> send y hi\n", ">>> send y hi\n"], &watched);
-        assert_eq!(outputs, [Output::Line(">>> send y hi".to_owned())]);
+        assert_eq!(outputs, [ActorOutput::Line(">>> send y hi".to_owned())]);
         for n in 0..=Watched::MAX_ECHOES {
             watched.typed(&format!("line {n}"));
         }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use crate::proto::time::Instant;
 use crate::runner::backend::process::ports::is_bound;
-use crate::runner::backend::process::{LAST_OUTPUT, Process, ProcessStage, Program};
-use crate::runner::backend::{Happening, Output};
-use crate::runner::lang::ast::Actor;
+use crate::runner::backend::process::{LAST_OUTPUT, Process, ProcessBackend, Program};
+use crate::runner::backend::{ActorOutput, BackendEvent};
+use crate::runner::lang::ast::ActorId;
 use crate::script::pattern::normalize::normal;
 
 /// How often is looked whether another program than ours is ready.
 const LOOK: Duration = Duration::from_millis(20);
 
-impl ProcessStage {
+impl ProcessBackend {
     /// Looks what can be said of processes of another program.
     pub(crate) fn look_around(&mut self) {
         let Program::Foreign(implementation) = &self.program else { return };
@@ -23,21 +23,25 @@ impl ProcessStage {
             }
             if process.closed.is_some_and(|at| at + LAST_OUTPUT <= now) {
                 process.closed = None;
-                let output = Output::Complaint("(it has closed its terminal, and runs on)".to_owned());
-                self.happened.push_back(Happening::Output { actor: actor.clone(), at: now, output });
+                let output = ActorOutput::Complaint("(it has closed its terminal, and runs on)".to_owned());
+                self.happened.push_back(BackendEvent::Output { actor: actor.clone(), at: now, output });
             }
             let quiet = || process.child.heard().is_some_and(|at| at + implementation.quiet <= now);
             let ready = process.watched
                 && match actor {
-                    Actor::Server => is_bound(process.port),
-                    Actor::Client(_) => implementation.ready.is_none() && quiet(),
+                    ActorId::Server => is_bound(process.port),
+                    ActorId::Client(_) => implementation.ready.is_none() && quiet(),
                 };
             if ready {
                 process.watched = false;
-                if *actor == Actor::Server {
+                if *actor == ActorId::Server {
                     self.server = Some(process.port);
                 }
-                self.happened.push_back(Happening::Output { actor: actor.clone(), at: now, output: Output::Ready });
+                self.happened.push_back(BackendEvent::Output {
+                    actor: actor.clone(),
+                    at: now,
+                    output: ActorOutput::Ready,
+                });
             }
         }
     }
@@ -50,10 +54,10 @@ impl ProcessStage {
 }
 
 /// Whether this is how a server says that it listens.
-pub(crate) fn listens(output: &Output) -> bool {
+pub(crate) fn listens(output: &ActorOutput) -> bool {
     match output {
-        Output::Line(line) => normal(line).is_some_and(|line| line.starts_with("[Server listening on port ")),
-        Output::Event(event) => event["event"] == "listening",
-        Output::Partial(_) | Output::Complaint(_) | Output::Ready => false,
+        ActorOutput::Line(line) => normal(line).is_some_and(|line| line.starts_with("[Server listening on port ")),
+        ActorOutput::Event(event) => event["event"] == "listening",
+        ActorOutput::Partial(_) | ActorOutput::Complaint(_) | ActorOutput::Ready => false,
     }
 }

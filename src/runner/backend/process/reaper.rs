@@ -12,11 +12,11 @@ use crate::runner::backend::process::procfs;
 /// Dropping it ends every process in whose environment this folder is the beginning of `HOME`. Only systems with `/proc`
 /// tell; elsewhere what leaves its group is left.
 #[derive(Debug)]
-pub(crate) struct Strays {
+pub(crate) struct Reaper {
     folder: PathBuf,
 }
 
-impl Strays {
+impl Reaper {
     pub(crate) fn of(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
@@ -34,7 +34,7 @@ impl Strays {
     }
 }
 
-impl Drop for Strays {
+impl Drop for Reaper {
     fn drop(&mut self) {
         // Again and again: some may be begun meanwhile.
         procfs::await_that(|| {

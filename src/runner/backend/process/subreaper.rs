@@ -9,9 +9,9 @@ use crate::runner::backend::process::procfs;
 /// As long as this lives, processes whose parent ends become children of this process, where the system is Linux;
 /// elsewhere they are left. Dropping it ends all children that this process has: there must be none that matter.
 #[derive(Debug)]
-pub struct Orphans(());
+pub struct Subreaper(());
 
-impl Orphans {
+impl Subreaper {
     /// Begins to take them in.
     #[must_use]
     pub fn take_in() -> Self {
@@ -20,7 +20,7 @@ impl Orphans {
     }
 }
 
-impl Drop for Orphans {
+impl Drop for Subreaper {
     fn drop(&mut self) {
         // Again and again: the children of those that end come next.
         procfs::await_that(|| {

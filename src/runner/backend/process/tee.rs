@@ -6,18 +6,18 @@ use std::path::Path;
 
 /// Reads from a stream and copies it.
 #[derive(Debug)]
-pub(crate) struct Copied<R> {
+pub(crate) struct Tee<R> {
     stream: R,
     copy: Option<File>,
 }
 
-impl<R> Copied<R> {
+impl<R> Tee<R> {
     pub(crate) fn new(stream: R, copy: Option<File>) -> Self {
         Self { stream, copy }
     }
 }
 
-impl<R: Read> Read for Copied<R> {
+impl<R: Read> Read for Tee<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer)?;
         // A full disk ends the copy, not the case; the files that are written behind it will say so.
@@ -47,7 +47,7 @@ mod tests {
         std::fs::write(&path, "of an earlier run").unwrap();
         for (life, bytes) in [(1, b"a\r\n\xff".as_slice()), (2, b"\0b")] {
             let mut read = Vec::new();
-            Copied::new(bytes, Some(file(&path, life).unwrap())).read_to_end(&mut read).unwrap();
+            Tee::new(bytes, Some(file(&path, life).unwrap())).read_to_end(&mut read).unwrap();
             assert_eq!(read, bytes);
         }
         assert_eq!(std::fs::read(&path).unwrap(), b"a\r\n\xff\0b");
@@ -57,7 +57,7 @@ mod tests {
     fn a_copy_that_cannot_be_written_ends_nothing() {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let mut read = Vec::new();
-        Copied::new(b"abc".as_slice(), Some(full)).read_to_end(&mut read).unwrap();
+        Tee::new(b"abc".as_slice(), Some(full)).read_to_end(&mut read).unwrap();
         assert_eq!(read, b"abc");
     }
 }

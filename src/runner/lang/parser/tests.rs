@@ -1,14 +1,14 @@
 //! Files in memory, and what the parser makes of them.
 
 use super::*;
-use crate::runner::lang::ast::{Actor, Fault, Need, NewClient, Peer, Percent, Signal, Way, Who};
+use crate::runner::lang::ast::{ActorId, Direction, Fault, Need, NewClient, Peer, Percent, Signal, Who};
 use crate::runner::lang::caret::render;
-use crate::script::directive::How;
+use crate::script::directive::ExpectMode;
 use proptest::prelude::*;
 use std::time::Duration;
 
 /// Parses the first of some files.
-fn read(files: &[(&str, &str)]) -> Result<Scenario, Refusal> {
+fn read(files: &[(&str, &str)]) -> Result<Scenario, LoadError> {
     parse(Path::new(files[0].0), &mut |path| {
         let found = files.iter().find(|(name, _)| Path::new(name) == plain(path));
         found.map(|(_, text)| text.as_bytes().to_vec()).ok_or_else(|| io::Error::other("not there"))
@@ -29,17 +29,17 @@ fn last(line: &str) -> Step {
 
 fn messages(files: &[(&str, &str)]) -> Vec<String> {
     match read(files) {
-        Err(Refusal::Mistakes(mistakes)) => mistakes.iter().map(ToString::to_string).collect(),
+        Err(LoadError::Mistakes(mistakes)) => mistakes.iter().map(ToString::to_string).collect(),
         other => panic!("{other:?}"),
     }
 }
 
-fn x() -> Actor {
-    Actor::Client("x".parse().unwrap())
+fn x() -> ActorId {
+    ActorId::Client("x".parse().unwrap())
 }
 
-fn y() -> Actor {
-    Actor::Client("y".parse().unwrap())
+fn y() -> ActorId {
+    ActorId::Client("y".parse().unwrap())
 }
 
 #[test]
@@ -63,17 +63,17 @@ fn lines_are_typed_byte_for_byte() {
         assert!(matches!(last(line), Step::Type { who: Who::Each(who), line } if who == [x()] && line == expected));
     }
     assert!(matches!(last("*> table"), Step::Type { who: Who::EveryClient, .. }));
-    assert!(matches!(last("server> exit"), Step::Type { who: Who::Each(who), .. } if who == [Actor::Server]));
+    assert!(matches!(last("server> exit"), Step::Type { who: Who::Each(who), .. } if who == [ActorId::Server]));
 }
 
 #[test]
 fn expectations_keep_their_signs_and_times() {
     for (line, actors, sign, millis) in [
-        ("x< hi", vec![x()], How::Next, None),
-        ("x,y<5s hi", vec![x(), y()], How::Next, Some(5000)),
-        ("y<~ hi", vec![y()], How::Any, None),
-        ("x!< hi", vec![x()], How::Never, None),
-        ("server,x!<2s hi", vec![Actor::Server, x()], How::Never, Some(2000)),
+        ("x< hi", vec![x()], ExpectMode::Next, None),
+        ("x,y<5s hi", vec![x(), y()], ExpectMode::Next, Some(5000)),
+        ("y<~ hi", vec![y()], ExpectMode::Any, None),
+        ("x!< hi", vec![x()], ExpectMode::Never, None),
+        ("server,x!<2s hi", vec![ActorId::Server, x()], ExpectMode::Never, Some(2000)),
     ] {
         let Step::Expect { who: Who::Each(who), how, limit, pattern } = last(line) else { panic!("{line}") };
         assert_eq!((who, how, limit), (actors, sign, millis.map(Duration::from_millis)), "{line}");
@@ -85,7 +85,7 @@ fn expectations_keep_their_signs_and_times() {
 
 #[test]
 fn every_directive_means_its_step() {
-    let way = |from, to| Way { from, to };
+    let way = |from, to| Direction { from, to };
     let (px, py) = (|| Peer::Actor(x()), || Peer::Actor(y()));
     for (word, meant) in [
         ("kill", Signal::Kill),
@@ -99,25 +99,25 @@ fn every_directive_means_its_step() {
             matches!(last(&format!("{word} x")), Step::Signal { actor, signal } if actor == x() && signal == meant)
         );
     }
-    assert!(matches!(last("restart server"), Step::Restart(Actor::Server)));
+    assert!(matches!(last("restart server"), Step::Restart(ActorId::Server)));
     assert!(matches!(last("eof x"), Step::Eof(actor) if actor == x()));
     let percent = |hundredths| Percent::new(hundredths).unwrap();
     for (line, expected, what) in [
         ("drop y->x 1", way(py(), px()), Fault::Drop(1)),
         ("loss *->x 30%", way(Peer::Anybody, px()), Fault::Loss(percent(3000))),
-        ("loss x -> server 0.5%", way(px(), Peer::Actor(Actor::Server)), Fault::Loss(percent(50))),
+        ("loss x -> server 0.5%", way(px(), Peer::Actor(ActorId::Server)), Fault::Loss(percent(50))),
         ("delay x->* 50ms", way(px(), Peer::Anybody), Fault::Delay(Duration::from_millis(50))),
         ("duplicate x-> y 100%", way(px(), py()), Fault::Duplicate(percent(10_000))),
         ("reorder x ->y 10.25%", way(px(), py()), Fault::Reorder(percent(1025))),
     ] {
         assert!(matches!(last(line), Step::Fault { way, fault } if way == expected && fault == what), "{line}");
     }
-    assert!(matches!(last("cut x server"), Step::Cut(a, b) if a == px() && b == Peer::Actor(Actor::Server)));
+    assert!(matches!(last("cut x server"), Step::Cut(a, b) if a == px() && b == Peer::Actor(ActorId::Server)));
     assert!(matches!(last("heal"), Step::Heal));
     assert!(matches!(last("sleep 250ms"), Step::Sleep(time) if time == Duration::from_millis(250)));
     assert!(matches!(last("set a=b = 'c' # d"), Step::Set { name, value } if name == "a" && value == "b = 'c' # d"));
     assert!(matches!(last("mark"), Step::Mark(actors) if actors.is_empty()));
-    assert!(matches!(last("mark x server"), Step::Mark(actors) if actors == [x(), Actor::Server]));
+    assert!(matches!(last("mark x server"), Step::Mark(actors) if actors == [x(), ActorId::Server]));
     assert!(matches!(last("check \"a b\" points=2"), Step::Check { title, points: Some(2) } if title == "a b"));
     assert!(matches!(last("x exits"), Step::Exits { status: None, .. }));
     assert!(matches!(last("server exits 130 # ended"), Step::Exits { status: Some(130), .. }));
@@ -206,7 +206,7 @@ proptest! {
     fn any_bytes_are_a_scenario_or_have_mistakes_that_can_be_shown(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        if let Err(Refusal::Mistakes(mistakes)) = parse(Path::new("a"), &mut |_| Ok(bytes.clone())) {
+        if let Err(LoadError::Mistakes(mistakes)) = parse(Path::new("a"), &mut |_| Ok(bytes.clone())) {
             prop_assert!(!mistakes.is_empty() && render(&mistakes, true).contains("a:"));
         }
     }
@@ -216,7 +216,7 @@ proptest! {
         let text = format!("server\nclient x y -- --text\nclient z\n{}", lines.join("\n"));
         match read(&[("a.chat", text.as_str())]) {
             Ok(scenario) => prop_assert!(!scenario.cases.is_empty()),
-            Err(Refusal::Mistakes(mistakes)) => prop_assert!(render(&mistakes, false).contains("a.chat:")),
+            Err(LoadError::Mistakes(mistakes)) => prop_assert!(render(&mistakes, false).contains("a.chat:")),
             Err(refusal) => prop_assert!(refusal.to_string().contains("a.chat:")),
         }
     }

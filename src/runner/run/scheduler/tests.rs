@@ -5,24 +5,24 @@ use std::path::PathBuf;
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 
 use super::*;
-use crate::runner::lang::ast::{Source, Span, Visibility};
+use crate::runner::lang::ast::{SourceFile, Span, Visibility};
 use crate::runner::report::TextReport;
-use crate::runner::report::attempt::Turn;
+use crate::runner::report::attempt::Attempt;
 use crate::runner::report::summary::{ReportFiles, View};
 use crate::runner::run::RunOptions;
 
 /// Cases that do what a function says when they are played: the case and its round in, whether it passes out.
 struct Acted<F>(F);
 
-impl<F: Fn(usize, u64) -> Status + Sync> Plays for Acted<F> {
-    fn play(&self, case: usize, round: u64, tell: &mut dyn FnMut(Told)) {
+impl<F: Fn(usize, u64) -> Status + Sync> RunCase for Acted<F> {
+    fn play(&self, case: usize, round: u64, tell: &mut dyn FnMut(CaseUpdate)) {
         let mut info = info(case, None);
         info.turn.round = round;
-        tell(Told::Begins(info.clone()));
+        tell(CaseUpdate::Begins(info.clone()));
         let status = (self.0)(case, round);
         let verdict = if status == Status::Ok { Verdict::Passed } else { Verdict::Skipped("of a failure".to_owned()) };
         let played = CaseResult { verdict, ..CaseResult::not_run(info, String::new()) };
-        tell(Told::Over(Box::new(Over { played, status, unkept: None, is_last: true })));
+        tell(CaseUpdate::Over(Box::new(FinishedCase { played, status, unkept: None, is_last: true })));
     }
 
     fn reason_to_stop(&self) -> Option<(Status, String)> {
@@ -35,26 +35,31 @@ impl<F: Fn(usize, u64) -> Status + Sync> Plays for Acted<F> {
 }
 
 fn info(case: usize, rounds: Option<u64>) -> CaseInfo {
-    let source = Arc::new(Source { path: "a.chat".into(), text: String::new() });
+    let source = Arc::new(SourceFile { path: "a.chat".into(), text: String::new() });
     let span = Span { source, line: case + 1, column: 1, start: 0, end: 0 };
-    let (file, title, turn) = (PathBuf::from("a.chat"), format!("case {case}"), Turn { rounds, ..Turn::default() });
+    let (file, title, turn) =
+        (PathBuf::from("a.chat"), format!("case {case}"), Attempt { rounds, ..Attempt::default() });
     CaseInfo { file, title, points: None, visibility: Visibility::Visible, span, steps: 0, turn }
 }
 
 /// Plays so many cases: the report, and what came of it.
-fn played(cases: usize, order: Order, play: impl Fn(usize, u64) -> Status + Sync) -> (Vec<String>, Tally) {
+fn played(
+    cases: usize,
+    order: SchedulerOptions,
+    play: impl Fn(usize, u64) -> Status + Sync,
+) -> (Vec<String>, RunTally) {
     let mut out = Vec::new();
     let report = Box::new(TextReport { verbose: true, colour: false });
     let files = ReportFiles::new(Vec::new(), View::Teacher);
-    let mut audience = Audience::new(&mut out, report, files, View::Teacher);
+    let mut audience = Reporters::new(&mut out, report, files, View::Teacher);
     let infos = (0..cases).map(|case| info(case, order.rounds)).collect();
     let tally = Jobs::run(&Acted(play), infos, order, &mut audience).unwrap();
     let text = String::from_utf8(out).unwrap();
     (text.lines().map(|line| line.split("  ").take(2).collect::<Vec<_>>().join(" ")).collect(), tally)
 }
 
-fn order(jobs: usize) -> Order {
-    Order { jobs, rounds: Some(1), fail_fast: false }
+fn order(jobs: usize) -> SchedulerOptions {
+    SchedulerOptions { jobs, rounds: Some(1), fail_fast: false }
 }
 
 #[test]
@@ -110,7 +115,7 @@ fn a_fault_of_the_runner_ends_one_case() {
 
 #[test]
 fn rounds_without_a_number_end_with_the_one_that_fails() {
-    let order = Order { jobs: 1, rounds: None, fail_fast: false };
+    let order = SchedulerOptions { jobs: 1, rounds: None, fail_fast: false };
     let plays = Mutex::new(Vec::new());
     let (_, tally) = played(2, order, |case, round| {
         plays.lock().unwrap().push((round, case));
@@ -122,7 +127,7 @@ fn rounds_without_a_number_end_with_the_one_that_fails() {
 
 #[test]
 fn what_did_not_begin_as_often_as_it_had_to_is_told_once() {
-    let order = Order { jobs: 1, rounds: Some(5), fail_fast: true };
+    let order = SchedulerOptions { jobs: 1, rounds: Some(5), fail_fast: true };
     let fails = |case, round| if (round, case) == (2, 0) { Status::Failed } else { Status::Ok };
     let (lines, tally) = played(2, order, fails);
     let expected = ["PASS case 0", "PASS case 1", "SKIP case 0", "---- case 0", "---- case 1"];
