@@ -42,7 +42,7 @@ fn play(arguments: Vec<OsString>) -> Status {
             Status::Ok
         }
         Err(EarlyExit::Wrong(sentence)) => {
-            printer::complain(&sentence);
+            printer::print_error(&sentence);
             Status::Usage
         }
         Err(EarlyExit::Refused(status, text)) => {

@@ -149,10 +149,10 @@ fn a_group_has_so_many_members() {
     let kept = PersistedState { groups: vec![record(group.clone())], ..PersistedState::default() };
     let mut server = server(kept);
     for number in 0..=MEMBERS {
-        let life = Incarnation(1 + number as u128);
+        let incarnation = Incarnation(1 + number as u128);
         let from = at(1024 + u16::try_from(number).unwrap());
         let join = Frame::Join { r: 2, group: group.clone() };
-        enter(&mut server, life, from, |cookie| vec![reg(&format!("n{number}"), cookie), join]);
+        enter(&mut server, incarnation, from, |cookie| vec![reg(&format!("n{number}"), cookie), join]);
         let outcome = std::iter::from_fn(|| server.poll(NOW)).filter_map(alone::event).find_map(|event| match event {
             ServerEvent::Joined { .. } => Some("joined"),
             ServerEvent::Rejected { reason, .. } => Some(reason),
@@ -169,7 +169,7 @@ fn all_groups() -> impl Iterator<Item = Name> {
 
 /// A group that an earlier life of a client created.
 fn record(group: Name) -> GroupRecord {
-    GroupRecord { group, creator: alone::name("x"), life: Incarnation(1 << 64), request: 1 }
+    GroupRecord { group, creator: alone::name("x"), incarnation: Incarnation(1 << 64), request: 1 }
 }
 
 /// A client that asks much.
@@ -228,8 +228,8 @@ fn who_does_not_acknowledge_its_answers_has_so_many_bytes_of_them_and_all_when_i
         let groups = all_groups().map(record).collect();
         let mut server = server(PersistedState { groups, ..PersistedState::default() });
         let me = Incarnation(1);
-        let life = enter(&mut server, me, at(7000), |cookie| vec![reg("x", cookie)]);
-        let mut asker = Asker { me, server: life, asks, acked: 0, last: 0, replies: Vec::new() };
+        let incarnation = enter(&mut server, me, at(7000), |cookie| vec![reg("x", cookie)]);
+        let mut asker = Asker { me, server: incarnation, asks, acked: 0, last: 0, replies: Vec::new() };
         let taken = asker.ask(&mut server, false);
         assert!(taken < requests, "{taken}");
         assert_eq!(taken + asker.ask(&mut server, true), requests);

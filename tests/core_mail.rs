@@ -263,14 +263,14 @@ fn no_more_messages_and_receipts_are_under_way_to_one_client_than_the_limits() {
 fn a_message_that_is_not_on_disk_any_more_keeps_none_of_its_readers_offline() {
     let lost = match mail(1, "z", "x", "hi all") {
         Record::Mail(mail) => {
-            Mail { kind: MessageKind::Channel, lacking: ["x", "y"].map(alone::name).to_vec(), ..mail }
+            Mail { kind: MessageKind::Channel, undelivered_to: ["x", "y"].map(alone::name).to_vec(), ..mail }
         }
         other => panic!("{other:?}"),
     };
     let mut server =
         alone::server(PersistedState { mail: vec![MailHeader::from(&lost)], last_seq: 1, ..PersistedState::default() });
-    for (life, port, reader) in [(1, 7001, "x"), (2, 7002, "y")] {
-        alone::enter(&mut server, Incarnation(life), alone::at(port), |cookie| vec![alone::reg(reader, cookie)]);
+    for (incarnation, port, reader) in [(1, 7001, "x"), (2, 7002, "y")] {
+        alone::enter(&mut server, Incarnation(incarnation), alone::at(port), |cookie| vec![alone::reg(reader, cookie)]);
     }
     alone::events(&mut server);
     // It was asked for twice: the first answer is enough for both, and the second is none to anybody.
@@ -291,7 +291,7 @@ fn a_message_with_the_id_of_somebody_else_is_not_kept() {
         // Somebody is away, so that there is something to keep.
         let Record::Name(away) = row("y", 9) else { unreachable!() };
         let mut server = alone::server(PersistedState { names: vec![away], ..PersistedState::default() });
-        let id = MessageId { life: Incarnation(owner), number: 1 };
+        let id = MessageId { incarnation: Incarnation(owner), number: 1 };
         let all = Frame::All { r: 2, id, at: 0, text: "hi".to_owned() };
         alone::enter(&mut server, Incarnation(5), alone::at(1), |cookie| vec![alone::reg("x", cookie), all]);
         let outputs = std::iter::from_fn(|| server.poll(alone::NOW));

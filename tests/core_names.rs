@@ -156,8 +156,8 @@ fn only_its_own_address_can_say_that_a_life_is_gone() {
 fn the_first_newcomer_that_is_still_there_has_the_name_of_a_dead_holder() {
     let mut server = server(PersistedState::default());
     let me = enter(&mut server, Incarnation(1), at(7001), |cookie| vec![reg("x", cookie)]);
-    for (life, port) in [(Incarnation(2), 7002), (Incarnation(3), 7003), (Incarnation(4), 7004)] {
-        enter(&mut server, life, at(port), |cookie| vec![reg("x", cookie)]);
+    for (incarnation, port) in [(Incarnation(2), 7002), (Incarnation(3), 7003), (Incarnation(4), 7004)] {
+        enter(&mut server, incarnation, at(port), |cookie| vec![reg("x", cookie)]);
     }
     assert_eq!(came_and_went(&mut server), [] as [&str; 0], "the holder is asked");
     tell(&mut server, at(7002), &Header::new(Incarnation(2), Some(me)), vec![Frame::Bye]);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chat::proto::client::{Client, LIMIT, STRANGER_DATAGRAMS, STRANGERS};
+use chat::proto::client::{Client, LIMIT, UNKNOWN_PEER_DATAGRAMS, UNKNOWN_PEERS};
 use chat::proto::config::ClientConfig;
 use chat::proto::event::Body;
 use chat::proto::event::client::ClientEvent;
@@ -118,9 +118,9 @@ fn tell(
 
 /// The datagram `n` of a stranger, with a message in it.
 fn say(client: &mut Client, me: Incarnation, number: usize, n: u64) {
-    let Row(_, from, life, _) = stranger(number);
-    let message = Frame::Msg { id: MessageId { life, number: n }, at: 0, after: None, text: "hi".to_owned() };
-    tell(client, NOW, life, from, me, n, vec![message]);
+    let Row(_, from, incarnation, _) = stranger(number);
+    let message = Frame::Msg { id: MessageId { incarnation, number: n }, at: 0, after: None, text: "hi".to_owned() };
+    tell(client, NOW, incarnation, from, me, n, vec![message]);
 }
 
 /// Tells the client who the strangers are, so long after it became online, and counts what it shows of them.
@@ -154,19 +154,19 @@ fn is_message(output: &Output) -> bool {
 #[test]
 fn so_many_strangers_wait_for_the_update_that_explains_them() {
     let (mut client, me) = online();
-    for number in 0..=STRANGERS {
+    for number in 0..=UNKNOWN_PEERS {
         say(&mut client, me, number, 1);
     }
-    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, STRANGERS + 1), STRANGERS);
+    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, UNKNOWN_PEERS + 1), UNKNOWN_PEERS);
 }
 
 #[test]
 fn one_stranger_has_so_many_datagrams_waiting() {
     let (mut client, me) = online();
-    for n in 1..=STRANGER_DATAGRAMS + 1 {
+    for n in 1..=UNKNOWN_PEER_DATAGRAMS + 1 {
         say(&mut client, me, 0, n);
     }
-    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, 1) as u64, STRANGER_DATAGRAMS);
+    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, 1) as u64, UNKNOWN_PEER_DATAGRAMS);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn nobody_speaks_for_the_server_from_another_address() {
     while client.poll(NOW).is_some() {}
     let elsewhere = SocketAddr::from(([10, 0, 2, 1], 7000));
     let post = Frame::Post {
-        id: MessageId { life: Incarnation(77), number: 1 },
+        id: MessageId { incarnation: Incarnation(77), number: 1 },
         kind: chat::proto::event::MessageKind::Channel,
         from: Name::new("bob").unwrap(),
         group: None,
@@ -206,45 +206,49 @@ fn nobody_speaks_for_the_server_from_another_address() {
 #[test]
 fn a_stranger_has_one_life_at_an_address() {
     let (mut client, me) = online();
-    for life in 0..10 * STRANGERS as u128 {
+    for incarnation in 0..10 * UNKNOWN_PEERS as u128 {
         let message = Frame::Msg {
-            id: MessageId { life: Incarnation(1 << 32), number: 1 },
+            id: MessageId { incarnation: Incarnation(1 << 32), number: 1 },
             at: 0,
             after: None,
             text: "hi".into(),
         };
         let from = SocketAddr::from(([10, 0, 2, 1], 7000));
-        tell(&mut client, NOW, Incarnation((1 << 32) + life), from, me, 1, vec![message]);
+        tell(&mut client, NOW, Incarnation((1 << 32) + incarnation), from, me, 1, vec![message]);
     }
     // There is room for all others but one.
-    for number in 1..=STRANGERS {
+    for number in 1..=UNKNOWN_PEERS {
         say(&mut client, me, number, 1);
     }
-    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, STRANGERS + 1), STRANGERS - 1);
+    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, UNKNOWN_PEERS + 1), UNKNOWN_PEERS - 1);
 }
 
 #[test]
 fn nobody_speaks_for_another_client_from_another_port() {
-    let Row(name, at, life, online_there) = stranger(0);
-    let message =
-        |number, text: &str| Frame::Msg { id: MessageId { life, number }, at: 0, after: None, text: text.into() };
+    let Row(name, at, incarnation, online_there) = stranger(0);
+    let message = |number, text: &str| Frame::Msg {
+        id: MessageId { incarnation, number },
+        at: 0,
+        after: None,
+        text: text.into(),
+    };
     let other_port = SocketAddr::new(at.ip(), at.port() + 1);
     // Who has another address at the same port may be the same host.
     let other_address = SocketAddr::from(([10, 0, 3, 1], at.port()));
     for known_before in [true, false] {
         let (mut client, me) = online();
-        let table = vec![rows(2, false, vec![Row(name.clone(), at, life, online_there)])];
+        let table = vec![rows(2, false, vec![Row(name.clone(), at, incarnation, online_there)])];
         if known_before {
             tell(&mut client, NOW, SERVER, server(), me, 2, table.clone());
         }
         while client.poll(NOW).is_some() {}
-        tell(&mut client, NOW, life, other_port, me, 1, vec![message(1, "spoofed")]);
+        tell(&mut client, NOW, incarnation, other_port, me, 1, vec![message(1, "spoofed")]);
         assert!(client.poll(NOW).is_none(), "not a word to anybody");
         if !known_before {
             tell(&mut client, NOW, SERVER, server(), me, 2, table);
         }
         assert_eq!(std::iter::from_fn(|| client.poll(NOW)).filter(is_message).count(), 0);
-        tell(&mut client, NOW, life, other_address, me, 1, vec![message(1, "hi")]);
+        tell(&mut client, NOW, incarnation, other_address, me, 1, vec![message(1, "hi")]);
         assert_eq!(std::iter::from_fn(|| client.poll(NOW)).filter(is_message).count(), 1, "{known_before}");
     }
 }

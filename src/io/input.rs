@@ -4,7 +4,8 @@ use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::proto::name::{Name, Text};
+use crate::proto::name::Name;
+use crate::proto::text::Text;
 
 /// Wakes a sleeping loop; may be called from any thread, at any time.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;

@@ -1,6 +1,7 @@
 //! What a person or a script can tell a client: the table of commands, and the parser of one line.
 
-use crate::proto::name::{BadName, BadText, Name, Text};
+use crate::proto::name::{BadName, Name};
+use crate::proto::text::{BadText, Text};
 
 /// One chat command, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

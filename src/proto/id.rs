@@ -15,7 +15,7 @@ pub struct Incarnation(pub u128);
 #[serde(try_from = "String", into = "String")]
 pub struct MessageId {
     /// Who sent it.
-    pub life: Incarnation,
+    pub incarnation: Incarnation,
     /// Its number in that life.
     pub number: u64,
 }
@@ -39,9 +39,9 @@ impl FromStr for Incarnation {
 impl FromStr for MessageId {
     type Err = BadId;
     fn from_str(word: &str) -> Result<Self, BadId> {
-        let (life, number) = word.split_once('.').ok_or(BadId)?;
+        let (incarnation, number) = word.split_once('.').ok_or(BadId)?;
         let number = number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse().ok()).flatten();
-        Ok(Self { life: life.parse()?, number: number.ok_or(BadId)? })
+        Ok(Self { incarnation: incarnation.parse()?, number: number.ok_or(BadId)? })
     }
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for Incarnation {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.life, self.number)
+        write!(f, "{}.{}", self.incarnation, self.number)
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn ids_are_read_as_they_are_written_and_not_otherwise() {
-        let id = MessageId { life: Incarnation(0xabc), number: 7 };
+        let id = MessageId { incarnation: Incarnation(0xabc), number: 7 };
         assert_eq!(id.to_string(), "00000000000000000000000000000abc.7");
         assert_eq!(id.to_string().parse(), Ok(id));
         for bad in ["", "abc", "00000000000000000000000000000ABC", "00000000000000000000000000000abc.+7"] {

@@ -25,7 +25,7 @@ pub enum Input<'a> {
     /// Server: a word at its own terminal or standard input.
     Console(Console),
     /// The first so many events are written where their reader can have them. What is shown is acknowledged only now.
-    Shown(u64),
+    Displayed(u64),
     /// Server: the first so many records are on disk, but for the refused ones, by number.
     Persisted {
         /// How many records, counted from the first ever, have their outcome.
@@ -36,9 +36,9 @@ pub enum Input<'a> {
     /// Server: the messages that it fetched.
     Mail(Vec<Mail>),
     /// Client: no more commands will come; wait for the outcomes of those that came, then leave.
-    Finish,
+    EndOfInput,
     /// The program is asked to end at once. A client gives notice, in at most 150 ms.
-    Leave,
+    Shutdown,
     /// A deadline may have passed.
     Timeout,
 }
@@ -57,7 +57,7 @@ pub enum Output {
     Persist(Record),
     /// Read the messages with these `seq` from disk, answered by one [`Input::Mail`], in the same order.
     Fetch(Vec<u64>),
-    /// Show an event, answered by [`Input::Shown`]. Events are counted from 1.
+    /// Show an event, answered by [`Input::Displayed`]. Events are counted from 1.
     Event(Event),
     /// The machine has ended: nothing comes after this.
     Ended(Exit),

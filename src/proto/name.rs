@@ -1,4 +1,4 @@
-//! Names of clients and groups, and the text of messages: checked once, then types.
+//! Names of clients and groups: checked once, then a type.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -100,64 +100,6 @@ impl fmt::Debug for Name {
     }
 }
 
-/// The text of a message: UTF-8, 1 byte to [`Text::MAX`] bytes, delivered whole and unchanged. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Text(Arc<str>);
-
-/// Why a text is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadText {
-    /// Nothing to send.
-    #[error("A message must have at least one byte.")]
-    Empty,
-    /// More than [`Text::MAX`] bytes.
-    #[error("A message must have at most 65536 bytes, and this one has {0}.")]
-    TooLong(usize),
-}
-
-impl Text {
-    /// The most bytes that a text may have: 64 KiB.
-    pub const MAX: usize = 64 * 1024;
-
-    /// Checks a text.
-    ///
-    /// # Errors
-    /// [`BadText`] when it is empty or too long.
-    pub fn new(text: &str) -> Result<Self, BadText> {
-        match text.len() {
-            0 => Err(BadText::Empty),
-            n if n > Self::MAX => Err(BadText::TooLong(n)),
-            _ => Ok(Self(text.into())),
-        }
-    }
-
-    /// The text as it was typed.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Text {
-    type Error = BadText;
-    fn try_from(text: String) -> Result<Self, BadText> {
-        Self::new(&text)
-    }
-}
-
-impl From<Text> for String {
-    fn from(text: Text) -> String {
-        text.0.as_ref().to_owned()
-    }
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,12 +116,5 @@ mod tests {
         for bad in ["a b", "a;b", "_a", "-a", ".a", "é", "a\n", "a\0"] {
             assert_eq!(Name::new(bad), Err(BadName::Character(bad.to_owned())));
         }
-    }
-
-    #[test]
-    fn texts_at_their_limits() {
-        assert_eq!(Text::new(""), Err(BadText::Empty));
-        assert!(Text::new(&"a".repeat(Text::MAX)).is_ok());
-        assert_eq!(Text::new(&"a".repeat(Text::MAX + 1)), Err(BadText::TooLong(65_537)));
     }
 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use crate::proto::event::MessageKind;
 use crate::proto::id::{Incarnation, MessageId};
-use crate::proto::name::{Name, Text};
+use crate::proto::name::Name;
+use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
 
 /// One change of what is kept. A record is atomic; so are all records of one turn, unless one of them is refused.
@@ -13,7 +14,7 @@ pub enum Record {
     /// A name, new or changed.
     Name(NameRecord),
     /// A name is dropped.
-    NameGone(Name),
+    NameRemoved(Name),
     /// A group was created.
     Group(GroupRecord),
     /// A message is kept.
@@ -23,7 +24,7 @@ pub enum Record {
         /// Which message.
         seq: u64,
         /// Who still lacks it.
-        lacking: Vec<Name>,
+        undelivered_to: Vec<Name>,
         /// The receipt that is owed to its sender from now on.
         receipt: Option<Receipt>,
     },
@@ -42,7 +43,7 @@ pub struct NameRecord {
     /// Where it was.
     pub addr: SocketAddr,
     /// Which life it had.
-    pub life: Incarnation,
+    pub incarnation: Incarnation,
     /// Whether it was online.
     pub online: bool,
     /// When it was last online or went offline.
@@ -57,7 +58,7 @@ pub struct GroupRecord {
     /// Who created it.
     pub creator: Name,
     /// The creator's life.
-    pub life: Incarnation,
+    pub incarnation: Incarnation,
     /// The number of the request in that life.
     pub request: u64,
 }
@@ -82,7 +83,7 @@ pub struct Mail {
     /// When the server kept it.
     pub kept_at: Timestamp,
     /// Who still lacks it, in order of name.
-    pub lacking: Vec<Name>,
+    pub undelivered_to: Vec<Name>,
 }
 
 /// All of a kept message but its text, which stays on disk until somebody is there to read it.
@@ -99,7 +100,7 @@ pub struct MailHeader {
     /// As in [`Mail`].
     pub kept_at: Timestamp,
     /// As in [`Mail`].
-    pub lacking: Vec<Name>,
+    pub undelivered_to: Vec<Name>,
     /// The length of the text in bytes.
     pub bytes: usize,
 }
@@ -112,7 +113,7 @@ impl From<&Mail> for MailHeader {
             kind: mail.kind,
             from: mail.from.clone(),
             kept_at: mail.kept_at,
-            lacking: mail.lacking.clone(),
+            undelivered_to: mail.undelivered_to.clone(),
             bytes: mail.text.as_str().len(),
         }
     }

@@ -30,7 +30,7 @@ impl Rng {
     }
 
     /// The id of a new life.
-    pub fn life(&mut self) -> Incarnation {
+    pub fn incarnation(&mut self) -> Incarnation {
         Incarnation(u128::from(self.bits()) << 64 | u128::from(self.bits()))
     }
 }

@@ -210,7 +210,7 @@ mod tests {
         actor.keep_datagram(from, b"lost".to_vec());
         assert_eq!(std::iter::from_fn(|| actor.next_datagram()).collect::<Vec<_>>(), all);
         actor.keep_datagram(from, b"old".to_vec());
-        actor.keep_input(Input::Leave);
+        actor.keep_input(Input::Shutdown);
         assert!(!actor.is_idle());
         actor.begin(server());
         assert!(actor.next_datagram().is_none() && actor.next_input().is_none());

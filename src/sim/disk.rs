@@ -77,7 +77,7 @@ impl Disk {
             Record::Name(record) => {
                 self.names.insert(record.name.clone(), record);
             }
-            Record::NameGone(name) => {
+            Record::NameRemoved(name) => {
                 self.names.remove(&name);
             }
             Record::Group(record) => {
@@ -87,11 +87,11 @@ impl Disk {
                 self.last_seq = self.last_seq.max(mail.seq);
                 self.mail.insert(mail.seq, mail);
             }
-            Record::Delivered { seq, lacking, receipt } => {
-                if lacking.is_empty() {
+            Record::Delivered { seq, undelivered_to, receipt } => {
+                if undelivered_to.is_empty() {
                     self.mail.remove(&seq);
                 } else if let Some(mail) = self.mail.get_mut(&seq) {
-                    mail.lacking = lacking;
+                    mail.undelivered_to = undelivered_to;
                 }
                 self.receipts.extend(receipt.map(|receipt| (receipt.seq, receipt)));
             }
@@ -124,7 +124,7 @@ impl Disk {
     }
 
     /// The server crashed: what was not synced never was. Returns what its next life finds.
-    pub fn crash(&mut self) -> PersistedState {
+    pub fn recover(&mut self) -> PersistedState {
         self.unsynced.clear();
         self.through = 0;
         PersistedState {

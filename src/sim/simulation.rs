@@ -124,7 +124,7 @@ impl Simulation {
     /// Starts an actor (again): a client in a new life, the server with what is on its disk.
     pub fn start(&mut self, index: usize) {
         let Some(name) = self.actors[index].name.clone() else {
-            let kept = self.disk.crash();
+            let kept = self.disk.recover();
             return self.start_server(kept);
         };
         let (addr, server) = (self.actors[index].addr, self.actors[SERVER].addr);
@@ -151,7 +151,7 @@ impl Simulation {
     pub fn kill(&mut self, index: usize) {
         self.actors[index].kill();
         if index == SERVER {
-            let _ = self.disk.crash();
+            let _ = self.disk.recover();
         }
     }
 
@@ -190,12 +190,12 @@ impl Simulation {
 
     /// Asks an actor to leave at once.
     pub fn leave(&mut self, index: usize) {
-        self.tell(index, Input::Leave);
+        self.tell(index, Input::Shutdown);
     }
 
     /// Closes an actor's input.
     pub fn finish(&mut self, index: usize) {
-        self.tell(index, Input::Finish);
+        self.tell(index, Input::EndOfInput);
     }
 
     /// Changes the whole network.

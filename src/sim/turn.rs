@@ -133,7 +133,7 @@ impl Simulation {
         }
         self.depart(index);
         if let Some(shown) = self.actors[index].show(self.now) {
-            self.handle(index, Input::Shown(shown));
+            self.handle(index, Input::Displayed(shown));
         }
         if self.actors[index].deadline.is_some_and(|at| at <= self.now) {
             self.handle(index, Input::Timeout);

@@ -26,7 +26,7 @@ pub fn run(options: &ClientOptions, source: LineSource) -> Status {
     match try_run(options, source) {
         Ok(status) => status,
         Err(why) => {
-            printer::complain(&format!("{why:#}"));
+            printer::print_error(&format!("{why:#}"));
             Status::Environment
         }
     }

@@ -179,12 +179,12 @@ impl Host for ClientHost {
         self.look_around();
         if self.leaving == ShutdownProgress::Asked {
             self.leaving = ShutdownProgress::Told(now.mono + LEAVE_LIMIT);
-            return Some(Input::Leave);
+            return Some(Input::Shutdown);
         }
         let shown = self.printer.shown();
         if shown > self.told {
             self.told = shown;
-            return Some(Input::Shown(shown));
+            return Some(Input::Displayed(shown));
         }
         self.more = false;
         for _ in 0..WAITING {
@@ -199,12 +199,12 @@ impl Host for ClientHost {
                 SourceEvent::Nothing => self.printer.answered(),
                 SourceEvent::End => {
                     self.finished = true;
-                    return Some(Input::Finish);
+                    return Some(Input::EndOfInput);
                 }
                 SourceEvent::Failed(failure) => {
                     self.fail(failure, now.unix);
                     self.finished = true;
-                    return Some(Input::Finish);
+                    return Some(Input::EndOfInput);
                 }
             }
         }

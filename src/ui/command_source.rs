@@ -5,8 +5,8 @@ use crate::io::input::{InputLine, Lines};
 use crate::proto::command::{Command, CommandError, parse};
 use crate::proto::event::Event;
 use crate::proto::event::client::ClientEvent;
-use crate::proto::name::BadText;
 use crate::proto::status::Status;
+use crate::proto::text::BadText;
 use crate::proto::time::{Instant, Now, earliest};
 use crate::script::interpreter::{Options, Script, ScriptOutput};
 
@@ -164,7 +164,7 @@ pub fn too_long(head: &[u8], bytes: usize) -> CommandError {
 mod tests {
     use super::*;
     use crate::io::input::read_line;
-    use crate::proto::name::Text;
+    use crate::proto::text::Text;
 
     fn read(line: &str) -> CommandError {
         match read_line(&mut line.as_bytes()) {

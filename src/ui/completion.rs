@@ -123,8 +123,8 @@ mod tests {
 
     fn table(names: &[String]) -> ClientEvent {
         let row = |name: &String| ClientInfo { name: name.parse().unwrap(), addr: String::new(), online: true };
-        let (version, life, total, online_count) = (1, Incarnation(1), names.len(), names.len());
-        ClientEvent::Table { version, life, changed: names.iter().map(row).collect(), total, online_count }
+        let (version, incarnation, total, online_count) = (1, Incarnation(1), names.len(), names.len());
+        ClientEvent::Table { version, incarnation, changed: names.iter().map(row).collect(), total, online_count }
     }
 
     #[test]

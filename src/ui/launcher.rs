@@ -8,7 +8,7 @@ use crate::io::terminal;
 use crate::proto::status::Status;
 use crate::ui::editor::{LineEditor, Typed};
 use crate::ui::line_source::LineSource;
-use crate::ui::printer::{answer, complain};
+use crate::ui::printer::{answer, print_error};
 
 const PROMPT: &str = "$ ";
 
@@ -72,7 +72,7 @@ fn unedited(mut lines: impl BufRead + Send + 'static, typed: bool) -> LauncherRe
             InputLine::Whole(line) => String::from_utf8_lossy(&line).into_owned(),
             InputLine::Long { .. } => "a line of more than 64 KiB".to_owned(),
             InputLine::Broken(kind) => {
-                complain(&format!("The input could not be read: {kind}."));
+                print_error(&format!("The input could not be read: {kind}."));
                 status = status.or(Status::Environment);
                 break;
             }
@@ -123,11 +123,11 @@ fn respond(asked: Asked) -> Status {
         Asked::Help => answer(HELP),
         Asked::Answer(EarlyExit::Text(text)) => answer(&text),
         Asked::Answer(EarlyExit::Wrong(sentence)) => {
-            complain(&sentence);
+            print_error(&sentence);
             return Status::Usage;
         }
         Asked::Answer(EarlyExit::Refused(status, text)) => {
-            complain(&text);
+            print_error(&text);
             return status;
         }
         Asked::Nothing | Asked::Exit | Asked::Start(_) => {}

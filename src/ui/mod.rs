@@ -9,7 +9,6 @@ pub mod editor;
 pub mod launcher;
 pub mod line_source;
 pub mod printer;
-pub mod sanitize;
 pub mod screen;
 pub mod server;
 pub mod server_host;

@@ -15,8 +15,8 @@ use crate::io::input::Wake;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::{Body, Event};
+use crate::proto::text::{escape_for_terminal, escape_json_for_terminal};
 use crate::ui::backlog::Backlog;
-use crate::ui::sanitize::{for_terminal, json_for_terminal};
 use crate::ui::screen::Screen;
 
 /// The most events of one write.
@@ -285,7 +285,7 @@ impl Out {
         if self.style.json {
             self.seq += 1;
             let line = event.json(self.seq, &self.style.me);
-            text.push_str(&if self.style.terminal { json_for_terminal(&line) } else { line.as_str().into() });
+            text.push_str(&if self.style.terminal { escape_json_for_terminal(&line) } else { line.as_str().into() });
             text.push('\n');
             return;
         }
@@ -293,7 +293,7 @@ impl Out {
         let prompt = event.prompt();
         for line in lines.split('\n') {
             text.push_str(&prompt);
-            text.push_str(&if self.style.terminal { for_terminal(line) } else { line.into() });
+            text.push_str(&if self.style.terminal { escape_for_terminal(line) } else { line.into() });
             text.push('\n');
         }
     }
@@ -320,7 +320,7 @@ fn dropped(event: &Event, count: u64) -> Event {
 }
 
 /// Writes one sentence to standard error. Nobody there to read it is no failure.
-pub fn complain(sentence: &str) {
+pub fn print_error(sentence: &str) {
     let end = if sentence.ends_with(['.', '?', '!']) { "" } else { "." };
     drop(writeln!(io::stderr(), "{}{end}", for_reader(sentence)));
 }
@@ -337,5 +337,5 @@ pub fn report<T>(write: impl FnOnce(&mut dyn Write, &mut dyn Write) -> T) -> T {
 }
 
 fn for_reader(sentence: &str) -> String {
-    sentence.split('\n').map(for_terminal).collect::<Vec<_>>().join("\n")
+    sentence.split('\n').map(escape_for_terminal).collect::<Vec<_>>().join("\n")
 }

@@ -16,7 +16,7 @@ use crate::proto::status::Status;
 use crate::ui::completion::Completion;
 use crate::ui::editor::{EditorContext, state_folder};
 use crate::ui::line_source::LineSource;
-use crate::ui::printer::{OutputStyle, Printer, complain};
+use crate::ui::printer::{OutputStyle, Printer, print_error};
 use crate::ui::server_host::ServerHost;
 use crate::ui::start::{Signals, bind, outgoing, seed};
 
@@ -28,7 +28,7 @@ pub fn run(options: &ServerOptions, source: LineSource) -> Status {
     match try_run(options, source) {
         Ok(status) => status,
         Err(why) => {
-            complain(&format!("{why:#}"));
+            print_error(&format!("{why:#}"));
             Status::Environment
         }
     }

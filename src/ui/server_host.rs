@@ -110,12 +110,12 @@ impl Host for ServerHost {
     fn next(&mut self, now: Now) -> Option<Input<'static>> {
         if self.leaving.is_none() && self.is_asked_to_end() {
             self.leaving = Some(now.mono + LEAVE_LIMIT);
-            return Some(Input::Leave);
+            return Some(Input::Shutdown);
         }
         let shown = self.printer.shown();
         if shown > self.told {
             self.told = shown;
-            return Some(Input::Shown(shown));
+            return Some(Input::Displayed(shown));
         }
         while !self.broken
             && let Ok(answer) = self.answers.try_recv()

@@ -83,7 +83,7 @@ impl Signals {
 pub fn complain_quickly(sentence: String) {
     let (done, wait) = channel();
     let spawned = std::thread::Builder::new().spawn(move || {
-        printer::complain(&sentence);
+        printer::print_error(&sentence);
         // Nobody waits any more when it took too long.
         let _ = done.send(());
     });

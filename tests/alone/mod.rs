@@ -39,11 +39,11 @@ pub fn tell(server: &mut Server, from: SocketAddr, head: &Header, frames: Vec<Fr
 /// server's life.
 pub fn enter(
     server: &mut Server,
-    life: Incarnation,
+    incarnation: Incarnation,
     from: SocketAddr,
     frames: impl FnOnce(String) -> Vec<Frame>,
 ) -> Incarnation {
-    tell(server, from, &Header::new(life, None), vec![Frame::Hello { token: String::new() }]);
+    tell(server, from, &Header::new(incarnation, None), vec![Frame::Hello { token: String::new() }]);
     // What it says first is the challenge; all the rest is left unsaid, so that this costs nothing.
     let challenge = std::iter::from_fn(|| server.poll(NOW)).find_map(|output| match output {
         Output::Transmit { to, bytes } if to == from => Some(wire::parse(&bytes).unwrap()),
@@ -52,7 +52,7 @@ pub fn enter(
     let Datagram { head, frames: challenge } = challenge.expect("a challenge");
     let [Frame::Challenge { cookie, .. }] = challenge.as_slice() else { panic!("{challenge:?}") };
     let me = head.me.expect("a life");
-    let head = Header { n: Some(1), low: Some(1), ..Header::new(life, Some(me)) };
+    let head = Header { n: Some(1), low: Some(1), ..Header::new(incarnation, Some(me)) };
     tell(server, from, &head, frames(cookie.clone()));
     me
 }

@@ -203,7 +203,7 @@ fn direct_messages_are_in_order(seen: &Seen<'_>, faults: &mut Vec<String>) {
     let mut last: BTreeMap<LifeId, (u64, &str)> = BTreeMap::new();
     // A direct message is shown inside a group only when no more can be held: before those that are.
     for message in seen.shown.iter().filter(|message| message.kind == MessageKind::Direct && !message.in_group) {
-        let (number, text) = last.insert(message.id.life, (message.id.number, message.text)).unwrap_or((0, ""));
+        let (number, text) = last.insert(message.id.incarnation, (message.id.number, message.text)).unwrap_or((0, ""));
         if number > message.id.number {
             let (name, from) = (&seen.actor.name, message.from);
             faults.push(format!("{name} at {:?}: {from}'s {:.20} came after {text:.20}", message.at, message.text));
@@ -284,7 +284,9 @@ fn promises_are_kept(
                 {
                     faults.push(format!("{name} at {at:?}: {to} received {id} and was never shown it"));
                 }
-                Some(ClientEvent::Saved { to, id }) if kept.get(id).is_none_or(|mail| mail.lacking != [to.clone()]) => {
+                Some(ClientEvent::Saved { to, id })
+                    if kept.get(id).is_none_or(|mail| mail.undelivered_to != [to.clone()]) =>
+                {
                     faults.push(format!("{name} at {at:?}: {id} was saved and is not on disk"));
                 }
                 Some(ClientEvent::Accepted { id, recipients, .. }) if *recipients > 0 && !kept.contains_key(id) => {
@@ -303,11 +305,11 @@ fn promises_are_kept(
             Record::Mail(mail) => {
                 if mail.kind == MessageKind::Channel {
                     let everybody = names.iter().filter(|name| ***name != mail.from);
-                    if !everybody.eq(mail.lacking.iter().collect::<Vec<_>>().iter()) {
+                    if !everybody.eq(mail.undelivered_to.iter().collect::<Vec<_>>().iter()) {
                         faults.push(format!("{:.20} is not for everybody", mail.text.as_str()));
                     }
                 }
-                for reader in &mail.lacking {
+                for reader in &mail.undelivered_to {
                     let exempt = mail.kind == MessageKind::Direct && may_have_held(reader.as_str());
                     if !exempt && !shown_by(reader.as_str(), mail.id) {
                         faults.push(format!("{reader} was never shown the kept {:.20}", mail.text.as_str()));

@@ -7,8 +7,9 @@ use std::time::Duration;
 use chat::netem::link_model::LinkModel;
 use chat::proto::event::MessageKind;
 use chat::proto::id::{Incarnation, MessageId};
-use chat::proto::name::{Name, Text};
+use chat::proto::name::Name;
 use chat::proto::record::{Mail, NameRecord, Record};
+use chat::proto::text::Text;
 use chat::proto::time::{Instant, Timestamp};
 use chat::sim::simulation::{SERVER, Simulation};
 
@@ -53,23 +54,23 @@ pub fn world_with(records: impl IntoIterator<Item = Record>) -> Simulation {
 }
 
 /// The row of somebody who is offline.
-pub fn row(name: &str, life: u128) -> Record {
+pub fn row(name: &str, incarnation: u128) -> Record {
     let (name, addr) = (Name::new(name).expect("a name"), SocketAddr::from(([10, 1, 0, 0], 7000)));
-    Record::Name(NameRecord { name, addr, life: Incarnation(life), online: false, seen: EPOCH })
+    Record::Name(NameRecord { name, addr, incarnation: Incarnation(incarnation), online: false, seen: EPOCH })
 }
 
 /// A kept direct message.
 pub fn mail(seq: u64, from: &str, to: &str, text: &str) -> Record {
     Record::Mail(Mail {
         seq,
-        id: MessageId { life: Incarnation(1), number: seq },
+        id: MessageId { incarnation: Incarnation(1), number: seq },
         kind: MessageKind::Direct,
         from: Name::new(from).expect("a name"),
         group: None,
         text: Text::new(text).expect("a text"),
         sent_at: EPOCH,
         kept_at: EPOCH,
-        lacking: vec![Name::new(to).expect("a name")],
+        undelivered_to: vec![Name::new(to).expect("a name")],
     })
 }
 

@@ -30,7 +30,7 @@ impl Machine for Echo {
                 (self.timeouts, self.at) = (self.timeouts + 1, None);
                 self.out.push_back(Output::Fetch(vec![7]));
             }
-            Input::Leave => self.out.push_back(Output::Ended(Exit { status: Status::Failed, ..Exit::default() })),
+            Input::Shutdown => self.out.push_back(Output::Ended(Exit { status: Status::Failed, ..Exit::default() })),
             Input::Command(_) => self.at = Some(now.mono + Duration::from_millis(20)),
             other => self.inputs.push(format!("{other:?}")),
         }
@@ -103,7 +103,7 @@ fn more_datagrams_than_one_turn_takes_are_all_answered() {
                 assert_eq!(buffer[..4], (round * 100 + n).to_be_bytes());
             }
         }
-        tell.send(Input::Leave).unwrap();
+        tell.send(Input::Shutdown).unwrap();
         wake();
     });
     let ending = drive.run(&mut Echo::default(), &mut front).unwrap();
@@ -117,7 +117,7 @@ struct Leave(std::sync::mpsc::Sender<Input<'static>>, Wake);
 impl Drop for Leave {
     fn drop(&mut self) {
         // A loop that has ended already needs no word.
-        drop(self.0.send(Input::Leave));
+        drop(self.0.send(Input::Shutdown));
         (self.1)();
     }
 }
@@ -196,7 +196,7 @@ fn a_deadline_is_kept_and_never_early() {
         fn records(&mut self, _records: Vec<Record>) {}
         fn fetch(&mut self, seqs: Vec<u64>) {
             self.0.fetch(seqs);
-            self.1.send(Input::Leave).unwrap();
+            self.1.send(Input::Shutdown).unwrap();
             (self.2)();
         }
         fn deadline(&self) -> Option<Instant> {
@@ -219,14 +219,14 @@ fn every_other_input_reaches_the_machine_in_order_even_if_there_are_many() {
     let (tell, mut front) = front();
     let count = BATCH * 2 + 3;
     for n in 0..count {
-        tell.send(Input::Shown(n as u64)).unwrap();
+        tell.send(Input::Displayed(n as u64)).unwrap();
     }
     tell.send(Input::Console(Console::Help)).unwrap();
     tell.send(Input::Mail(Vec::<Mail>::new())).unwrap();
-    tell.send(Input::Leave).unwrap();
+    tell.send(Input::Shutdown).unwrap();
     let mut machine = Echo::default();
     drive.run(&mut machine, &mut front).unwrap();
-    let mut expected: Vec<String> = (0..count).map(|n| format!("Shown({n})")).collect();
+    let mut expected: Vec<String> = (0..count).map(|n| format!("Displayed({n})")).collect();
     expected.extend(["Console(Help)".to_owned(), "Mail([])".to_owned()]);
     assert_eq!(machine.inputs, expected);
 }

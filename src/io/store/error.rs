@@ -94,7 +94,7 @@ pub(super) enum ErrorClass {
 
 /// Tells a full disk, which a server outlives, from a broken one, which it must not hide. A failed sync is fatal
 /// because the next one would succeed without having written what the first one lost.
-pub(super) fn judge(why: &rusqlite::Error) -> ErrorClass {
+pub(super) fn classify(why: &rusqlite::Error) -> ErrorClass {
     use rusqlite::ffi;
     let rusqlite::Error::SqliteFailure(code, _) = why else {
         return if matches!(why, rusqlite::Error::ToSqlConversionFailure(_)) {

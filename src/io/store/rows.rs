@@ -6,8 +6,9 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{CachedStatement, Connection, Error, OptionalExtension, Params, Row, params};
 
 use crate::proto::event::MessageKind;
-use crate::proto::name::{Name, Text};
+use crate::proto::name::Name;
 use crate::proto::record::{GroupRecord, Mail, MailHeader, NameRecord, PersistedState, Receipt, Record};
+use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
 
 /// What a record weighs beside its text and its list of names: about what the rest of a row takes, in bytes.
@@ -18,9 +19,9 @@ pub(super) fn weight(record: &Record) -> usize {
     let names = |names: &[Name]| names.len() * (Name::MAX + 3);
     ROW_BYTES
         + match record {
-            Record::Mail(mail) => mail.text.as_str().len() + names(&mail.lacking),
-            Record::Delivered { lacking, .. } => names(lacking),
-            Record::Name(_) | Record::NameGone(_) | Record::Group(_) | Record::ReceiptGone { .. } => 0,
+            Record::Mail(mail) => mail.text.as_str().len() + names(&mail.undelivered_to),
+            Record::Delivered { undelivered_to, .. } => names(undelivered_to),
+            Record::Name(_) | Record::NameRemoved(_) | Record::Group(_) | Record::ReceiptGone { .. } => 0,
         }
 }
 
@@ -31,20 +32,26 @@ pub(super) fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
             db,
             "INSERT INTO names (name, addr, life, online, seen) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (name) DO UPDATE SET addr = ?2, life = ?3, online = ?4, seen = ?5",
-            params![row.name.as_str(), row.addr.to_string(), row.life.to_string(), row.online, row.seen.micros()],
+            params![
+                row.name.as_str(),
+                row.addr.to_string(),
+                row.incarnation.to_string(),
+                row.online,
+                row.seen.micros()
+            ],
         ),
-        Record::NameGone(name) => run(db, "DELETE FROM names WHERE name = ?1", params![name.as_str()]),
+        Record::NameRemoved(name) => run(db, "DELETE FROM names WHERE name = ?1", params![name.as_str()]),
         Record::Group(row) => run(
             db,
             "INSERT INTO groups (name, creator, life, request) VALUES (?1, ?2, ?3, ?4)",
-            params![row.group.as_str(), row.creator.as_str(), row.life.to_string(), row.request.to_string()],
+            params![row.group.as_str(), row.creator.as_str(), row.incarnation.to_string(), row.request.to_string()],
         ),
         Record::Mail(mail) => write_mail(db, mail),
-        Record::Delivered { seq, lacking, receipt } => {
-            if lacking.is_empty() {
+        Record::Delivered { seq, undelivered_to, receipt } => {
+            if undelivered_to.is_empty() {
                 run(db, "DELETE FROM mail WHERE seq = ?1", params![number(*seq)?])?;
             } else {
-                let row = params![number(*seq)?, array(lacking)?];
+                let row = params![number(*seq)?, array(undelivered_to)?];
                 run(db, "UPDATE mail SET lacking = ?2 WHERE seq = ?1", row)?;
             }
             receipt.as_ref().map_or(Ok(()), |receipt| write_receipt(db, receipt))
@@ -66,7 +73,7 @@ fn write_mail(db: &Connection, mail: &Mail) -> rusqlite::Result<()> {
             mail.group.as_ref().map(Name::as_str),
             mail.sent_at.micros(),
             mail.kept_at.micros(),
-            array(&mail.lacking)?,
+            array(&mail.undelivered_to)?,
             mail.text.as_str(),
         ],
     )
@@ -106,7 +113,7 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<PersistedState> {
             Ok(NameRecord {
                 name: parsed(row, 0)?,
                 addr: parsed(row, 1)?,
-                life: parsed(row, 2)?,
+                incarnation: parsed(row, 2)?,
                 online: row.get(3)?,
                 seen: time(row, 4)?,
             })
@@ -115,7 +122,7 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<PersistedState> {
             Ok(GroupRecord {
                 group: parsed(row, 0)?,
                 creator: parsed(row, 1)?,
-                life: parsed(row, 2)?,
+                incarnation: parsed(row, 2)?,
                 request: parsed(row, 3)?,
             })
         })?,
@@ -153,7 +160,7 @@ fn read_mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
         group: row.get::<_, Option<Parsed<Name>>>(4)?.map(|name| name.0),
         sent_at: time(row, 5)?,
         kept_at: time(row, 6)?,
-        lacking: names(row, 7)?,
+        undelivered_to: names(row, 7)?,
         text: Text::new(row.get_ref(8)?.as_str().map_err(|why| odd(8, why))?).map_err(|why| odd(8, why))?,
     })
 }
@@ -169,7 +176,7 @@ fn read_head(row: &Row<'_>) -> rusqlite::Result<MailHeader> {
         kind: kind(row, 2)?,
         from: parsed(row, 3)?,
         kept_at: time(row, 4)?,
-        lacking: names(row, 5)?,
+        undelivered_to: names(row, 5)?,
         bytes,
     })
 }

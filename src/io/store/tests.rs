@@ -10,8 +10,9 @@ use rusqlite::ffi;
 use super::*;
 use crate::proto::event::MessageKind;
 use crate::proto::id::{Incarnation, MessageId};
-use crate::proto::name::{Name, Text};
+use crate::proto::name::Name;
 use crate::proto::record::{GroupRecord, MailHeader, NameRecord, Receipt};
+use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
 
 fn name(word: &str) -> Name {
@@ -23,37 +24,37 @@ fn names(words: &[&str]) -> Vec<Name> {
 }
 
 fn group() -> GroupRecord {
-    GroupRecord { group: name("g"), creator: name("x"), life: Incarnation(1), request: u64::MAX }
+    GroupRecord { group: name("g"), creator: name("x"), incarnation: Incarnation(1), request: u64::MAX }
 }
 
 fn row(word: &str, online: bool) -> NameRecord {
-    let life = Incarnation(u128::MAX - 1);
+    let incarnation = Incarnation(u128::MAX - 1);
     NameRecord {
         name: name(word),
         addr: "[2001:db8::1]:65535".parse().unwrap(),
-        life,
+        incarnation,
         online,
         seen: Timestamp::from_micros(1),
     }
 }
 
-fn mail(seq: u64, text: &str, lacking: &[&str]) -> Mail {
+fn mail(seq: u64, text: &str, undelivered_to: &[&str]) -> Mail {
     Mail {
         seq,
-        id: MessageId { life: Incarnation(7), number: seq },
+        id: MessageId { incarnation: Incarnation(7), number: seq },
         kind: MessageKind::Channel,
         from: name("x"),
         group: None,
         text: Text::new(text).unwrap(),
         sent_at: Timestamp::from_micros(-5),
         kept_at: Timestamp::from_micros(1_767_323_045_678_901),
-        lacking: names(lacking),
+        undelivered_to: names(undelivered_to),
     }
 }
 
 fn head(mail: &Mail) -> MailHeader {
-    let Mail { seq, id, kind, from, kept_at, lacking, text, .. } = mail.clone();
-    MailHeader { seq, id, kind, from, kept_at, lacking, bytes: text.as_str().len() }
+    let Mail { seq, id, kind, from, kept_at, undelivered_to, text, .. } = mail.clone();
+    MailHeader { seq, id, kind, from, kept_at, undelivered_to, bytes: text.as_str().len() }
 }
 
 fn receipt(seq: u64) -> Receipt {
@@ -61,14 +62,14 @@ fn receipt(seq: u64) -> Receipt {
     Receipt {
         seq,
         owner,
-        id: MessageId { life: Incarnation(7), number: seq },
+        id: MessageId { incarnation: Incarnation(7), number: seq },
         reader,
         kept_at: Timestamp::from_micros(9),
     }
 }
 
-fn delivered(seq: u64, lacking: &[&str], receipt: Option<Receipt>) -> Record {
-    Record::Delivered { seq, lacking: names(lacking), receipt }
+fn delivered(seq: u64, undelivered_to: &[&str], receipt: Option<Receipt>) -> Record {
+    Record::Delivered { seq, undelivered_to: names(undelivered_to), receipt }
 }
 
 fn open_with(place: StoreLocation, seams: TestHooks) -> (Store, PersistedState, Receiver<StoreAnswer>) {
@@ -123,12 +124,12 @@ fn everything_comes_back_in_the_next_life() {
     store.submit(vec![Record::Name(row("y", true)), Record::Name(row("x", true)), Record::Group(group())]);
     store.submit(vec![Record::Mail(long.clone()), Record::Mail(odd.clone())]);
     store.submit(vec![Record::Mail(direct), Record::Name(row("x", false)), Record::Name(row("gone", true))]);
-    store.submit(vec![Record::NameGone(name("gone")), delivered(2, &["a", "z"], None)]);
+    store.submit(vec![Record::NameRemoved(name("gone")), delivered(2, &["a", "z"], None)]);
     store.submit(vec![delivered(5, &[], Some(receipt(5)))]);
     store.close();
     assert_eq!(told.iter().last(), Some(persisted(11)));
 
-    let long = Mail { lacking: names(&["a", "z"]), ..long };
+    let long = Mail { undelivered_to: names(&["a", "z"]), ..long };
     let (store, kept, told) = open(&path);
     let expected = PersistedState {
         names: vec![row("x", false), row("y", true)],
@@ -195,9 +196,9 @@ fn what_waits_is_committed_together_and_answered_in_order() {
 fn a_store_that_is_full_says_so_and_blocks_nobody() {
     let (seams, go_on, arrived) = slow_disk();
     let (store, _, told) = open_with(StoreLocation::Memory, seams);
-    store.submit(vec![Record::NameGone(name("x"))]);
+    store.submit(vec![Record::NameRemoved(name("x"))]);
     arrived.recv().unwrap();
-    let turn = vec![Record::NameGone(name("x")); BATCH_RECORDS];
+    let turn = vec![Record::NameRemoved(name("x")); BATCH_RECORDS];
     for _ in 0..MAX_WAITING_RECORDS / BATCH_RECORDS {
         assert!(!store.is_full());
         store.submit(turn.clone());
@@ -216,10 +217,10 @@ fn a_store_that_is_full_says_so_and_blocks_nobody() {
 fn a_transaction_has_its_limit() {
     let (seams, go_on, arrived) = slow_disk();
     let (store, _, told) = open_with(StoreLocation::Memory, seams);
-    store.submit(vec![Record::NameGone(name("x"))]);
+    store.submit(vec![Record::NameRemoved(name("x"))]);
     arrived.recv().unwrap();
     for _ in 0..=BATCH_RECORDS {
-        store.submit(vec![Record::NameGone(name("x"))]);
+        store.submit(vec![Record::NameRemoved(name("x"))]);
     }
     go_on.send(()).unwrap();
     let most = BATCH_RECORDS as u64;

@@ -7,7 +7,7 @@ use rusqlite::config::DbConfig;
 
 use crate::proto::record::{Mail, Record};
 
-use crate::io::store::error::{ErrorClass, judge};
+use crate::io::store::error::{ErrorClass, classify};
 use crate::io::store::queue::{Job, StoreQueue};
 use crate::io::store::{AnswerHandler, Commit, StoreAnswer, rows};
 
@@ -112,7 +112,7 @@ impl Writer {
             }
             Err(why) => why,
         };
-        match (judge(&why), pieces) {
+        match (classify(&why), pieces) {
             (ErrorClass::Record, [BatchPart::Write(records)]) if records.len() > 1 => {
                 records.chunks(1).try_for_each(|one| self.settle(&[BatchPart::Write(one)], outcome))
             }
@@ -185,7 +185,7 @@ impl Writer {
         }
         self.logged = 0;
         match self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-            Err(why) if judge(&why) != ErrorClass::Fatal => {
+            Err(why) if classify(&why) != ErrorClass::Fatal => {
                 let sentence = format!("The log of the store {} stays long: {why}; make room on its disk.", self.name);
                 (self.answer)(StoreAnswer::Warning(sentence));
                 Ok(())

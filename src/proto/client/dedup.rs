@@ -66,7 +66,7 @@ mod tests {
     use crate::proto::id::Incarnation;
 
     fn id(number: u64) -> MessageId {
-        MessageId { life: Incarnation(1), number }
+        MessageId { incarnation: Incarnation(1), number }
     }
 
     #[test]

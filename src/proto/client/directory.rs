@@ -14,7 +14,7 @@ pub struct DirectoryEntry {
     /// Where.
     pub addr: SocketAddr,
     /// In which life.
-    pub life: Incarnation,
+    pub incarnation: Incarnation,
     /// Whether the server believes it can be reached.
     pub online: bool,
 }
@@ -55,14 +55,14 @@ impl Directory {
 
     /// Whose life this is.
     #[must_use]
-    pub fn name_of(&self, life: Incarnation) -> Option<&Name> {
-        self.names.get(&life)
+    pub fn name_of(&self, incarnation: Incarnation) -> Option<&Name> {
+        self.names.get(&incarnation)
     }
 
     /// Where this life is.
     #[must_use]
-    pub fn addr_of(&self, life: Incarnation) -> Option<SocketAddr> {
-        self.names.get(&life).and_then(|name| self.rows.get(name)).map(|row| row.addr)
+    pub fn addr_of(&self, incarnation: Incarnation) -> Option<SocketAddr> {
+        self.names.get(&incarnation).and_then(|name| self.rows.get(name)).map(|row| row.addr)
     }
 
     /// The number of the last whole update.
@@ -88,8 +88,8 @@ impl Directory {
         if whole {
             self.incoming = IncomingTable { whole, ..IncomingTable::default() };
         }
-        for Row(name, addr, life, online) in rows {
-            self.incoming.rows.insert(name, DirectoryEntry { addr, life, online });
+        for Row(name, addr, incarnation, online) in rows {
+            self.incoming.rows.insert(name, DirectoryEntry { addr, incarnation, online });
         }
         for name in gone {
             self.incoming.rows.remove(&name);
@@ -109,7 +109,7 @@ impl Directory {
         }
         for name in gone {
             if let Some(row) = self.rows.remove(&name) {
-                self.unlink(row.life, &name, &mut change);
+                self.unlink(row.incarnation, &name, &mut change);
                 change.gone.push(name);
             }
         }
@@ -117,9 +117,9 @@ impl Directory {
     }
 
     /// Takes in one row that came beside the updates, in an answer of the server.
-    pub fn learn(&mut self, Row(name, addr, life, online): Row) -> Change {
+    pub fn learn(&mut self, Row(name, addr, incarnation, online): Row) -> Change {
         let mut change = Change::default();
-        self.set(name, DirectoryEntry { addr, life, online }, &mut change);
+        self.set(name, DirectoryEntry { addr, incarnation, online }, &mut change);
         change
     }
 
@@ -136,16 +136,16 @@ impl Directory {
             return;
         }
         change.changed.push(view(&name, &row));
-        if let Some(before) = before.filter(|before| before.life != row.life) {
-            self.unlink(before.life, &name, change);
+        if let Some(before) = before.filter(|before| before.incarnation != row.incarnation) {
+            self.unlink(before.incarnation, &name, change);
         }
-        self.names.insert(row.life, name);
+        self.names.insert(row.incarnation, name);
     }
 
-    fn unlink(&mut self, life: Incarnation, name: &Name, change: &mut Change) {
-        if self.names.get(&life) == Some(name) {
-            self.names.remove(&life);
-            change.ended.push(life);
+    fn unlink(&mut self, incarnation: Incarnation, name: &Name, change: &mut Change) {
+        if self.names.get(&incarnation) == Some(name) {
+            self.names.remove(&incarnation);
+            change.ended.push(incarnation);
         }
     }
 }
@@ -166,8 +166,8 @@ fn view(name: &Name, row: &DirectoryEntry) -> ClientInfo {
 mod tests {
     use super::*;
 
-    fn row(name: &str, life: u128, online: bool) -> Row {
-        Row(name.parse().unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)), Incarnation(life), online)
+    fn row(name: &str, incarnation: u128, online: bool) -> Row {
+        Row(name.parse().unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)), Incarnation(incarnation), online)
     }
 
     #[test]

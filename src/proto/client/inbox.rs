@@ -11,7 +11,8 @@ use crate::proto::client::{Client, Presence};
 use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::id::{Incarnation, MessageId};
-use crate::proto::name::{Name, Text};
+use crate::proto::name::Name;
+use crate::proto::text::Text;
 use crate::proto::time::{Instant, Timestamp};
 use crate::proto::wire::Frame;
 
@@ -26,9 +27,9 @@ pub const HELD_BYTES: usize = 1024 * 1024;
 /// How long a message from an unknown sender waits for the update that explains it.
 const STRANGER_WAITS: Duration = Duration::from_millis(500);
 /// The most datagrams kept of one unknown sender, which is one life at an address.
-pub const STRANGER_DATAGRAMS: u64 = 16;
+pub const UNKNOWN_PEER_DATAGRAMS: u64 = 16;
 /// The most unknown senders at once; together they fill 1,024 datagrams.
-pub const STRANGERS: usize = 64;
+pub const UNKNOWN_PEERS: usize = 64;
 
 /// The state of what comes in.
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ pub struct Inbox {
     shown: u64,
     held: Vec<ClientEvent>,
     held_bytes: usize,
-    strangers: BTreeMap<Incarnation, Instant>,
+    unknown_peers: BTreeMap<Incarnation, Instant>,
     announced: Option<usize>,
 }
 
@@ -48,7 +49,7 @@ pub struct Inbox {
 #[derive(Debug)]
 struct Showing {
     event: u64,
-    life: Incarnation,
+    incarnation: Incarnation,
     n: u64,
     bytes: usize,
 }
@@ -61,7 +62,7 @@ impl Inbox {
 
     /// When the first unknown sender's time is over.
     pub fn deadline(&self) -> Option<Instant> {
-        self.strangers.values().min().copied()
+        self.unknown_peers.values().min().copied()
     }
 
     /// Whether somebody waits to hear that something was shown.
@@ -71,7 +72,7 @@ impl Inbox {
 
     /// Whether nothing waits to be shown, held or explained.
     pub fn is_idle(&self) -> bool {
-        self.showing.is_empty() && self.held.is_empty() && self.strangers.is_empty()
+        self.showing.is_empty() && self.held.is_empty() && self.unknown_peers.is_empty()
     }
 
     fn holds_enough(&self) -> bool {
@@ -97,9 +98,9 @@ struct IncomingMessage {
 impl Client {
     /// Reads what the server sent, as far as it can be shown.
     pub(super) fn read_server(&mut self, now: Instant) {
-        while let Some(life) = self.home.life {
+        while let Some(incarnation) = self.home.incarnation {
             let full = self.inbox.is_full();
-            let Some(link) = self.links.get_mut(life) else { return };
+            let Some(link) = self.links.get_mut(incarnation) else { return };
             link.block(full);
             match link.front() {
                 None => return,
@@ -112,15 +113,15 @@ impl Client {
                 // Before it is done, not after: it may be the last thing this client does.
                 link.confirm(n);
             }
-            let waits = self.frame_of_server(now, life, n, frame);
-            if let Some(link) = self.links.get_mut(life).filter(|_| is_shown && !waits) {
+            let waits = self.frame_of_server(now, incarnation, n, frame);
+            if let Some(link) = self.links.get_mut(incarnation).filter(|_| is_shown && !waits) {
                 link.confirm(n);
             }
         }
     }
 
     /// Does what a frame says. Returns whether its confirmation has to wait.
-    fn frame_of_server(&mut self, now: Instant, life: Incarnation, n: u64, frame: Frame) -> bool {
+    fn frame_of_server(&mut self, now: Instant, incarnation: Incarnation, n: u64, frame: Frame) -> bool {
         match frame {
             Frame::Welcome { mail, .. } if !matches!(self.presence, Presence::Leaving) => self.welcomed(now, mail),
             Frame::Refused { reason, .. } if self.registration.is_some() => self.refused(now, &reason),
@@ -129,7 +130,7 @@ impl Client {
                     if !change.is_empty() && self.presence == Presence::Online {
                         let (total, online_count) = self.table.counts();
                         let (version, changed) = (upto, change.changed.clone());
-                        self.say(None, ClientEvent::Table { version, life, changed, total, online_count });
+                        self.say(None, ClientEvent::Table { version, incarnation, changed, total, online_count });
                     }
                     self.table_changed(now, &change);
                     self.entered();
@@ -138,19 +139,19 @@ impl Client {
             Frame::Answer { r, is, n, row, names, more } => self.answered(now, r, Answer { is, n, row, names, more }),
             Frame::Post { id, kind, from, group, at, kept, text } => {
                 let (at, kept) = (Timestamp::from_micros(at), kept.map(Timestamp::from_micros));
-                let waits = self.incoming(life, n, IncomingMessage { kind, from, id, group, at, kept, text });
+                let waits = self.incoming(incarnation, n, IncomingMessage { kind, from, id, group, at, kept, text });
                 // Later messages of the sender may have overtaken this one.
-                self.read_peer(now, id.life);
+                self.read_peer(now, id.incarnation);
                 return waits;
             }
             Frame::Receipt { id, reader, .. } if !self.inbox.receipts.insert(&reader, id) => {
-                return self.confirm_when_shown(self.door.events, life, n, 0);
+                return self.confirm_when_shown(self.door.events, incarnation, n, 0);
             }
             Frame::Receipt { id, reader, kept } => {
                 let kept_at = Timestamp::from_micros(kept).seconds();
                 self.reached(&reader, id);
                 let event = self.say(None, ClientEvent::Receipt { to: reader, id, kept_at });
-                return self.confirm_when_shown(event, life, n, 0);
+                return self.confirm_when_shown(event, incarnation, n, 0);
             }
             _ => {}
         }
@@ -158,17 +159,17 @@ impl Client {
     }
 
     /// Reads what another client sent, as far as it can be shown.
-    pub(super) fn read_peer(&mut self, now: Instant, life: Incarnation) {
+    pub(super) fn read_peer(&mut self, now: Instant, incarnation: Incarnation) {
         if self.presence != Presence::Online {
             return;
         }
-        while let Some(from) = self.table.name_of(life).cloned() {
+        while let Some(from) = self.table.name_of(incarnation).cloned() {
             let full = self.inbox.is_full();
             let held_full = self.group.is_some() && self.inbox.holds_enough();
-            let Some(link) = self.links.get_mut(life) else { return };
+            let Some(link) = self.links.get_mut(incarnation) else { return };
             link.block(full && !held_full);
             if let Some((_, Frame::Msg { after, .. })) = link.front() {
-                let first = after.map(|number| MessageId { life, number });
+                let first = after.map(|number| MessageId { incarnation, number });
                 if full || held_full || first.is_some_and(|first| !self.inbox.seen.contains(&from, first)) {
                     return;
                 }
@@ -177,24 +178,24 @@ impl Client {
                 Some((n, Frame::Msg { id, at, text, .. })) => {
                     let (kind, at) = (MessageKind::Direct, Timestamp::from_micros(at));
                     let message = IncomingMessage { kind, from, id, group: None, at, kept: None, text };
-                    (n, self.incoming(life, n, message))
+                    (n, self.incoming(incarnation, n, message))
                 }
                 Some((n, _)) => (n, false),
                 None => return,
             };
-            if let ((n, false), Some(link)) = (waits, self.links.get_mut(life)) {
+            if let ((n, false), Some(link)) = (waits, self.links.get_mut(incarnation)) {
                 link.confirm(n);
             }
         }
     }
 
     /// Shows or holds a message, unless it was before. Returns whether its confirmation has to wait.
-    fn incoming(&mut self, life: Incarnation, n: u64, message: IncomingMessage) -> bool {
+    fn incoming(&mut self, incarnation: Incarnation, n: u64, message: IncomingMessage) -> bool {
         let IncomingMessage { kind, from, id, group, at, kept, text } = message;
         let Ok(text) = Text::new(&text) else { return false };
         if !self.inbox.seen.insert(&from, id) {
             // Perhaps its first copy is still on its way to the screen.
-            return self.confirm_when_shown(self.door.events, life, n, 0);
+            return self.confirm_when_shown(self.door.events, incarnation, n, 0);
         }
         if kept.is_some()
             && let Some(count) = self.inbox.announced.take()
@@ -215,15 +216,15 @@ impl Client {
             self.show_held();
         }
         let event = self.say(None, event);
-        self.confirm_when_shown(event, life, n, bytes)
+        self.confirm_when_shown(event, incarnation, n, bytes)
     }
 
-    fn confirm_when_shown(&mut self, event: u64, life: Incarnation, n: u64, bytes: usize) -> bool {
+    fn confirm_when_shown(&mut self, event: u64, incarnation: Incarnation, n: u64, bytes: usize) -> bool {
         if event <= self.inbox.shown {
             return false;
         }
         self.inbox.showing_bytes += bytes;
-        self.inbox.showing.push_back(Showing { event, life, n, bytes });
+        self.inbox.showing.push_back(Showing { event, incarnation, n, bytes });
         true
     }
 
@@ -236,18 +237,19 @@ impl Client {
             && let Some(showing) = self.inbox.showing.pop_front()
         {
             self.inbox.showing_bytes -= showing.bytes;
-            if let Some(link) = self.links.get_mut(showing.life) {
+            if let Some(link) = self.links.get_mut(showing.incarnation) {
                 link.confirm(showing.n);
             }
-            lives.push(showing.life);
+            lives.push(showing.incarnation);
         }
         if was_full && !self.inbox.is_full() {
             self.read_server(now);
-            lives = self.links.iter().filter(|(_, link)| link.waiting() > 0).map(|(life, _)| life).collect();
+            lives =
+                self.links.iter().filter(|(_, link)| link.waiting() > 0).map(|(incarnation, _)| incarnation).collect();
         }
         lives.dedup();
-        for life in lives {
-            self.read_peer(now, life);
+        for incarnation in lives {
+            self.read_peer(now, incarnation);
         }
         if !self.inbox.is_showing() && self.leaving.as_ref().is_some_and(ShutdownNotice::is_held) {
             self.give_notice(now);
@@ -263,52 +265,58 @@ impl Client {
     }
 
     /// A datagram of a life that the table does not name: returns whether it may wait for the update.
-    pub(super) fn admit_stranger(&mut self, now: Instant, from: SocketAddr, life: Incarnation) -> bool {
-        if self.inbox.strangers.contains_key(&life) {
+    pub(super) fn admit_stranger(&mut self, now: Instant, from: SocketAddr, incarnation: Incarnation) -> bool {
+        if self.inbox.unknown_peers.contains_key(&incarnation) {
             return true;
         }
         let there = |other: &&Incarnation| self.links.get(**other).is_some_and(|link| link.addr() == from);
-        if let Some(earlier) = self.inbox.strangers.keys().find(there).copied() {
+        if let Some(earlier) = self.inbox.unknown_peers.keys().find(there).copied() {
             // An address has one life at a time.
             self.forget_stranger(earlier);
         }
-        if self.inbox.strangers.len() >= STRANGERS || self.presence != Presence::Online {
+        if self.inbox.unknown_peers.len() >= UNKNOWN_PEERS || self.presence != Presence::Online {
             return false;
         }
-        self.inbox.strangers.insert(life, now + STRANGER_WAITS);
-        if let Some(link) = self.links.open(life, from) {
-            link.limit(STRANGER_DATAGRAMS);
+        self.inbox.unknown_peers.insert(incarnation, now + STRANGER_WAITS);
+        if let Some(link) = self.links.open(incarnation, from) {
+            link.limit(UNKNOWN_PEER_DATAGRAMS);
         }
         true
     }
 
     /// The table is different: strangers that it names now are none any more.
     pub(super) fn known_strangers(&mut self, now: Instant) {
-        let strangers = self.inbox.strangers.keys().copied();
-        let known: Vec<Incarnation> = strangers.filter(|life| self.table.name_of(*life).is_some()).collect();
-        for life in known {
-            if self.links.get(life).is_some_and(|link| !self.can_be_at(life, link.addr())) {
-                self.forget_stranger(life);
+        let unknown_peers = self.inbox.unknown_peers.keys().copied();
+        let known: Vec<Incarnation> =
+            unknown_peers.filter(|incarnation| self.table.name_of(*incarnation).is_some()).collect();
+        for incarnation in known {
+            if self.links.get(incarnation).is_some_and(|link| !self.can_be_at(incarnation, link.addr())) {
+                self.forget_stranger(incarnation);
                 continue;
             }
-            self.inbox.strangers.remove(&life);
-            if let Some(link) = self.links.get_mut(life) {
+            self.inbox.unknown_peers.remove(&incarnation);
+            if let Some(link) = self.links.get_mut(incarnation) {
                 link.limit(u64::MAX);
             }
-            self.read_peer(now, life);
+            self.read_peer(now, incarnation);
         }
     }
 
     pub(super) fn strangers_timeout(&mut self, now: Instant) {
-        let over: Vec<Incarnation> =
-            self.inbox.strangers.iter().filter(|(_, until)| **until <= now).map(|(life, _)| *life).collect();
-        for life in over {
-            self.forget_stranger(life);
+        let over: Vec<Incarnation> = self
+            .inbox
+            .unknown_peers
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(incarnation, _)| *incarnation)
+            .collect();
+        for incarnation in over {
+            self.forget_stranger(incarnation);
         }
     }
 
-    fn forget_stranger(&mut self, life: Incarnation) {
-        self.inbox.strangers.remove(&life);
-        self.links.close(life);
+    fn forget_stranger(&mut self, incarnation: Incarnation) {
+        self.inbox.unknown_peers.remove(&incarnation);
+        self.links.close(incarnation);
     }
 }

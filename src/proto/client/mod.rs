@@ -33,7 +33,9 @@ use crate::proto::status::Status;
 use crate::proto::time::{Instant, Now, earliest};
 use crate::proto::wire::{Datagram, Frame, Header};
 
-pub use crate::proto::client::inbox::{HELD, HELD_BYTES, STRANGER_DATAGRAMS, STRANGERS, UNSHOWN, UNSHOWN_BYTES};
+pub use crate::proto::client::inbox::{
+    HELD, HELD_BYTES, UNKNOWN_PEER_DATAGRAMS, UNKNOWN_PEERS, UNSHOWN, UNSHOWN_BYTES,
+};
 pub use crate::proto::client::outbox::UNDER_WAY;
 pub use crate::proto::client::registration::KEEP_ALIVE;
 pub use crate::proto::client::shutdown::{INTERRUPTED, NOTICE_EVERY, NOTICES};
@@ -65,11 +67,11 @@ struct ServerPeer {
     /// The address that answered.
     addr: Option<SocketAddr>,
     /// The life that answered.
-    life: Option<Incarnation>,
+    incarnation: Option<Incarnation>,
     /// Whether that life welcomed us.
     registered: bool,
     /// When anything was last sent there, for the keep-alive.
-    spoken: Instant,
+    last_sent: Instant,
     /// How many keep-alives were sent since anything was heard from there.
     unanswered: u32,
 }
@@ -109,11 +111,17 @@ impl Client {
     #[must_use]
     pub fn new(now: Now, config: ClientConfig) -> Self {
         let mut rng = Rng::new(config.seed);
-        let me = rng.life();
+        let me = rng.incarnation();
         let mut candidates = config.servers;
         candidates.truncate(ClientConfig::MAX_SERVERS);
-        let home =
-            ServerPeer { candidates, addr: None, life: None, registered: false, spoken: now.mono, unanswered: 0 };
+        let home = ServerPeer {
+            candidates,
+            addr: None,
+            incarnation: None,
+            registered: false,
+            last_sent: now.mono,
+            unanswered: 0,
+        };
         let mut client = Self {
             name: config.name,
             me,
@@ -200,7 +208,7 @@ impl Client {
 
     fn next_message_id(&mut self) -> MessageId {
         self.messages += 1;
-        MessageId { life: self.me, number: self.messages }
+        MessageId { incarnation: self.me, number: self.messages }
     }
 
     fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
@@ -223,7 +231,7 @@ impl Client {
             }
             return;
         }
-        if Some(peer) == self.home.life {
+        if Some(peer) == self.home.incarnation {
             // Lives are known to everybody in the table: from elsewhere anybody could speak for the server.
             if Some(from) == self.home.addr {
                 self.server_says(now, &head, frames);
@@ -249,8 +257,8 @@ impl Client {
         }
         self.server_is_there(now);
         let mut fates = Vec::new();
-        if let Some(life) = self.home.life
-            && let Some(link) = self.links.get_mut(life)
+        if let Some(incarnation) = self.home.incarnation
+            && let Some(link) = self.links.get_mut(incarnation)
         {
             link.receive(now, head, frames, &mut fates);
             for fate in fates {
@@ -289,8 +297,8 @@ impl Client {
 
     /// The table is different now: old lives end, strangers may have names, waiting messages may have a way.
     fn table_changed(&mut self, now: Instant, change: &Change) {
-        for life in &change.ended {
-            self.links.close(*life);
+        for incarnation in &change.ended {
+            self.links.close(*incarnation);
         }
         self.known_strangers(now);
         let names = change.changed.iter().map(|row| &row.name).chain(&change.gone);
@@ -301,8 +309,8 @@ impl Client {
     }
 
     fn timeout(&mut self, now: Instant) {
-        for (life, fate) in self.links.expire(now) {
-            if Some(life) == self.home.life {
+        for (incarnation, fate) in self.links.expire(now) {
+            if Some(incarnation) == self.home.incarnation {
                 self.fate_at_server(now, fate);
             } else {
                 self.fate_at_peer(now, fate);
@@ -352,9 +360,9 @@ impl Machine for Client {
         match input {
             Input::Datagram { from, bytes } => self.datagram(mono, from, bytes),
             Input::Command(command) => self.typed(mono, command),
-            Input::Shown(events) => self.shown(mono, events),
-            Input::Finish => self.finishing = self.finishing.or(Some(None)),
-            Input::Leave => self.leave(mono),
+            Input::Displayed(events) => self.shown(mono, events),
+            Input::EndOfInput => self.finishing = self.finishing.or(Some(None)),
+            Input::Shutdown => self.leave(mono),
             Input::Timeout => self.timeout(mono),
             Input::Console(_) | Input::Persisted { .. } | Input::Mail(_) => {}
         }
@@ -365,7 +373,7 @@ impl Machine for Client {
         if self.door.is_empty() && self.presence != Presence::Ended {
             let (to, departure) = self.links.transmit(now.mono)?;
             if Some(to) == self.home.addr {
-                self.home.spoken = now.mono;
+                self.home.last_sent = now.mono;
             }
             self.door.unix = now.unix;
             self.door.transmit(to, departure);

@@ -8,7 +8,8 @@ use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::{MessageOutcome, Tag};
-use crate::proto::name::{Name, Text};
+use crate::proto::name::Name;
+use crate::proto::text::Text;
 use crate::proto::time::{Instant, Timestamp};
 use crate::proto::wire::{Frame, RequestOutcome, Row};
 
@@ -70,7 +71,7 @@ impl Client {
         match row {
             None => self.look_up(now, name),
             Some(row) if row.online => {
-                let Some(link) = self.links.open(row.life, row.addr) else {
+                let Some(link) = self.links.open(row.incarnation, row.addr) else {
                     return self.give_to_server(now, name);
                 };
                 link.moved(row.addr);
@@ -140,7 +141,7 @@ impl Client {
                 }
                 self.send_waiting(now, &name);
             }
-            MessageOutcome::Expired { tag } => {
+            MessageOutcome::TimedOut { tag } => {
                 if let Some(name) = self.tags.get(&tag).cloned() {
                     self.not_acknowledged(now, &name);
                 }
@@ -157,13 +158,13 @@ impl Client {
                 self.not_acknowledged(now, name)
             }
             (Some(row), Some(SendState::Sent(_)))
-                if self.links.get(row.life).is_none_or(|link| link.unsettled() == 0) =>
+                if self.links.get(row.incarnation).is_none_or(|link| link.unsettled() == 0) =>
             {
                 self.take_back(name);
                 self.send_waiting(now, name);
             }
             (Some(row), Some(SendState::SentAgain(_)))
-                if self.links.get(row.life).is_none_or(|link| link.unsettled() == 0) =>
+                if self.links.get(row.incarnation).is_none_or(|link| link.unsettled() == 0) =>
             {
                 self.send_again(now, name);
             }
@@ -204,8 +205,8 @@ impl Client {
                 message.stage = SendState::Waiting;
             }
         }
-        if let Some(link) = self.table.get(name.as_str()).and_then(|row| self.links.get_mut(row.life)) {
-            link.withdraw();
+        if let Some(link) = self.table.get(name.as_str()).and_then(|row| self.links.get_mut(row.incarnation)) {
+            link.abort();
         }
     }
 
@@ -269,7 +270,7 @@ impl Client {
         if let SendState::SentAgain(tag) = message.stage {
             self.tags.remove(&tag);
         }
-        match self.links.open(row.life, row.addr) {
+        match self.links.open(row.incarnation, row.addr) {
             Some(link) => {
                 let tag = self.requests.next_number();
                 message.stage = SendState::SentAgain(tag);
@@ -283,7 +284,7 @@ impl Client {
 
     /// A kept message reached its reader: what follows needs not wait for it.
     pub(super) fn reached(&mut self, reader: &Name, id: MessageId) {
-        if id.life == self.me && self.kept.get(reader).is_some_and(|number| *number <= id.number) {
+        if id.incarnation == self.me && self.kept.get(reader).is_some_and(|number| *number <= id.number) {
             self.kept.remove(reader);
         }
     }

@@ -47,11 +47,11 @@ impl Client {
     fn register(&mut self, now: Instant) {
         self.home.registered = false;
         let token = format!("{:016x}", self.rng.bits());
-        let known = self.home.life.filter(|life| self.links.get(*life).is_some());
+        let known = self.home.incarnation.filter(|incarnation| self.links.get(*incarnation).is_some());
         let registration = Registration { attempt: 1, ends: now + LIMIT, token, hello: None, r: None };
         self.registration = Some(registration);
         match known {
-            Some(life) => self.send_reg(life, String::new()),
+            Some(incarnation) => self.send_reg(incarnation, String::new()),
             None => self.look_for_server(now),
         }
     }
@@ -90,12 +90,12 @@ impl Client {
         if self.registration.as_ref().filter(ours).is_none() {
             return;
         }
-        if let Some(old) = self.home.life.filter(|old| *old != server) {
+        if let Some(old) = self.home.incarnation.filter(|old| *old != server) {
             self.links.close(old);
         }
-        self.home.life = Some(server);
+        self.home.incarnation = Some(server);
         self.home.addr = Some(from);
-        self.home.spoken = now;
+        self.home.last_sent = now;
         if self.links.open(server, from).is_some() {
             self.send_reg(server, cookie.to_owned());
         }
@@ -185,8 +185,8 @@ impl Client {
         }
         // A link repeats what it has for ever, and whoever speaks has no need of a keep-alive, which tries again.
         self.requests.lost_link();
-        if let Some(link) = self.home.life.and_then(|life| self.links.get_mut(life)) {
-            link.withdraw();
+        if let Some(link) = self.home.incarnation.and_then(|incarnation| self.links.get_mut(incarnation)) {
+            link.abort();
         }
     }
 
@@ -194,7 +194,7 @@ impl Client {
     pub(super) fn welcomed(&mut self, now: Instant, mail: usize) {
         self.registration = None;
         self.home.registered = true;
-        self.home.spoken = now;
+        self.home.last_sent = now;
         if matches!(self.presence, Presence::Starting | Presence::Offline) {
             self.presence = Presence::Online;
         }
@@ -251,7 +251,7 @@ impl Client {
         self.outboxes.clear();
         self.tags.clear();
         for link in self.links.iter_mut() {
-            link.withdraw();
+            link.abort();
         }
         let waiting = self.backlog.iter().map(|(cmd, _)| *cmd).chain(self.finishing.flatten());
         let waiting: Vec<u64> = waiting.collect();
@@ -262,7 +262,7 @@ impl Client {
 
     /// Whoever was addressed as `gone` is not there: the server that knew us, or a reader's earlier life.
     pub(super) fn not_there(&mut self, now: Instant, from: SocketAddr, gone: Incarnation) {
-        if Some(gone) == self.home.life {
+        if Some(gone) == self.home.incarnation {
             if Some(from) == self.home.addr {
                 self.forgotten(now);
             }
@@ -281,8 +281,8 @@ impl Client {
     fn forgotten(&mut self, now: Instant) {
         // This was word of a server. If it is lost again, the next keep-alive looks for it, and that has its time.
         self.home.unanswered = 0;
-        if let Some(life) = self.home.life.take() {
-            self.links.close(life);
+        if let Some(incarnation) = self.home.incarnation.take() {
+            self.links.close(incarnation);
         }
         self.requests.lost_link();
         match self.presence {
@@ -327,8 +327,8 @@ impl Client {
         if self.keep_alive_deadline().is_none_or(|at| at > now) {
             return;
         }
-        self.home.spoken = now;
-        if self.home.registered && self.home.life.is_some() {
+        self.home.last_sent = now;
+        if self.home.registered && self.home.incarnation.is_some() {
             self.home.unanswered = self.home.unanswered.saturating_add(1);
             self.send_alive(now);
         } else {
@@ -338,9 +338,9 @@ impl Client {
 
     /// A word to the server that it answers, one way or the other.
     fn send_alive(&mut self, now: Instant) {
-        if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
-            self.home.spoken = now;
-            let head = Header { ask: Some(0), ..Header::new(self.me, Some(life)) };
+        if let (Some(incarnation), Some(addr)) = (self.home.incarnation, self.home.addr) {
+            self.home.last_sent = now;
+            let head = Header { ask: Some(0), ..Header::new(self.me, Some(incarnation)) };
             self.door.send(addr, &head, Some(Frame::Alive { table: self.table.version() }));
         }
     }
@@ -348,6 +348,6 @@ impl Client {
     pub(super) fn keep_alive_deadline(&self) -> Option<Instant> {
         // One that was not answered may be lost: five attempts each time, as with everything that is asked of the server.
         let wait = if self.home.unanswered.is_multiple_of(ATTEMPTS) { KEEP_ALIVE } else { LIMIT };
-        (self.presence == Presence::Online).then_some(self.home.spoken + wait)
+        (self.presence == Presence::Online).then_some(self.home.last_sent + wait)
     }
 }

@@ -134,8 +134,8 @@ impl Client {
     fn push_request(&mut self, r: u64) {
         let Some(request) = self.requests.pending.get_mut(&r).filter(|request| !request.under_way) else { return };
         // A de-registered or forgotten client has a link too, but only what was begun before is still asked on it.
-        let server = self.home.life.filter(|_| self.registration.is_none());
-        if let Some(link) = server.and_then(|life| self.links.get_mut(life)) {
+        let server = self.home.incarnation.filter(|_| self.registration.is_none());
+        if let Some(link) = server.and_then(|incarnation| self.links.get_mut(incarnation)) {
             link.push(request.frame.clone(), Some(r), None);
             request.under_way = true;
         }
@@ -193,8 +193,8 @@ impl Client {
 
     /// Takes everything off the link and puts back what is still wanted.
     fn withdraw_requests(&mut self) {
-        if let Some(link) = self.home.life.and_then(|life| self.links.get_mut(life)) {
-            link.withdraw();
+        if let Some(link) = self.home.incarnation.and_then(|incarnation| self.links.get_mut(incarnation)) {
+            link.abort();
         }
         self.requests.lost_link();
         let pending: Vec<u64> = self.requests.pending.keys().copied().collect();

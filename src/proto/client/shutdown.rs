@@ -54,7 +54,7 @@ impl Client {
             return;
         }
         let unknown = matches!(self.presence, Presence::Offline) && self.registration.is_none();
-        let no_notice = unknown || self.silent_leave || self.home.life.is_none();
+        let no_notice = unknown || self.silent_leave || self.home.incarnation.is_none();
         self.show_held();
         self.group = None;
         self.registration = None;
@@ -97,8 +97,8 @@ impl Client {
         if let Some(leaving) = &mut self.leaving {
             leaving.given = true;
         }
-        if let (Some(life), Some(addr)) = (self.home.life, self.home.addr) {
-            self.door.send(addr, &Header::new(self.me, Some(life)), Some(Frame::Bye));
+        if let (Some(incarnation), Some(addr)) = (self.home.incarnation, self.home.addr) {
+            self.door.send(addr, &Header::new(self.me, Some(incarnation)), Some(Frame::Bye));
         }
     }
 

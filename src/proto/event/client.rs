@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::proto::command::Usage;
 use crate::proto::event::{ClientInfo, MessageKind, aligned, inline, list};
 use crate::proto::id::{Incarnation, MessageId};
-use crate::proto::name::{Name, Text};
+use crate::proto::name::Name;
+use crate::proto::text::Text;
 
 /// Something that happened in a client.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,7 +26,14 @@ pub enum ClientEvent {
     /// The server refused the name.
     Refused { name: Name, reason: &'static str, definite: bool },
     /// An update changed the table.
-    Table { version: u64, life: Incarnation, changed: Vec<ClientInfo>, total: usize, online_count: usize },
+    Table {
+        version: u64,
+        #[serde(rename = "life")]
+        incarnation: Incarnation,
+        changed: Vec<ClientInfo>,
+        total: usize,
+        online_count: usize,
+    },
     /// The answer to the command `table`.
     Clients { version: u64, clients: Vec<ClientInfo> },
     /// A message is shown. `stored` is when the server kept it, absent when it came live.

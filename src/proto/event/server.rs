@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::proto::event::{ClientInfo, MessageKind, aligned, inline, list};
 use crate::proto::id::{Incarnation, MessageId};
-use crate::proto::name::{Name, Text};
+use crate::proto::name::Name;
+use crate::proto::text::Text;
 
 /// Something that happened in a server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,7 +21,14 @@ pub enum ServerEvent {
     /// A client left (`dereg`, `leave`) or was found gone (`silent`).
     ClientOffline { name: Name, reason: &'static str },
     /// The table changed.
-    Table { version: u64, life: Incarnation, changed: Vec<ClientInfo>, total: usize, online_count: usize },
+    Table {
+        version: u64,
+        #[serde(rename = "life")]
+        incarnation: Incarnation,
+        changed: Vec<ClientInfo>,
+        total: usize,
+        online_count: usize,
+    },
     /// A direct message was kept.
     Saved { to: Name, from: Name, id: MessageId },
     /// A kept message was acknowledged by its reader.

@@ -45,7 +45,7 @@ pub enum MessageOutcome {
         took: Duration,
     },
     /// Its patience ended. It is still being sent: the owner withdraws it, or goes on waiting.
-    Expired {
+    TimedOut {
         /// Which message.
         tag: Tag,
     },
@@ -69,7 +69,7 @@ struct QueuedFrame {
 #[derive(Debug)]
 struct QueuedMessage {
     tag: Option<Tag>,
-    patience: Option<Duration>,
+    ack_timeout: Option<Duration>,
     left: Option<Instant>,
     expires: Option<Instant>,
     /// The datagram that carries its last line, once that has left.
@@ -140,14 +140,14 @@ impl Link {
 
     /// Queues a message. With a tag, its fate is told; with patience too, also that it has had none so long after
     /// it left. The owner bounds what it queues by [`Link::queued_bytes`] or [`Link::unsettled`].
-    pub fn push(&mut self, frame: Frame, tag: Option<Tag>, patience: Option<Duration>) {
+    pub fn push(&mut self, frame: Frame, tag: Option<Tag>, ack_timeout: Option<Duration>) {
         let lines = frame.lines();
         let last = lines.len().saturating_sub(1);
         for (at, text) in lines.into_iter().enumerate() {
             self.queued_bytes += text.len();
             self.queue.push_back(QueuedFrame { text, ends_message: at == last });
         }
-        self.messages.push_back(QueuedMessage { tag, patience, left: None, expires: None, last: None });
+        self.messages.push_back(QueuedMessage { tag, ack_timeout, left: None, expires: None, last: None });
     }
 
     /// How many bytes wait to leave for the first time.
@@ -164,7 +164,7 @@ impl Link {
 
     /// Gives up everything that is not acknowledged. What the peer was not handed by now it never will be.
     /// Returns the tags, in order.
-    pub fn withdraw(&mut self) -> Vec<Tag> {
+    pub fn abort(&mut self) -> Vec<Tag> {
         if self.messages.is_empty() {
             return Vec::new();
         }
@@ -183,10 +183,10 @@ impl Link {
             self.acknowledged(now, ack, &head.got, fates);
         }
         if head.wait {
-            self.have_patience(now);
+            self.extend_timeouts(now);
         }
         if let Some(low) = head.low {
-            self.inbound.raise(low);
+            self.inbound.advance_floor(low);
         }
         if let Some(n) = head.n {
             self.head_due |= self.inbound.arrive(now, n, frames);
@@ -220,11 +220,12 @@ impl Link {
         }
     }
 
-    fn have_patience(&mut self, now: Instant) {
+    fn extend_timeouts(&mut self, now: Instant) {
         for message in &mut self.messages {
-            if let (Some(left), Some(expires), Some(patience)) = (message.left, &mut message.expires, message.patience)
+            if let (Some(left), Some(expires), Some(ack_timeout)) =
+                (message.left, &mut message.expires, message.ack_timeout)
             {
-                *expires = (now + patience).min(left + LONGEST_WAIT).max(*expires);
+                *expires = (now + ack_timeout).min(left + LONGEST_WAIT).max(*expires);
             }
         }
         for flight in self.in_flight.values_mut() {
@@ -271,7 +272,7 @@ impl Link {
         for message in &mut self.messages {
             if message.expires.is_some_and(|expires| expires <= now) {
                 message.expires = None;
-                fates.extend(message.tag.map(|tag| MessageOutcome::Expired { tag }));
+                fates.extend(message.tag.map(|tag| MessageOutcome::TimedOut { tag }));
             }
         }
     }
@@ -279,12 +280,12 @@ impl Link {
     /// The next datagram to send, if any; call until `None`.
     pub fn transmit(&mut self, now: Instant) -> Option<Transmission> {
         if let Some(n) = self.due(now) {
-            return Some(self.again(now, n));
+            return Some(self.retransmit(now, n));
         }
         let lossy = self.lossy_until.is_some_and(|until| now < until);
         let window = if lossy { WINDOW_LOSSY } else { WINDOW_CLEAR };
         if !self.queue.is_empty() && self.in_flight.len() < window {
-            return Some(self.first(now));
+            return Some(self.transmit_new(now));
         }
         if self.head_due || self.low_due || self.answer_due.is_some() {
             let low = self.low_due.then_some(self.next_number);
@@ -306,7 +307,7 @@ impl Link {
         self.repeatable().find(|(_, due)| *due <= now).map(|(n, _)| n)
     }
 
-    fn again(&mut self, now: Instant, n: u64) -> Transmission {
+    fn retransmit(&mut self, now: Instant, n: u64) -> Transmission {
         let head = self.numbered(n);
         self.lossy_until = Some(now + LOSSY_FOR);
         let Some(flight) = self.in_flight.get_mut(&n) else {
@@ -318,7 +319,7 @@ impl Link {
         Transmission { bytes, copy: Some(flight.copies) }
     }
 
-    fn first(&mut self, now: Instant) -> Transmission {
+    fn transmit_new(&mut self, now: Instant) -> Transmission {
         let n = self.next_number;
         self.next_number += 1;
         let mut lines = Vec::new();
@@ -332,7 +333,7 @@ impl Link {
             if let Some(message) = current.and_then(|at| self.messages.get_mut(at)) {
                 if message.left.is_none() {
                     message.left = Some(now);
-                    message.expires = message.patience.map(|patience| now + patience);
+                    message.expires = message.ack_timeout.map(|ack_timeout| now + ack_timeout);
                 }
                 if line.ends_message {
                     message.last = Some(n);

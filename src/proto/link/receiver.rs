@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::proto::name::Text;
+use crate::proto::text::Text;
 use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, MAX_GOT};
 
@@ -72,7 +72,7 @@ impl Receiver {
     }
 
     /// The sender sends nothing below `low` any more. What was not handed on by now never is.
-    pub fn raise(&mut self, low: u64) {
+    pub fn advance_floor(&mut self, low: u64) {
         if low <= self.expected {
             return;
         }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn all(text: &str) -> Frame {
-        let id = crate::proto::id::MessageId { life: crate::proto::id::Incarnation(1), number: 1 };
+        let id = crate::proto::id::MessageId { incarnation: crate::proto::id::Incarnation(1), number: 1 };
         Frame::All { r: 1, id, at: 0, text: text.to_owned() }
     }
 
@@ -258,7 +258,7 @@ mod tests {
         inbound.arrive(Instant::ZERO, 1, vec![part("begun")]);
         inbound.prepare();
         inbound.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
-        inbound.raise(5);
+        inbound.advance_floor(5);
         inbound.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
         assert_eq!(next(&mut inbound), None);
         inbound.arrive(Instant::ZERO, 5, vec![all("new")]);

@@ -15,9 +15,9 @@ pub const MAX_LINKS: usize = 65_536;
 pub struct Links {
     me: Incarnation,
     links: BTreeMap<Incarnation, Link>,
-    touched: BTreeSet<Incarnation>,
+    dirty: BTreeSet<Incarnation>,
     timers: BTreeSet<(Instant, Incarnation)>,
-    armed: BTreeMap<Incarnation, Instant>,
+    scheduled: BTreeMap<Incarnation, Instant>,
     closed: u64,
 }
 
@@ -25,8 +25,8 @@ impl Links {
     /// No links yet, of the life `me`.
     #[must_use]
     pub fn new(me: Incarnation) -> Self {
-        let (touched, timers) = (BTreeSet::new(), BTreeSet::new());
-        Self { me, links: BTreeMap::new(), touched, timers, armed: BTreeMap::new(), closed: 0 }
+        let (dirty, timers) = (BTreeSet::new(), BTreeSet::new());
+        Self { me, links: BTreeMap::new(), dirty, timers, scheduled: BTreeMap::new(), closed: 0 }
     }
 
     /// The link to `peer`, if there is one, to look at.
@@ -38,7 +38,7 @@ impl Links {
     /// The link to `peer`, if there is one, to use.
     pub fn get_mut(&mut self, peer: Incarnation) -> Option<&mut Link> {
         let link = self.links.get_mut(&peer)?;
-        self.touched.insert(peer);
+        self.dirty.insert(peer);
         Some(link)
     }
 
@@ -59,8 +59,8 @@ impl Links {
     /// Forgets the link to `peer` and all that was under way on it.
     pub fn close(&mut self, peer: Incarnation) {
         self.closed += u64::from(self.links.remove(&peer).is_some());
-        self.touched.remove(&peer);
-        if let Some(at) = self.armed.remove(&peer) {
+        self.dirty.remove(&peer);
+        if let Some(at) = self.scheduled.remove(&peer) {
             self.timers.remove(&(at, peer));
         }
     }
@@ -79,12 +79,12 @@ impl Links {
 
     /// All links, in order of life.
     pub fn iter(&self) -> impl Iterator<Item = (Incarnation, &Link)> {
-        self.links.iter().map(|(life, link)| (*life, link))
+        self.links.iter().map(|(incarnation, link)| (*incarnation, link))
     }
 
     /// All links, to use.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Link> {
-        self.touched.extend(self.links.keys().copied());
+        self.dirty.extend(self.links.keys().copied());
         self.links.values_mut()
     }
 
@@ -92,41 +92,41 @@ impl Links {
     pub fn expire(&mut self, now: Instant) -> Vec<(Incarnation, MessageOutcome)> {
         let mut told = Vec::new();
         let due: Vec<Incarnation> =
-            self.timers.range(..=(now, Incarnation(u128::MAX))).map(|(_, life)| *life).collect();
-        for life in due {
+            self.timers.range(..=(now, Incarnation(u128::MAX))).map(|(_, incarnation)| *incarnation).collect();
+        for incarnation in due {
             let mut fates = Vec::new();
-            if let Some(link) = self.get_mut(life) {
+            if let Some(link) = self.get_mut(incarnation) {
                 link.expire(now, &mut fates);
             }
-            told.extend(fates.into_iter().map(|fate| (life, fate)));
+            told.extend(fates.into_iter().map(|fate| (incarnation, fate)));
         }
         told
     }
 
     /// The next datagram to send, if any; call until `None`.
     pub fn transmit(&mut self, now: Instant) -> Option<(SocketAddr, Transmission)> {
-        while let Some(life) = self.touched.first().copied() {
-            let Some(link) = self.links.get_mut(&life) else {
-                self.touched.remove(&life);
+        while let Some(incarnation) = self.dirty.first().copied() {
+            let Some(link) = self.links.get_mut(&incarnation) else {
+                self.dirty.remove(&incarnation);
                 continue;
             };
             if let Some(departure) = link.transmit(now) {
                 return Some((link.addr(), departure));
             }
             let deadline = link.deadline();
-            self.touched.remove(&life);
-            self.arm(life, deadline);
+            self.dirty.remove(&incarnation);
+            self.arm(incarnation, deadline);
         }
         None
     }
 
-    fn arm(&mut self, life: Incarnation, deadline: Option<Instant>) {
-        if let Some(at) = self.armed.remove(&life) {
-            self.timers.remove(&(at, life));
+    fn arm(&mut self, incarnation: Incarnation, deadline: Option<Instant>) {
+        if let Some(at) = self.scheduled.remove(&incarnation) {
+            self.timers.remove(&(at, incarnation));
         }
         if let Some(at) = deadline {
-            self.armed.insert(life, at);
-            self.timers.insert((at, life));
+            self.scheduled.insert(incarnation, at);
+            self.timers.insert((at, incarnation));
         }
     }
 
@@ -167,8 +167,8 @@ mod tests {
     #[test]
     fn there_are_no_more_links_than_the_limit() {
         let mut links = Links::new(Incarnation(1));
-        for life in 0..MAX_LINKS as u128 {
-            assert!(links.open(Incarnation(life), addr()).is_some());
+        for incarnation in 0..MAX_LINKS as u128 {
+            assert!(links.open(Incarnation(incarnation), addr()).is_some());
         }
         assert!(links.open(Incarnation(u128::MAX), addr()).is_none());
         assert!(links.open(Incarnation(0), addr()).is_some(), "one that is there stays");

@@ -28,25 +28,25 @@ impl Cookies {
 
     /// The cookie of a client at this time.
     #[must_use]
-    pub fn make(&self, now: Instant, addr: SocketAddr, life: Incarnation) -> String {
-        self.at(Self::slot(now), addr, life)
+    pub fn make(&self, now: Instant, addr: SocketAddr, incarnation: Incarnation) -> String {
+        self.at(Self::slot(now), addr, incarnation)
     }
 
     /// Whether it is one that was made lately.
     #[must_use]
-    pub fn check(&self, now: Instant, addr: SocketAddr, life: Incarnation, cookie: &str) -> bool {
+    pub fn check(&self, now: Instant, addr: SocketAddr, incarnation: Incarnation, cookie: &str) -> bool {
         let slot = Self::slot(now);
-        [slot, slot.wrapping_sub(1)].into_iter().any(|slot| self.at(slot, addr, life) == cookie)
+        [slot, slot.wrapping_sub(1)].into_iter().any(|slot| self.at(slot, addr, incarnation) == cookie)
     }
 
     fn slot(now: Instant) -> u64 {
         now.micros() / u64::try_from(GOOD_FOR.as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn at(&self, slot: u64, addr: SocketAddr, life: Incarnation) -> String {
+    fn at(&self, slot: u64, addr: SocketAddr, incarnation: Incarnation) -> String {
         let mut hasher = SipHasher24::new_with_keys(self.key[0], self.key[1]);
         hasher.write_u64(slot);
-        hasher.write_u128(life.0);
+        hasher.write_u128(incarnation.0);
         hasher.write(addr.to_string().as_bytes());
         format!("{:016x}", hasher.finish())
     }

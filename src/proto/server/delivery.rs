@@ -22,28 +22,30 @@ pub const RECEIPTS_UNDER_WAY: usize = 64;
 /// Texts that were asked of the disk for one reader.
 #[derive(Debug)]
 pub struct Fetch {
-    life: Incarnation,
+    incarnation: Incarnation,
     seqs: Vec<u64>,
 }
 
 impl Server {
     /// A message is kept: those who can be reached get it at once, unless older ones wait before it.
     pub(super) fn hand_out(&mut self, mail: Mail) {
-        for name in &mail.lacking {
-            let Some(life) = self.table.get(name).map(|row| row.life) else { continue };
-            let Some(session) = self.sessions.get(&life).filter(|session| session.is_reading()) else { continue };
+        for name in &mail.undelivered_to {
+            let Some(incarnation) = self.table.get(name).map(|row| row.incarnation) else { continue };
+            let Some(session) = self.sessions.get(&incarnation).filter(|session| session.is_reading()) else {
+                continue;
+            };
             let room = session.under_way.len() < POSTS_UNDER_WAY && !session.fetching;
             if room && self.mail.count(name) == session.under_way.len() + 1 {
-                self.post(life, &mail);
+                self.post(incarnation, &mail);
             } else {
-                self.hungry.insert(life);
+                self.ready_readers.insert(incarnation);
             }
         }
     }
 
-    fn post(&mut self, life: Incarnation, mail: &Mail) {
-        let Some(session) = self.sessions.get_mut(&life) else { return };
-        let Some(link) = self.links.get_mut(life) else { return };
+    fn post(&mut self, incarnation: Incarnation, mail: &Mail) {
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
+        let Some(link) = self.links.get_mut(incarnation) else { return };
         let as_mail = mail.seq <= session.mail_upto;
         self.next_tag += 1;
         session.tags.insert(self.next_tag, AckAction::Post { seq: mail.seq, mail: as_mail });
@@ -61,9 +63,9 @@ impl Server {
     }
 
     /// Asks the disk for what readers lack and nobody has in hand.
-    pub(super) fn feed_hungry(&mut self) {
-        for life in std::mem::take(&mut self.hungry) {
-            let Some(session) = self.sessions.get_mut(&life) else { continue };
+    pub(super) fn schedule_deliveries(&mut self) {
+        for incarnation in std::mem::take(&mut self.ready_readers) {
+            let Some(session) = self.sessions.get_mut(&incarnation) else { continue };
             let Some(name) = session.name.as_ref().filter(|_| session.is_reading() && !session.fetching) else {
                 continue;
             };
@@ -78,7 +80,7 @@ impl Server {
             let seqs: Vec<u64> = seqs.map(|(seq, _)| seq).collect();
             if !seqs.is_empty() {
                 session.fetching = true;
-                self.fetches.push_back(Fetch { life, seqs: seqs.clone() });
+                self.fetches.push_back(Fetch { incarnation, seqs: seqs.clone() });
                 self.door.push(crate::proto::server::Output::Fetch(seqs));
             }
         }
@@ -86,15 +88,16 @@ impl Server {
 
     /// The disk has answered.
     pub(super) fn fetched(&mut self, mail: Vec<Mail>) {
-        let Some(Fetch { life, seqs }) = self.fetches.pop_front() else { return };
-        let Some(session) = self.sessions.get_mut(&life) else { return };
+        let Some(Fetch { incarnation, seqs }) = self.fetches.pop_front() else { return };
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         session.fetching = false;
         let Some(name) = session.name.clone().filter(|_| session.is_reading()) else { return };
         for mail in &mail {
-            let lacks = self.mail.get(mail.seq).is_some_and(|item| item.lacking.contains(&name));
-            let under_way = self.sessions.get(&life).is_some_and(|session| session.under_way.contains(&mail.seq));
+            let lacks = self.mail.get(mail.seq).is_some_and(|item| item.undelivered_to.contains(&name));
+            let under_way =
+                self.sessions.get(&incarnation).is_some_and(|session| session.under_way.contains(&mail.seq));
             if lacks && !under_way {
-                self.post(life, mail);
+                self.post(incarnation, mail);
             }
         }
         for seq in seqs {
@@ -103,27 +106,27 @@ impl Server {
                 self.give_up(seq);
             }
         }
-        self.hungry.insert(life);
-        self.maybe_online(life);
+        self.ready_readers.insert(incarnation);
+        self.maybe_online(incarnation);
     }
 
     /// Nobody will have this message: whoever came back and waits for it waits no longer.
     fn give_up(&mut self, seq: u64) {
-        let lacking: Vec<Name> =
-            self.mail.get(seq).map(|item| item.lacking.iter().cloned().collect()).unwrap_or_default();
+        let undelivered_to: Vec<Name> =
+            self.mail.get(seq).map(|item| item.undelivered_to.iter().cloned().collect()).unwrap_or_default();
         self.mail.remove(seq);
-        for name in lacking {
-            let Some(life) = self.table.get(&name).map(|row| row.life) else { continue };
-            if let Some(session) = self.sessions.get_mut(&life) {
+        for name in undelivered_to {
+            let Some(incarnation) = self.table.get(&name).map(|row| row.incarnation) else { continue };
+            if let Some(session) = self.sessions.get_mut(&incarnation) {
                 session.owed.remove(&seq);
-                self.maybe_online(life);
+                self.maybe_online(incarnation);
             }
         }
     }
 
     /// A client acknowledged a message of ours.
-    pub(super) fn post_acked(&mut self, now: Instant, life: Incarnation, tag: Tag) {
-        let Some(session) = self.sessions.get_mut(&life) else { return };
+    pub(super) fn post_acked(&mut self, now: Instant, incarnation: Incarnation, tag: Tag) {
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         let purpose = session.tags.remove(&tag);
         if let Some(AckAction::Reply { bytes }) = purpose {
             session.reply_bytes -= bytes;
@@ -134,16 +137,16 @@ impl Server {
                 session.under_way.remove(&seq);
                 session.owed.remove(&seq);
                 self.delivered_to(now, seq, &name, mail);
-                self.hungry.insert(life);
-                self.maybe_online(life);
+                self.ready_readers.insert(incarnation);
+                self.maybe_online(incarnation);
             }
-            Some(AckAction::Rows) => self.table_acked(life),
+            Some(AckAction::Rows) => self.table_acked(incarnation),
             Some(AckAction::Receipt { seq }) => {
                 session.receipts_under_way.remove(&seq);
                 if self.mail.drop_receipt(&name, seq) {
                     self.persist(Record::ReceiptGone { seq }, OnPersisted::Nothing);
                 }
-                self.push_receipts(life);
+                self.push_receipts(incarnation);
             }
             Some(AckAction::Reply { .. }) | None => {}
         }
@@ -163,10 +166,10 @@ impl Server {
     }
 
     /// Tells a sender what was read of its kept messages.
-    pub(super) fn push_receipts(&mut self, life: Incarnation) {
-        let Some(session) = self.sessions.get_mut(&life).filter(|session| session.is_online()) else { return };
+    pub(super) fn push_receipts(&mut self, incarnation: Incarnation) {
+        let Some(session) = self.sessions.get_mut(&incarnation).filter(|session| session.is_online()) else { return };
         let Some(name) = session.name.clone() else { return };
-        let Some(link) = self.links.get_mut(life) else { return };
+        let Some(link) = self.links.get_mut(incarnation) else { return };
         for receipt in self.mail.receipts(&name) {
             if session.receipts_under_way.len() >= RECEIPTS_UNDER_WAY {
                 return;

@@ -35,7 +35,7 @@ impl Group {
 
 impl Server {
     pub(super) fn create_group(&mut self, new: GroupRecord) {
-        let (life, r) = (new.life, new.request);
+        let (incarnation, r) = (new.incarnation, new.request);
         if self.creating.contains_key(&new.group) {
             // Whether it exists is known when what was written before has its outcome.
             return self.after_records(OnPersisted::CreateAgain(new));
@@ -43,7 +43,7 @@ impl Server {
         let existing = self.groups.get(&new.group).map(|group| &group.record);
         if existing == Some(&new) {
             // It is asked again because the answer was lost.
-            return self.answer_ok(life, r);
+            return self.answer_ok(incarnation, r);
         }
         let own = self.groups.values().map(|group| &group.record.creator).chain(self.creating.values());
         let own = own.filter(|creator| **creator == new.creator).count();
@@ -56,60 +56,60 @@ impl Server {
             return self.persist(Record::Group(new.clone()), OnPersisted::Created(new));
         };
         self.say(ServerEvent::Rejected { reason, from: new.creator, group: Some(new.group) });
-        self.reply(life, answer(r, outcome));
+        self.reply(incarnation, answer(r, outcome));
     }
 
     /// The record of a new group has its outcome: the group exists now, or never did.
     pub(super) fn created(&mut self, new: GroupRecord, kept: bool) {
-        let GroupRecord { group, creator, life, request } = new.clone();
+        let GroupRecord { group, creator, incarnation, request } = new.clone();
         self.creating.remove(&group);
         if kept {
             self.groups.insert(group.clone(), Group::new(new));
             self.say(ServerEvent::GroupCreated { group, name: creator });
-            self.answer_ok(life, request);
+            self.answer_ok(incarnation, request);
         } else {
             self.say(ServerEvent::Rejected { reason: "not-saved", from: creator, group: Some(group) });
-            self.reply(life, answer(request, RequestOutcome::Failed));
+            self.reply(incarnation, answer(request, RequestOutcome::Failed));
         }
     }
 
-    pub(super) fn list_groups(&mut self, life: Incarnation, r: u64, name: Name) {
+    pub(super) fn list_groups(&mut self, incarnation: Incarnation, r: u64, name: Name) {
         let groups: Vec<Name> = self.groups.keys().cloned().collect();
         self.say(ServerEvent::Groups { name: Some(name), groups: groups.clone() });
-        self.reply_names(life, r, &groups);
+        self.reply_names(incarnation, r, &groups);
     }
 
-    pub(super) fn join_group(&mut self, life: Incarnation, r: u64, name: Name, group: Name) {
-        self.leave_group(life);
+    pub(super) fn join_group(&mut self, incarnation: Incarnation, r: u64, name: Name, group: Name) {
+        self.leave_group(incarnation);
         let Some(entry) = self.groups.get_mut(&group) else {
             self.say(ServerEvent::Rejected { reason: "no-such-group", from: name, group: Some(group) });
-            return self.reply(life, answer(r, RequestOutcome::None));
+            return self.reply(incarnation, answer(r, RequestOutcome::None));
         };
-        let Some(session) = self.sessions.get_mut(&life).filter(|session| session.is_online()) else {
-            return self.reply(life, answer(r, RequestOutcome::None));
+        let Some(session) = self.sessions.get_mut(&incarnation).filter(|session| session.is_online()) else {
+            return self.reply(incarnation, answer(r, RequestOutcome::None));
         };
         if entry.members.len() >= MEMBERS {
             self.say(ServerEvent::Rejected { reason: "group-limit", from: name, group: Some(group) });
-            return self.reply(life, answer(r, RequestOutcome::Full));
+            return self.reply(incarnation, answer(r, RequestOutcome::Full));
         }
         entry.members.push(name.clone());
         session.group = Some(group.clone());
         self.say(ServerEvent::Joined { group, name });
-        self.answer_ok(life, r);
+        self.answer_ok(incarnation, r);
     }
 
-    pub(super) fn list_members(&mut self, life: Incarnation, r: u64, name: Name, group: Name) {
-        if !self.in_group(life, &group) {
-            return self.reply(life, answer(r, RequestOutcome::None));
+    pub(super) fn list_members(&mut self, incarnation: Incarnation, r: u64, name: Name, group: Name) {
+        if !self.in_group(incarnation, &group) {
+            return self.reply(incarnation, answer(r, RequestOutcome::None));
         }
         let members = self.members(&group);
         self.say(ServerEvent::Members { group, name, members: members.clone() });
-        self.reply_names(life, r, &members);
+        self.reply_names(incarnation, r, &members);
     }
 
     /// A client leaves its group, if it is in one.
-    pub(super) fn leave_group(&mut self, life: Incarnation) {
-        let Some(session) = self.sessions.get_mut(&life) else { return };
+    pub(super) fn leave_group(&mut self, incarnation: Incarnation) {
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         if let (Some(group), Some(name)) = (session.group.take(), session.name.clone()) {
             self.leave(&group, &name);
             self.say(ServerEvent::Left { group, name });
@@ -122,15 +122,15 @@ impl Server {
         }
     }
 
-    pub(super) fn in_group(&self, life: Incarnation, group: &Name) -> bool {
-        self.sessions.get(&life).is_some_and(|session| session.group.as_ref() == Some(group))
+    pub(super) fn in_group(&self, incarnation: Incarnation, group: &Name) -> bool {
+        self.sessions.get(&incarnation).is_some_and(|session| session.group.as_ref() == Some(group))
     }
 
     pub(super) fn members(&self, group: &Name) -> Vec<Name> {
         self.groups.get(group).map(|group| group.members.clone()).unwrap_or_default()
     }
 
-    fn reply_names(&mut self, life: Incarnation, r: u64, names: &[Name]) {
+    fn reply_names(&mut self, incarnation: Incarnation, r: u64, names: &[Name]) {
         let mut chunks: Vec<&[Name]> = names.chunks(NAMES_A_FRAME).collect();
         let last = chunks.pop().unwrap_or_default();
         let pieces = chunks.into_iter().map(|names| (names, true)).chain([(last, false)]);
@@ -139,7 +139,7 @@ impl Server {
             Frame::Answer { r, is, n: 0, row: None, names: names.to_vec(), more }
         };
         for frame in pieces.map(frame).collect::<Vec<_>>() {
-            self.reply(life, frame);
+            self.reply(incarnation, frame);
         }
     }
 }

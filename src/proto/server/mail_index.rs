@@ -32,7 +32,7 @@ pub struct Item {
     /// When it was kept.
     pub kept_at: Timestamp,
     /// Who lacks it.
-    pub lacking: BTreeSet<Name>,
+    pub undelivered_to: BTreeSet<Name>,
     bytes: usize,
 }
 
@@ -88,7 +88,7 @@ impl MailIndex {
     /// A message is being written: it takes its room at once, so that what comes meanwhile finds the mailbox as full as
     /// it will be.
     pub fn reserve(&mut self, mail: &Mail) {
-        for name in &mail.lacking {
+        for name in &mail.undelivered_to {
             let reserved = self.reserved.entry(name.clone()).or_default();
             reserved.messages += 1;
             reserved.bytes += mail.text.as_str().len();
@@ -97,7 +97,7 @@ impl MailIndex {
 
     /// The writing of a message has its outcome: it is [inserted](Mailroom::insert), or it never was.
     pub fn release(&mut self, mail: &Mail) {
-        for name in &mail.lacking {
+        for name in &mail.undelivered_to {
             let Some(reserved) = self.reserved.get_mut(name) else { continue };
             reserved.messages -= 1;
             reserved.bytes -= mail.text.as_str().len();
@@ -115,16 +115,16 @@ impl MailIndex {
 
     /// Adds a message for all who lack it.
     pub fn insert(&mut self, head: MailHeader) {
-        let MailHeader { seq, id, kind, from, kept_at, lacking, bytes } = head;
-        for name in &lacking {
+        let MailHeader { seq, id, kind, from, kept_at, undelivered_to, bytes } = head;
+        for name in &undelivered_to {
             let mailbox = self.boxes.entry(name.clone()).or_default();
             mailbox.seqs.insert(seq);
             mailbox.bytes += bytes;
         }
         self.by_id.insert(id, seq);
         self.last = self.last.max(seq);
-        let lacking = lacking.into_iter().collect();
-        self.items.insert(seq, Item { id, kind, from, kept_at, lacking, bytes });
+        let undelivered_to = undelivered_to.into_iter().collect();
+        self.items.insert(seq, Item { id, kind, from, kept_at, undelivered_to, bytes });
     }
 
     /// A message, if it is kept.
@@ -136,12 +136,12 @@ impl MailIndex {
     /// The reader has the message. Returns it, with who lacks it still; `None` if the reader did not lack it.
     pub fn deliver(&mut self, now: Instant, seq: u64, reader: &Name) -> Option<&Item> {
         let item = self.items.get_mut(&seq)?;
-        if !item.lacking.remove(reader) {
+        if !item.undelivered_to.remove(reader) {
             return None;
         }
         let (id, bytes) = (item.id, item.bytes);
         take_out(&mut self.boxes, reader, seq, bytes);
-        if item.lacking.is_empty() {
+        if item.undelivered_to.is_empty() {
             self.by_id.remove(&id);
             self.remember(now, id, 0);
         }
@@ -151,7 +151,7 @@ impl MailIndex {
     /// Drops a message that nobody lacks any more, or that could not be kept.
     pub fn remove(&mut self, seq: u64) {
         let Some(item) = self.items.remove(&seq) else { return };
-        for name in &item.lacking {
+        for name in &item.undelivered_to {
             take_out(&mut self.boxes, name, seq, item.bytes);
         }
         if self.by_id.get(&item.id) == Some(&seq) {
@@ -175,7 +175,7 @@ impl MailIndex {
     /// Whether this id is kept or was lately, and for how many readers.
     #[must_use]
     pub fn known(&self, id: MessageId) -> Option<usize> {
-        let kept = self.by_id.get(&id).and_then(|seq| self.items.get(seq)).map(|item| item.lacking.len());
+        let kept = self.by_id.get(&id).and_then(|seq| self.items.get(seq)).map(|item| item.undelivered_to.len());
         kept.or_else(|| self.remembered.get(&id).copied())
     }
 
@@ -256,25 +256,25 @@ fn take_out(boxes: &mut BTreeMap<Name, Mailbox>, reader: &Name, seq: u64, bytes:
 mod tests {
     use super::*;
     use crate::proto::id::Incarnation;
-    use crate::proto::name::Text;
+    use crate::proto::text::Text;
 
     fn name(word: &str) -> Name {
         Name::new(word).unwrap()
     }
 
     fn id(number: u64) -> MessageId {
-        MessageId { life: Incarnation(1), number }
+        MessageId { incarnation: Incarnation(1), number }
     }
 
-    fn head(seq: u64, lacking: &[&str], bytes: usize) -> MailHeader {
-        let lacking = lacking.iter().map(|word| name(word)).collect();
+    fn head(seq: u64, undelivered_to: &[&str], bytes: usize) -> MailHeader {
+        let undelivered_to = undelivered_to.iter().map(|word| name(word)).collect();
         MailHeader {
             seq,
             id: id(seq),
             kind: MessageKind::Direct,
             from: name("x"),
             kept_at: Timestamp::default(),
-            lacking,
+            undelivered_to,
             bytes,
         }
     }
@@ -285,9 +285,9 @@ mod tests {
         assert_eq!(room.next_seq(), 8);
         assert_eq!((room.count(&name("y")), room.known(id(3))), (1, Some(2)));
         let now = Instant::ZERO;
-        assert_eq!(room.deliver(now, 3, &name("y")).map(|item| item.lacking.len()), Some(1));
+        assert_eq!(room.deliver(now, 3, &name("y")).map(|item| item.undelivered_to.len()), Some(1));
         assert!(room.deliver(now, 3, &name("y")).is_none(), "only once");
-        assert_eq!(room.deliver(now, 3, &name("z")).map(|item| item.lacking.len()), Some(0));
+        assert_eq!(room.deliver(now, 3, &name("z")).map(|item| item.undelivered_to.len()), Some(0));
         room.remove(3);
         assert_eq!(room.len(), 0);
         assert_eq!(room.known(id(3)), Some(0), "its id is remembered");
@@ -325,7 +325,7 @@ mod tests {
             text: Text::new("hi").unwrap(),
             sent_at: Timestamp::default(),
             kept_at: Timestamp::default(),
-            lacking: ["y", "z"].map(name).to_vec(),
+            undelivered_to: ["y", "z"].map(name).to_vec(),
         };
         room.reserve(&mail(1));
         room.reserve(&mail(2));

@@ -64,7 +64,7 @@ pub struct Server {
     table: crate::proto::server::table::Table,
     links: Links,
     sessions: BTreeMap<Incarnation, crate::proto::server::sessions::Session>,
-    guests: VecDeque<(Instant, Incarnation)>,
+    unregistered: VecDeque<(Instant, Incarnation)>,
     silence: BTreeSet<(Instant, Incarnation)>,
     asks: BTreeMap<Name, crate::proto::server::ping::Ping>,
     /// How many questions were asked.
@@ -76,7 +76,7 @@ pub struct Server {
     /// Groups that are being written, and who creates them.
     creating: BTreeMap<Name, Name>,
     /// Readers to whom mail may be handed out.
-    hungry: BTreeSet<Incarnation>,
+    ready_readers: BTreeSet<Incarnation>,
     /// Messages whose readers changed and whose record is not yet written.
     delivered: BTreeSet<u64>,
     /// Who read the direct ones among them.
@@ -97,7 +97,7 @@ impl Server {
     #[must_use]
     pub fn new(now: Now, config: ServerConfig) -> Self {
         let mut rng = Rng::new(config.seed);
-        let me = rng.life();
+        let me = rng.incarnation();
         let kept = config.kept;
         let (names, messages) = (kept.names.len(), kept.mail.len());
         let mut server = Self {
@@ -106,7 +106,7 @@ impl Server {
             table: crate::proto::server::table::Table::new(kept.names),
             links: Links::new(me),
             sessions: BTreeMap::new(),
-            guests: VecDeque::new(),
+            unregistered: VecDeque::new(),
             silence: BTreeSet::new(),
             asks: BTreeMap::new(),
             questions: 0,
@@ -123,7 +123,7 @@ impl Server {
                 .collect(),
             creating: BTreeMap::new(),
             unwritten: BTreeSet::new(),
-            hungry: BTreeSet::new(),
+            ready_readers: BTreeSet::new(),
             delivered: BTreeSet::new(),
             readers_of_direct: BTreeMap::new(),
             fetches: VecDeque::new(),
@@ -139,7 +139,7 @@ impl Server {
         if names > 0 || messages > 0 {
             server.say(ServerEvent::Loaded { names, messages, file: config.file });
         }
-        server.ask_everybody(now.mono);
+        server.ping_all(now.mono);
         server
     }
 
@@ -201,100 +201,111 @@ impl Server {
         }
     }
 
-    fn client_says(&mut self, now: Instant, from: SocketAddr, life: Incarnation, head: &Header, frames: Vec<Frame>) {
+    fn client_says(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        incarnation: Incarnation,
+        head: &Header,
+        frames: Vec<Frame>,
+    ) {
         if head.n.is_none() && frames == [Frame::Bye] {
-            self.bye(now, life);
-            return self.door.send(from, &Header::new(self.me, Some(life)), Some(Frame::Bye));
+            self.bye(now, incarnation);
+            return self.door.send(from, &Header::new(self.me, Some(incarnation)), Some(Frame::Bye));
         }
         if let (None, [Frame::Alive { table }]) = (head.n, frames.as_slice()) {
-            self.table_at(life, *table);
+            self.table_at(incarnation, *table);
         }
         let mut fates = Vec::new();
-        if let Some(link) = self.links.get_mut(life) {
+        if let Some(link) = self.links.get_mut(incarnation) {
             link.receive(now, head, frames, &mut fates);
         }
-        self.heard(now, life, head.answer);
+        self.heard(now, incarnation, head.answer);
         for fate in fates {
-            self.fate(now, life, fate);
+            self.fate(now, incarnation, fate);
         }
         // What is not taken now is when the client has acknowledged more: that comes this way too.
-        while self.takes_requests(life)
-            && let Some((n, frame)) = self.links.get_mut(life).and_then(|link| link.take(now))
+        while self.takes_requests(incarnation)
+            && let Some((n, frame)) = self.links.get_mut(incarnation).and_then(|link| link.take(now))
         {
-            if let Some(link) = self.links.get_mut(life) {
+            if let Some(link) = self.links.get_mut(incarnation) {
                 link.confirm(n);
             }
-            self.frame(now, life, frame);
+            self.frame(now, incarnation, frame);
         }
     }
 
     /// Does what a frame of a client asks. A request that was done already is not done again.
-    fn frame(&mut self, now: Instant, life: Incarnation, frame: Frame) {
+    fn frame(&mut self, now: Instant, incarnation: Incarnation, frame: Frame) {
         let r = match &frame {
             Frame::Reg { r, .. } | Frame::Dereg { r } | Frame::Save { r, .. } | Frame::All { r, .. } => *r,
             Frame::Say { r, .. } | Frame::Lookup { r, .. } | Frame::Create { r, .. } | Frame::Groups { r } => *r,
             Frame::Join { r, .. } | Frame::Members { r, .. } | Frame::Leave { r, .. } => *r,
             _ => return,
         };
-        let Some(session) = self.sessions.get_mut(&life) else { return };
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         if !session.taken.take(r) {
             return;
         }
         let (name, from) = (session.name.clone(), session.addr);
         if let Frame::Save { id, .. } | Frame::All { id, .. } | Frame::Say { id, .. } = &frame
-            && id.life != life
+            && id.incarnation != incarnation
         {
             // With the id of somebody else's message it could pass for that one, which then would not be kept.
             return self.door.dropped(from, &[], "foreign-id");
         }
         match (frame, name) {
-            (Frame::Reg { name, via, .. }, _) => self.register(now, life, r, name, via),
+            (Frame::Reg { name, via, .. }, _) => self.register(now, incarnation, r, name, via),
             (_, None) => self.door.dropped(from, &[], "not-registered"),
-            (Frame::Dereg { .. }, Some(_)) => self.dereg(now, life, r),
+            (Frame::Dereg { .. }, Some(_)) => self.dereg(now, incarnation, r),
             (Frame::Save { id, to, at, again, text, .. }, Some(from)) => {
                 self.save(
                     now,
-                    life,
+                    incarnation,
                     crate::proto::server::intake::Save { r, id, from, to, at: Timestamp::from_micros(at), again, text },
                 );
             }
             (Frame::All { id, at, text, .. }, Some(from)) => {
                 let at = Timestamp::from_micros(at);
-                self.accept(now, life, crate::proto::server::intake::Accept { r, id, from, group: None, at, text });
+                self.accept(
+                    now,
+                    incarnation,
+                    crate::proto::server::intake::Accept { r, id, from, group: None, at, text },
+                );
             }
             (Frame::Say { id, group, at, text, .. }, Some(from)) => {
                 let at = Timestamp::from_micros(at);
                 self.accept(
                     now,
-                    life,
+                    incarnation,
                     crate::proto::server::intake::Accept { r, id, from, group: Some(group), at, text },
                 );
             }
-            (Frame::Lookup { name, .. }, Some(_)) => self.look_up(life, r, &name),
+            (Frame::Lookup { name, .. }, Some(_)) => self.look_up(incarnation, r, &name),
             (Frame::Create { group, .. }, Some(creator)) => {
-                self.create_group(GroupRecord { group, creator, life, request: r });
+                self.create_group(GroupRecord { group, creator, incarnation, request: r });
             }
-            (Frame::Groups { .. }, Some(name)) => self.list_groups(life, r, name),
-            (Frame::Join { group, .. }, Some(name)) => self.join_group(life, r, name, group),
-            (Frame::Members { group, .. }, Some(name)) => self.list_members(life, r, name, group),
+            (Frame::Groups { .. }, Some(name)) => self.list_groups(incarnation, r, name),
+            (Frame::Join { group, .. }, Some(name)) => self.join_group(incarnation, r, name, group),
+            (Frame::Members { group, .. }, Some(name)) => self.list_members(incarnation, r, name, group),
             (Frame::Leave { .. }, Some(_)) => {
-                self.leave_group(life);
-                self.answer_ok(life, r);
+                self.leave_group(incarnation);
+                self.answer_ok(incarnation, r);
             }
             _ => {}
         }
     }
 
-    fn fate(&mut self, now: Instant, life: Incarnation, fate: MessageOutcome) {
+    fn fate(&mut self, now: Instant, incarnation: Incarnation, fate: MessageOutcome) {
         match fate {
-            MessageOutcome::Acked { tag, .. } => self.post_acked(now, life, tag),
-            MessageOutcome::Expired { .. } => self.suspect(now, life),
+            MessageOutcome::Acked { tag, .. } => self.post_acked(now, incarnation, tag),
+            MessageOutcome::TimedOut { .. } => self.start_ping(now, incarnation),
         }
     }
 
     fn timeout(&mut self, now: Instant) {
-        for (life, fate) in self.links.expire(now) {
-            self.fate(now, life, fate);
+        for (incarnation, fate) in self.links.expire(now) {
+            self.fate(now, incarnation, fate);
         }
         self.asks_timeout(now);
         self.silence_timeout(now);
@@ -306,7 +317,7 @@ impl Server {
 
     /// Before anything leaves: what came together travels together.
     fn flush(&mut self) {
-        self.feed_hungry();
+        self.schedule_deliveries();
         self.feed_tables();
         self.write_delivered();
     }
@@ -329,9 +340,9 @@ impl Machine for Server {
             Input::Persisted { through, refused } => self.persisted(through, &refused),
             Input::Mail(mail) => self.fetched(mail),
             Input::Console(word) => self.console(word),
-            Input::Leave => self.end(),
+            Input::Shutdown => self.end(),
             Input::Timeout => self.timeout(now.mono),
-            Input::Command(_) | Input::Shown(_) | Input::Finish => {}
+            Input::Command(_) | Input::Displayed(_) | Input::EndOfInput => {}
         }
     }
 
@@ -354,7 +365,7 @@ impl Machine for Server {
         let own = [
             self.asks.values().map(crate::proto::server::ping::Ping::deadline).min(),
             self.silence.first().map(|(at, _)| *at),
-            self.guests.front().map(|(at, _)| *at),
+            self.unregistered.front().map(|(at, _)| *at),
             Some(self.next_purge),
         ];
         own.into_iter().fold(self.links.deadline(), earliest)

@@ -18,7 +18,7 @@ const RESTART_LIMIT: Duration = Duration::from_secs(1);
 /// A question under way to the holder of a name.
 #[derive(Debug)]
 pub struct Ping {
-    life: Incarnation,
+    incarnation: Incarnation,
     /// What the answer must repeat: an old datagram on its way here is none.
     number: u32,
     until: Instant,
@@ -31,7 +31,7 @@ pub struct Ping {
 /// A newcomer that wants the name.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
-    pub(super) life: Incarnation,
+    pub(super) incarnation: Incarnation,
     pub(super) r: u64,
 }
 
@@ -43,7 +43,7 @@ impl Ping {
 
 impl Server {
     /// After a start: everybody who was online is asked to register again.
-    pub(super) fn ask_everybody(&mut self, now: Instant) {
+    pub(super) fn ping_all(&mut self, now: Instant) {
         let online = self.table.iter().filter(|(_, row)| row.online);
         let names: Vec<Name> = online.map(|(name, _)| name.clone()).collect();
         for name in names {
@@ -52,8 +52,8 @@ impl Server {
     }
 
     /// A client did not acknowledge, or was silent for long.
-    pub(super) fn suspect(&mut self, now: Instant, life: Incarnation) {
-        let reading = self.sessions.get(&life).filter(|session| session.is_reading());
+    pub(super) fn start_ping(&mut self, now: Instant, incarnation: Incarnation) {
+        let reading = self.sessions.get(&incarnation).filter(|session| session.is_reading());
         if let Some(name) = reading.and_then(|session| session.name.clone()) {
             self.ask(now, &name, LIMIT);
         }
@@ -64,16 +64,16 @@ impl Server {
         self.ask(now, name, LIMIT);
         match self.asks.get_mut(name) {
             Some(ask) if ask.claims.len() < WAITING => ask.claims.push(claim),
-            _ => self.refuse(claim.life, claim.r, name, "name-in-use"),
+            _ => self.refuse(claim.incarnation, claim.r, name, "name-in-use"),
         }
     }
 
     /// A message waits for the answer of its reader. Gives it back when too many do.
-    pub(super) fn check(&mut self, now: Instant, life: Incarnation, save: Save) -> Option<Save> {
+    pub(super) fn check(&mut self, now: Instant, incarnation: Incarnation, save: Save) -> Option<Save> {
         self.ask(now, &save.to, LIMIT);
         match self.asks.get_mut(&save.to) {
             Some(ask) if ask.saves.len() < WAITING => {
-                ask.saves.push((life, save));
+                ask.saves.push((incarnation, save));
                 None
             }
             _ => Some(save),
@@ -87,7 +87,7 @@ impl Server {
             let number = self.questions;
             let ask = Ping {
                 number,
-                life: row.life,
+                incarnation: row.incarnation,
                 until: now + limit,
                 copies: 0,
                 next: now,
@@ -104,7 +104,7 @@ impl Server {
         let Some(ask) = self.asks.get_mut(name) else { return };
         ask.copies += 1;
         ask.next = now + Rtt::default().timeout(ask.copies);
-        let head = Header { ask: Some(ask.number), ..Header::new(self.me, Some(ask.life)) };
+        let head = Header { ask: Some(ask.number), ..Header::new(self.me, Some(ask.incarnation)) };
         self.door.send(addr, &head, None);
     }
 
@@ -113,7 +113,7 @@ impl Server {
         let due: Vec<(Name, bool)> = due.map(|(name, ask)| (name.clone(), ask.until <= now)).collect();
         for (name, over) in due {
             if over {
-                self.asked_in_vain(now, &name);
+                self.ping_failed(now, &name);
             } else {
                 self.ask_again(now, &name);
             }
@@ -121,8 +121,8 @@ impl Server {
     }
 
     /// The holder answered: it keeps its name, and its messages can be sent to it directly.
-    pub(super) fn answered(&mut self, life: Incarnation, name: &Name, answer: Option<u32>) {
-        if self.asks.get(name).is_some_and(|ask| ask.life == life && Some(ask.number) == answer) {
+    pub(super) fn answered(&mut self, incarnation: Incarnation, name: &Name, answer: Option<u32>) {
+        if self.asks.get(name).is_some_and(|ask| ask.incarnation == incarnation && Some(ask.number) == answer) {
             self.resolve_ask(name);
         }
     }
@@ -131,12 +131,12 @@ impl Server {
     pub(super) fn resolve_ask(&mut self, name: &Name) {
         let Some(ask) = self.asks.remove(name) else { return };
         for claim in ask.claims {
-            if self.table.get(name).is_some_and(|row| row.life != claim.life) {
-                self.refuse(claim.life, claim.r, name, "name-in-use");
+            if self.table.get(name).is_some_and(|row| row.incarnation != claim.incarnation) {
+                self.refuse(claim.incarnation, claim.r, name, "name-in-use");
             }
         }
-        for (life, save) in ask.saves {
-            self.reader_answered(life, save);
+        for (incarnation, save) in ask.saves {
+            self.reader_answered(incarnation, save);
         }
     }
 
@@ -153,45 +153,48 @@ impl Server {
         if here || reading {
             self.asks.entry(name.clone()).or_insert(Ping {
                 number: 0,
-                life: gone,
+                incarnation: gone,
                 until: now,
                 copies: 0,
                 next: now,
                 claims: Vec::new(),
                 saves: Vec::new(),
             });
-            self.asked_in_vain(now, &name);
+            self.ping_failed(now, &name);
         }
     }
 
     /// No answer: the holder is offline, the first newcomer that is there has the name, the messages are kept.
-    pub(super) fn asked_in_vain(&mut self, now: Instant, name: &Name) {
+    pub(super) fn ping_failed(&mut self, now: Instant, name: &Name) {
         let Some(ask) = self.asks.remove(name) else { return };
-        let reading = self.sessions.get(&ask.life).is_some_and(crate::proto::server::sessions::Session::is_reading);
-        let online = self.table.get(name).is_some_and(|row| row.life == ask.life && row.online);
+        let reading =
+            self.sessions.get(&ask.incarnation).is_some_and(crate::proto::server::sessions::Session::is_reading);
+        let online = self.table.get(name).is_some_and(|row| row.incarnation == ask.incarnation && row.online);
         if reading || online {
-            self.lost(ask.life, name);
+            self.lost(ask.incarnation, name);
         }
-        for (life, save) in ask.saves {
-            self.keep(life, save);
+        for (incarnation, save) in ask.saves {
+            self.keep(incarnation, save);
         }
         // A newcomer may have left meanwhile, or have got another name that it wanted too.
         let wants = |claim: &Claim| {
-            self.sessions.get(&claim.life).is_some_and(|session| session.name.as_ref().is_none_or(|own| own == name))
+            self.sessions
+                .get(&claim.incarnation)
+                .is_some_and(|session| session.name.as_ref().is_none_or(|own| own == name))
         };
         let first = ask.claims.iter().position(wants);
-        for (at, Claim { life, r }) in ask.claims.into_iter().enumerate() {
+        for (at, Claim { incarnation, r }) in ask.claims.into_iter().enumerate() {
             if Some(at) == first {
-                self.give_name(now, life, r, name.clone());
+                self.give_name(now, incarnation, r, name.clone());
             } else {
-                self.refuse(life, r, name, "name-in-use");
+                self.refuse(incarnation, r, name, "name-in-use");
             }
         }
     }
 
     /// The server knows the reader's row: sender and reader find each other.
-    fn reader_answered(&mut self, life: Incarnation, save: Save) {
-        match self.row_for(life, &save.to).filter(|row| row.3) {
+    fn reader_answered(&mut self, incarnation: Incarnation, save: Save) {
+        match self.row_for(incarnation, &save.to).filter(|row| row.3) {
             Some(row) => {
                 let frame = Frame::Answer {
                     r: save.r,
@@ -201,9 +204,9 @@ impl Server {
                     names: Vec::new(),
                     more: false,
                 };
-                self.reply(life, frame);
+                self.reply(incarnation, frame);
             }
-            None => self.keep(life, save),
+            None => self.keep(incarnation, save),
         }
     }
 }

@@ -15,13 +15,13 @@ pub const REPLY_BYTES: usize = 1024 * 1024;
 
 impl Server {
     /// Whether requests of this client are taken.
-    pub(super) fn takes_requests(&self, life: Incarnation) -> bool {
-        self.sessions.get(&life).is_some_and(|session| session.reply_bytes < REPLY_BYTES)
+    pub(super) fn takes_requests(&self, incarnation: Incarnation) -> bool {
+        self.sessions.get(&incarnation).is_some_and(|session| session.reply_bytes < REPLY_BYTES)
     }
 
-    pub(super) fn reply(&mut self, life: Incarnation, frame: Frame) {
-        let Some(session) = self.sessions.get_mut(&life) else { return };
-        let Some(link) = self.links.get_mut(life) else { return };
+    pub(super) fn reply(&mut self, incarnation: Incarnation, frame: Frame) {
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
+        let Some(link) = self.links.get_mut(incarnation) else { return };
         let before = link.queued_bytes();
         self.next_tag += 1;
         link.push(frame, Some(self.next_tag), None);
@@ -30,13 +30,13 @@ impl Server {
         session.reply_bytes += bytes;
     }
 
-    pub(super) fn answer_ok(&mut self, life: Incarnation, r: u64) {
-        self.reply(life, answer(r, RequestOutcome::Ok));
+    pub(super) fn answer_ok(&mut self, incarnation: Incarnation, r: u64) {
+        self.reply(incarnation, answer(r, RequestOutcome::Ok));
     }
 
-    pub(super) fn refuse(&mut self, life: Incarnation, r: u64, name: &Name, reason: &'static str) {
-        if self.links.get(life).is_some() {
-            self.reply(life, Frame::Refused { r, reason: reason.to_owned() });
+    pub(super) fn refuse(&mut self, incarnation: Incarnation, r: u64, name: &Name, reason: &'static str) {
+        if self.links.get(incarnation).is_some() {
+            self.reply(incarnation, Frame::Refused { r, reason: reason.to_owned() });
             self.say(ServerEvent::Rejected { reason, from: name.clone(), group: None });
         }
     }

@@ -110,30 +110,30 @@ impl Server {
         &mut self,
         now: Instant,
         addr: SocketAddr,
-        life: Incarnation,
+        incarnation: Incarnation,
         head: &Header,
         frames: &[Frame],
     ) -> bool {
         let [Frame::Reg { cookie, via, .. }, ..] = frames else { return false };
         let is_first = head.n.is_some() && head.n == head.low;
-        if !is_first || !self.cookies.check(now, addr, life, cookie) {
+        if !is_first || !self.cookies.check(now, addr, incarnation, cookie) {
             return false;
         }
         // A life that is known elsewhere may move only when nobody answers there any more.
-        match self.sessions.get(&life).map(|session| session.standing) {
+        match self.sessions.get(&incarnation).map(|session| session.standing) {
             None => {}
-            Some(SessionState::Left | SessionState::Lost) => self.close(life),
+            Some(SessionState::Left | SessionState::Lost) => self.close(incarnation),
             Some(_) => return false,
         }
-        if self.guests.len() >= GUESTS
-            && let Some((_, oldest)) = self.guests.pop_front()
+        if self.unregistered.len() >= GUESTS
+            && let Some((_, oldest)) = self.unregistered.pop_front()
         {
             self.forget_guest(oldest);
         }
-        if self.links.open(life, addr).is_none() {
+        if self.links.open(incarnation, addr).is_none() {
             return false;
         }
-        self.guests.push_back((now + GUEST_STAYS, life));
+        self.unregistered.push_back((now + GUEST_STAYS, incarnation));
         let session = Session {
             addr,
             via: *via,
@@ -152,77 +152,77 @@ impl Server {
             reply_bytes: 0,
             group: None,
         };
-        self.sessions.insert(life, session);
+        self.sessions.insert(incarnation, session);
         true
     }
 
     pub(super) fn guests_timeout(&mut self, now: Instant) {
-        while self.guests.front().is_some_and(|(until, _)| *until <= now)
-            && let Some((_, life)) = self.guests.pop_front()
+        while self.unregistered.front().is_some_and(|(until, _)| *until <= now)
+            && let Some((_, incarnation)) = self.unregistered.pop_front()
         {
-            self.forget_guest(life);
+            self.forget_guest(incarnation);
         }
     }
 
-    fn forget_guest(&mut self, life: Incarnation) {
-        if self.sessions.get(&life).is_some_and(|session| session.standing == SessionState::Guest) {
-            self.close(life);
+    fn forget_guest(&mut self, incarnation: Incarnation) {
+        if self.sessions.get(&incarnation).is_some_and(|session| session.standing == SessionState::Guest) {
+            self.close(incarnation);
         }
     }
 
     /// Forgets a life, with its link.
-    fn close(&mut self, life: Incarnation) {
-        self.leave_group(life);
-        self.sessions.remove(&life);
-        self.links.close(life);
+    fn close(&mut self, incarnation: Incarnation) {
+        self.leave_group(incarnation);
+        self.sessions.remove(&incarnation);
+        self.links.close(incarnation);
     }
 
     /// A client wants a name.
-    pub(super) fn register(&mut self, now: Instant, life: Incarnation, r: u64, name: Name, via: IpAddr) {
-        let Some(session) = self.sessions.get_mut(&life) else { return };
+    pub(super) fn register(&mut self, now: Instant, incarnation: Incarnation, r: u64, name: Name, via: IpAddr) {
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         session.via = via;
         if session.name.as_ref().is_some_and(|other| *other != name) {
-            return self.refuse(life, r, &name, "other-name");
+            return self.refuse(incarnation, r, &name, "other-name");
         }
         let online_elsewhere = match self.table.get(&name) {
-            None if self.table.len() >= NAMES => return self.refuse(life, r, &name, "server-full"),
+            None if self.table.len() >= NAMES => return self.refuse(incarnation, r, &name, "server-full"),
             None => false,
-            Some(row) => row.life != life && (row.online || self.is_returning(row.life)),
+            Some(row) => row.incarnation != incarnation && (row.online || self.is_returning(row.incarnation)),
         };
         if online_elsewhere {
-            self.claim(now, &name, Claim { life, r });
+            self.claim(now, &name, Claim { incarnation, r });
         } else {
-            self.give_name(now, life, r, name);
+            self.give_name(now, incarnation, r, name);
         }
     }
 
-    fn is_returning(&self, life: Incarnation) -> bool {
-        self.sessions.get(&life).is_some_and(|session| session.standing == SessionState::Returning)
+    fn is_returning(&self, incarnation: Incarnation) -> bool {
+        self.sessions.get(&incarnation).is_some_and(|session| session.standing == SessionState::Returning)
     }
 
     /// The name is free, or its own: the client is welcome.
-    pub(super) fn give_name(&mut self, now: Instant, life: Incarnation, r: u64, name: Name) {
-        let Some(session) = self.sessions.get_mut(&life) else { return };
+    pub(super) fn give_name(&mut self, now: Instant, incarnation: Incarnation, r: u64, name: Name) {
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         let addr = session.addr;
         session.name = Some(name.clone());
-        let before = self.table.get(&name).map(|row| row.life);
-        if let Some(before) = before.filter(|before| *before != life) {
+        let before = self.table.get(&name).map(|row| row.incarnation);
+        if let Some(before) = before.filter(|before| *before != incarnation) {
             self.close(before);
         }
         // The others learn of it when it has its mail; a life that never was online is still not.
         let seen = self.door.unix;
-        self.table.put(name.clone(), addr, life, false, seen);
+        self.table.put(name.clone(), addr, incarnation, false, seen);
         self.persist_row(&name, true, OnPersisted::Nothing);
         self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
         self.resolve_ask(&name);
-        self.welcome(now, life, r, &name);
+        self.welcome(now, incarnation, r, &name);
     }
 
     /// Welcome first, then mail, then the table.
-    fn welcome(&mut self, now: Instant, life: Incarnation, r: u64, name: &Name) {
-        self.leave_group(life);
+    fn welcome(&mut self, now: Instant, incarnation: Incarnation, r: u64, name: &Name) {
+        self.leave_group(incarnation);
         let owed: BTreeSet<u64> = self.mail.waiting(name).map(|(seq, _)| seq).collect();
-        let Some(session) = self.sessions.get_mut(&life) else { return };
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         let mail = owed.len();
         session.reset();
         session.mail_upto = owed.last().copied().unwrap_or(0);
@@ -230,19 +230,19 @@ impl Server {
         session.standing = SessionState::Returning;
         session.heard = now;
         if !std::mem::replace(&mut session.watched, true) {
-            self.silence.insert((now + SILENCE, life));
+            self.silence.insert((now + SILENCE, incarnation));
         }
-        if let Some(link) = self.links.get_mut(life) {
-            link.withdraw();
+        if let Some(link) = self.links.get_mut(incarnation) {
+            link.abort();
             link.push(Frame::Welcome { r, name: name.clone(), mail }, None, None);
         }
-        self.hungry.insert(life);
-        self.maybe_online(life);
+        self.ready_readers.insert(incarnation);
+        self.maybe_online(incarnation);
     }
 
     /// A returning client is online when it has acknowledged the mail that waited.
-    pub(super) fn maybe_online(&mut self, life: Incarnation) {
-        let Some(session) = self.sessions.get_mut(&life) else { return };
+    pub(super) fn maybe_online(&mut self, incarnation: Incarnation) {
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         let Some(name) = session.name.clone() else { return };
         if session.standing != SessionState::Returning || !session.owed.is_empty() {
             return;
@@ -250,94 +250,102 @@ impl Server {
         session.standing = SessionState::Online;
         session.table.owed = true;
         let addr = session.addr;
-        self.push_receipts(life);
-        self.change_row(&name, addr, life, true, OnPersisted::Nothing);
-        self.tell(life);
-        self.hungry.insert(life);
+        self.push_receipts(incarnation);
+        self.change_row(&name, addr, incarnation, true, OnPersisted::Nothing);
+        self.tell(incarnation);
+        self.ready_readers.insert(incarnation);
     }
 
     /// A client said anything at all.
-    pub(super) fn heard(&mut self, now: Instant, life: Incarnation, answer: Option<u32>) {
-        let Some(session) = self.sessions.get_mut(&life) else { return };
+    pub(super) fn heard(&mut self, now: Instant, incarnation: Incarnation, answer: Option<u32>) {
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         session.heard = now;
         let lost = session.standing == SessionState::Lost;
         let Some(name) = session.name.clone() else { return };
-        self.answered(life, &name, answer);
+        self.answered(incarnation, &name, answer);
         if lost {
-            let addr = self.sessions.get(&life).map(|session| session.addr.to_string()).unwrap_or_default();
+            let addr = self.sessions.get(&incarnation).map(|session| session.addr.to_string()).unwrap_or_default();
             self.say(ServerEvent::ClientRegistered { name: name.clone(), addr });
-            self.welcome(now, life, 0, &name);
+            self.welcome(now, incarnation, 0, &name);
         }
     }
 
     /// A client was silent for long: it is asked.
     pub(super) fn silence_timeout(&mut self, now: Instant) {
-        while let Some((_, life)) = self.silence.first().copied().filter(|(at, _)| *at <= now) {
+        while let Some((_, incarnation)) = self.silence.first().copied().filter(|(at, _)| *at <= now) {
             self.silence.pop_first();
-            let Some(session) = self.sessions.get_mut(&life) else { continue };
+            let Some(session) = self.sessions.get_mut(&incarnation) else { continue };
             let silent = session.heard + SILENCE <= now;
             let next = if silent { now } else { session.heard };
-            if !session.is_reading() && (silent || self.links.get(life).is_none_or(|link| link.unsettled() == 0)) {
+            if !session.is_reading() && (silent || self.links.get(incarnation).is_none_or(|link| link.unsettled() == 0))
+            {
                 session.watched = false;
                 if silent {
-                    self.not_listening(life);
+                    self.not_listening(incarnation);
                 }
                 continue;
             }
-            self.silence.insert((next + SILENCE, life));
+            self.silence.insert((next + SILENCE, incarnation));
             if silent {
-                self.suspect(now, life);
+                self.start_ping(now, incarnation);
             }
         }
     }
 
     /// One that left or was lost does not acknowledge what it is sent: that is not sent for ever.
-    pub(super) fn not_listening(&mut self, life: Incarnation) {
-        let Some(session) = self.sessions.get_mut(&life).filter(|session| !session.is_reading()) else { return };
+    pub(super) fn not_listening(&mut self, incarnation: Incarnation) {
+        let Some(session) = self.sessions.get_mut(&incarnation).filter(|session| !session.is_reading()) else { return };
         session.reset();
-        if let Some(link) = self.links.get_mut(life) {
-            link.withdraw();
+        if let Some(link) = self.links.get_mut(incarnation) {
+            link.abort();
         }
     }
 
     /// The holder of a name is gone without a word.
-    pub(super) fn lost(&mut self, life: Incarnation, name: &Name) {
-        if let Some(group) = self.sessions.get_mut(&life).and_then(|session| session.group.take()) {
+    pub(super) fn lost(&mut self, incarnation: Incarnation, name: &Name) {
+        if let Some(group) = self.sessions.get_mut(&incarnation).and_then(|session| session.group.take()) {
             self.leave(&group, name);
             self.say(ServerEvent::Removed { group, name: name.clone(), reason: "not-responsive" });
         }
-        if let Some(session) = self.sessions.get_mut(&life) {
+        if let Some(session) = self.sessions.get_mut(&incarnation) {
             session.standing = SessionState::Lost;
         }
-        self.not_listening(life);
-        self.offline(name, life, "silent", OnPersisted::Nothing);
+        self.not_listening(incarnation);
+        self.offline(name, incarnation, "silent", OnPersisted::Nothing);
     }
 
-    fn offline(&mut self, name: &Name, life: Incarnation, reason: &'static str, after: OnPersisted) {
-        let Some(addr) = self.table.get(name).filter(|row| row.life == life).map(|row| row.addr) else { return };
+    fn offline(&mut self, name: &Name, incarnation: Incarnation, reason: &'static str, after: OnPersisted) {
+        let Some(addr) = self.table.get(name).filter(|row| row.incarnation == incarnation).map(|row| row.addr) else {
+            return;
+        };
         self.say(ServerEvent::ClientOffline { name: name.clone(), reason });
-        self.change_row(name, addr, life, false, after);
+        self.change_row(name, addr, incarnation, false, after);
     }
 
     /// A client de-registers: told to all, then acknowledged.
-    pub(super) fn dereg(&mut self, now: Instant, life: Incarnation, r: u64) {
-        self.leave_group(life);
-        let Some(session) = self.sessions.get_mut(&life) else { return };
+    pub(super) fn dereg(&mut self, now: Instant, incarnation: Incarnation, r: u64) {
+        self.leave_group(incarnation);
+        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         session.standing = SessionState::Left;
         let Some(name) = session.name.clone() else { return };
-        self.offline(&name, life, "dereg", OnPersisted::Answer { life, frame: answer(r, RequestOutcome::Ok) });
-        self.asked_in_vain(now, &name);
+        self.offline(
+            &name,
+            incarnation,
+            "dereg",
+            OnPersisted::Answer { incarnation, frame: answer(r, RequestOutcome::Ok) },
+        );
+        self.ping_failed(now, &name);
     }
 
     /// A client gives notice that it ends.
-    pub(super) fn bye(&mut self, now: Instant, life: Incarnation) {
+    pub(super) fn bye(&mut self, now: Instant, incarnation: Incarnation) {
         // One that left or was lost is offline already, and everybody knows.
-        let session = self.sessions.get(&life).filter(|session| session.is_reading());
+        let session = self.sessions.get(&incarnation).filter(|session| session.is_reading());
         let name = session.and_then(|session| session.name.clone());
-        self.close(life);
+        self.close(incarnation);
         if let Some(name) = name {
-            self.offline(&name, life, "leave", OnPersisted::Nothing);
-            self.asked_in_vain(now, &name);
+            self.offline(&name, incarnation, "leave", OnPersisted::Nothing);
+            self.ping_failed(now, &name);
         }
     }
 
@@ -347,10 +355,10 @@ impl Server {
         let kept = i64::try_from(NAME_KEPT.as_micros()).unwrap_or(i64::MAX);
         let old = self.door.unix.micros().saturating_sub(kept);
         let rows = self.table.iter().filter(|(_, row)| !row.online && row.seen.micros() <= old);
-        let idle = rows.filter(|(name, row)| !self.mail.concerns(name) && !self.is_returning(row.life));
-        let names: Vec<(Name, Incarnation)> = idle.map(|(name, row)| (name.clone(), row.life)).collect();
-        for (name, life) in names {
-            self.close(life);
+        let idle = rows.filter(|(name, row)| !self.mail.concerns(name) && !self.is_returning(row.incarnation));
+        let names: Vec<(Name, Incarnation)> = idle.map(|(name, row)| (name.clone(), row.incarnation)).collect();
+        for (name, incarnation) in names {
+            self.close(incarnation);
             self.drop_name(&name);
         }
     }

@@ -30,7 +30,7 @@ pub struct TableRow {
     /// Where.
     pub addr: SocketAddr,
     /// In which life.
-    pub life: Incarnation,
+    pub incarnation: Incarnation,
     /// Whether it can be reached.
     pub online: bool,
     /// When it was last online or went offline.
@@ -72,8 +72,8 @@ impl Table {
     #[must_use]
     pub fn new(records: Vec<NameRecord>) -> Self {
         let mut table = Self::default();
-        for NameRecord { name, addr, life, online, seen } in records {
-            table.put(name, addr, life, online, seen);
+        for NameRecord { name, addr, incarnation, online, seen } in records {
+            table.put(name, addr, incarnation, online, seen);
         }
         table.news.clear();
         table
@@ -87,8 +87,8 @@ impl Table {
 
     /// Whose life this is.
     #[must_use]
-    pub fn name_of(&self, life: Incarnation) -> Option<&Name> {
-        self.names.get(&life)
+    pub fn name_of(&self, incarnation: Incarnation) -> Option<&Name> {
+        self.names.get(&incarnation)
     }
 
     /// All rows, in order of name.
@@ -109,23 +109,23 @@ impl Table {
     }
 
     /// Writes a row: a change, that everybody will be told.
-    pub fn put(&mut self, name: Name, addr: SocketAddr, life: Incarnation, online: bool, seen: Timestamp) {
+    pub fn put(&mut self, name: Name, addr: SocketAddr, incarnation: Incarnation, online: bool, seen: Timestamp) {
         self.version += 1;
-        let entry = TableRow { addr, life, online, seen, version: self.version };
+        let entry = TableRow { addr, incarnation, online, seen, version: self.version };
         if let Some(before) = self.rows.insert(name.clone(), entry) {
             self.by_version.remove(&before.version);
-            if before.life != life {
-                self.names.remove(&before.life);
+            if before.incarnation != incarnation {
+                self.names.remove(&before.incarnation);
             }
         }
-        self.names.insert(life, name.clone());
+        self.names.insert(incarnation, name.clone());
         self.by_version.insert(self.version, name.clone());
         self.news.insert(name);
     }
 
     fn drop_name(&mut self, name: &Name) {
         let Some(row) = self.rows.remove(name) else { return };
-        self.names.remove(&row.life);
+        self.names.remove(&row.incarnation);
         self.by_version.remove(&row.version);
         self.version += 1;
         self.dropped.insert(self.version, name.clone());
@@ -169,57 +169,62 @@ impl Server {
         &mut self,
         name: &Name,
         addr: SocketAddr,
-        life: Incarnation,
+        incarnation: Incarnation,
         online: bool,
         after: OnPersisted,
     ) {
-        self.table.put(name.clone(), addr, life, online, self.door.unix);
+        self.table.put(name.clone(), addr, incarnation, online, self.door.unix);
         self.persist_row(name, online, after);
         self.tell_everybody();
     }
 
     pub(super) fn persist_row(&mut self, name: &Name, online: bool, after: OnPersisted) {
         if let Some(row) = self.table.get(name) {
-            let record =
-                NameRecord { name: name.clone(), addr: row.addr, life: row.life, online, seen: self.door.unix };
+            let record = NameRecord {
+                name: name.clone(),
+                addr: row.addr,
+                incarnation: row.incarnation,
+                online,
+                seen: self.door.unix,
+            };
             self.persist(Record::Name(record), after);
         }
     }
 
     pub(super) fn drop_name(&mut self, name: &Name) {
         self.table.drop_name(name);
-        self.persist(Record::NameGone(name.clone()), OnPersisted::Nothing);
+        self.persist(Record::NameRemoved(name.clone()), OnPersisted::Nothing);
         self.tell_everybody();
     }
 
     fn tell_everybody(&mut self) {
         let online = self.sessions.iter().filter(|(_, session)| session.is_online());
-        self.table.stale.extend(online.map(|(life, _)| *life));
+        self.table.stale.extend(online.map(|(incarnation, _)| *incarnation));
     }
 
     /// This client is to have everything that changed.
-    pub(super) fn tell(&mut self, life: Incarnation) {
-        self.table.stale.insert(life);
+    pub(super) fn tell(&mut self, incarnation: Incarnation) {
+        self.table.stale.insert(incarnation);
     }
 
     /// A client says which version it has. If that is not what it acknowledged, it gets the whole table.
-    pub(super) fn table_at(&mut self, life: Incarnation, version: u64) {
-        if let Some(session) = self.sessions.get_mut(&life)
+    pub(super) fn table_at(&mut self, incarnation: Incarnation, version: u64) {
+        if let Some(session) = self.sessions.get_mut(&incarnation)
             && session.is_online()
             && session.table.under_way.is_none()
             && session.table.sent != version
         {
             session.table = TableCursor { owed: true, ..TableCursor::default() };
-            self.table.stale.insert(life);
+            self.table.stale.insert(incarnation);
         }
     }
 
     /// A client acknowledged an update.
-    pub(super) fn table_acked(&mut self, life: Incarnation) {
-        if let Some(session) = self.sessions.get_mut(&life) {
+    pub(super) fn table_acked(&mut self, incarnation: Incarnation) {
+        if let Some(session) = self.sessions.get_mut(&incarnation) {
             session.table.under_way = None;
             if session.table.sent < self.table.version && session.is_online() {
-                self.table.stale.insert(life);
+                self.table.stale.insert(incarnation);
             }
         }
     }
@@ -229,17 +234,17 @@ impl Server {
         if !self.table.news.is_empty() {
             let news = std::mem::take(&mut self.table.news);
             let changed = news.iter().filter_map(|name| Some(view(name, self.table.rows.get(name)?))).collect();
-            let (version, life, total) = (self.table.version, self.me, self.table.len());
+            let (version, incarnation, total) = (self.table.version, self.me, self.table.len());
             let online_count = self.table.online_count();
-            self.say(ServerEvent::Table { version, life, changed, total, online_count });
+            self.say(ServerEvent::Table { version, incarnation, changed, total, online_count });
         }
-        for life in std::mem::take(&mut self.table.stale) {
-            self.feed_table(life);
+        for incarnation in std::mem::take(&mut self.table.stale) {
+            self.feed_table(incarnation);
         }
     }
 
-    fn feed_table(&mut self, life: Incarnation) {
-        let Some(session) = self.sessions.get_mut(&life).filter(|session| session.is_online()) else { return };
+    fn feed_table(&mut self, incarnation: Incarnation) {
+        let Some(session) = self.sessions.get_mut(&incarnation).filter(|session| session.is_online()) else { return };
         if session.table.under_way.is_some() {
             return;
         }
@@ -251,7 +256,7 @@ impl Server {
             .filter_map(|(version, name)| {
                 let row = self.table.rows.get(name)?;
                 let addr = seen_from(row.addr, session.addr, session.via);
-                Some((*version, Row(name.clone(), addr, row.life, row.online)))
+                Some((*version, Row(name.clone(), addr, row.incarnation, row.online)))
             })
             .collect();
         let last = changed.len() <= most;
@@ -262,7 +267,7 @@ impl Server {
             session.table.sent = upto;
             return;
         }
-        let Some(link) = self.links.get_mut(life) else { return };
+        let Some(link) = self.links.get_mut(incarnation) else { return };
         session.table.continues = !last;
         let total = self.table.rows.len();
         let mut frames: Vec<Frame> = Vec::new();
@@ -297,7 +302,7 @@ impl Server {
 
     pub(super) fn row_for(&self, reader: Incarnation, name: &Name) -> Option<Row> {
         let (row, session) = (self.table.get(name)?, self.sessions.get(&reader)?);
-        Some(Row(name.clone(), seen_from(row.addr, session.addr, session.via), row.life, row.online))
+        Some(Row(name.clone(), seen_from(row.addr, session.addr, session.via), row.incarnation, row.online))
     }
 }
 
@@ -309,8 +314,8 @@ mod tests {
     fn names_are_gone_from_the_version_that_dropped_them_until_they_are_back() {
         let (mut table, addr) = (Table::default(), SocketAddr::from(([10, 0, 0, 2], 7000)));
         let [x, y] = ["x", "y"].map(|word| Name::new(word).unwrap());
-        for (life, name) in [(Incarnation(1), &x), (Incarnation(2), &y)] {
-            table.put(name.clone(), addr, life, false, Timestamp::default());
+        for (incarnation, name) in [(Incarnation(1), &x), (Incarnation(2), &y)] {
+            table.put(name.clone(), addr, incarnation, false, Timestamp::default());
         }
         table.drop_name(&x);
         table.drop_name(&y);

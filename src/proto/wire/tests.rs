@@ -7,14 +7,14 @@ use proptest::prelude::*;
 
 #[test]
 fn a_datagram_reads_as_documented() {
-    let id = MessageId { life: Incarnation(1), number: 2 };
+    let id = MessageId { incarnation: Incarnation(1), number: 2 };
     let head = Header { n: Some(3), low: Some(3), ack: Some(9), ..Header::new(Incarnation(1), Some(Incarnation(2))) };
     let lines = Frame::Msg { id, at: 5, after: None, text: "hi".into() }.lines();
     let bytes = emit(&head, lines.iter().map(String::as_str));
     let shown = String::from_utf8(bytes.clone()).unwrap();
-    let life = |n| format!("{n:032x}");
-    let first = format!(r#"{{"chat":1,"me":"{}","you":"{}","n":3,"low":3,"ack":9}}"#, life(1), life(2));
-    let second = format!(r#"{{"t":"msg","id":"{}.2","at":5,"text":"hi"}}"#, life(1));
+    let incarnation = |n| format!("{n:032x}");
+    let first = format!(r#"{{"chat":1,"me":"{}","you":"{}","n":3,"low":3,"ack":9}}"#, incarnation(1), incarnation(2));
+    let second = format!(r#"{{"t":"msg","id":"{}.2","at":5,"text":"hi"}}"#, incarnation(1));
     assert_eq!(shown, format!("{first}\n{second}\n"));
     assert_eq!(parse(&bytes).unwrap().head, head);
 }
@@ -101,7 +101,7 @@ fn unknown_and_malformed_frames_are_ignored_one_by_one() {
 proptest! {
     #[test]
     fn any_text_is_cut_into_lines_that_fit_and_is_put_together_again(text in "\\PC{0,900}|[\\x00-\\x1f\"\\\\é🎈]{0,900}") {
-        let id = MessageId { life: Incarnation(1), number: 2 };
+        let id = MessageId { incarnation: Incarnation(1), number: 2 };
         let lines = Frame::Msg { id, at: 0, after: None, text: text.clone() }.lines();
         let mut together = String::new();
         for line in &lines {

@@ -122,7 +122,7 @@ pub enum BackendEvent {
         reason: String,
     },
     /// Whoever started the run asks it to end, by the signal of this number.
-    Halt(u8),
+    Cancelled(u8),
     /// It is that late, and nothing happened.
     Time,
 }
@@ -139,7 +139,7 @@ pub enum ActorOutput {
     /// An event.
     Event(Value),
     /// A line on standard error, which no pattern sees.
-    Complaint(String),
+    Stderr(String),
 }
 
 /// How an actor ended.

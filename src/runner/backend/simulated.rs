@@ -198,7 +198,7 @@ impl Backend for SimulatedBackend {
                 Ok(name) => self.world.enter(name),
                 Err(why) => {
                     let (actor, at) = (launch.actor.clone(), self.world.now());
-                    let output = ActorOutput::Complaint(why.to_string());
+                    let output = ActorOutput::Stderr(why.to_string());
                     self.happened.push_back(BackendEvent::Output { actor: actor.clone(), at, output });
                     let end = ActorExit { status: Status::Usage.code(), signal: None };
                     self.happened.push_back(BackendEvent::Ended { actor, at, end });

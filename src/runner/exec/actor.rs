@@ -137,7 +137,7 @@ impl ActorState {
     pub(crate) fn hear(&mut self, at: Instant, output: ActorOutput) -> OutputEffect {
         self.life.heard = Some(at);
         match output {
-            ActorOutput::Complaint(_) => OutputEffect::default(),
+            ActorOutput::Stderr(_) => OutputEffect::default(),
             ActorOutput::Ready => {
                 (self.life.ready, self.life.listening) = (true, true);
                 OutputEffect::default()

@@ -278,7 +278,7 @@ impl<'a> CaseExecutor<'a> {
                 return Err(self.fail(None, Cause::Deadline, Status::Expected, sentence));
             }
             BackendEvent::Time => return Ok(false),
-            BackendEvent::Halt(signal) => {
+            BackendEvent::Cancelled(signal) => {
                 let sentence = format!("the run was ended by signal {signal}");
                 return Err(self.fail(None, Cause::Halted(signal), Status::Signal(signal), sentence));
             }
@@ -295,7 +295,7 @@ impl<'a> CaseExecutor<'a> {
         let (kind, text) = match &output {
             ActorOutput::Line(line) | ActorOutput::Partial(line) => (TranscriptKind::Shown, line.as_str()),
             ActorOutput::Ready => (TranscriptKind::Note, "ready"),
-            ActorOutput::Complaint(line) => (TranscriptKind::Complained, line.as_str()),
+            ActorOutput::Stderr(line) => (TranscriptKind::Complained, line.as_str()),
             ActorOutput::Event(event) => {
                 (TranscriptKind::Shown, event.get("line").and_then(Value::as_str).unwrap_or(""))
             }

@@ -101,7 +101,7 @@ impl Backend for MockBackend {
 
     fn next(&mut self, until: Instant) -> BackendEvent {
         if let Some(signal) = self.halt {
-            return BackendEvent::Halt(signal);
+            return BackendEvent::Cancelled(signal);
         }
         match self.coming.first_entry() {
             Some(first) if first.key().0 <= until => {

@@ -23,7 +23,7 @@ use std::io::{self, Write};
 
 pub use crate::runner::report::json::JsonReport;
 use crate::runner::report::outcome::{CaseInfo, CaseResult, RunResult, StepResult};
-pub(crate) use crate::runner::report::text::shown;
+pub(crate) use crate::runner::report::text::escape_line;
 pub use crate::runner::report::text::{TextReport, timeline};
 
 /// A form of report.

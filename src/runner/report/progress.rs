@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::proto::time::Instant;
 use crate::runner::report::attempt::Attempt;
-use crate::runner::report::shown;
+use crate::runner::report::escape_line;
 
 /// What is being played.
 pub(crate) struct ProgressLine<'a> {
@@ -41,7 +41,7 @@ impl ProgressLine<'_> {
             _ = write!(text, ", {} s left", deadline.since(self.now).as_secs());
         }
         for (at, (title, since)) in self.running.iter().enumerate() {
-            let title = cut(&shown(title), Self::MAX_TITLE);
+            let title = cut(&escape_line(title), Self::MAX_TITLE);
             let one = format!("{} {title} {} s", if at == 0 { ":" } else { "," }, since.as_secs());
             let others = self.running.len() - at - 1;
             let rest = if others > 0 { format!(", and {others} more").len() } else { 0 };

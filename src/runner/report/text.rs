@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::proto::text::is_obeyed;
+use crate::proto::text::needs_escape;
 use crate::proto::time::Instant;
 use crate::runner::report::Report;
 use crate::runner::report::outcome::{
@@ -53,21 +53,21 @@ impl TextReport {
     fn why(self, out: &mut dyn Write, result: &CaseResult, failure: &CaseFailure, indent: &str) -> io::Result<()> {
         let CaseFailure { span, sentence, .. } = failure;
         writeln!(out, "{indent}at        {span}")?;
-        writeln!(out, "{indent}line      {}", shown(span.source_line().trim()))?;
-        writeln!(out, "{indent}cause     {}: {}", self.paint(Hue::Bad, failure.cause.word()), shown(sentence))?;
+        writeln!(out, "{indent}line      {}", escape_line(span.source_line().trim()))?;
+        writeln!(out, "{indent}cause     {}: {}", self.paint(Hue::Bad, failure.cause.word()), escape_line(sentence))?;
         if let Some(expected) = &failure.expected {
-            writeln!(out, "{indent}expected  {}", shown(expected))?;
+            writeln!(out, "{indent}expected  {}", escape_line(expected))?;
         }
         if let Some(nearest) = &failure.nearest {
             let at = seconds(nearest.at.since(result.began));
-            writeln!(out, "{indent}nearest   {}  (at {at})", shown(&nearest.text))?;
+            writeln!(out, "{indent}nearest   {}  (at {at})", escape_line(&nearest.text))?;
         }
         Ok(())
     }
 
     fn failure(self, out: &mut dyn Write, result: &CaseResult, failure: &CaseFailure) -> io::Result<()> {
         self.why(out, result, failure, INDENT)?;
-        writeln!(out, "{INDENT}replay    {}", shown(&result.replay))?;
+        writeln!(out, "{INDENT}replay    {}", escape_line(&result.replay))?;
         writeln!(out, "      the last lines of each actor, in order of time:")?;
         let width = width(&result.transcript);
         for heard in last_lines(&result.transcript) {
@@ -85,7 +85,7 @@ impl TextReport {
 impl Report for TextReport {
     fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()> {
         if self.verbose {
-            writeln!(out, "CASE  {}  {}{}", shown(&case.title), case.file.display(), case.turn)?;
+            writeln!(out, "CASE  {}  {}{}", escape_line(&case.title), case.file.display(), case.turn)?;
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Report for TextReport {
     fn step(&mut self, out: &mut dyn Write, _case: &CaseInfo, step: &StepResult) -> io::Result<()> {
         if self.verbose {
             let word = if step.ok { self.paint(Hue::Good, "ok  ") } else { self.paint(Hue::Bad, "fail") };
-            let line = shown(step.span.source_line().trim()).into_owned();
+            let line = escape_line(step.span.source_line().trim()).into_owned();
             writeln!(out, "  {word}  {:>9}  {line}", seconds(step.took))?;
         }
         Ok(())
@@ -101,7 +101,7 @@ impl Report for TextReport {
 
     fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()> {
         let CaseInfo { title, file, points, steps, turn, .. } = &result.case;
-        let name = format!("{}  {}{turn}", shown(title), file.display());
+        let name = format!("{}  {}{turn}", escape_line(title), file.display());
         let worth = points.map_or_else(String::new, |points| format!(", {points} points"));
         let time = format!("{} (own overhead {})", seconds(result.took), seconds(result.overhead));
         match &result.verdict {
@@ -116,8 +116,8 @@ impl Report for TextReport {
                 writeln!(out, "{}  {name}  step {played} of {steps} in {time}{worth}", self.paint(Hue::Bad, "FAIL"))?;
                 self.failure(out, result, failure)?;
             }
-            Verdict::Skipped(reason) => writeln!(out, "SKIP  {name}  {}", shown(reason))?,
-            Verdict::NotRun(reason) => writeln!(out, "----  {name}  not run: {}", shown(reason))?,
+            Verdict::Skipped(reason) => writeln!(out, "SKIP  {name}  {}", escape_line(reason))?,
+            Verdict::NotRun(reason) => writeln!(out, "----  {name}  not run: {}", escape_line(reason))?,
         }
         for check in &result.checks {
             let worth = check.points.map_or_else(String::new, |points| format!("  {points} points"));
@@ -126,7 +126,7 @@ impl Report for TextReport {
                 Some(false) => self.paint(Hue::Bad, "fail"),
                 None => "----".to_owned(),
             };
-            writeln!(out, "      {word}  {}{worth}", shown(&check.title))?;
+            writeln!(out, "      {word}  {}{worth}", escape_line(&check.title))?;
             if let Some(failure) = check.failure.as_ref().filter(|failure| !is_verdict(result, failure)) {
                 self.why(out, result, failure, &INDENT.repeat(2))?;
             }
@@ -198,7 +198,7 @@ fn transcript_line(heard: &TranscriptEntry, began: Instant, width: usize) -> Str
         TranscriptKind::Note => "# ",
     };
     let (at, actor) = (seconds(heard.at.since(began)), heard.actor.to_string());
-    format!("{at:>9}  {actor:width$}{sign}{}", shown(&heard.text))
+    format!("{at:>9}  {actor:width$}{sign}{}", escape_line(&heard.text))
 }
 
 fn seconds(duration: Duration) -> String {
@@ -206,14 +206,14 @@ fn seconds(duration: Duration) -> String {
 }
 
 /// Text of strangers on one line: what a terminal would obey is escaped, and what is very long is cut.
-pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape_line(text: &str) -> Cow<'_, str> {
     let long = text.chars().nth(MAX_SHOWN).is_some();
-    if !long && !text.contains(is_obeyed) {
+    if !long && !text.contains(needs_escape) {
         return text.into();
     }
     let mut line = String::new();
     for c in text.chars().take(MAX_SHOWN) {
-        if is_obeyed(c) {
+        if needs_escape(c) {
             line.extend(c.escape_default());
         } else {
             line.push(c);
@@ -247,10 +247,10 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_escaped_and_long_lines_are_cut() {
-        assert_eq!(shown("a\u{1b}[2J\u{202e}é"), "a\\u{1b}[2J\\u{202e}é");
-        assert_eq!(shown("x: hi"), "x: hi");
-        assert_eq!(shown(&"é".repeat(MAX_SHOWN + 1)).chars().count(), MAX_SHOWN + 1);
-        assert!(shown(&"é".repeat(MAX_SHOWN + 1)).ends_with('…'));
-        assert!(!shown(&"é".repeat(MAX_SHOWN)).ends_with('…'));
+        assert_eq!(escape_line("a\u{1b}[2J\u{202e}é"), "a\\u{1b}[2J\\u{202e}é");
+        assert_eq!(escape_line("x: hi"), "x: hi");
+        assert_eq!(escape_line(&"é".repeat(MAX_SHOWN + 1)).chars().count(), MAX_SHOWN + 1);
+        assert!(escape_line(&"é".repeat(MAX_SHOWN + 1)).ends_with('…'));
+        assert!(!escape_line(&"é".repeat(MAX_SHOWN)).ends_with('…'));
     }
 }

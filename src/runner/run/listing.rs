@@ -5,8 +5,8 @@ use std::io::{self, ErrorKind, Write};
 use serde::Serialize;
 
 use crate::proto::status::Status;
+use crate::runner::report::escape_line;
 use crate::runner::report::json::put;
-use crate::runner::report::shown;
 use crate::runner::run::plan::Planned;
 use crate::runner::run::{RunError, RunMode};
 
@@ -69,7 +69,7 @@ impl Listing<'_> {
             return put(out, ListingLine::Listed { file, line, title, points, needs, visibility });
         }
         let place = format!("{}:{}", info.file.display(), info.span.line);
-        write!(out, "{}  {}", shown(&place), shown(&info.title))?;
+        write!(out, "{}  {}", escape_line(&place), escape_line(&info.title))?;
         if let Some(points) = info.points {
             write!(out, "  points {points}")?;
         }

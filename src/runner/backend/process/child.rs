@@ -149,7 +149,7 @@ impl Child {
         let mut child = Self { process, group, halt, input, unread, terminal, open: 2, end: None };
         let teller = Teller { who, clock, outbox: outbox.clone() };
         if let Some(errors) = child.process.stderr.take() {
-            teller.clone().read(Tee::new(errors, of_errors), LineFormat::Complaint)?;
+            teller.clone().read(Tee::new(errors, of_errors), LineFormat::Stderr)?;
         }
         let waiter = teller.clone();
         thread::Builder::new().name("wait".to_owned()).spawn(move || {
@@ -217,7 +217,7 @@ impl Child {
     }
 
     /// Ends what is left of its group, waits until all of it is gone, and says how the process itself ended.
-    pub(crate) fn bury(&mut self) -> ActorExit {
+    pub(crate) fn kill_and_reap(&mut self) -> ActorExit {
         if let Some(end) = self.end {
             return end;
         }
@@ -239,7 +239,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.bury();
+        self.kill_and_reap();
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) enum LineFormat {
     /// An event each; one that is none counts as text.
     Json,
     /// Standard error.
-    Complaint,
+    Stderr,
 }
 
 impl LineFormat {
@@ -27,7 +27,7 @@ impl LineFormat {
         let text = || String::from_utf8_lossy(line).into_owned();
         match self {
             Self::Text => ActorOutput::Line(text()),
-            Self::Complaint => ActorOutput::Complaint(text()),
+            Self::Stderr => ActorOutput::Stderr(text()),
             Self::Json => match serde_json::from_slice::<serde_json::Value>(line) {
                 Ok(event) if event.is_object() => ActorOutput::Event(event),
                 _ => ActorOutput::Line(text()),
@@ -136,7 +136,7 @@ mod tests {
             line("{\"cut\":"),
         ];
         assert_eq!(pumped(text, LineFormat::Json), (expected, Ok(())));
-        assert_eq!(pumped(b"a\n".as_slice(), LineFormat::Complaint).0, [ActorOutput::Complaint("a".to_owned())]);
+        assert_eq!(pumped(b"a\n".as_slice(), LineFormat::Stderr).0, [ActorOutput::Stderr("a".to_owned())]);
     }
 
     #[test]

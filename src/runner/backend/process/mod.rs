@@ -239,7 +239,7 @@ impl ProcessBackend {
                 self.tell_ends(at);
             }
             ChildEvent::Exited => {
-                let end = process.child.bury();
+                let end = process.child.kill_and_reap();
                 process.ended = Some((at, end, at + LAST_OUTPUT));
                 self.tell_ends(at);
             }
@@ -268,7 +268,7 @@ impl ProcessBackend {
     fn take(&mut self, until: Instant) -> Option<Result<BackendEvent, ()>> {
         let at = match self.happened.front()? {
             BackendEvent::Output { at, .. } | BackendEvent::Ended { at, .. } | BackendEvent::Flood { at, .. } => *at,
-            BackendEvent::Halt(_) | BackendEvent::Time => Instant::ZERO,
+            BackendEvent::Cancelled(_) | BackendEvent::Time => Instant::ZERO,
         };
         if at > until { Some(Err(())) } else { self.happened.pop_front().map(Ok) }
     }
@@ -282,7 +282,7 @@ impl Backend for ProcessBackend {
     fn next(&mut self, until: Instant) -> BackendEvent {
         loop {
             if let Some(signal) = self.halt.signal() {
-                return BackendEvent::Halt(signal);
+                return BackendEvent::Cancelled(signal);
             }
             self.look_around();
             match self.take(until) {

@@ -23,7 +23,7 @@ impl ProcessBackend {
             }
             if process.closed.is_some_and(|at| at + LAST_OUTPUT <= now) {
                 process.closed = None;
-                let output = ActorOutput::Complaint("(it has closed its terminal, and runs on)".to_owned());
+                let output = ActorOutput::Stderr("(it has closed its terminal, and runs on)".to_owned());
                 self.happened.push_back(BackendEvent::Output { actor: actor.clone(), at: now, output });
             }
             let quiet = || process.child.heard().is_some_and(|at| at + implementation.quiet <= now);
@@ -58,6 +58,6 @@ pub(crate) fn listens(output: &ActorOutput) -> bool {
     match output {
         ActorOutput::Line(line) => normal(line).is_some_and(|line| line.starts_with("[Server listening on port ")),
         ActorOutput::Event(event) => event["event"] == "listening",
-        ActorOutput::Partial(_) | ActorOutput::Complaint(_) | ActorOutput::Ready => false,
+        ActorOutput::Partial(_) | ActorOutput::Stderr(_) | ActorOutput::Ready => false,
     }
 }
