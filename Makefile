@@ -27,6 +27,9 @@ test-case-3: build ## play scenarios/test-case-3.chat
 scenarios: build  ## play every scenario
 	$(CHAT) run $(sort $(wildcard scenarios/*.chat))
 
+picture: build    ## draw scenarios/session.svg, the picture of the README, from a real session
+	python3 tests/support/picture.py $(CHAT) scenarios/session.svg
+
 chaos:            ## ten thousand random histories, and two hundred kills of a real server
 	CHAT_SEEDS=10000 $(CARGO) test --release --test core_histories
 	CHAT_KILLS=200 $(CARGO) test --release --test crash
@@ -51,4 +54,4 @@ docs:             ## the documentation of the code, every warning an error
 clean:            ## remove what was built
 	$(CARGO) clean
 
-.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios chaos soak bench check format lint docs clean
+.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios picture chaos soak bench check format lint docs clean
