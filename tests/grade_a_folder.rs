@@ -1,5 +1,5 @@
-//! The section of the README about grading is run as it stands: a right submission has all points, and each wrong one
-//! loses those of the case about its fault, no more, with the cause.
+//! Runs the example of `scenarios/GRADING.md`: a right submission has all points, and each wrong one loses those of the
+//! case about its fault, no more, with the cause.
 
 use std::fs;
 use std::io::Write;
@@ -23,10 +23,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The blocks of the README's section in one language.
+/// The block of the example in one language.
 fn block(language: &str) -> String {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let section = readme.split("\n## ").find(|section| section.starts_with("Grade a folder of submissions")).unwrap();
+    let page = fs::read_to_string(root().join("scenarios/GRADING.md")).unwrap();
+    let section = page.split("\n## ").find(|section| section.starts_with("Grade a folder of submissions")).unwrap();
     let opening = format!("```{language}\n");
     let mut blocks = section.split(opening.as_str()).skip(1);
     let block = blocks.next().and_then(|rest| rest.split("```").next()).unwrap().to_owned();
@@ -87,7 +87,7 @@ fn read_by_others(reports: &[(&str, PathBuf)]) {
 }
 
 #[test]
-fn the_readme_grades_a_folder() {
+fn the_example_grades_a_folder() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     symlink(root().join("scenarios"), path("scenarios")).unwrap();

@@ -1,5 +1,7 @@
-//! The README is true: its sessions, its shell examples and its scenarios are run, and show what it says they show.
+//! The documents are true: their sessions, shell examples and scenarios run and show the documented output, their JSON is
+//! what the programs read and write, and their lines, links and commands are in order.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
@@ -9,19 +11,38 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use chat::core::wire;
+use regex::Regex;
+use serde_json::Value;
+
 /// Far beyond what anything here needs; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The blocks of the README in one language, as lists of lines, with its ports replaced by free ones.
-struct Readme {
+/// Every document, by its path from the root.
+const DOCUMENTS: [&str; 6] = [README, LANGUAGE, "scenarios/GRADING.md", "src/README.md", WIRE, EVENTS];
+const README: &str = "README.md";
+const LANGUAGE: &str = "scenarios/README.md";
+const WIRE: &str = "src/proto/README.md";
+const EVENTS: &str = "src/proto/event/README.md";
+
+/// Limits of all documents, and of the README.
+const WIDTH_MAX: usize = 100;
+const README_LINES_MAX: usize = 220;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A document with its ports replaced by free ones, and a home for its examples.
+struct Document {
     text: String,
     home: tempfile::TempDir,
     _reserved: Vec<TcpListener>,
 }
 
-impl Readme {
-    fn new() -> Self {
-        let mut text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+impl Document {
+    fn read(path: &str) -> Self {
+        let mut text = fs::read_to_string(root().join(path)).unwrap();
         // In two steps, since a free port may hold the digits of another one.
         let named = [("8888", "{server}"), ("9001", "{x}"), ("9002", "{y}")];
         named.iter().for_each(|(port, stand_in)| text = text.replace(port, stand_in));
@@ -31,11 +52,11 @@ impl Readme {
             reserved
         });
         let home = tempfile::tempdir().unwrap();
-        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        std::os::unix::fs::symlink(scenarios, home.path().join("scenarios")).unwrap();
+        std::os::unix::fs::symlink(root().join("scenarios"), home.path().join("scenarios")).unwrap();
         Self { text, home, _reserved: reserved.into() }
     }
 
+    /// The blocks in one language, as lists of lines.
     fn blocks(&self, language: &str) -> Vec<Vec<&str>> {
         let opening = format!("```{language}");
         let mut blocks = Vec::new();
@@ -68,7 +89,7 @@ struct Terminal<'a> {
 impl<'a> Terminal<'a> {
     /// Starts the program of a block and waits until it shows what stands before the first typed line, as far as that
     /// is its own doing: all of it for who types, the first line for who only listens.
-    fn start(readme: &Readme, number: usize, block: &[&'a str]) -> Self {
+    fn start(readme: &Document, number: usize, block: &[&'a str]) -> Self {
         let log = readme.home.path().join(format!("terminal-{number}"));
         let command = block[0].strip_prefix("$ ").expect("a block begins with a command");
         let child = readme
@@ -110,7 +131,7 @@ impl Drop for Terminal<'_> {
 
 #[test]
 fn the_session_shows_what_it_says() {
-    let readme = Readme::new();
+    let readme = Document::read(README);
     let blocks = readme.blocks("console");
     let blocks: Vec<_> = blocks.into_iter().take_while(|block| !block[0].ends_with('&')).collect();
     assert_eq!(blocks.len(), 3, "a server and two clients");
@@ -129,9 +150,20 @@ fn the_session_shows_what_it_says() {
 }
 
 #[test]
-fn the_examples_show_what_they_say() {
-    let readme = Readme::new();
-    let blocks = readme.blocks("console");
+fn the_examples_of_the_readme_show_what_they_say() {
+    let run = run_examples(&Document::read(README));
+    assert!(run >= 7, "only {run} examples were run");
+}
+
+#[test]
+fn the_examples_of_the_wire_format_show_what_they_say() {
+    let run = run_examples(&Document::read(WIRE));
+    assert!(run >= 3, "only {run} examples were run");
+}
+
+/// Runs the shell examples of a document, compares their output, and returns how many were run.
+fn run_examples(document: &Document) -> usize {
+    let blocks = document.blocks("console");
     let examples = blocks.into_iter().skip_while(|block| !block[0].ends_with('&')).flatten();
     // One shell for all of them, since they build on each other. What each command shows is set off by a mark.
     let (mut script, mut expected) = (String::new(), Vec::<(String, Vec<String>)>::new());
@@ -150,7 +182,7 @@ fn the_examples_show_what_they_say() {
     script.push_str("\nstatus=$?\nkill $!\nwait\nexit $status\n");
     // The status that an example shows is that of the command before it, not of the mark between them.
     let script = script.replace("\nprintf '\\036'\n", "\ns=$?; printf '\\036'; (exit $s)\n");
-    let mut shell = readme.shell(&script).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shell = document.shell(&script).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut shown = String::new();
     shell.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
     shell.wait().unwrap();
@@ -159,8 +191,8 @@ fn the_examples_show_what_they_say() {
     let shown: Vec<&str> = shown.split('\u{1e}').skip(1).collect();
     assert_eq!(shown.len(), expected.len(), "{shown:#?}");
     for ((command, expected), shown) in expected.iter().zip(shown) {
-        let tool = command.split(' ').next().unwrap();
-        if ["jq", "sqlite3"].contains(&tool) && !exists(tool) {
+        let first_words = command.split('|').filter_map(|part| part.split_whitespace().next());
+        if first_words.filter(|tool| ["jq", "nc", "sqlite3"].contains(tool)).any(|tool| !exists(tool)) {
             // Not part of a fresh machine; the examples of our own program are run everywhere.
             continue;
         }
@@ -171,20 +203,243 @@ fn the_examples_show_what_they_say() {
         );
         run += 1;
     }
-    assert!(run >= 5, "only {run} examples were run");
+    run
 }
 
 #[test]
 fn the_scenarios_pass() {
-    let readme = Readme::new();
-    let blocks = readme.blocks("chat");
-    assert!(blocks.len() >= 5, "the examples of the reference are missing");
-    for (number, block) in blocks.iter().enumerate() {
-        let file = readme.home.path().join(format!("{number}.chat"));
-        fs::write(&file, block.join("\n") + "\n").unwrap();
-        let played = readme.shell(&format!("chat run {number}.chat")).output().unwrap();
-        assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stdout));
+    let mut run = 0;
+    for path in DOCUMENTS {
+        let document = Document::read(path);
+        for (number, block) in document.blocks("chat").iter().enumerate() {
+            let file = document.home.path().join(format!("{number}.chat"));
+            fs::write(&file, block.join("\n") + "\n").unwrap();
+            let output = document.shell(&format!("chat run {number}.chat")).output().unwrap();
+            assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stdout));
+            run += 1;
+        }
     }
+    assert!(run >= 6, "only {run} scenarios were run");
+}
+
+#[test]
+fn the_picture_is_of_a_real_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let drawn = folder.path().join("session.svg");
+    let script = root().join("tests/support/picture.py");
+    let status = Command::new("python3").arg(script).arg(env!("CARGO_BIN_EXE_chat")).arg(&drawn).status().unwrap();
+    assert!(status.success());
+    let committed = fs::read_to_string(root().join("scenarios/session.svg")).unwrap();
+    assert!(fs::read_to_string(drawn).unwrap() == committed, "scenarios/session.svg is outdated: run `make picture`");
+}
+
+#[test]
+fn documents_are_short_and_narrow() {
+    for path in DOCUMENTS {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let wide = text.lines().enumerate().filter(|(_, line)| line.chars().count() > WIDTH_MAX);
+        let wide: Vec<_> = wide.map(|(at, line)| format!("{path}:{}: {line}", at + 1)).collect();
+        assert_eq!(wide, Vec::<String>::new());
+        let lines = text.lines().count();
+        assert!(path != README || lines <= README_LINES_MAX, "{path} has {lines} lines, more than {README_LINES_MAX}");
+    }
+}
+
+#[test]
+fn links_and_commands_of_documents_exist() {
+    let link = Regex::new(r"\]\(([^)#:]+)(?:#[^)]*)?\)").unwrap();
+    let command = Regex::new(r"(?m)[`^]make ([a-z0-9-]+)").unwrap();
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    for path in DOCUMENTS {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let folder = root().join(path).parent().unwrap().to_owned();
+        for found in link.captures_iter(&text) {
+            assert!(folder.join(&found[1]).exists(), "{path} links to {}", &found[1]);
+        }
+        for found in command.captures_iter(&text) {
+            assert!(makefile.contains(&format!("\n{}:", &found[1])), "{path} mentions `make {}`", &found[1]);
+        }
+    }
+}
+
+/// The incarnations that the examples of the wire format write as a letter.
+const INCARNATIONS: [&str; 3] = ["X", "Y", "S"];
+
+#[test]
+fn the_datagrams_of_the_wire_format_are_read_and_written_as_documented() {
+    let text = fs::read_to_string(root().join(WIRE)).unwrap();
+    let document = Document { text, ..Document::read(WIRE) };
+    let mut kinds = BTreeSet::new();
+    for block in document.blocks("json") {
+        for lines in block.split(|line| line.is_empty()) {
+            let mut bytes = lines.join("\n") + "\n";
+            for (number, letter) in INCARNATIONS.iter().enumerate() {
+                let id = format!("\"{:032x}", number + 1);
+                bytes = bytes.replace(&format!("\"{letter}\""), &format!("{id}\""));
+                bytes = bytes.replace(&format!("\"{letter}."), &format!("{id}."));
+            }
+            let datagram = wire::parse(bytes.as_bytes()).unwrap_or_else(|why| panic!("{why:?}: {bytes}"));
+            kinds.extend(datagram.frames.iter().map(wire::Frame::kind));
+            let frames: Vec<String> = datagram.frames.into_iter().flat_map(wire::Frame::lines).collect();
+            let emitted = wire::emit(&datagram.head, frames.iter().map(String::as_str));
+            assert_eq!(String::from_utf8(emitted).unwrap(), bytes);
+        }
+    }
+    // `kind` names every frame, so its arms are the list of all kinds.
+    let arm = Regex::new(r#"(?m)^ +Self::\w+(?: \{ \.\. \})? => "(\w+)",$"#).unwrap();
+    let source = sources().into_iter().find(|(path, _)| path.ends_with("wire/frame.rs")).unwrap().1;
+    let known: BTreeSet<&str> = arm.captures_iter(&source).map(|found| found.extract::<1>().1[0]).collect();
+    assert!(known.len() >= 24, "{known:?}");
+    assert_eq!(&known - &kinds, BTreeSet::from(["unknown"]), "frames without an example");
+    let undocumented = kinds.iter().filter(|kind| !document.text.contains(&format!("`{kind}`")));
+    assert_eq!(undocumented.collect::<Vec<_>>(), Vec::<&&str>::new());
+}
+
+#[test]
+fn the_limits_of_the_wire_format_are_documented() {
+    let text = fs::read_to_string(root().join(WIRE)).unwrap();
+    let limits = [
+        (wire::MAX_DATAGRAM, "a datagram"),
+        (wire::MAX_HEAD, "a header with its newline"),
+        (wire::MAX_FRAME, "a frame with its newline"),
+        (wire::MAX_TOKEN, "a token"),
+        (wire::MAX_COOKIE, "a cookie"),
+        (chat::core::name::Text::MAX, "a text, in all its parts"),
+    ];
+    for (limit, of) in limits {
+        let row = format!("\n| {} | {of} |\n", grouped(limit));
+        assert!(text.contains(&row), "{row}");
+    }
+}
+
+/// A number with a comma between thousands.
+fn grouped(number: usize) -> String {
+    if number < 1_000 { number.to_string() } else { format!("{},{:03}", grouped(number / 1_000), number % 1_000) }
+}
+
+/// The documented members of an event: each with whether it can be absent.
+type Members = BTreeMap<String, bool>;
+
+/// Rows of a table of the events, by the name in the first column.
+fn event_rows<'a>(text: &'a str, title: &str) -> BTreeMap<&'a str, Members> {
+    let section = text.split("\n## ").find(|section| section.starts_with(title)).expect(title);
+    let member = Regex::new(r"`(\w+)`(\?)?").unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|line| {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        let (name, members) = (cells.next().unwrap(), cells.next().unwrap());
+        let members = member.captures_iter(members).map(|found| (found[1].to_owned(), found.get(2).is_some()));
+        (name.trim_end_matches('?').trim_matches('`'), members.collect())
+    })
+    .collect()
+}
+
+/// The tables of the events: of clients, of servers, and of both.
+struct EventTables<'a> {
+    client: BTreeMap<&'a str, Members>,
+    server: BTreeMap<&'a str, Members>,
+    datagrams: BTreeMap<&'a str, Members>,
+}
+
+impl<'a> EventTables<'a> {
+    fn new(text: &'a str) -> Self {
+        let [client, server, datagrams] = EVENT_SECTIONS.map(|(_, title)| event_rows(text, title));
+        Self { client, server, datagrams }
+    }
+}
+
+/// The roles of events in the source, and the sections of the document.
+const EVENT_SECTIONS: [(&str, &str); 3] =
+    [("Client", "Events of a client"), ("Server", "Events of a server"), ("Trace", "Events of datagrams")];
+
+/// Checks one event of a program against the tables of the document.
+fn check_event(tables: &EventTables<'_>, event: &Value) {
+    let envelope = ["cmd", "event", "line", "me", "seq", "ts", "v"];
+    let own = if event["me"] == "server" { &tables.server } else { &tables.client };
+    let kind = event["event"].as_str().unwrap_or_default();
+    let documented = own.get(kind).or_else(|| tables.datagrams.get(kind));
+    let members = documented.unwrap_or_else(|| panic!("not documented: {event}"));
+    let keys: BTreeSet<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
+    let promised = envelope.iter().copied().filter(|key| !["cmd", "line"].contains(key));
+    let required = members.iter().filter(|(_, optional)| !**optional).map(|(key, _)| key.as_str());
+    let missing: Vec<&str> = promised.chain(required).filter(|key| !keys.contains(key)).collect();
+    assert_eq!(missing, Vec::<&str>::new(), "missing in {event}");
+    let more: Vec<_> = keys.iter().filter(|key| !envelope.contains(key) && !members.contains_key(**key)).collect();
+    assert_eq!(more, Vec::<&&str>::new(), "not documented in {event}");
+    assert!(event["v"] == chat::core::event::VERSION && event.as_object().unwrap().values().all(|v| !v.is_null()));
+}
+
+#[test]
+fn the_events_of_the_document_have_the_documented_members() {
+    let document = Document::read(EVENTS);
+    let tables = EventTables::new(&document.text);
+    let mut checked = 0;
+    for block in document.blocks("json") {
+        for event in serde_json::Deserializer::from_str(&block.join("\n")).into_iter::<Value>() {
+            check_event(&tables, &event.unwrap());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 10, "only {checked} events were checked");
+}
+
+#[test]
+fn the_events_of_real_programs_are_documented() {
+    let document = Document::read(EVENTS);
+    let files = ["groups", "receipt-case-1", "taken-name", "fault-lost-datagrams", "what-the-server-shows"];
+    let files: Vec<String> = files.iter().map(|name| format!("scenarios/{name}.chat")).collect();
+    let output = document.shell(&format!("chat run --record record {}", files.join(" "))).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let (tables, mut kinds) = (EventTables::new(&document.text), BTreeSet::new());
+    for case in fs::read_dir(document.home.path().join("record")).unwrap() {
+        for file in fs::read_dir(case.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.extension().is_some_and(|ending| ending == "jsonl") {
+                for line in fs::read_to_string(file).unwrap().lines() {
+                    let event: Value = serde_json::from_str(line).unwrap();
+                    check_event(&tables, &event);
+                    kinds.insert((event["me"] == "server", event["event"].as_str().unwrap().to_owned()));
+                }
+            }
+        }
+    }
+    assert!(kinds.len() >= 40, "only {} kinds of events came: {kinds:?}", kinds.len());
+}
+
+#[test]
+fn every_event_is_documented() {
+    let text = fs::read_to_string(root().join(EVENTS)).unwrap();
+    let variant = Regex::new(r"(?m)^    ([A-Z]\w+)").unwrap();
+    for (role, title) in EVENT_SECTIONS {
+        let opening = format!("\npub enum {role}Event {{\n");
+        let source = sources().into_values().find(|source| source.contains(&opening)).unwrap();
+        let body = source.split(&opening).nth(1).and_then(|rest| rest.split("\n}\n").next()).unwrap();
+        let known: BTreeSet<String> = variant.captures_iter(body).map(|found| snake_case(&found[1])).collect();
+        let documented: BTreeSet<String> = event_rows(&text, title).into_keys().map(str::to_owned).collect();
+        assert_eq!(documented, known, "{title}");
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let letters = name.char_indices().map(|(at, letter)| {
+        let blank = if at > 0 && letter.is_uppercase() { "_" } else { "" };
+        format!("{blank}{}", letter.to_lowercase())
+    });
+    letters.collect()
+}
+
+/// The text of every source file, by its path.
+fn sources() -> BTreeMap<String, String> {
+    let (mut found, mut folders) = (BTreeMap::new(), vec![root().join("src")]);
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.insert(path.to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
 }
 
 /// A port that is free, of those that the system gives to nobody unasked, and what keeps it from others: so it stays
@@ -203,10 +458,12 @@ fn free_port() -> (u16, TcpListener) {
 }
 
 fn exists(tool: &str) -> bool {
-    Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+    let mut shell = Command::new("bash");
+    let found = shell.args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
 }
 
-/// Whether a line is as the README says, where `{*}` is anything.
+/// Whether a line is as documented, where `{*}` is anything.
 fn is_like(said: &str, shown: &str) -> bool {
     match said.split_once("{*}") {
         Some((before, after)) => shown.starts_with(before) && shown.ends_with(after),

@@ -8,13 +8,10 @@ pub mod record;
 pub mod report;
 pub mod run;
 
-/// The reference of the language, its grammar included: a section of the README.
+/// The reference of the language, including its grammar.
 #[must_use]
 pub fn language() -> &'static str {
-    const README: &str = include_str!("../../README.md");
-    let begin = README.find("## The scenario language\n").unwrap_or(README.len());
-    let section = &README[begin..];
-    section.find("\n## ").map_or(section, |end| &section[..end])
+    include_str!("../../scenarios/README.md")
 }
 
 #[cfg(test)]
