@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use chat::core::wire;
+use chat::proto::wire;
 use regex::Regex;
 use serde_json::Value;
 
@@ -304,7 +304,7 @@ fn the_limits_of_the_wire_format_are_documented() {
         (wire::MAX_FRAME, "a frame with its newline"),
         (wire::MAX_TOKEN, "a token"),
         (wire::MAX_COOKIE, "a cookie"),
-        (chat::core::name::Text::MAX, "a text, in all its parts"),
+        (chat::proto::text::Text::MAX, "a text, in all its parts"),
     ];
     for (limit, of) in limits {
         let row = format!("\n| {} | {of} |\n", grouped(limit));
@@ -366,7 +366,7 @@ fn check_event(tables: &EventTables<'_>, event: &Value) {
     assert_eq!(missing, Vec::<&str>::new(), "missing in {event}");
     let more: Vec<_> = keys.iter().filter(|key| !envelope.contains(key) && !members.contains_key(**key)).collect();
     assert_eq!(more, Vec::<&&str>::new(), "not documented in {event}");
-    assert!(event["v"] == chat::core::event::VERSION && event.as_object().unwrap().values().all(|v| !v.is_null()));
+    assert!(event["v"] == chat::proto::event::VERSION && event.as_object().unwrap().values().all(|v| !v.is_null()));
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! Events: everything a program has to say, as data, as a line for people and as a line of JSON.
+//!
+#![doc = include_str!("README.md")]
 
 pub mod client;
 pub mod server;

@@ -1,46 +1,6 @@
 //! The wire format: what stands in a datagram, exactly, so that a client can be written in another language.
 //!
-//! # Datagrams
-//!
-//! A datagram is at most [`MAX_DATAGRAM`] bytes: one or more lines of UTF-8 JSON, each ended by `\n`. The first line
-//! is the [`Header`], the others are [`Frame`]s. Nothing is padded, nothing is binary; a server answers to
-//! `printf '{"chat":1,"me":"…32 hexadecimal digits…"}\n{"t":"hello","token":"1"}\n' | nc -u -w1 HOST PORT`.
-//!
-//! | head | meaning |
-//! | --- | --- |
-//! | `chat` | the version, 1. Another one is answered by `{"chat":1,"no":"version"}` if that is no longer than the question |
-//! | `me` | id of the sender's life: 32 hexadecimal digits, random at each start |
-//! | `you` | id of the life that is meant. Not that life any more: the answer to a datagram with `n` or `ask` is `{"chat":1,"gone":"YOU","you":"ME"}`, once, if that is no longer than the question |
-//! | `n` | number of this datagram on the link from `me` to `you`, from 1, or from above all that these two lives used before, up to [`MAX_NUMBER`]; absent when its frames are not acknowledged |
-//! | `low` | the sender no longer sends anything below this number |
-//! | `ack` | all datagrams up to this number were received, and what they say was shown or done |
-//! | `got` | datagrams beyond `ack` that were received, as distances from `ack` |
-//! | `wait` | received, but its reader cannot take it yet: have patience |
-//! | `ask` | a number: repeat it in `answer` at once, whatever else you are doing; a bare head will do |
-//! | `answer` | the number of a question: what came on another occasion proves nothing |
-//!
-//! # Links
-//!
-//! A link is two lives that talk. Its datagrams are numbered, kept by the receiver until all before them came,
-//! handed on in order, acknowledged when what they say was shown or done, and sent again until then (see
-//! [`crate::proto::link`] for the times). A sender that gives up raises `low`: what was not handed on by then never is.
-//! A text too long for a datagram travels in `part` frames; the next frame that has a text ends it.
-//!
-//! # A conversation with a server
-//!
-//! 1. `hello` with a random token, without number. The answer `challenge` repeats the token and holds a cookie: it
-//!    proves that the client receives at its address, before it is sent more. A longer token than [`MAX_TOKEN`] bytes
-//!    or a longer cookie than [`MAX_COOKIE`] is ignored.
-//! 2. `reg` with the cookie is the first datagram of the link. The answer is `welcome` or `refused`, after it the kept
-//!    messages as `post` frames, then the table as `rows`.
-//! 3. Requests have a number `r`, rising; the `answer` repeats it. A request that was received is not done twice. Those
-//!    of a client that leaves a MiB of answers unacknowledged are taken when it has acknowledged them. A message has an
-//!    id of its sender's life, or is not taken.
-//! 4. `alive` at least every 20 s, without number, with `ask`.
-//! 5. `bye` without number says that the client ends; the answer is `bye`.
-//!
-//! Direct messages go from client to client as `msg` frames on a link of their own, from the port by which the server
-//! knows their sender: what comes from another one is ignored.
+#![doc = include_str!("../README.md")]
 
 mod frame;
 #[cfg(test)]
