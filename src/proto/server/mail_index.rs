@@ -95,7 +95,7 @@ impl MailIndex {
         }
     }
 
-    /// The writing of a message has its outcome: it is [inserted](Mailroom::insert), or it never was.
+    /// The writing of a message has its outcome: it is [inserted](MailIndex::insert), or it never was.
     pub fn release(&mut self, mail: &Mail) {
         for name in &mail.undelivered_to {
             let Some(reserved) = self.reserved.get_mut(name) else { continue };

@@ -74,7 +74,7 @@ pub trait Backend {
     /// Disturbs the network between actors; returns when that is in force.
     ///
     /// # Errors
-    /// When it failed, although nothing [was lacking](Stage::lacks).
+    /// When it failed, although nothing [was lacking](Backend::lacks).
     fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError>;
 }
 
