@@ -31,11 +31,11 @@ picture: build    ## draw scenarios/session.svg, the picture of the README, from
 	python3 tests/support/picture.py $(CHAT) scenarios/session.svg
 
 chaos:            ## ten thousand random histories, and two hundred kills of a real server
-	CHAT_SEEDS=10000 $(CARGO) test --release --test core_histories
-	CHAT_KILLS=200 $(CARGO) test --release --test crash
+	CHAT_SEEDS=10000 $(CARGO) test --release --test protocol histories::
+	CHAT_KILLS=200 $(CARGO) test --release --test program crash::
 
 soak:             ## ten minutes of coming, going, groups, mail and loss; prints what memory does
-	CHAT_SOAK_SECONDS=600 $(CARGO) test --test soak -- --nocapture
+	CHAT_SOAK_SECONDS=600 $(CARGO) test --test program soak:: -- --nocapture
 
 bench:            ## what it costs, as ratios against the bare system
 	$(CARGO) bench --bench throughput

@@ -1,11 +1,9 @@
 //! A client with pipes: its whole output, its exit status, and every way in which it ends.
 
-mod support;
-
 use std::process::Stdio;
 
+use crate::support::{Program, command, wait};
 use nix::sys::signal::Signal;
-use support::{Program, command, wait};
 
 /// Plays a script to its end: lines without that of the port, standard error, status.
 fn play(port: &str, options: &[&str], script: &str) -> (Vec<String>, String, Option<i32>) {

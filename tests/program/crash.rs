@@ -2,13 +2,11 @@
 //! sender saw as saved is shown, once in each life of its reader. `CHAT_KILLS=200` kills more often, `CHAT_SEED` at
 //! other moments.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::Program;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::Program;
 use tempfile::TempDir;
 
 /// How many messages are sent between two kills.

@@ -1,17 +1,15 @@
 //! Faults of the network, decided where a datagram is sent: on the command line, and by orders to a running program.
 
-mod support;
-
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
+use crate::support::{PATIENCE, Program};
 use chat::proto::status::Status;
 use chat::runner::run::seed::Seed;
 use chat::runner::run::{RunOptions, run};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{PATIENCE, Program};
 use tempfile::TempDir;
 
 /// A server that shows events, its events so far, and its port.
@@ -412,7 +410,7 @@ fn where_no_control_socket_can_be_faults_are_skipped_with_the_reason() {
     std::fs::create_dir(&deep).unwrap();
     let file = home.path().join("a.chat");
     std::fs::write(&file, "server\nclient x\ncase \"a\" needs=faults\nx alive\ncase \"b\"\nx alive\n").unwrap();
-    let mut command = support::command(&home);
+    let mut command = crate::support::command(&home);
     let ran = command.env("TMPDIR", &deep).arg("run").arg(&file).output().unwrap();
     let report = String::from_utf8(ran.stdout).unwrap();
     assert_eq!(ran.status.code(), Some(0), "{report}");

@@ -1,7 +1,5 @@
 //! A server that was started to survive its terminal survives it; any other ends with it.
 
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -10,7 +8,7 @@ use nix::unistd::Pid;
 
 /// A server behind these words of a shell, once it listens.
 fn server(before: &str) -> (Child, BufReader<ChildStdout>) {
-    support::undo_nohup();
+    crate::support::undo_nohup();
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{before} exec \"$0\" -s 0 --ephemeral"), env!("CARGO_BIN_EXE_chat")]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

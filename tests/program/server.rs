@@ -1,9 +1,7 @@
 //! A server with pipes: its words, its files, and every way in which it ends.
 
-mod support;
-
+use crate::support::Program;
 use nix::sys::signal::Signal;
-use support::Program;
 
 #[test]
 fn the_end_of_its_input_changes_nothing() {
@@ -103,7 +101,7 @@ fn a_closed_window_ends_it_as_a_signal_does() {
 #[test]
 fn an_output_that_cannot_be_written_is_named() {
     let home = tempfile::tempdir().unwrap();
-    let mut program = support::command(&home);
+    let mut program = crate::support::command(&home);
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     program.args(["-s", "0", "--ephemeral"]).stdin(std::process::Stdio::null()).stdout(full);
     let output = program.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();

@@ -2,12 +2,10 @@
 //!
 //! Two seconds in `make test`; `make soak` goes on for ten minutes (`CHAT_SOAK_SECONDS`) and prints memory and links.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::Program;
 use serde_json::Value;
-use support::Program;
 
 const LOSS: &[&str] = &["--json", "--typed", "--fault", "loss=10%,delay=1ms"];
 

@@ -1,10 +1,8 @@
 //! A client at a terminal: output never damages the line being typed, and every way out leaves the terminal as found.
 
-mod support;
-
+use crate::support::pty::Terminal;
+use crate::support::{Program, command};
 use nix::sys::signal::Signal;
-use support::pty::Terminal;
-use support::{Program, command};
 use tempfile::TempDir;
 
 /// A client in a terminal, registered.

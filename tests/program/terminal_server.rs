@@ -1,10 +1,8 @@
 //! A server at a terminal takes words there, and leaves a terminal alone that listens to another process.
 
-mod support;
-
+use crate::support::pty::Terminal;
+use crate::support::{Program, command};
 use nix::sys::signal::Signal;
-use support::pty::Terminal;
-use support::{Program, command};
 
 fn listening(rows: &[String]) -> Option<String> {
     let named = |row: &String| Some(row.strip_prefix(">>> [Server listening on port ")?.strip_suffix(']')?.to_owned());

@@ -1,5 +1,4 @@
 //! A server alone, to which a test speaks datagram by datagram, as no client of ours would.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::net::SocketAddr;
 

@@ -1,10 +1,8 @@
 //! A reader whose output is blocked asks its senders to wait: 500 ms begin anew, for at most 30 s.
 
-mod trace;
-
+use crate::trace::{SECOND, at_rest, mark, us, world};
 use chat::proto::client::{UNDER_WAY, UNSHOWN, UNSHOWN_BYTES};
 use chat::sim::simulation::SERVER;
-use trace::{SECOND, at_rest, mark, us, world};
 
 const X: usize = 1;
 const Y: usize = 2;

@@ -1,12 +1,10 @@
 //! One history, again and again: each time the server dies right after another record was synced, before anybody hears
 //! of it, or right before the next one is, and starts again. Whatever was promised is kept.
 
-mod history;
-
 use std::time::Duration;
 
+use crate::history::{History, check};
 use chat::proto::record::Record;
-use history::{History, check};
 
 const NAMES: &[&str] = &["ann", "bob", "cid", "dan"];
 const ANN: usize = 0;

@@ -1,12 +1,10 @@
 //! Direct messages: in order, once, within 500 ms, and by way of the server when that is over.
 
-mod trace;
-
 use std::time::Duration;
 
+use crate::trace::{DEAD, SECOND, at_rest, mark, ms, us, world};
 use chat::netem::link_model::LinkModel;
 use chat::sim::simulation::SERVER;
-use trace::{DEAD, SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;
 const Y: usize = 2;

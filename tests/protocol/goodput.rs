@@ -1,6 +1,6 @@
 //! What losses cost, in virtual time: the table in `goodput.txt`, to the letter. A change is a diff in review.
 //!
-//! `BLESS=1 cargo test --test goodput` writes the table anew.
+//! `BLESS=1 cargo test --test protocol goodput::` writes the table anew.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -74,7 +74,7 @@ fn the_table_is_as_committed_and_keeps_the_promises() {
             assert!(share < 5.0, "{name} at {loss}: {share} % without acknowledgement");
         }
     }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goodput.txt");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/goodput.txt");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(path, &table).unwrap();
     }

@@ -1,10 +1,8 @@
 //! Groups: one at a time, their names on disk, their members those who are there.
 
-mod trace;
-
+use crate::trace::{SECOND, at_rest, mark, us, world};
 use chat::proto::server::{GROUPS, GROUPS_A_CREATOR};
 use chat::sim::simulation::SERVER;
-use trace::{SECOND, at_rest, mark, us, world};
 
 const X: usize = 1;
 const Y: usize = 2;

@@ -1,11 +1,9 @@
 //! Random histories of crashes, losses and commands, each from one seed: whatever happens, the contract holds.
 //!
-//! `CHAT_SEED=7 cargo test --test core_histories` replays one; `CHAT_SEEDS=10000`
+//! `CHAT_SEED=7 cargo test --test protocol histories::` replays one; `CHAT_SEEDS=10000`
 //! plays so many.
 
-mod history;
-
-use history::{History, check, timing};
+use crate::history::{History, check, timing};
 
 /// Seeds that found a fault once.
 const REGRESSIONS: &[u64] = &[18, 42, 203, 204, 279, 6435, 8510, 16227, 17670, 19427, 19540];
@@ -27,7 +25,7 @@ fn verdict(seed: u64) -> Result<(usize, usize), String> {
     }
     let path = format!("{}/history-{seed}.txt", env!("CARGO_TARGET_TMPDIR"));
     std::fs::write(&path, history.transcript()).expect("a transcript");
-    let again = format!("CHAT_SEED={seed} cargo test --test core_histories");
+    let again = format!("CHAT_SEED={seed} cargo test --test protocol histories::");
     Err(format!("seed {seed}, replayed by `{again}`, transcript in {path}:\n  {}\n", faults.join("\n  ")))
 }
 

@@ -1,12 +1,10 @@
 //! The keep-alive: a word of a silent client often enough, and what follows when there is none.
 
-mod trace;
-
 use std::time::Duration;
 
+use crate::trace::{SECOND, at_rest, mark, us, world};
 use chat::proto::client::{ATTEMPTS, KEEP_ALIVE, LIMIT};
 use chat::sim::simulation::{SERVER, Simulation};
-use trace::{SECOND, at_rest, mark, us, world};
 
 const X: usize = 1;
 

@@ -1,14 +1,12 @@
 //! Leaving: three notices in 150 ms, or less when the server answers; then the program ends, whatever happens.
 
-mod trace;
-
+use crate::trace::{self, SECOND, at_rest, mark, ms, us, world};
 use chat::proto::client::{NOTICE_EVERY, NOTICES};
 use chat::proto::event::client::ClientEvent;
 use chat::proto::event::{Body, Event};
 use chat::proto::server::Server;
 use chat::proto::status::Status;
 use chat::sim::simulation::{SERVER, Simulation};
-use trace::{SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;
 const Y: usize = 2;

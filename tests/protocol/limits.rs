@@ -1,11 +1,9 @@
 //! The limits of what is kept, held or under way: reached, and not passed.
 
-mod alone;
-mod trace;
-
 use std::collections::BTreeMap;
 
-use alone::{NOW, at, enter, reg, server, tell};
+use crate::alone::{self, NOW, at, enter, reg, server, tell};
+use crate::trace::{DEAD, SECOND, at_rest, mail, mark, ms, us, world, world_with};
 use chat::proto::client::{HELD, HELD_BYTES, MAX_OPEN};
 use chat::proto::console::Console;
 use chat::proto::event::Body;
@@ -18,7 +16,6 @@ use chat::proto::record::{GroupRecord, MailHeader, PersistedState, Record};
 use chat::proto::server::{FETCH_BYTES, GROUPS, GUESTS, MEMBERS, REPLY_BYTES, Server};
 use chat::proto::wire::{self, Frame, Header};
 use chat::sim::simulation::{SERVER, Simulation};
-use trace::{DEAD, SECOND, at_rest, mail, mark, ms, us, world, world_with};
 
 const X: usize = 1;
 const Y: usize = 2;

@@ -1,8 +1,7 @@
 //! Mail: kept, handed out in order when its reader is back, and a receipt for its sender, once.
 
-mod alone;
-mod trace;
-
+use crate::alone;
+use crate::trace::{SECOND, at_rest, mail, mark, ms, row, us, world, world_with};
 use chat::proto::console::Console;
 use chat::proto::event::MessageKind;
 use chat::proto::event::server::ServerEvent;
@@ -12,7 +11,6 @@ use chat::proto::record::{Mail, MailHeader, PersistedState, Record};
 use chat::proto::server::{MAILBOX, MAILBOX_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 use chat::proto::wire::Frame;
 use chat::sim::simulation::{SERVER, Simulation};
-use trace::{SECOND, at_rest, mail, mark, ms, row, us, world, world_with};
 
 const X: usize = 1;
 const Y: usize = 2;

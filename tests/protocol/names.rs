@@ -1,9 +1,7 @@
 //! Who may have a name: a live holder keeps it, one that is gone loses it.
 
-mod alone;
-mod trace;
-
-use alone::{at, enter, events, reg, server, tell};
+use crate::alone::{at, enter, events, reg, server, tell};
+use crate::trace::{SECOND, at_rest, mark, us, world};
 use chat::proto::console::Console;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::id::Incarnation;
@@ -12,7 +10,6 @@ use chat::proto::server::{NAME_KEPT, Server, WAITING};
 use chat::proto::status::Status;
 use chat::proto::wire::{Frame, Header};
 use chat::sim::simulation::{SERVER, Simulation};
-use trace::{SECOND, at_rest, mark, us, world};
 
 const X: usize = 1;
 

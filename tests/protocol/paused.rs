@@ -1,11 +1,9 @@
 //! Paused: nothing is done and nothing is said; what came meanwhile is found when it is resumed.
 
-mod trace;
-
+use crate::trace::{SECOND, at_rest, mark, ms, us, world};
 use chat::proto::console::Console;
 use chat::proto::status::Status;
 use chat::sim::simulation::SERVER;
-use trace::{SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;
 const Y: usize = 2;

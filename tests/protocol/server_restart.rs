@@ -1,11 +1,9 @@
 //! A server that starts again finds its clients, and they find it.
 
-mod trace;
-
+use crate::trace::{SECOND, at_rest, mark, ms, us, world};
 use chat::netem::link_model::LinkModel;
 use chat::proto::status::Status;
 use chat::sim::simulation::{SERVER, Simulation};
-use trace::{SECOND, at_rest, mark, ms, us, world};
 
 const X: usize = 1;
 const Y: usize = 2;

@@ -1,13 +1,11 @@
 //! The table: everybody online has all of it, by small updates, however large it is and whatever was missed.
 
-mod trace;
-
+use crate::trace::{EPOCH, SECOND, at_rest, mark, ms, row, us, world, world_with};
 use chat::proto::record::Record;
 use chat::proto::server::{DROPPED, NAME_KEPT, NAMES};
 use chat::proto::status::Status;
 use chat::proto::time::Timestamp;
 use chat::sim::simulation::{SERVER, Simulation};
-use trace::{EPOCH, SECOND, at_rest, mark, ms, row, us, world, world_with};
 
 const X: usize = 1;
 const Y: usize = 2;

@@ -1,5 +1,4 @@
 //! Worlds for tests that read like traces: who shows what, and when, to the microsecond.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::net::SocketAddr;
 use std::time::Duration;

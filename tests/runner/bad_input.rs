@@ -46,7 +46,7 @@ fn what_is_no_scenario_is_refused_before_anything_is_started() {
 fn a_daemon_without_group_and_environment_is_ended_and_its_port_is_free() {
     let folder = TempDir::new().unwrap();
     let number = folder.path().join("number");
-    let daemon = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-ins/daemon.py");
+    let daemon = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stand-ins/daemon.py");
     let program = format!("python3 {} {}", daemon.display(), number.display());
     fs::write(folder.path().join("a.chat"), "server\nserver< it has begun\n").unwrap();
     let (report, code) = run(folder.path(), &["--impl", &program, "a.chat"]);

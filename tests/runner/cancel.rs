@@ -1,7 +1,5 @@
 //! A run that is told to end: every process is gone, the report is written, and the status says why.
 
-mod support;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -21,7 +19,7 @@ struct Run {
 
 impl Run {
     fn start(text: &str, options: &[&str]) -> Self {
-        support::undo_nohup();
+        crate::support::undo_nohup();
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("a.chat");
         fs::write(&file, text).unwrap();

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// A program that says that it is ready, and lets the shell run what is typed to it.
 fn obedient() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-ins/obedient.sh")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stand-ins/obedient.sh")
 }
 
 /// What somebody types to wait until a file is there.

@@ -8,7 +8,7 @@ use chat::runner::lang::diagnostics::LoadError;
 use chat::runner::lang::parser::parse;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/mistakes")
 }
 
 fn shown(file: &Path) -> String {

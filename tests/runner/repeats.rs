@@ -1,17 +1,15 @@
 //! `chat run` again and again: what passes now and then is called what it is, in every report.
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::support::Program;
 use chat::proto::status::Status;
 use chat::runner::report::summary::{Format, ReportFile};
 use chat::runner::run::{Rounds, RunOptions, run};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::Program;
 use tempfile::TempDir;
 
 /// What came of a run.
@@ -36,7 +34,7 @@ impl Ran {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let report = |(name, format)| ReportFile { format, path: folder.path().join(name) };
         let reports = Format::ALL.map(report).to_vec();
-        let program = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-ins/obedient.sh"));
+        let program = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stand-ins/obedient.sh"));
         let options = RunOptions { files: vec![file], program, reports, ..options };
         let status = run(&options, &mut out, &mut err);
         assert_eq!(String::from_utf8(err).unwrap(), "");

@@ -132,7 +132,7 @@ fn endings() -> [(Format, &'static str); 6] {
 
 #[test]
 fn every_form_is_exactly_so() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reports");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reports");
     let mut wrong = String::new();
     for (format, ending) in endings() {
         for (view, who) in [(View::Teacher, "small"), (View::Student, "small-student")] {

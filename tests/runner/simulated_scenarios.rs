@@ -1,8 +1,6 @@
 //! Every scenario on the simulated network, with many seeds; the seeds that once failed; and what a simulation must
 //! judge as real processes do.
 
-mod support;
-
 use assert_cmd::Command;
 use chat::runner::backend::simulated::LinkModel;
 use chat::runner::run::{RunOptions, SimulationOptions, run};
@@ -74,7 +72,7 @@ fn judged(text: &str, simulation: Option<SimulationOptions>) -> Vec<String> {
 
 /// Plays these cases on real processes and simulated: both judge them like this.
 fn judged_alike(text: &str, expected: &[&str]) {
-    support::undo_nohup();
+    crate::support::undo_nohup();
     let simulation = SimulationOptions { first: 1, seeds: 1, net: ("perfect", LinkModel::PERFECT) };
     assert_eq!(judged(text, Some(simulation)), expected, "simulated");
     assert_eq!(judged(text, None), expected, "on processes");

@@ -1,12 +1,10 @@
 //! `chat run` at a terminal: a line says what is being played, and nothing is left of it in the report.
 
-mod support;
-
 use std::fs;
 
+use crate::support::pty::Terminal;
+use crate::support::{Program, command};
 use nix::sys::signal::Signal;
-use support::pty::Terminal;
-use support::{Program, command};
 use tempfile::TempDir;
 
 /// Two cases of which the second begins behind the first one, in a folder.

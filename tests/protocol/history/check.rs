@@ -10,7 +10,7 @@ use chat::proto::record::{Mail, Record};
 use chat::proto::time::Instant;
 use chat::sim::simulation::SERVER;
 
-use super::{Actor, End, History, Life};
+use crate::history::{Actor, End, History, Life};
 
 /// A message as one life of its reader saw it.
 struct Shown<'a> {

@@ -1,5 +1,4 @@
 //! Random histories: what people, crashes and networks do to a world, all from one seed; then everything heals.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod check;
 pub mod timing;

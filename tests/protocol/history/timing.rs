@@ -10,7 +10,7 @@ use chat::proto::id::MessageId;
 use chat::proto::time::Instant;
 use chat::proto::wire::{self, Frame};
 
-use super::History;
+use crate::history::History;
 
 /// How long it takes until an event is shown.
 const SHOW: Duration = Duration::from_micros(20);

@@ -1,0 +1,14 @@
+//! The programs as people start them: real servers and clients, with pipes or in a terminal.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod arguments;
+mod client;
+mod crash;
+mod faults;
+mod nohup;
+mod server;
+mod soak;
+mod terminal_client;
+mod terminal_server;

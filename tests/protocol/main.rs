@@ -1,0 +1,22 @@
+//! The protocol core on a simulated network, clock and disk: no processes, no sockets and no real time.
+
+mod alone;
+mod history;
+mod trace;
+
+mod blocked_reader;
+mod crash_at_every_record;
+mod direct;
+mod goodput;
+mod groups;
+mod histories;
+mod keep_alive;
+mod leaving;
+mod limits;
+mod mail;
+mod names;
+mod paused;
+mod registration;
+mod server_restart;
+mod strangers;
+mod table;
