@@ -1,7 +1,7 @@
 //! The loop that gives a machine its inputs and does what it wants done; it decides nothing.
 //!
 //! One turn: take what waits, up to [`BATCH`] datagrams and as many other inputs; drain the machine; send; hand over
-//! records and events; then wait until a deadline or until something arrives. Each input is handled at a time at which
+//! effects and events; then wait until a deadline or until something arrives. Each input is handled at a time at which
 //! it was there, so that the times that several programs tell follow from each other as what happened did.
 
 #[cfg(test)]
@@ -20,7 +20,6 @@ use crate::io::socket::{Socket, is_loss};
 use crate::proto::event::Event;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::machine::{Exit, Input, Machine, Output};
-use crate::proto::record::Record;
 use crate::proto::time::{Instant, Now, earliest};
 
 /// The most datagrams, and the most other inputs, of one turn: small enough to keep every deadline within a few
@@ -34,10 +33,10 @@ const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 const CONTROL: Token = Token(2);
 
-/// What stands around a machine: gives it what is no datagram, takes from it what is none.
-pub trait Host {
-    /// The next thing to tell the machine, if there is any. Never blocks.
-    fn next(&mut self, now: Now) -> Option<Input<'static>>;
+/// Passes inputs other than datagrams to a machine and performs its effects.
+pub trait Host<M: Machine> {
+    /// The next input of the machine, if there is any. Never blocks.
+    fn next(&mut self, now: Now) -> Option<Input<'static, M::Input>>;
 
     /// Takes the events of one drain, in order. Never blocks.
     fn events(&mut self, now: Now, events: Vec<Event>);
@@ -45,11 +44,8 @@ pub trait Host {
     /// Takes in that a datagram did not leave. Never blocks.
     fn swallowed(&mut self, now: Now, swallowed: TraceEvent);
 
-    /// Takes the records of one turn, which belong together. Never blocks.
-    fn records(&mut self, records: Vec<Record>);
-
-    /// Is asked for messages on disk. Never blocks.
-    fn fetch(&mut self, seqs: Vec<u64>);
+    /// Performs the effects of one turn, in order. Never blocks.
+    fn perform(&mut self, effects: Vec<M::Effect>);
 
     /// When [`Host::next`] wants to be asked again at the latest.
     fn deadline(&self) -> Option<Instant>;
@@ -103,14 +99,14 @@ impl EventLoop {
     ///
     /// # Errors
     /// When waiting itself or the socket fails; trouble of single datagrams is only loss.
-    pub fn run<M: Machine, F: Host>(&mut self, machine: &mut M, front: &mut F) -> io::Result<Option<Exit>> {
+    pub fn run<M: Machine, H: Host<M>>(&mut self, machine: &mut M, front: &mut H) -> io::Result<Option<Exit>> {
         let ending = self.run_turns(machine, front);
         let rest = self.outgoing.rest();
         self.send(rest);
         ending
     }
 
-    fn run_turns<M: Machine, F: Host>(&mut self, machine: &mut M, front: &mut F) -> io::Result<Option<Exit>> {
+    fn run_turns<M: Machine, H: Host<M>>(&mut self, machine: &mut M, front: &mut H) -> io::Result<Option<Exit>> {
         loop {
             // First, so that an order to a program that was stopped is in force before it sends anything.
             self.outgoing.obey();
@@ -171,22 +167,21 @@ impl EventLoop {
     }
 
     /// Does everything the machine wants; says whether there were events, and how the machine ended if it did.
-    fn drain<M: Machine, F: Host>(&mut self, machine: &mut M, front: &mut F, now: Now) -> (bool, Option<Exit>) {
-        let (mut transmits, mut records, mut events): (Vec<Transmit>, Vec<_>, Vec<_>) = Default::default();
+    fn drain<M: Machine, H: Host<M>>(&mut self, machine: &mut M, front: &mut H, now: Now) -> (bool, Option<Exit>) {
+        let (mut transmits, mut effects, mut events): (Vec<Transmit>, Vec<_>, Vec<_>) = Default::default();
         let mut ending = None;
         while let Some(output) = machine.poll(now) {
             match output {
                 Output::Transmit { to, bytes } => transmits.push((to, bytes)),
-                Output::Persist(record) => records.push(record),
-                Output::Fetch(seqs) => front.fetch(seqs),
                 Output::Event(event) => events.push(event),
+                Output::Effect(effect) => effects.push(effect),
                 Output::Ended(how) => ending = Some(how),
             }
         }
         let (transmits, swallowed) = self.outgoing.pass(now.mono, transmits);
         self.send(transmits);
-        if !records.is_empty() {
-            front.records(records);
+        if !effects.is_empty() {
+            front.perform(effects);
         }
         let shown = !events.is_empty();
         if shown {

@@ -14,8 +14,8 @@ use crate::proto::wire::{self, Datagram, Frame, Header, Malformed};
 /// What waits to be taken from a machine, in order. It is drained after every batch of inputs, so that it holds no more
 /// than one batch causes; whoever drains it has a limit for its batches.
 #[derive(Debug)]
-pub(super) struct OutputQueue {
-    waiting: VecDeque<Output>,
+pub(super) struct OutputQueue<E> {
+    waiting: VecDeque<Output<E>>,
     /// The last word was said: nothing comes after it.
     closed: bool,
     trace: bool,
@@ -35,7 +35,7 @@ pub(super) struct Datagrams {
     pub(super) dropped: u64,
 }
 
-impl OutputQueue {
+impl<E> OutputQueue<E> {
     pub(super) fn new(unix: Timestamp, trace: bool) -> Self {
         Self { waiting: VecDeque::new(), closed: false, trace, unix, events: 0, datagrams: Datagrams::default() }
     }
@@ -44,12 +44,12 @@ impl OutputQueue {
         self.waiting.is_empty()
     }
 
-    pub(super) fn pop(&mut self) -> Option<Output> {
+    pub(super) fn pop(&mut self) -> Option<Output<E>> {
         self.waiting.pop_front()
     }
 
     /// Anything but an event and a datagram.
-    pub(super) fn push(&mut self, output: Output) {
+    pub(super) fn push(&mut self, output: Output<E>) {
         if !self.closed {
             self.closed = matches!(output, Output::Ended(_));
             self.waiting.push_back(output);

@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::netem::fault::Faults;
 use crate::proto::client::Client;
 use crate::proto::event::Event;
-use crate::proto::machine::{Exit, Input, Machine};
+use crate::proto::machine::{ClientInput, Exit, Input, Machine, Output, ServerEffect, ServerInput};
 use crate::proto::name::Name;
 use crate::proto::server::Server;
-use crate::proto::time::{Instant, earliest};
+use crate::proto::time::{Instant, Now, earliest};
 
 /// How long it takes until an event is where its reader has it.
 const SHOW: Duration = Duration::from_micros(20);
@@ -26,17 +26,54 @@ pub(crate) enum SimMachine {
 }
 
 impl SimMachine {
-    pub(crate) fn machine(&mut self) -> &mut dyn Machine {
-        match self {
-            Self::Server(server) => server.as_mut(),
-            Self::Client(client) => client.as_mut(),
-        }
-    }
-
     fn is_idle(&self) -> bool {
         match self {
             Self::Server(server) => server.is_idle(),
             Self::Client(client) => client.is_idle(),
+        }
+    }
+}
+
+/// An input of either role.
+#[derive(Debug)]
+pub(crate) enum SimInput {
+    Server(ServerInput),
+    Client(ClientInput),
+}
+
+impl Machine for SimMachine {
+    type Input = SimInput;
+    type Effect = ServerEffect;
+
+    /// An input of the other role is ignored.
+    fn handle(&mut self, now: Now, input: Input<'_, SimInput>) {
+        match self {
+            Self::Server(server) => {
+                let own = |input| if let SimInput::Server(input) = input { Some(input) } else { None };
+                if let Some(input) = input.narrow(own) {
+                    server.handle(now, input);
+                }
+            }
+            Self::Client(client) => {
+                let own = |input| if let SimInput::Client(input) = input { Some(input) } else { None };
+                if let Some(input) = input.narrow(own) {
+                    client.handle(now, input);
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, now: Now) -> Option<Output<ServerEffect>> {
+        match self {
+            Self::Server(server) => server.poll(now),
+            Self::Client(client) => client.poll(now).map(|output| output.map_effect(|none| match none {})),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Server(server) => server.deadline(),
+            Self::Client(client) => client.deadline(),
         }
     }
 }
@@ -53,7 +90,7 @@ pub(crate) struct SimActor {
     pub(crate) blocked: bool,
     /// What came while it was paused: the datagrams, and everything else.
     socket: VecDeque<(SocketAddr, Vec<u8>)>,
-    inputs: VecDeque<Input<'static>>,
+    inputs: VecDeque<Input<'static, SimInput>>,
     pub(crate) faults: Faults,
     /// Events on their way to its reader.
     pub(crate) showing: VecDeque<(Instant, Event)>,
@@ -119,7 +156,7 @@ impl SimActor {
     }
 
     /// Keeps anything else: whoever gives it has the limit.
-    pub(crate) fn keep_input(&mut self, input: Input<'static>) {
+    pub(crate) fn keep_input(&mut self, input: Input<'static, SimInput>) {
         if self.role.is_some() {
             self.inputs.push_back(input);
         }
@@ -131,7 +168,7 @@ impl SimActor {
     }
 
     /// The first of the other things that wait.
-    pub(crate) fn next_input(&mut self) -> Option<Input<'static>> {
+    pub(crate) fn next_input(&mut self) -> Option<Input<'static, SimInput>> {
         self.inputs.pop_front()
     }
 
@@ -187,7 +224,7 @@ mod tests {
     use crate::proto::config::ServerConfig;
     use crate::proto::record::PersistedState;
     use crate::proto::server::MAILBOX;
-    use crate::proto::time::{Now, Timestamp};
+    use crate::proto::time::Timestamp;
 
     fn server() -> SimMachine {
         let now = Now { mono: Instant::from_micros(1), unix: Timestamp::from_micros(1) };

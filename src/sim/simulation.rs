@@ -9,13 +9,13 @@ use crate::proto::client::Client;
 use crate::proto::command;
 use crate::proto::config::{ClientConfig, ServerConfig};
 use crate::proto::console::Console;
-use crate::proto::machine::Input;
+use crate::proto::machine::{ClientInput, Input, ServerInput};
 use crate::proto::name::Name;
 use crate::proto::record::PersistedState;
 use crate::proto::rng::Rng;
 use crate::proto::server::{MAILBOX, Server};
 use crate::proto::time::{Instant, Now, Timestamp};
-use crate::sim::actor::{PORT, SimActor, SimMachine};
+use crate::sim::actor::{PORT, SimActor, SimInput, SimMachine};
 use crate::sim::disk::Disk;
 use crate::sim::network::Network;
 
@@ -176,16 +176,14 @@ impl Simulation {
 
     /// Types a line.
     pub fn type_line(&mut self, index: usize, line: &str) {
-        match command::parse(line.as_bytes()) {
-            Ok(None) => {}
-            Ok(Some(command)) => self.tell(index, Input::Command(Ok(command))),
-            Err(mistake) => self.tell(index, Input::Command(Err(mistake))),
+        if let Some(command) = command::parse(line.as_bytes()).transpose() {
+            self.tell(index, Input::Role(SimInput::Client(ClientInput::Command(command))));
         }
     }
 
     /// Says a word at the server's terminal.
     pub fn console(&mut self, word: Console) {
-        self.tell(SERVER, Input::Console(word));
+        self.tell(SERVER, Input::Role(SimInput::Server(ServerInput::Console(word))));
     }
 
     /// Asks an actor to leave at once.
@@ -195,7 +193,7 @@ impl Simulation {
 
     /// Closes an actor's input.
     pub fn finish(&mut self, index: usize) {
-        self.tell(index, Input::EndOfInput);
+        self.tell(index, Input::Role(SimInput::Client(ClientInput::EndOfInput)));
     }
 
     /// Changes the whole network.

@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::proto::machine::{Input, Output};
+use crate::proto::machine::{Input, Machine, Output, ServerEffect, ServerInput};
 use crate::proto::time::{Instant, earliest};
-use crate::sim::actor::SimActor;
+use crate::sim::actor::{SimActor, SimInput};
 use crate::sim::network::{Flying, OutgoingDatagram};
 use crate::sim::simulation::{PacketTrace, SERVER, SYNC, Simulation};
 
 impl Simulation {
     /// Tells an actor something; one that is paused hears of it when it is resumed.
-    pub(crate) fn tell(&mut self, index: usize, input: Input<'static>) {
+    pub(crate) fn tell(&mut self, index: usize, input: Input<'static, SimInput>) {
         if self.actors[index].paused {
             self.actors[index].keep_input(input);
         } else {
@@ -36,28 +36,30 @@ impl Simulation {
         self.handle(index, Input::Datagram { from, bytes });
     }
 
-    fn handle(&mut self, index: usize, input: Input<'_>) {
+    fn handle(&mut self, index: usize, input: Input<'_, SimInput>) {
         let now = self.clock();
         if let Some(role) = &mut self.actors[index].role {
-            role.machine().handle(now, input);
+            role.handle(now, input);
             self.drain(index);
         }
     }
 
     pub(crate) fn drain(&mut self, index: usize) {
         let now = self.clock();
-        while let Some(output) = self.actors[index].role.as_mut().and_then(|role| role.machine().poll(now)) {
+        while let Some(output) = self.actors[index].role.as_mut().and_then(|role| role.poll(now)) {
             match output {
                 Output::Transmit { to, bytes } => {
                     // Who swallowed it is of no interest here.
                     let _ = self.actors[index].faults.send(self.now, to, &bytes);
                     self.depart(index);
                 }
-                Output::Persist(record) => self.disk.write(self.now + SYNC, record),
-                Output::Fetch(seqs) => self.actors[index].fetched.push_back((self.now + SYNC, seqs)),
+                Output::Effect(ServerEffect::Persist(record)) => self.disk.write(self.now + SYNC, record),
+                Output::Effect(ServerEffect::Fetch(seqs)) => {
+                    self.actors[index].fetched.push_back((self.now + SYNC, seqs));
+                }
                 Output::Event(event) => self.actors[index].say(self.now, event),
                 Output::Ended(ending) => {
-                    let rest = self.actors[index].role.as_mut().and_then(|role| role.machine().poll(now));
+                    let rest = self.actors[index].role.as_mut().and_then(|role| role.poll(now));
                     assert!(rest.is_none(), "nothing comes after the end: {rest:?}");
                     self.actors[index].ended(self.now, ending);
                     if index == SERVER {
@@ -66,7 +68,7 @@ impl Simulation {
                 }
             }
         }
-        self.actors[index].deadline = self.actors[index].role.as_mut().and_then(|role| role.machine().deadline());
+        self.actors[index].deadline = self.actors[index].role.as_mut().and_then(|role| role.deadline());
     }
 
     /// Gives the network what an actor's faults let go by now.
@@ -120,7 +122,7 @@ impl Simulation {
             self.kill(SERVER);
             self.start(SERVER);
         } else if let Some((through, refused)) = synced {
-            self.tell(SERVER, Input::Persisted { through, refused });
+            self.tell(SERVER, Input::Role(SimInput::Server(ServerInput::Persisted { through, refused })));
         }
     }
 
@@ -129,7 +131,7 @@ impl Simulation {
             && let Some((_, seqs)) = self.actors[index].fetched.pop_front()
         {
             let mail = self.disk.fetch(&seqs);
-            self.handle(index, Input::Mail(mail));
+            self.handle(index, Input::Role(SimInput::Server(ServerInput::Mail(mail))));
         }
         self.depart(index);
         if let Some(shown) = self.actors[index].show(self.now) {

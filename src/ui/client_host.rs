@@ -7,12 +7,11 @@ use nix::libc::SIGHUP;
 use crate::io::clock::Clock;
 use crate::io::event_loop::Host;
 use crate::io::input::WAITING;
-use crate::proto::client::INTERRUPTED;
+use crate::proto::client::{Client, INTERRUPTED};
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::event::{Body, Event};
-use crate::proto::machine::{Exit, Input};
-use crate::proto::record::Record;
+use crate::proto::machine::{ClientEffect, ClientInput, Exit, Input};
 use crate::proto::status::Status;
 use crate::proto::time::{Instant, Now, Timestamp};
 use crate::ui::command_source::{CommandSource, ScriptFailure, SourceEvent};
@@ -174,8 +173,8 @@ fn signal_number(signal: i32) -> u8 {
     u8::try_from(signal).unwrap_or(0)
 }
 
-impl Host for ClientHost {
-    fn next(&mut self, now: Now) -> Option<Input<'static>> {
+impl Host<Client> for ClientHost {
+    fn next(&mut self, now: Now) -> Option<Input<'static, ClientInput>> {
         self.look_around();
         if self.leaving == ShutdownProgress::Asked {
             self.leaving = ShutdownProgress::Told(now.mono + LEAVE_LIMIT);
@@ -194,17 +193,17 @@ impl Host for ClientHost {
             match self.feed.next(now)? {
                 SourceEvent::Command(command) => {
                     self.given += 1;
-                    return Some(Input::Command(command));
+                    return Some(Input::Role(ClientInput::Command(command)));
                 }
                 SourceEvent::Nothing => self.printer.answered(),
                 SourceEvent::End => {
                     self.finished = true;
-                    return Some(Input::EndOfInput);
+                    return Some(Input::Role(ClientInput::EndOfInput));
                 }
                 SourceEvent::Failed(failure) => {
                     self.fail(failure, now.unix);
                     self.finished = true;
-                    return Some(Input::EndOfInput);
+                    return Some(Input::Role(ClientInput::EndOfInput));
                 }
             }
         }
@@ -232,11 +231,7 @@ impl Host for ClientHost {
         self.printer.say(event);
     }
 
-    /// A client keeps nothing on disk.
-    fn records(&mut self, _records: Vec<Record>) {}
-
-    /// Nor reads it.
-    fn fetch(&mut self, _seqs: Vec<u64>) {}
+    fn perform(&mut self, _none: Vec<ClientEffect>) {}
 
     fn deadline(&self) -> Option<Instant> {
         match self.leaving {

@@ -13,8 +13,8 @@ use crate::proto::console::{self, Console};
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::event::{Body, Event};
-use crate::proto::machine::{Exit, Input};
-use crate::proto::record::Record;
+use crate::proto::machine::{Exit, Input, ServerEffect, ServerInput};
+use crate::proto::server::Server;
 use crate::proto::status::Status;
 use crate::proto::time::{Instant, Now, Timestamp};
 use crate::ui::printer::{Gone, Printer};
@@ -84,11 +84,11 @@ impl ServerHost {
     }
 
     /// What the store has to say; what is for people is shown here.
-    fn heed(&mut self, answer: StoreAnswer, at: Timestamp) -> Option<Input<'static>> {
+    fn heed(&mut self, answer: StoreAnswer, at: Timestamp) -> Option<ServerInput> {
         let definite = true;
         match answer {
-            StoreAnswer::Persisted { through, refused } => return Some(Input::Persisted { through, refused }),
-            StoreAnswer::Mail(mail) => return Some(Input::Mail(mail)),
+            StoreAnswer::Persisted { through, refused } => return Some(ServerInput::Persisted { through, refused }),
+            StoreAnswer::Mail(mail) => return Some(ServerInput::Mail(mail)),
             StoreAnswer::Warning(message) => {
                 self.printer.say(event(at, ServerEvent::Warning { code: "store", message, definite }));
             }
@@ -106,8 +106,8 @@ fn event(at: Timestamp, body: ServerEvent) -> Event {
     Event { at, cmd: None, group: None, body: Body::Server(body) }
 }
 
-impl Host for ServerHost {
-    fn next(&mut self, now: Now) -> Option<Input<'static>> {
+impl Host<Server> for ServerHost {
+    fn next(&mut self, now: Now) -> Option<Input<'static, ServerInput>> {
         if self.leaving.is_none() && self.is_asked_to_end() {
             self.leaving = Some(now.mono + LEAVE_LIMIT);
             return Some(Input::Shutdown);
@@ -121,7 +121,7 @@ impl Host for ServerHost {
             && let Ok(answer) = self.answers.try_recv()
         {
             if let Some(input) = self.heed(answer, now.unix) {
-                return Some(input);
+                return Some(Input::Role(input));
             }
         }
         self.more = false;
@@ -136,7 +136,7 @@ impl Host for ServerHost {
                 InputLine::Broken(_) | InputLine::End => None,
             };
             if let Some(word) = word {
-                return Some(Input::Console(word));
+                return Some(Input::Role(ServerInput::Console(word)));
             }
             self.printer.answered();
         }
@@ -156,12 +156,18 @@ impl Host for ServerHost {
         self.printer.say(Event { at: now.unix, cmd: None, group: None, body: Body::Trace(swallowed) });
     }
 
-    fn records(&mut self, records: Vec<Record>) {
-        self.store.submit(records);
-    }
-
-    fn fetch(&mut self, seqs: Vec<u64>) {
-        self.store.fetch(seqs);
+    /// The records of one turn belong together: the store writes them in one transaction.
+    fn perform(&mut self, effects: Vec<ServerEffect>) {
+        let mut records = Vec::new();
+        for effect in effects {
+            match effect {
+                ServerEffect::Persist(record) => records.push(record),
+                ServerEffect::Fetch(seqs) => self.store.fetch(seqs),
+            }
+        }
+        if !records.is_empty() {
+            self.store.submit(records);
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -6,7 +6,7 @@ use chat::proto::config::ServerConfig;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::event::{Body, Event};
 use chat::proto::id::Incarnation;
-use chat::proto::machine::{Input, Machine, Output};
+use chat::proto::machine::{Input, Machine, Output, ServerEffect};
 use chat::proto::name::Name;
 use chat::proto::record::PersistedState;
 use chat::proto::server::{MAILBOX, Server};
@@ -66,7 +66,7 @@ pub fn name(word: &str) -> Name {
 }
 
 /// The event in this output, if there is one.
-pub fn event(output: Output) -> Option<ServerEvent> {
+pub fn event(output: Output<ServerEffect>) -> Option<ServerEvent> {
     match output {
         Output::Event(Event { body: Body::Server(event), .. }) => Some(event),
         _ => None,

@@ -10,7 +10,7 @@ use chat::proto::event::Body;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::id::Incarnation;
 use chat::proto::link::{WINDOW_CLEAR, WINDOW_LOSSY};
-use chat::proto::machine::{Input, Machine, Output};
+use chat::proto::machine::{Input, Machine, Output, ServerEffect, ServerInput};
 use chat::proto::name::Name;
 use chat::proto::record::{GroupRecord, MailHeader, PersistedState, Record};
 use chat::proto::server::{FETCH_BYTES, GROUPS, GUESTS, MEMBERS, REPLY_BYTES, Server};
@@ -135,7 +135,7 @@ fn so_many_bytes_of_mail_are_read_from_disk_at_a_time() {
     let mut server = server(PersistedState { mail: mail.collect(), last_seq: 64, ..PersistedState::default() });
     enter(&mut server, Incarnation(1), at(7000), |cookie| vec![reg("x", cookie)]);
     let fetched: Vec<Vec<u64>> = std::iter::from_fn(|| server.poll(NOW))
-        .filter_map(|output| if let Output::Fetch(seqs) = output { Some(seqs) } else { None })
+        .filter_map(|output| if let Output::Effect(ServerEffect::Fetch(seqs)) = output { Some(seqs) } else { None })
         .collect();
     assert_eq!(fetched, [(1..=(FETCH_BYTES / each) as u64).collect::<Vec<u64>>()]);
 }
@@ -237,7 +237,7 @@ fn who_does_not_acknowledge_its_answers_has_so_many_bytes_of_them_and_all_when_i
         assert!(last_of_each.eq(R..R + requests as u64), "each is answered once, in order");
         let bytes: usize = asker.replies.into_iter().flat_map(Frame::lines).map(|line| line.len()).sum();
         assert_eq!(taken, REPLY_BYTES.div_ceil(bytes / requests), "{bytes} bytes in all");
-        server.handle(NOW, Input::Persisted { through: u64::MAX, refused: Vec::new() });
+        server.handle(NOW, Input::Role(ServerInput::Persisted { through: u64::MAX, refused: Vec::new() }));
         assert!(server.is_idle());
     }
 }
@@ -286,7 +286,7 @@ fn who_left_and_is_gone_is_not_answered_any_more() {
     let mut server = server(PersistedState::default());
     let asks = |cookie| vec![reg("x", cookie), Frame::Dereg { r: 2 }];
     let me = enter(&mut server, Incarnation(1), at(7000), asks);
-    server.handle(NOW, Input::Persisted { through: u64::MAX, refused: Vec::new() });
+    server.handle(NOW, Input::Role(ServerInput::Persisted { through: u64::MAX, refused: Vec::new() }));
     while server.poll(NOW).is_some() {}
     assert!(!server.is_idle(), "the answer is not acknowledged");
     let gone = wire::emit(&Header::gone(Incarnation(1), me), []);

@@ -6,7 +6,7 @@ use chat::proto::console::Console;
 use chat::proto::event::MessageKind;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::id::{Incarnation, MessageId};
-use chat::proto::machine::{Input, Machine, Output};
+use chat::proto::machine::{Input, Machine, Output, ServerEffect, ServerInput};
 use chat::proto::record::{Mail, MailHeader, PersistedState, Record};
 use chat::proto::server::{MAILBOX, MAILBOX_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 use chat::proto::wire::Frame;
@@ -273,8 +273,8 @@ fn a_message_that_is_not_on_disk_any_more_keeps_none_of_its_readers_offline() {
     alone::events(&mut server);
     // It was asked for twice: the first answer is enough for both, and the second is none to anybody.
     for _ in 0..2 {
-        server.handle(alone::NOW, Input::Mail(vec![]));
-        server.handle(alone::NOW, Input::Console(Console::Table));
+        server.handle(alone::NOW, Input::Role(ServerInput::Mail(vec![])));
+        server.handle(alone::NOW, Input::Role(ServerInput::Console(Console::Table)));
         let tables = alone::events(&mut server).into_iter().filter_map(|event| match event {
             ServerEvent::Clients { clients, .. } => Some(clients.iter().filter(|row| row.online).count()),
             _ => None,
@@ -293,7 +293,7 @@ fn a_message_with_the_id_of_somebody_else_is_not_kept() {
         let all = Frame::All { r: 2, id, at: 0, text: "hi".to_owned() };
         alone::enter(&mut server, Incarnation(5), alone::at(1), |cookie| vec![alone::reg("x", cookie), all]);
         let outputs = std::iter::from_fn(|| server.poll(alone::NOW));
-        outputs.filter(|output| matches!(output, Output::Persist(Record::Mail(_)))).count()
+        outputs.filter(|output| matches!(output, Output::Effect(ServerEffect::Persist(Record::Mail(_))))).count()
     };
     assert_eq!((kept(5), kept(6)), (1, 0));
 }

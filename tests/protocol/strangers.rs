@@ -8,7 +8,7 @@ use chat::proto::config::ClientConfig;
 use chat::proto::event::Body;
 use chat::proto::event::client::ClientEvent;
 use chat::proto::id::{Incarnation, MessageId};
-use chat::proto::machine::{Input, Machine, Output};
+use chat::proto::machine::{ClientEffect, Input, Machine, Output};
 use chat::proto::name::Name;
 use chat::proto::time::{Instant, Now, Timestamp};
 use chat::proto::wire::{self, Frame, Header, Row};
@@ -87,7 +87,7 @@ fn online() -> (Client, Incarnation) {
     (client, me)
 }
 
-fn transmitted(output: Output) -> Option<Vec<u8>> {
+fn transmitted(output: Output<ClientEffect>) -> Option<Vec<u8>> {
     if let Output::Transmit { bytes, .. } = output { Some(bytes) } else { None }
 }
 
@@ -147,7 +147,7 @@ fn shown_when_known(client: &mut Client, me: Incarnation, after: Duration, stran
     std::iter::from_fn(|| client.poll(now)).filter(is_message).count()
 }
 
-fn is_message(output: &Output) -> bool {
+fn is_message(output: &Output<ClientEffect>) -> bool {
     matches!(output, Output::Event(event) if matches!(&event.body, Body::Client(ClientEvent::Message { .. })))
 }
 

@@ -5,22 +5,24 @@ use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
 use crate::io::control::{Control, ControlPath};
-use crate::proto::command::Command;
 use crate::proto::console::Console;
-use crate::proto::record::Mail;
+use crate::proto::machine::{ServerEffect, ServerInput};
 use crate::proto::status::Status;
 
 /// Answers datagrams with themselves, counts its timeouts, and ends when it is told to leave.
 #[derive(Default)]
 struct Echo {
-    out: VecDeque<Output>,
+    out: VecDeque<Output<ServerEffect>>,
     at: Option<Instant>,
     timeouts: u32,
     inputs: Vec<String>,
 }
 
 impl Machine for Echo {
-    fn handle(&mut self, now: Now, input: Input<'_>) {
+    type Input = ServerInput;
+    type Effect = ServerEffect;
+
+    fn handle(&mut self, now: Now, input: Input<'_, ServerInput>) {
         match input {
             Input::Datagram { from, bytes } => {
                 self.out.push_back(Output::Transmit { to: from, bytes: bytes.to_vec() });
@@ -28,15 +30,16 @@ impl Machine for Echo {
             Input::Timeout => {
                 assert!(self.at.is_some_and(|at| at <= now.mono), "never early");
                 (self.timeouts, self.at) = (self.timeouts + 1, None);
-                self.out.push_back(Output::Fetch(vec![7]));
+                self.out.push_back(Output::Effect(ServerEffect::Fetch(vec![7])));
             }
             Input::Shutdown => self.out.push_back(Output::Ended(Exit { status: Status::Failed, ..Exit::default() })),
-            Input::Command(_) => self.at = Some(now.mono + Duration::from_millis(20)),
-            other => self.inputs.push(format!("{other:?}")),
+            Input::Role(ServerInput::Console(Console::Table)) => self.at = Some(now.mono + Duration::from_millis(20)),
+            Input::Displayed(events) => self.inputs.push(format!("Displayed({events})")),
+            Input::Role(input) => self.inputs.push(format!("{input:?}")),
         }
     }
 
-    fn poll(&mut self, _now: Now) -> Option<Output> {
+    fn poll(&mut self, _now: Now) -> Option<Output<ServerEffect>> {
         self.out.pop_front()
     }
 
@@ -47,14 +50,14 @@ impl Machine for Echo {
 
 /// Gives inputs from a channel; is over when it hears of a cut.
 struct Inputs {
-    inputs: Receiver<Input<'static>>,
-    fetched: Vec<u64>,
+    inputs: Receiver<Input<'static, ServerInput>>,
+    effects: Vec<ServerEffect>,
     swallowed: Vec<TraceEvent>,
     over: bool,
 }
 
-impl Host for Inputs {
-    fn next(&mut self, _now: Now) -> Option<Input<'static>> {
+impl Host<Echo> for Inputs {
+    fn next(&mut self, _now: Now) -> Option<Input<'static, ServerInput>> {
         self.inputs.try_recv().ok()
     }
     fn events(&mut self, _now: Now, _events: Vec<Event>) {}
@@ -62,9 +65,8 @@ impl Host for Inputs {
         self.over |= matches!(swallowed, TraceEvent::Fault { fault: "cut", .. });
         self.swallowed.push(swallowed);
     }
-    fn records(&mut self, _records: Vec<Record>) {}
-    fn fetch(&mut self, seqs: Vec<u64>) {
-        self.fetched.extend(seqs);
+    fn perform(&mut self, effects: Vec<ServerEffect>) {
+        self.effects.extend(effects);
     }
     fn deadline(&self) -> Option<Instant> {
         None
@@ -77,9 +79,9 @@ impl Host for Inputs {
     }
 }
 
-fn front() -> (std::sync::mpsc::Sender<Input<'static>>, Inputs) {
+fn front() -> (std::sync::mpsc::Sender<Input<'static, ServerInput>>, Inputs) {
     let (tell, inputs) = channel();
-    (tell, Inputs { inputs, fetched: Vec::new(), swallowed: Vec::new(), over: false })
+    (tell, Inputs { inputs, effects: Vec::new(), swallowed: Vec::new(), over: false })
 }
 
 #[test]
@@ -112,7 +114,7 @@ fn more_datagrams_than_one_turn_takes_are_all_answered() {
 }
 
 /// Tells the loop to leave when it is dropped, so that a peer that fails ends it too.
-struct Leave(std::sync::mpsc::Sender<Input<'static>>, Wake);
+struct Leave(std::sync::mpsc::Sender<Input<'static, ServerInput>>, Wake);
 
 impl Drop for Leave {
     fn drop(&mut self) {
@@ -182,20 +184,19 @@ fn orders_that_come_while_it_runs_are_in_force_when_they_are_answered() {
 fn a_deadline_is_kept_and_never_early() {
     let mut drive = EventLoop::new(Socket::bind(0).unwrap(), DatagramSender::default(), Clock::start()).unwrap();
     let (tell, mut front) = front();
-    tell.send(Input::Command(Ok(Command::Table))).unwrap();
+    tell.send(Input::Role(ServerInput::Console(Console::Table))).unwrap();
     let mut machine = Echo::default();
     let wake = drive.wake();
     // Ends when the machine was told of its deadline: nothing else ever wakes the loop.
-    struct Until<'a>(&'a mut Inputs, std::sync::mpsc::Sender<Input<'static>>, Wake);
-    impl Host for Until<'_> {
-        fn next(&mut self, now: Now) -> Option<Input<'static>> {
+    struct Until<'a>(&'a mut Inputs, std::sync::mpsc::Sender<Input<'static, ServerInput>>, Wake);
+    impl Host<Echo> for Until<'_> {
+        fn next(&mut self, now: Now) -> Option<Input<'static, ServerInput>> {
             self.0.next(now)
         }
         fn events(&mut self, _now: Now, _events: Vec<Event>) {}
         fn swallowed(&mut self, _now: Now, _swallowed: TraceEvent) {}
-        fn records(&mut self, _records: Vec<Record>) {}
-        fn fetch(&mut self, seqs: Vec<u64>) {
-            self.0.fetch(seqs);
+        fn perform(&mut self, effects: Vec<ServerEffect>) {
+            self.0.effects.extend(effects);
             self.1.send(Input::Shutdown).unwrap();
             (self.2)();
         }
@@ -210,7 +211,7 @@ fn a_deadline_is_kept_and_never_early() {
         }
     }
     assert!(drive.run(&mut machine, &mut Until(&mut front, tell, wake)).unwrap().is_some());
-    assert_eq!((machine.timeouts, front.fetched), (1, vec![7]));
+    assert_eq!((machine.timeouts, front.effects), (1, vec![ServerEffect::Fetch(vec![7])]));
 }
 
 #[test]
@@ -221,8 +222,8 @@ fn every_other_input_reaches_the_machine_in_order_even_if_there_are_many() {
     for n in 0..count {
         tell.send(Input::Displayed(n as u64)).unwrap();
     }
-    tell.send(Input::Console(Console::Help)).unwrap();
-    tell.send(Input::Mail(Vec::<Mail>::new())).unwrap();
+    tell.send(Input::Role(ServerInput::Console(Console::Help))).unwrap();
+    tell.send(Input::Role(ServerInput::Mail(Vec::new()))).unwrap();
     tell.send(Input::Shutdown).unwrap();
     let mut machine = Echo::default();
     drive.run(&mut machine, &mut front).unwrap();
@@ -241,10 +242,13 @@ fn a_front_that_is_over_ends_the_loop_without_an_ending() {
 
 /// Writes down what it is told, and ends at its deadline, which has passed from the start.
 #[derive(Default)]
-struct Diary(Vec<&'static str>, VecDeque<Output>);
+struct Diary(Vec<&'static str>, VecDeque<Output<ServerEffect>>);
 
 impl Machine for Diary {
-    fn handle(&mut self, _now: Now, input: Input<'_>) {
+    type Input = ServerInput;
+    type Effect = ServerEffect;
+
+    fn handle(&mut self, _now: Now, input: Input<'_, ServerInput>) {
         self.0.push(match input {
             Input::Datagram { .. } => "datagram",
             Input::Timeout => {
@@ -254,7 +258,7 @@ impl Machine for Diary {
             _ => "answer",
         });
     }
-    fn poll(&mut self, _now: Now) -> Option<Output> {
+    fn poll(&mut self, _now: Now) -> Option<Output<ServerEffect>> {
         self.1.pop_front()
     }
     fn deadline(&self) -> Option<Instant> {
@@ -265,16 +269,15 @@ impl Machine for Diary {
 /// Is full until its store has answered so often, once a turn.
 struct Full(u32, bool);
 
-impl Host for Full {
-    fn next(&mut self, _now: Now) -> Option<Input<'static>> {
+impl Host<Diary> for Full {
+    fn next(&mut self, _now: Now) -> Option<Input<'static, ServerInput>> {
         self.1 = !self.1 && self.0 > 0;
         self.0 -= u32::from(self.1);
-        self.1.then_some(Input::Persisted { through: 1, refused: Vec::new() })
+        self.1.then_some(Input::Role(ServerInput::Persisted { through: 1, refused: Vec::new() }))
     }
     fn events(&mut self, _now: Now, _events: Vec<Event>) {}
     fn swallowed(&mut self, _now: Now, _swallowed: TraceEvent) {}
-    fn records(&mut self, _records: Vec<Record>) {}
-    fn fetch(&mut self, _seqs: Vec<u64>) {}
+    fn perform(&mut self, _effects: Vec<ServerEffect>) {}
     fn deadline(&self) -> Option<Instant> {
         Some(Instant::ZERO)
     }

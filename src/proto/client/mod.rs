@@ -25,7 +25,7 @@ use crate::proto::event::client::ClientEvent;
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::table::Links;
 use crate::proto::link::{MessageOutcome, Tag};
-use crate::proto::machine::{Exit, Input, Machine, Output};
+use crate::proto::machine::{ClientEffect, ClientInput, Exit, Input, Machine, Output};
 use crate::proto::name::Name;
 use crate::proto::output::OutputQueue;
 use crate::proto::rng::Rng;
@@ -103,7 +103,7 @@ pub struct Client {
     messages: u64,
     finishing: Option<Option<u64>>,
     status: Status,
-    door: OutputQueue,
+    door: OutputQueue<ClientEffect>,
 }
 
 impl Client {
@@ -351,7 +351,10 @@ impl Client {
 }
 
 impl Machine for Client {
-    fn handle(&mut self, now: Now, input: Input<'_>) {
+    type Input = ClientInput;
+    type Effect = ClientEffect;
+
+    fn handle(&mut self, now: Now, input: Input<'_, ClientInput>) {
         if self.presence == Presence::Ended {
             return;
         }
@@ -359,17 +362,16 @@ impl Machine for Client {
         let mono = now.mono;
         match input {
             Input::Datagram { from, bytes } => self.datagram(mono, from, bytes),
-            Input::Command(command) => self.typed(mono, command),
+            Input::Role(ClientInput::Command(command)) => self.typed(mono, command),
             Input::Displayed(events) => self.shown(mono, events),
-            Input::EndOfInput => self.finishing = self.finishing.or(Some(None)),
+            Input::Role(ClientInput::EndOfInput) => self.finishing = self.finishing.or(Some(None)),
             Input::Shutdown => self.leave(mono),
             Input::Timeout => self.timeout(mono),
-            Input::Console(_) | Input::Persisted { .. } | Input::Mail(_) => {}
         }
         self.go_on(mono);
     }
 
-    fn poll(&mut self, now: Now) -> Option<Output> {
+    fn poll(&mut self, now: Now) -> Option<Output<ClientEffect>> {
         if self.door.is_empty() && self.presence != Presence::Ended {
             let (to, departure) = self.links.transmit(now.mono)?;
             if Some(to) == self.home.addr {

@@ -4,6 +4,7 @@ use crate::proto::event::MessageKind;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::link::Tag;
+use crate::proto::machine::{Output, ServerEffect};
 use crate::proto::name::Name;
 use crate::proto::record::{Mail, Record};
 use crate::proto::server::intake::OnPersisted;
@@ -81,7 +82,7 @@ impl Server {
             if !seqs.is_empty() {
                 session.fetching = true;
                 self.fetches.push_back(Fetch { incarnation, seqs: seqs.clone() });
-                self.door.push(crate::proto::server::Output::Fetch(seqs));
+                self.door.push(Output::Effect(ServerEffect::Fetch(seqs)));
             }
         }
     }

@@ -27,7 +27,7 @@ use crate::proto::event::server::ServerEvent;
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::MessageOutcome;
 use crate::proto::link::table::Links;
-use crate::proto::machine::{Exit, Input, Machine, Output};
+use crate::proto::machine::{Exit, Input, Machine, Output, ServerEffect, ServerInput};
 use crate::proto::name::Name;
 use crate::proto::output::OutputQueue;
 use crate::proto::record::{GroupRecord, Record};
@@ -88,7 +88,7 @@ pub struct Server {
     next_tag: u64,
     next_purge: Instant,
     counters: Counters,
-    door: OutputQueue,
+    door: OutputQueue<ServerEffect>,
     ended: bool,
 }
 
@@ -166,7 +166,7 @@ impl Server {
 
     /// Asks for a record to be kept, and remembers what is to be done when it is.
     fn persist(&mut self, record: Record, after: crate::proto::server::intake::OnPersisted) {
-        self.door.push(Output::Persist(record));
+        self.door.push(Output::Effect(ServerEffect::Persist(record)));
         self.records += 1;
         self.after_records(after);
     }
@@ -330,23 +330,26 @@ impl Server {
 }
 
 impl Machine for Server {
-    fn handle(&mut self, now: Now, input: Input<'_>) {
+    type Input = ServerInput;
+    type Effect = ServerEffect;
+
+    fn handle(&mut self, now: Now, input: Input<'_, ServerInput>) {
         if self.ended {
             return;
         }
         self.door.unix = now.unix;
         match input {
             Input::Datagram { from, bytes } => self.datagram(now.mono, from, bytes),
-            Input::Persisted { through, refused } => self.persisted(through, &refused),
-            Input::Mail(mail) => self.fetched(mail),
-            Input::Console(word) => self.console(word),
+            Input::Role(ServerInput::Persisted { through, refused }) => self.persisted(through, &refused),
+            Input::Role(ServerInput::Mail(mail)) => self.fetched(mail),
+            Input::Role(ServerInput::Console(word)) => self.console(word),
             Input::Shutdown => self.end(),
             Input::Timeout => self.timeout(now.mono),
-            Input::Command(_) | Input::Displayed(_) | Input::EndOfInput => {}
+            Input::Displayed(_) => {}
         }
     }
 
-    fn poll(&mut self, now: Now) -> Option<Output> {
+    fn poll(&mut self, now: Now) -> Option<Output<ServerEffect>> {
         if self.door.is_empty() && !self.ended {
             self.door.unix = now.unix;
             self.flush();
