@@ -1,70 +1,72 @@
-//! Why a store cannot be opened: one sentence each, with what to do about it.
+//! Errors of the store: the reasons why it cannot be opened, and the classes of errors while it writes.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// Why a store cannot be opened. All of them are of the environment (exit status 3).
+/// The reason why a store cannot be opened. Every variant ends the program with exit status 3 (environment).
+///
+/// `path` is the path of the file without symbolic links, except where a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The folder cannot be made, or nothing can be written in it.
+    /// The folder or the file cannot be created, read, synced or locked.
     #[error("Nothing can be kept in {}: {why}; name a file in a folder that can be written.", path.display())]
     Unwritable {
-        /// The file that was asked for, or the folder that it needs.
+        /// The path of the file; as the user gave it, if its folder cannot be created.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         why: io::Error,
     },
-    /// Another server has it.
+    /// Another server holds the lock.
     #[error("The file {} is in use by another server; stop that server or name another file.", path.display())]
     InUse {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// Something else is in the file.
+    /// The file is not a SQLite database, or it is the database of another program.
     #[error("The file {} was not written by this program; it is left as it is, name another file.", path.display())]
     Foreign {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// A later release wrote it.
+    /// A newer release wrote the file.
     #[error(
         "The file {} was written by a newer release (format {found}, this one knows {known}); \
          use that release or name another file.",
         path.display()
     )]
     Newer {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its format.
+        /// The format in the file's header (`user_version`).
         found: i64,
         /// The newest format that this release knows.
         known: i64,
     },
-    /// It is ours, and holds what this program never wrote.
+    /// The file belongs to this program, but it is corrupt or has a value that this program never writes.
     #[error("The file {} is damaged: {what}; repair it with sqlite3 or name another file.", path.display())]
     Damaged {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What makes no sense.
+        /// The reason, with the value if there is one.
         what: String,
     },
-    /// SQLite could not open or create it.
+    /// Any other error of SQLite.
     #[error("The file {} cannot be used: {why}; free it, make room, or name another file.", path.display())]
     Sqlite {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         why: rusqlite::Error,
     },
-    /// No thread could be started.
+    /// The writer's thread could not be started.
     #[error("No thread could be started for the store: {0}; end other programs or raise the limit.")]
     Thread(io::Error),
 }
 
 impl StoreError {
-    /// What an error of SQLite means while a store is being opened.
+    /// Converts an error of SQLite that occurs while a store is opened.
     pub(super) fn from_sqlite(path: &Path, why: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match why {
@@ -81,19 +83,20 @@ impl StoreError {
     }
 }
 
-/// What a failure to write means.
+/// The scope of a write error: it decides how much of a batch is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorClass {
-    /// It may be for one record alone, and others may fit.
+    /// One record may be the cause; the other records may still be written.
     Record,
-    /// It is for everything at this moment, and a later moment may be better.
+    /// No record can be written now; a later transaction may succeed.
     Moment,
-    /// What was written can no longer be trusted, or no longer be read.
+    /// Data already written may be lost or unreadable: the store must stop.
     Fatal,
 }
 
-/// Tells a full disk, which a server outlives, from a broken one, which it must not hide. A failed sync is fatal
-/// because the next one would succeed without having written what the first one lost.
+/// Separates a full disk from a broken one: a server continues on a full disk, but must not hide a broken one.
+///
+/// A failed sync is fatal: the next sync would succeed without having written the data that the first one lost.
 pub(super) fn classify(why: &rusqlite::Error) -> ErrorClass {
     use rusqlite::ffi;
     let rusqlite::Error::SqliteFailure(code, _) = why else {

@@ -1,4 +1,5 @@
-//! The file of a store, made ready: its folders exist, it is ours alone, and only its owner may read it.
+//! Prepares the file of a store: creates its folders, creates the file so that only its owner may read it, and locks
+//! it. It does not look at the tables; `schema` does.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
@@ -8,47 +9,50 @@ use std::path::{Path, PathBuf};
 use crate::io::file::folder;
 use crate::io::store::StoreError;
 
-/// People's messages are nobody else's affair.
+/// Messages are private: only the owner of the file may read them.
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 
-/// Held as long as the file is ours; the system frees it however the program ends. Locks of SQLite's own would
-/// keep `sqlite3` out, so this one stands on a file beside it.
+/// Exclusive lock of a store, held until it is dropped. The system releases it however the program ends.
+///
+/// The lock is on a separate file, `FILE.lock`: an exclusive lock of SQLite on the database itself would also keep
+/// `sqlite3` from reading it.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
 }
 
-/// A file that exists and is ours.
+/// A file that exists and is locked by this program.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// Without symbolic links, so that one file has one lock.
+    /// The path without symbolic links, so that each file has exactly one lock.
     pub(super) path: PathBuf,
     pub(super) lock: Lock,
 }
 
-/// Creates missing folders and the file itself, and locks it.
+/// Creates the missing folders and the file, and takes the lock.
 pub(super) fn prepare(path: &Path) -> Result<Prepared, StoreError> {
     let unwritable = |path: &Path| {
         let path = path.to_owned();
         move |why| StoreError::Unwritable { path, why }
     };
-    let path = &real(path).map_err(unwritable(path))?;
-    // Looked at first, so that no lock is left beside a file of somebody else.
-    if !may_be_ours(path).map_err(unwritable(path))? {
+    let path = &create_folders(path).map_err(unwritable(path))?;
+    // This check is first, so that no lock file is created next to a file of another program.
+    if !can_be_store(path).map_err(unwritable(path))? {
         return Err(StoreError::Foreign { path: path.clone() });
     }
-    let beside = beside(path);
+    let lock_path = lock_path(path);
     let mut open = OpenOptions::new();
     open.read(true).write(true).mode(FILE_MODE);
-    let lock = open.clone().create(true).truncate(false).open(&beside).map_err(unwritable(path))?;
+    let lock = open.clone().create(true).truncate(false).open(&lock_path).map_err(unwritable(path))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: path.clone() }),
         Err(TryLockError::Error(why)) => return Err(unwritable(path)(why)),
     }
     match open.clone().create_new(true).open(path) {
-        // What a folder holds is a file of its own: unsynced, a new name may be gone after a loss of power.
+        // A new entry of a folder is durable only after the folder is synced. Without that, the file may be missing
+        // after a power failure.
         Ok(_) => sync_folder(path).map_err(unwritable(path))?,
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
             open.open(path).and_then(|file| adopt(&file)).map_err(unwritable(path))?;
@@ -58,13 +62,13 @@ pub(super) fn prepare(path: &Path) -> Result<Prepared, StoreError> {
     Ok(Prepared { path: path.clone(), lock: Lock { _file: lock } })
 }
 
-/// An empty file is nobody's yet: it becomes one that only its owner may read.
+/// Restricts an empty file to its owner: it becomes a store. A file with content keeps its mode.
 fn adopt(file: &File) -> io::Result<()> {
     if file.metadata()?.len() == 0 { file.set_permissions(Permissions::from_mode(FILE_MODE)) } else { Ok(()) }
 }
 
-/// Whether a file is absent, empty, or begins as SQLite's files do.
-fn may_be_ours(path: &Path) -> io::Result<bool> {
+/// Whether a file is absent, is empty, or begins with the header of a SQLite database.
+fn can_be_store(path: &Path) -> io::Result<bool> {
     const MAGIC: &[u8] = b"SQLite format 3\0";
     let mut head = Vec::new();
     match File::open(path) {
@@ -75,8 +79,8 @@ fn may_be_ours(path: &Path) -> io::Result<bool> {
     Ok(head.is_empty() || head == MAGIC)
 }
 
-/// The path without symbolic links, below folders that exist.
-fn real(path: &Path) -> io::Result<PathBuf> {
+/// Creates and syncs the missing folders of a path. Returns the path without symbolic links.
+fn create_folders(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => {}
         result => return result,
@@ -91,14 +95,14 @@ fn real(path: &Path) -> io::Result<PathBuf> {
     Ok(fs::canonicalize(folder)?.join(name))
 }
 
-/// `FILE.lock`, whatever the ending of `FILE`.
-fn beside(path: &Path) -> PathBuf {
+/// The path of the lock file: `.lock` is appended and replaces no extension.
+fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     name.into()
 }
 
-/// Makes a new name in a folder as durable as what it names.
+/// Makes the entry of a path in its folder durable.
 fn sync_folder(of: &Path) -> io::Result<()> {
     File::open(folder(of))?.sync_all()
 }

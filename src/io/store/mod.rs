@@ -1,5 +1,7 @@
-//! What a server keeps: SQLite on a thread of its own, which commits everything that waits in one transaction and then
-//! answers, in the order of the questions.
+//! Durable storage of a server: a SQLite database, written by a thread of its own.
+//!
+//! The thread takes all waiting jobs, commits them in one transaction, and then answers them in the order in which they
+//! were submitted. A record is answered only when it is durable or refused.
 
 mod error;
 mod file;
@@ -25,51 +27,57 @@ pub use writer::{BATCH_BYTES, BATCH_RECORDS};
 use queue::{Job, StoreQueue};
 use writer::Writer;
 
-/// Where a store keeps what it is given.
+/// The location of the data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreLocation {
-    /// In this file, beside which SQLite puts `FILE-wal` and `FILE-shm` while it is open, and this program `FILE.lock`.
-    /// Missing folders above it are created. People may read it with `sqlite3` at any time.
+    /// This file. Missing folders above it are created.
+    ///
+    /// While it is open, SQLite has `FILE-wal` and `FILE-shm` next to it, and this program `FILE.lock`. Other programs
+    /// may read it at any time, for example `sqlite3`.
     File(PathBuf),
-    /// Nowhere: it is forgotten when the store is closed, and nothing touches the disk.
+    /// Memory only: nothing is written to disk, and the data is lost when the store is closed.
     Memory,
 }
 
-/// What the store has to say, in the order of the calls that asked for it.
+/// An answer of the store. Answers arrive in the order of the calls; [`Warning`](Self::Warning) and
+/// [`Fatal`](Self::Fatal) belong to no call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAnswer {
-    /// Records have their outcome: [`crate::proto::machine::Input::Persisted`].
+    /// Records are durable or refused. The machine receives it as [`crate::proto::machine::Input::Persisted`].
     Persisted {
-        /// How many, counted from the first one ever submitted to this store.
+        /// Number of the last record that has an outcome. Records are numbered from 1, in the order of submission
+        /// since the store was opened.
         through: u64,
-        /// Those since the last answer that could not be written, by number, counted from 1, in order.
+        /// Numbers of the records that could not be written, in rising order, without those of earlier answers.
         refused: Vec<u64>,
     },
-    /// The answer to one [`Store::fetch`], in its order; what is not there (any more) is left out.
+    /// The answer to one [`Store::fetch`], in the order of its numbers. Messages that the store does not have, or no
+    /// longer has, are left out.
     Mail(Vec<Mail>),
-    /// Something could not be written and was refused, or the disk needs a look; the store goes on. For people.
+    /// A sentence to display: records were refused, or a checkpoint failed. The store continues.
     Warning(String),
-    /// The disk cannot be trusted any more: the last answer of this store. For people; what was answered before is safe.
+    /// A sentence to display: the disk can no longer be trusted. This is the last answer of the store. Records that
+    /// were persisted before it are durable.
     Fatal(String),
 }
 
-/// What takes the answers in, on the thread of the store. It must not wait for whoever calls [`Store::submit`].
+/// Receives the answers, on the store's thread. It must not wait for the thread that calls [`Store::submit`].
 pub type AnswerHandler = Box<dyn FnMut(StoreAnswer) + Send>;
 
-/// An open store. Dropping it closes it.
+/// An open store. Dropping it waits for all answers and closes the file, as [`Store::close`] does.
 #[derive(Debug)]
 pub struct Store {
     queue: Arc<StoreQueue>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Ends the transaction that is open.
+/// Commits the open transaction.
 type Commit = Box<dyn FnMut(&Connection) -> rusqlite::Result<()> + Send>;
 
-/// What stands between the store and its disk, so that a test can play a disk that is full, slow or broken.
+/// Hooks with which a test simulates a disk that is full, slow or broken.
 struct TestHooks {
     commit: Commit,
-    /// The most pages that the file may have.
+    /// Maximum size of the file, in pages of SQLite.
     max_pages: Option<u32>,
 }
 
@@ -80,20 +88,21 @@ impl Default for TestHooks {
 }
 
 impl Store {
-    /// Opens a store, creating it where there is none, and reads what an earlier life left.
+    /// Opens a store and reads the state that earlier incarnations of the server left. Creates the store if it does not
+    /// exist.
     ///
     /// # Errors
-    /// A [`StoreError`] is one sentence that says what is wrong and what to do; the file is as it was.
-    pub fn open(place: StoreLocation, answer: AnswerHandler) -> Result<(Self, PersistedState), StoreError> {
-        Self::open_with(place, answer, TestHooks::default())
+    /// A [`StoreError`] if the store cannot be used. A file of another program or of a newer release is left unchanged.
+    pub fn open(location: StoreLocation, answer: AnswerHandler) -> Result<(Self, PersistedState), StoreError> {
+        Self::open_with(location, answer, TestHooks::default())
     }
 
     fn open_with(
-        place: StoreLocation,
+        location: StoreLocation,
         answer: AnswerHandler,
-        seams: TestHooks,
+        hooks: TestHooks,
     ) -> Result<(Self, PersistedState), StoreError> {
-        let (db, path, lock) = match place {
+        let (db, path, lock) = match location {
             StoreLocation::File(path) => {
                 let file = file::prepare(&path)?;
                 (schema::open(&file.path)?, file.path, Some(file.lock))
@@ -104,49 +113,50 @@ impl Store {
                 (db, path, None)
             }
         };
-        let kept = schema::bring_up_to_date(&db, seams.max_pages).and_then(|()| rows::load(&db));
-        let kept = kept.map_err(|why| StoreError::from_sqlite(&path, why))?;
+        let state = schema::bring_up_to_date(&db, hooks.max_pages).and_then(|()| rows::load(&db));
+        let state = state.map_err(|why| StoreError::from_sqlite(&path, why))?;
         let queue = Arc::new(StoreQueue::default());
-        let writer = Writer::new(db, seams.commit, Arc::clone(&queue), answer, path.display().to_string());
+        let writer = Writer::new(db, hooks.commit, Arc::clone(&queue), answer, path.display().to_string());
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || {
             writer.run();
-            // Last of all: the file is closed before another server may have it.
+            // The lock is released last: the database must be closed before another server opens it.
             drop(lock);
         });
         let thread = thread.map_err(StoreError::Thread)?;
-        Ok((Self { queue, thread: Some(thread) }, kept))
+        Ok((Self { queue, thread: Some(thread) }, state))
     }
 
-    /// Takes the records of one turn, which are written all together, unless one of them is refused: then each is
-    /// written by itself. Answered by [`StoreAnswer::Persisted`], perhaps together with others.
+    /// Queues the records of one turn. They are written in one transaction. If one of them is refused, each is written
+    /// in a transaction of its own.
     ///
-    /// Never blocks; who submits takes in nothing more while the store [is full](Store::is_full).
+    /// [`StoreAnswer::Persisted`] is the answer; one answer may cover several calls. Never blocks: the caller must stop
+    /// taking input while the store [is full](Store::is_full).
     pub fn submit(&self, records: Vec<Record>) {
         if !records.is_empty() {
             self.queue.push(Job::Write(records));
         }
     }
 
-    /// Reads messages by their `seq`. Answered by one [`StoreAnswer::Mail`], which knows of everything submitted
-    /// before and of nothing submitted after. Never blocks.
+    /// Queues a read of messages by their `seq`. One [`StoreAnswer::Mail`] is the answer. The read sees every record
+    /// submitted before it and none submitted after it. Never blocks.
     pub fn fetch(&self, seqs: Vec<u64>) {
         self.queue.push(Job::Fetch(seqs));
     }
 
-    /// Whether [`MAX_WAITING_RECORDS`] or [`MAX_WAITING_BYTES`] wait for the disk, by which the loop knows that the
-    /// server is too far ahead of it. An answer comes when that has changed.
+    /// Whether at least [`MAX_WAITING_RECORDS`] or [`MAX_WAITING_BYTES`] wait for the disk. The event loop then stops
+    /// taking input. After this becomes false again, an answer arrives.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.queue.is_full()
     }
 
-    /// How many transactions were committed since the store was opened.
+    /// Number of transactions committed since the store was opened.
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.queue.commits()
     }
 
-    /// Waits until everything submitted has its answer, then closes the file.
+    /// Waits until every call has its answer, then closes the file. Blocks.
     pub fn close(mut self) {
         self.end();
     }
@@ -154,7 +164,7 @@ impl Store {
     fn end(&mut self) {
         self.queue.close();
         if let Some(thread) = self.thread.take() {
-            // It ends in a panic only if the answer does, whose own affair that is.
+            // The thread panics only if the answer handler panics, and that error belongs to the handler.
             let _ = thread.join();
         }
     }

@@ -1,5 +1,5 @@
-//! What waits for the disk: it says when it is full, so that a slow disk slows the server down instead of filling its
-//! memory.
+//! Queue of jobs from the event loop to the store's thread. It reports when it is full, so that a slow disk slows the
+//! server down instead of filling its memory.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,22 +7,24 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::proto::record::Record;
 
-/// When so many records wait for the disk, nothing more is taken in; what one turn brings may come on top.
+/// The store is full when this many records wait for the disk. The limit is soft: the records of the current turn are
+/// still queued. A read counts as one record.
 pub const MAX_WAITING_RECORDS: usize = 65_536;
-/// The same in bytes, a text and a name counting in full and a row about 200.
+/// The store is full when this many bytes wait for the disk. A record counts about 200 bytes plus its text and its list
+/// of names.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
-/// One call of the server's loop.
+/// One call of the event loop.
 #[derive(Debug, PartialEq)]
 pub(super) enum Job {
-    /// Records to write together.
+    /// Records to write in one transaction.
     Write(Vec<Record>),
-    /// Messages to read.
+    /// Messages to read, by their `seq`.
     Fetch(Vec<u64>),
 }
 
 impl Job {
-    /// How many records it counts for, and how many bytes.
+    /// The number of records and the number of bytes that count against the limits.
     pub(super) fn cost(&self) -> (usize, usize) {
         match self {
             Self::Write(records) => (records.len(), records.iter().map(crate::io::store::rows::weight).sum()),
@@ -31,7 +33,7 @@ impl Job {
     }
 }
 
-/// The queue between the loop and the thread of the store.
+/// The queue between the event loop and the store's thread.
 #[derive(Debug, Default)]
 pub(super) struct StoreQueue {
     waiting: Mutex<QueueState>,
@@ -45,12 +47,12 @@ struct QueueState {
     records: usize,
     bytes: usize,
     closed: bool,
-    /// The thread is gone: whatever comes would wait for ever.
+    /// The thread has ended: a job queued now would never be taken.
     ended: bool,
 }
 
 impl StoreQueue {
-    /// Puts a job at the end, full or not. Does nothing once the thread is gone.
+    /// Appends a job, even if the queue is full. Discards it if the thread has ended.
     pub(super) fn push(&self, job: Job) {
         let (records, bytes) = job.cost();
         let mut waiting = self.lock();
@@ -62,15 +64,15 @@ impl StoreQueue {
         }
     }
 
-    /// Whether as much waits as should.
+    /// Whether a limit is reached.
     pub(super) fn is_full(&self) -> bool {
         let waiting = self.lock();
         waiting.records >= MAX_WAITING_RECORDS || waiting.bytes >= MAX_WAITING_BYTES
     }
 
-    /// Everything that waits, as far as it goes into one batch, but at least one job; blocks while there is none.
-    /// `None` when the queue is closed and empty.
-    pub(super) fn take(&self, most_records: usize, most_bytes: usize) -> Option<Vec<Job>> {
+    /// Takes the waiting jobs, up to the limits of one batch, but at least one. Blocks while the queue is empty.
+    /// Returns `None` when the queue is closed and empty.
+    pub(super) fn take(&self, max_records: usize, max_bytes: usize) -> Option<Vec<Job>> {
         let mut waiting = self.lock();
         while waiting.jobs.is_empty() && !waiting.closed {
             waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +81,7 @@ impl StoreQueue {
         while let Some(job) = waiting.jobs.front() {
             let (records, bytes) = job.cost();
             total = (total.0 + records, total.1 + bytes);
-            if !batch.is_empty() && (total.0 > most_records || total.1 > most_bytes) {
+            if !batch.is_empty() && (total.0 > max_records || total.1 > max_bytes) {
                 break;
             }
             waiting.records -= records;
@@ -89,13 +91,13 @@ impl StoreQueue {
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// No more will come; what waits is still taken.
+    /// Marks the end of the jobs. Jobs already queued are still taken.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_all();
     }
 
-    /// The thread is gone; what waits is forgotten, and nothing is full any more.
+    /// Marks the end of the thread. Discards the waiting jobs, so that the queue is no longer full.
     pub(super) fn end(&self) {
         *self.lock() = QueueState { closed: true, ended: true, ..QueueState::default() };
     }
@@ -108,7 +110,7 @@ impl StoreQueue {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// A thread that panicked while it held the lock left nothing half done: each change above is one.
+    /// Ignores poisoning: no code above can panic between two changes that belong together.
     fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_full_at_so_many_records_until_some_are_taken() {
+    fn the_queue_is_full_at_the_record_limit_until_a_job_is_taken() {
         let queue = StoreQueue::default();
         queue.push(turn(0..MAX_WAITING_RECORDS - 1));
         assert!(!queue.is_full());
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_full_at_so_many_bytes() {
+    fn the_queue_is_full_at_the_byte_limit() {
         let queue = StoreQueue::default();
         let each = turn(0..64).cost().1;
         for _ in 1..MAX_WAITING_BYTES.div_ceil(each) {
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_bounded_in_records_and_in_bytes_and_keeps_the_order() {
+    fn a_batch_is_bounded_in_records_and_bytes_and_keeps_the_order() {
         let queue = StoreQueue::default();
         let jobs = || [turn(0..3), Job::Fetch(vec![7]), turn(3..9), turn(9..10)];
         jobs().into_iter().for_each(|job| queue.push(job));
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_once_the_thread_is_gone_is_forgotten() {
+    fn jobs_are_discarded_after_the_thread_has_ended() {
         let queue = StoreQueue::default();
         queue.push(turn(0..MAX_WAITING_RECORDS));
         queue.end();

@@ -1,4 +1,6 @@
-//! Records as rows and back: the only place that knows the columns. Nothing is read that would not be written.
+//! Converts records to rows and back. Only this module and the schema know the columns.
+//!
+//! Reading is strict: a value that this program would not write is an error.
 
 use std::str::FromStr;
 
@@ -11,10 +13,10 @@ use crate::proto::record::{GroupRecord, Mail, MailHeader, NameRecord, PersistedS
 use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
 
-/// What a record weighs beside its text and its list of names: about what the rest of a row takes, in bytes.
+/// Approximate size of a record without its text and its list of names, in bytes.
 const ROW_BYTES: usize = 200;
 
-/// About how many bytes a record takes, in memory and on disk.
+/// Approximate size of a record in memory and on disk, in bytes.
 pub(super) fn weight(record: &Record) -> usize {
     let names = |names: &[Name]| names.len() * (Name::MAX + 3);
     ROW_BYTES
@@ -25,7 +27,7 @@ pub(super) fn weight(record: &Record) -> usize {
         }
 }
 
-/// Writes a record into the open transaction.
+/// Writes a record within the open transaction.
 pub(super) fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
     match record {
         Record::Name(row) => run(
@@ -93,7 +95,7 @@ fn write_receipt(db: &Connection, receipt: &Receipt) -> rusqlite::Result<()> {
     )
 }
 
-/// The messages with these numbers, in this order, but for those that are not there.
+/// Reads the messages with these numbers, in this order. Numbers without a message are skipped.
 pub(super) fn fetch(db: &Connection, seqs: &[u64]) -> rusqlite::Result<Vec<Mail>> {
     let mut query = db.prepare_cached(
         "SELECT seq, id, kind, sender, grp, sent_at, kept_at, lacking, text FROM mail WHERE seq = ?1",
@@ -106,7 +108,7 @@ pub(super) fn fetch(db: &Connection, seqs: &[u64]) -> rusqlite::Result<Vec<Mail>
     Ok(found)
 }
 
-/// Everything that is kept, but for the texts of the messages.
+/// Reads the whole state, without the texts of the messages: they stay on disk until they are fetched.
 pub(super) fn load(db: &Connection) -> rusqlite::Result<PersistedState> {
     Ok(PersistedState {
         names: all(db.prepare_cached("SELECT name, addr, life, online, seen FROM names ORDER BY name")?, |row| {
@@ -161,14 +163,14 @@ fn read_mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
         sent_at: time(row, 5)?,
         kept_at: time(row, 6)?,
         undelivered_to: names(row, 7)?,
-        text: Text::new(row.get_ref(8)?.as_str().map_err(|why| odd(8, why))?).map_err(|why| odd(8, why))?,
+        text: Text::new(row.get_ref(8)?.as_str().map_err(|why| invalid(8, why))?).map_err(|why| invalid(8, why))?,
     })
 }
 
 fn read_head(row: &Row<'_>) -> rusqlite::Result<MailHeader> {
-    let bytes: usize = usize::try_from(row.get::<_, i64>(6)?).map_err(|why| odd(6, why))?;
+    let bytes: usize = usize::try_from(row.get::<_, i64>(6)?).map_err(|why| invalid(6, why))?;
     if !(1..=Text::MAX).contains(&bytes) {
-        return Err(odd(6, format!("A kept message must have 1 to {} bytes, and one has {bytes}", Text::MAX)));
+        return Err(invalid(6, format!("A kept message must have 1 to {} bytes, and one has {bytes}", Text::MAX)));
     }
     Ok(MailHeader {
         seq: seq(row, 0)?,
@@ -189,7 +191,7 @@ fn all<T>(mut query: CachedStatement<'_>, read: fn(&Row<'_>) -> rusqlite::Result
     query.query_map([], read)?.collect()
 }
 
-/// SQLite's numbers end at 2^63, where no server ever comes.
+/// Converts to SQLite's integers, which end at 2^63 - 1. No server reaches that number.
 fn number(seq: u64) -> rusqlite::Result<i64> {
     i64::try_from(seq).map_err(|why| Error::ToSqlConversionFailure(why.into()))
 }
@@ -209,24 +211,24 @@ fn word(kind: MessageKind) -> &'static str {
 fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<MessageKind> {
     let found: String = row.get(column)?;
     let kinds = [MessageKind::Direct, MessageKind::Channel, MessageKind::Group];
-    let sentence = || odd(column, format!("A message is direct, channel or group, and one is {found:?}"));
+    let sentence = || invalid(column, format!("A message is direct, channel or group, and one is {found:?}"));
     kinds.into_iter().find(|kind| word(*kind) == found).ok_or_else(sentence)
 }
 
 fn names(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<Name>> {
     let found: String = row.get(column)?;
-    serde_json::from_str(&found).map_err(|why| odd(column, why))
+    serde_json::from_str(&found).map_err(|why| invalid(column, why))
 }
 
 fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    u64::try_from(row.get::<_, i64>(column)?).map_err(|why| odd(column, why))
+    u64::try_from(row.get::<_, i64>(column)?).map_err(|why| invalid(column, why))
 }
 
 fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_micros)
 }
 
-/// A column whose text is parsed as what it stands for.
+/// A text column, parsed with `FromStr`.
 struct Parsed<T>(T);
 
 impl<T: FromStr<Err: std::error::Error + Send + Sync + 'static>> FromSql for Parsed<T> {
@@ -242,7 +244,7 @@ fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     row.get::<_, Parsed<T>>(column).map(|parsed| parsed.0)
 }
 
-/// A value that this program never writes.
-fn odd(column: usize, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+/// The error for a value that this program never writes.
+fn invalid(column: usize, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, why.into())
 }

@@ -1,4 +1,4 @@
-//! The tables, their versions, and how SQLite is set up.
+//! The schema: opens the database, configures SQLite and migrates the tables to the current format.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,30 +7,31 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::io::store::StoreError;
 
-/// The file is there already; a path is a path and no URI; one thread uses the connection.
+/// No `CREATE`: the file exists already. No `URI`: a path is never read as a URI. `NO_MUTEX`: only one thread at a time
+/// uses the connection.
 const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
-/// Says in the file's header that it is ours: the letters `chat`.
+/// The application id in the file's header that marks a file of this program: the letters `chat` in ASCII.
 const APPLICATION: i64 = 0x6368_6174;
 
-/// Each step makes a file of the format before it one of its own; the format is the number of steps taken.
-/// A step that was released is never changed.
+/// Migrations. Each migrates a file from the previous format to its own. The format of a file is the number of
+/// migrations applied to it. A released migration never changes.
 const STEPS: &[&str] = &[include_str!("schema-1.sql")];
 
-/// How many statements stay compiled: more than there are.
+/// Number of compiled statements in the cache: more than this program has.
 const CACHED_STATEMENTS: usize = 32;
 
-/// How long a transaction waits for somebody else who holds the file.
+/// Time that SQLite waits while another program holds a lock on the database.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// What the header of a file says.
+/// Identification of a file: two fields of its header, and the number of objects in its schema.
 struct FileHeader {
     application: i64,
     format: i64,
     objects: i64,
 }
 
-/// Opens a file that is ours or empty, and changes nothing in it.
+/// Opens a file that belongs to this program or is empty. Changes nothing in it.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let opened = Connection::open_with_flags(path, FLAGS).and_then(|db| {
         db.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
@@ -52,10 +53,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     }
 }
 
-/// Sets the connection up for durable writing and takes the steps that the file lacks, all or none.
+/// Configures the connection for durable writes. Applies the missing migrations in one transaction.
 pub(super) fn bring_up_to_date(db: &Connection, max_pages: Option<u32>) -> rusqlite::Result<()> {
-    // Checkpoints are made by the writer, since SQLite would hide that one failed. `fullfsync` is what a sync has to
-    // be called on macOS, where fsync alone does not reach the platter. Scratch tables have no business on the disk.
+    // `wal_autocheckpoint` is off because SQLite hides a failed automatic checkpoint; the writer runs checkpoints.
+    // `fullfsync` is needed on macOS, where fsync alone does not flush the cache of the drive.
+    // `temp_store` is memory because temporary tables need not be durable.
     for pragma in [
         "journal_mode = WAL",
         "synchronous = FULL",
@@ -66,13 +68,13 @@ pub(super) fn bring_up_to_date(db: &Connection, max_pages: Option<u32>) -> rusql
         "temp_store = MEMORY",
         "trusted_schema = OFF",
     ] {
-        // Some of them answer with a row, some do not.
+        // Some pragmas return a row and some do not, so neither `execute` nor `query_row` fits all of them.
         db.prepare(&format!("PRAGMA {pragma}"))?.query([])?.next()?;
     }
-    let taken = number(db, "PRAGMA user_version")?;
-    let taken = usize::try_from(taken).unwrap_or(0).min(STEPS.len());
-    if taken < STEPS.len() {
-        let steps = STEPS[taken..].concat();
+    let applied = number(db, "PRAGMA user_version")?;
+    let applied = usize::try_from(applied).unwrap_or(0).min(STEPS.len());
+    if applied < STEPS.len() {
+        let steps = STEPS[applied..].concat();
         let format = STEPS.len();
         db.execute_batch(&format!(
             "BEGIN IMMEDIATE; {steps} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {format}; COMMIT;"

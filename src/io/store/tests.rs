@@ -1,4 +1,5 @@
-//! The store on real files: what goes in comes out of the next life, and every trouble has its sentence.
+//! Tests of the store, most of them on real files: state survives a restart, answers keep their order, and each failure
+//! is classified and reported.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -72,11 +73,11 @@ fn delivered(seq: u64, undelivered_to: &[&str], receipt: Option<Receipt>) -> Rec
     Record::Delivered { seq, undelivered_to: names(undelivered_to), receipt }
 }
 
-fn open_with(place: StoreLocation, seams: TestHooks) -> (Store, PersistedState, Receiver<StoreAnswer>) {
-    let (tell, told) = mpsc::channel();
-    let answer = Box::new(move |answer| tell.send(answer).unwrap());
-    let (store, kept) = Store::open_with(place, answer, seams).unwrap();
-    (store, kept, told)
+fn open_with(location: StoreLocation, hooks: TestHooks) -> (Store, PersistedState, Receiver<StoreAnswer>) {
+    let (answer_tx, answer_rx) = mpsc::channel();
+    let answer = Box::new(move |answer| answer_tx.send(answer).unwrap());
+    let (store, state) = Store::open_with(location, answer, hooks).unwrap();
+    (store, state, answer_rx)
 }
 
 fn open(path: &Path) -> (Store, PersistedState, Receiver<StoreAnswer>) {
@@ -87,37 +88,38 @@ fn refusal(path: &Path) -> StoreError {
     Store::open(StoreLocation::File(path.to_owned()), Box::new(|_| {})).map(|_| ()).unwrap_err()
 }
 
-/// What a life of a store leaves to the next one.
-fn kept_by(path: &Path) -> PersistedState {
-    let (store, kept, _) = open(path);
+/// Opens and closes the store, and returns the state that it read at start.
+fn load_state(path: &Path) -> PersistedState {
+    let (store, state, _) = open(path);
     store.close();
-    kept
+    state
 }
 
 fn persisted(through: u64) -> StoreAnswer {
     StoreAnswer::Persisted { through, refused: Vec::new() }
 }
 
-/// A disk that is slow until it is told to go on: the first commit waits.
+/// A disk whose first commit blocks until the returned sender is used. The returned receiver reports that the commit
+/// has started.
 fn slow_disk() -> (TestHooks, mpsc::Sender<()>, Receiver<()>) {
-    let ((go_on, wait), (tell, arrived)) = (mpsc::channel(), mpsc::channel());
+    let ((resume, resumed), (reached_tx, reached)) = (mpsc::channel(), mpsc::channel());
     let mut first = true;
     let commit = move |db: &Connection| {
         if std::mem::take(&mut first) {
-            tell.send(()).unwrap();
-            wait.recv().unwrap();
+            reached_tx.send(()).unwrap();
+            resumed.recv().unwrap();
         }
         db.execute_batch("COMMIT")
     };
-    (TestHooks { commit: Box::new(commit), max_pages: None }, go_on, arrived)
+    (TestHooks { commit: Box::new(commit), max_pages: None }, resume, reached)
 }
 
 #[test]
-fn everything_comes_back_in_the_next_life() {
+fn all_state_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a/b/chat.db");
-    let (store, kept, told) = open(&path);
-    assert_eq!(kept, PersistedState::default());
+    let (store, state, answer_rx) = open(&path);
+    assert_eq!(state, PersistedState::default());
     let long = mail(2, &"ü".repeat(Text::MAX / 2), &["a", "y", "z"]);
     let odd = Mail { kind: MessageKind::Group, group: Some(name("g")), ..mail(3, "it's\n\0\u{202e}\"{}\"", &["y"]) };
     let direct = Mail { kind: MessageKind::Direct, ..mail(5, "hi", &["y"]) };
@@ -127,10 +129,10 @@ fn everything_comes_back_in_the_next_life() {
     store.submit(vec![Record::NameRemoved(name("gone")), delivered(2, &["a", "z"], None)]);
     store.submit(vec![delivered(5, &[], Some(receipt(5)))]);
     store.close();
-    assert_eq!(told.iter().last(), Some(persisted(11)));
+    assert_eq!(answer_rx.iter().last(), Some(persisted(11)));
 
     let long = Mail { undelivered_to: names(&["a", "z"]), ..long };
-    let (store, kept, told) = open(&path);
+    let (store, state, answer_rx) = open(&path);
     let expected = PersistedState {
         names: vec![row("x", false), row("y", true)],
         groups: vec![group()],
@@ -138,21 +140,21 @@ fn everything_comes_back_in_the_next_life() {
         receipts: vec![receipt(5)],
         last_seq: 5,
     };
-    assert_eq!(kept, expected);
-    assert_eq!(kept.mail[0].bytes, Text::MAX, "the length is in bytes");
+    assert_eq!(state, expected);
+    assert_eq!(state.mail[0].bytes, Text::MAX, "the length is in bytes");
     store.fetch(vec![3, 99, u64::MAX, 2, 5]);
     store.fetch(Vec::new());
     store.submit(vec![Record::ReceiptGone { seq: 5 }, delivered(2, &[], None), delivered(3, &[], None)]);
     store.close();
-    let answers: Vec<_> = told.iter().collect();
+    let answers: Vec<_> = answer_rx.iter().collect();
     assert_eq!(answers, [StoreAnswer::Mail(vec![odd, long]), StoreAnswer::Mail(Vec::new()), persisted(3)]);
 
     let expected = PersistedState { mail: Vec::new(), receipts: Vec::new(), ..expected };
-    assert_eq!(kept_by(&path), expected, "the highest number is remembered after its message is gone");
+    assert_eq!(load_state(&path), expected, "the highest number is remembered after its message is gone");
 }
 
 #[test]
-fn memory_answers_alike_and_touches_no_disk() {
+fn a_store_in_memory_gives_the_same_answers_and_writes_no_file() {
     let (tell, files) = mpsc::channel();
     let commit = move |db: &Connection| {
         let journal: String = db.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
@@ -160,44 +162,45 @@ fn memory_answers_alike_and_touches_no_disk() {
         tell.send((db.path().map(str::to_owned), journal, scratch)).unwrap();
         db.execute_batch("COMMIT")
     };
-    let (store, kept, told) = open_with(StoreLocation::Memory, TestHooks { commit: Box::new(commit), max_pages: None });
-    assert_eq!(kept, PersistedState::default());
+    let (store, state, answer_rx) =
+        open_with(StoreLocation::Memory, TestHooks { commit: Box::new(commit), max_pages: None });
+    assert_eq!(state, PersistedState::default());
     store.submit(vec![Record::Mail(mail(1, "hi", &["y"]))]);
     store.fetch(vec![1]);
     store.close();
-    assert_eq!(told.iter().collect::<Vec<_>>(), [persisted(1), StoreAnswer::Mail(vec![mail(1, "hi", &["y"])])]);
+    assert_eq!(answer_rx.iter().collect::<Vec<_>>(), [persisted(1), StoreAnswer::Mail(vec![mail(1, "hi", &["y"])])]);
     assert_eq!(files.recv(), Ok((Some(String::new()), "memory".to_owned(), 2)), "2 is memory, too");
     assert_eq!(open_with(StoreLocation::Memory, TestHooks::default()).1, PersistedState::default(), "and forgets");
 }
 
 #[test]
-fn what_waits_is_committed_together_and_answered_in_order() {
+fn waiting_jobs_are_committed_together_and_answered_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    let (seams, go_on, arrived) = slow_disk();
-    let (store, _, told) = open_with(StoreLocation::File(folder.path().join("chat.db")), seams);
+    let (hooks, resume, reached) = slow_disk();
+    let (store, _, answer_rx) = open_with(StoreLocation::File(folder.path().join("chat.db")), hooks);
     store.submit(vec![Record::Mail(mail(1, "first", &["y"]))]);
-    arrived.recv().unwrap();
+    reached.recv().unwrap();
     for seq in 2..=1000 {
         store.submit(vec![Record::Mail(mail(seq, "more", &["y"]))]);
     }
     store.fetch(vec![1000]);
     store.submit(vec![delivered(1000, &[], None), Record::Name(row("x", true))]);
     store.fetch(vec![1000]);
-    assert!(told.try_recv().is_err(), "nothing is answered before it is on disk");
+    assert!(answer_rx.try_recv().is_err(), "nothing is answered before it is on disk");
     assert_eq!(store.commits(), 0);
-    go_on.send(()).unwrap();
-    let answers: Vec<_> = told.iter().take(5).collect();
+    resume.send(()).unwrap();
+    let answers: Vec<_> = answer_rx.iter().take(5).collect();
     let seen = StoreAnswer::Mail(vec![mail(1000, "more", &["y"])]);
     assert_eq!(answers, [persisted(1), persisted(1000), seen, persisted(1002), StoreAnswer::Mail(Vec::new())]);
     assert_eq!(store.commits(), 2);
 }
 
 #[test]
-fn a_store_that_is_full_says_so_and_blocks_nobody() {
-    let (seams, go_on, arrived) = slow_disk();
-    let (store, _, told) = open_with(StoreLocation::Memory, seams);
+fn a_full_store_reports_it_and_does_not_block() {
+    let (hooks, resume, reached) = slow_disk();
+    let (store, _, answer_rx) = open_with(StoreLocation::Memory, hooks);
     store.submit(vec![Record::NameRemoved(name("x"))]);
-    arrived.recv().unwrap();
+    reached.recv().unwrap();
     let turn = vec![Record::NameRemoved(name("x")); BATCH_RECORDS];
     for _ in 0..MAX_WAITING_RECORDS / BATCH_RECORDS {
         assert!(!store.is_full());
@@ -206,59 +209,59 @@ fn a_store_that_is_full_says_so_and_blocks_nobody() {
     assert!(store.is_full());
     store.submit(turn);
     store.fetch(vec![1]);
-    go_on.send(()).unwrap();
+    resume.send(()).unwrap();
     let all = (1 + MAX_WAITING_RECORDS + BATCH_RECORDS) as u64;
-    assert!(told.iter().any(|answer| answer == persisted(all)), "what came on top is not lost");
+    assert!(answer_rx.iter().any(|answer| answer == persisted(all)), "what came on top is not lost");
     assert!(!store.is_full());
-    assert_eq!(told.recv(), Ok(StoreAnswer::Mail(Vec::new())));
+    assert_eq!(answer_rx.recv(), Ok(StoreAnswer::Mail(Vec::new())));
 }
 
 #[test]
-fn a_transaction_has_its_limit() {
-    let (seams, go_on, arrived) = slow_disk();
-    let (store, _, told) = open_with(StoreLocation::Memory, seams);
+fn a_transaction_has_at_most_batch_records() {
+    let (hooks, resume, reached) = slow_disk();
+    let (store, _, answer_rx) = open_with(StoreLocation::Memory, hooks);
     store.submit(vec![Record::NameRemoved(name("x"))]);
-    arrived.recv().unwrap();
+    reached.recv().unwrap();
     for _ in 0..=BATCH_RECORDS {
         store.submit(vec![Record::NameRemoved(name("x"))]);
     }
-    go_on.send(()).unwrap();
+    resume.send(()).unwrap();
     let most = BATCH_RECORDS as u64;
-    assert_eq!(told.iter().take(3).collect::<Vec<_>>(), [persisted(1), persisted(1 + most), persisted(2 + most)]);
+    assert_eq!(answer_rx.iter().take(3).collect::<Vec<_>>(), [persisted(1), persisted(1 + most), persisted(2 + most)]);
     assert_eq!(store.commits(), 3);
 }
 
 #[test]
-fn a_long_log_is_moved_into_the_file() {
+fn a_long_write_ahead_log_is_checkpointed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
-    let (store, _, told) = open(&path);
+    let (store, _, answer_rx) = open(&path);
     let size = || fs::metadata(&path).unwrap().len();
     let empty = size();
     let big = "a".repeat(Text::MAX);
-    // One more than the limit, and then one more, whose answer comes after what the limit caused.
+    // The log passes the limit. The answer to one more record shows that the checkpoint is complete.
     let many = (writer::CHECKPOINT_BYTES / Text::MAX) as u64 + 2;
     for seq in 1..=many {
         store.submit(vec![Record::Mail(mail(seq, &big, &["y"]))]);
     }
-    assert!(told.iter().any(|answer| answer == persisted(many)));
+    assert!(answer_rx.iter().any(|answer| answer == persisted(many)));
     store.submit(vec![Record::Name(row("x", true))]);
-    assert_eq!(told.recv(), Ok(persisted(many + 1)));
+    assert_eq!(answer_rx.recv(), Ok(persisted(many + 1)));
     assert!(size() > empty + (writer::CHECKPOINT_BYTES / 2) as u64, "{} bytes", size());
     store.close();
-    assert_eq!(kept_by(&path).mail.len() as u64, many);
+    assert_eq!(load_state(&path).mail.len() as u64, many);
 }
 
 #[test]
-fn a_full_disk_refuses_what_has_no_room_and_goes_on() {
+fn a_full_disk_refuses_only_the_records_without_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
-    kept_by(&path);
-    let (slow, go_on, arrived) = slow_disk();
-    let (store, _, told) = open_with(StoreLocation::File(path.clone()), TestHooks { max_pages: Some(16), ..slow });
+    load_state(&path);
+    let (slow, resume, reached) = slow_disk();
+    let (store, _, answer_rx) = open_with(StoreLocation::File(path.clone()), TestHooks { max_pages: Some(16), ..slow });
     store.submit(vec![Record::Mail(mail(1, "hi", &["y"]))]);
-    arrived.recv().unwrap();
-    // One transaction: too large together, and too large in the middle of one turn.
+    reached.recv().unwrap();
+    // One transaction that is too large as a whole; within one turn, the last two records are too large.
     let big = "a".repeat(Text::MAX);
     store.submit(vec![Record::Name(row("x", true))]);
     store.submit(vec![
@@ -268,9 +271,9 @@ fn a_full_disk_refuses_what_has_no_room_and_goes_on() {
     ]);
     store.fetch(vec![2, 3, 4]);
     store.submit(vec![delivered(1, &[], Some(receipt(1)))]);
-    go_on.send(()).unwrap();
-    assert_eq!(told.recv(), Ok(persisted(1)));
-    let Ok(StoreAnswer::Warning(sentence)) = told.recv() else { panic!("a warning comes first") };
+    resume.send(()).unwrap();
+    assert_eq!(answer_rx.recv(), Ok(persisted(1)));
+    let Ok(StoreAnswer::Warning(sentence)) = answer_rx.recv() else { panic!("a warning comes first") };
     let shown = fs::canonicalize(&path).unwrap();
     let shown = shown.display();
     assert_eq!(
@@ -279,27 +282,27 @@ fn a_full_disk_refuses_what_has_no_room_and_goes_on() {
             "2 records were refused by the store {shown}: database or disk is full; make room, the server goes on."
         )
     );
-    assert_eq!(told.recv(), Ok(StoreAnswer::Persisted { through: 5, refused: vec![4, 5] }));
-    assert_eq!(told.recv(), Ok(StoreAnswer::Mail(vec![mail(2, "fits", &["y"])])));
-    assert_eq!(told.recv(), Ok(persisted(6)));
+    assert_eq!(answer_rx.recv(), Ok(StoreAnswer::Persisted { through: 5, refused: vec![4, 5] }));
+    assert_eq!(answer_rx.recv(), Ok(StoreAnswer::Mail(vec![mail(2, "fits", &["y"])])));
+    assert_eq!(answer_rx.recv(), Ok(persisted(6)));
     store.submit(vec![Record::Mail(mail(5, "again", &["y"]))]);
-    assert_eq!(told.recv(), Ok(persisted(7)));
+    assert_eq!(answer_rx.recv(), Ok(persisted(7)));
     store.close();
-    assert_eq!(told.recv(), Err(mpsc::RecvError));
-    let kept = kept_by(&path);
-    assert_eq!(kept.mail.iter().map(|mail| mail.seq).collect::<Vec<_>>(), [2, 5]);
-    assert_eq!((kept.names, kept.receipts), (vec![row("x", true)], vec![receipt(1)]));
+    assert_eq!(answer_rx.recv(), Err(mpsc::RecvError));
+    let state = load_state(&path);
+    assert_eq!(state.mail.iter().map(|mail| mail.seq).collect::<Vec<_>>(), [2, 5]);
+    assert_eq!((state.names, state.receipts), (vec![row("x", true)], vec![receipt(1)]));
 }
 
 #[test]
-fn a_record_that_contradicts_another_is_refused_alone() {
-    let (store, _, told) = open_with(StoreLocation::Memory, TestHooks::default());
+fn only_the_record_that_violates_a_constraint_is_refused() {
+    let (store, _, answer_rx) = open_with(StoreLocation::Memory, TestHooks::default());
     let same_id = Mail { id: mail(1, "hi", &["y"]).id, ..mail(2, "other", &["y"]) };
     store.submit(vec![Record::Mail(mail(1, "hi", &["y"])), Record::Mail(same_id), Record::Mail(mail(3, "hi", &["y"]))]);
     store.submit(vec![Record::ReceiptGone { seq: u64::MAX }]);
     store.fetch(vec![1, 2, 3]);
     store.close();
-    let answers: Vec<_> = told.iter().collect();
+    let answers: Vec<_> = answer_rx.iter().collect();
     let refused: Vec<u64> = answers
         .iter()
         .flat_map(|answer| match answer {
@@ -313,7 +316,7 @@ fn a_record_that_contradicts_another_is_refused_alone() {
 }
 
 #[test]
-fn a_failed_sync_is_fatal_and_nothing_is_answered_after_it() {
+fn a_failed_sync_is_fatal_and_is_the_last_answer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
     let mut commits = 0;
@@ -324,26 +327,26 @@ fn a_failed_sync_is_fatal_and_nothing_is_answered_after_it() {
         }
         db.execute_batch("COMMIT")
     };
-    let (store, _, told) =
+    let (store, _, answer_rx) =
         open_with(StoreLocation::File(path.clone()), TestHooks { commit: Box::new(commit), max_pages: None });
     store.submit(vec![Record::Name(row("x", true))]);
-    assert_eq!(told.recv(), Ok(persisted(1)));
+    assert_eq!(answer_rx.recv(), Ok(persisted(1)));
     store.submit(vec![Record::Name(row("y", true))]);
-    let Ok(StoreAnswer::Fatal(sentence)) = told.recv() else { panic!("fatal") };
+    let Ok(StoreAnswer::Fatal(sentence)) = answer_rx.recv() else { panic!("fatal") };
     assert!(sentence.contains("cannot be trusted any more") && !sentence.contains('\n'), "{sentence}");
-    // The teller is gone with the thread: whatever is asked now has no answer, and blocks nobody.
-    assert_eq!(told.recv(), Err(mpsc::RecvError));
+    // The thread has ended and has dropped the handler: later calls have no answer and do not block.
+    assert_eq!(answer_rx.recv(), Err(mpsc::RecvError));
     let many = (0..MAX_WAITING_RECORDS as u64).map(|seq| Record::ReceiptGone { seq });
     store.submit(many.clone().collect());
     store.submit(many.collect());
     store.fetch(vec![1]);
     store.close();
     assert!(folder.path().join("chat.db-wal").exists(), "the log was not moved by a disk that fails");
-    assert_eq!(kept_by(&path).names, [row("x", true)]);
+    assert_eq!(load_state(&path).names, [row("x", true)]);
 }
 
 #[test]
-fn a_moment_of_trouble_refuses_everything_of_that_moment() {
+fn a_transient_error_refuses_all_records_of_the_transaction() {
     let mut busy = true;
     let commit = move |db: &Connection| {
         if std::mem::take(&mut busy) {
@@ -351,12 +354,13 @@ fn a_moment_of_trouble_refuses_everything_of_that_moment() {
         }
         db.execute_batch("COMMIT")
     };
-    let (store, _, told) = open_with(StoreLocation::Memory, TestHooks { commit: Box::new(commit), max_pages: None });
+    let (store, _, answer_rx) =
+        open_with(StoreLocation::Memory, TestHooks { commit: Box::new(commit), max_pages: None });
     store.submit(vec![Record::Name(row("x", true)), Record::Name(row("y", true))]);
-    assert!(matches!(told.recv(), Ok(StoreAnswer::Warning(_))));
-    assert_eq!(told.recv(), Ok(StoreAnswer::Persisted { through: 2, refused: vec![1, 2] }));
+    assert!(matches!(answer_rx.recv(), Ok(StoreAnswer::Warning(_))));
+    assert_eq!(answer_rx.recv(), Ok(StoreAnswer::Persisted { through: 2, refused: vec![1, 2] }));
     store.submit(vec![Record::Name(row("x", true))]);
-    assert_eq!(told.recv(), Ok(persisted(3)));
+    assert_eq!(answer_rx.recv(), Ok(persisted(3)));
     assert_eq!(store.commits(), 1);
 }
 
@@ -364,15 +368,15 @@ fn a_moment_of_trouble_refuses_everything_of_that_moment() {
 fn a_second_server_is_refused_by_any_path_and_readers_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
-    let (store, _, told) = open(&path);
+    let (store, _, answer_rx) = open(&path);
     store.submit(vec![Record::Name(row("x", true)), Record::Mail(mail(1, "hi", &["y", "z"]))]);
-    assert_eq!(told.recv(), Ok(persisted(2)));
+    assert_eq!(answer_rx.recv(), Ok(persisted(2)));
     let link = folder.path().join("link.db");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     for path in [&path, &link] {
         assert!(matches!(refusal(path), StoreError::InUse { .. }));
     }
-    // What somebody sees with `sqlite3` while the server runs.
+    // The query that a person makes with `sqlite3` while the server runs.
     let reader = Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut query =
         reader.prepare("SELECT reader || ' < ' || sender || ' ' || kept || ' ' || text FROM waiting").unwrap();
@@ -385,12 +389,12 @@ fn a_second_server_is_refused_by_any_path_and_readers_are_not() {
 }
 
 #[test]
-fn only_the_owner_may_read() {
+fn only_the_owner_can_read_the_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new/folder/chat.db");
-    let (store, _, told) = open(&path);
+    let (store, _, answer_rx) = open(&path);
     store.submit(vec![Record::Name(row("x", true))]);
-    assert_eq!(told.recv(), Ok(persisted(1)));
+    assert_eq!(answer_rx.recv(), Ok(persisted(1)));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     for ending in ["", "-wal", "-shm", ".lock"] {
         assert_eq!(mode(&folder.path().join(format!("new/folder/chat.db{ending}"))), 0o600, "{ending}");
@@ -404,10 +408,10 @@ fn only_the_owner_may_read() {
 }
 
 #[test]
-fn a_newer_file_is_refused_and_left_alone() {
+fn a_file_of_a_newer_release_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
-    kept_by(&path);
+    load_state(&path);
     Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
     let before = fs::read(&path).unwrap();
     let shown = fs::canonicalize(&path).unwrap();
@@ -424,7 +428,7 @@ fn a_newer_file_is_refused_and_left_alone() {
 }
 
 #[test]
-fn what_is_not_ours_is_refused_and_left_alone() {
+fn a_foreign_file_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     for garbage in [b"x".to_vec(), b"Dear diary\n".repeat(100), b"SQLite format 3\0".repeat(200)] {
@@ -437,15 +441,15 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     let before = fs::read(&path).unwrap();
     assert!(matches!(refusal(&path), StoreError::Foreign { .. }));
     assert_eq!(fs::read(&path).unwrap(), before);
-    // An empty file is nobody's yet.
+    // An empty file becomes a store.
     let path = folder.path().join("empty.db");
     fs::write(&path, "").unwrap();
-    assert_eq!(kept_by(&path), PersistedState::default());
-    assert_eq!(kept_by(&path), PersistedState::default());
+    assert_eq!(load_state(&path), PersistedState::default());
+    assert_eq!(load_state(&path), PersistedState::default());
 }
 
 #[test]
-fn rows_that_make_no_sense_are_refused_with_the_reason() {
+fn invalid_rows_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     for (sql, reason) in [
         ("INSERT INTO names VALUES ('a;b', '1.2.3.4:5', '00000000000000000000000000000001', 1, 0)", "\"a;b\""),
@@ -462,7 +466,7 @@ fn rows_that_make_no_sense_are_refused_with_the_reason() {
         ),
     ] {
         let path = folder.path().join("chat.db");
-        kept_by(&path);
+        load_state(&path);
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
         let why = refusal(&path);
         assert!(matches!(why, StoreError::Damaged { .. }), "{why}");
@@ -472,7 +476,7 @@ fn rows_that_make_no_sense_are_refused_with_the_reason() {
 }
 
 #[test]
-fn a_place_where_nothing_can_be_written_is_refused() {
+fn a_path_that_cannot_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();

@@ -1,4 +1,5 @@
-//! The thread of the store: one transaction for everything that waits, and what to do when it fails.
+//! The store's thread: writes each batch of jobs in one transaction, handles write errors, runs checkpoints and sends
+//! the answers.
 
 use std::sync::Arc;
 
@@ -11,44 +12,45 @@ use crate::io::store::error::{ErrorClass, classify};
 use crate::io::store::queue::{Job, StoreQueue};
 use crate::io::store::{AnswerHandler, Commit, StoreAnswer, rows};
 
-/// The most records of one transaction, unless one turn alone has more. Measured: 244 k rows/s at this size.
+/// Maximum number of records in one transaction; one turn with more records is not split. Measured: 244 k rows/s at
+/// this size.
 pub const BATCH_RECORDS: usize = 4096;
-/// The most bytes of one transaction, unless one turn alone has more.
+/// Maximum number of bytes in one transaction; one turn with more bytes is not split.
 pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// After so many bytes in the log beside the file, they are moved into the file.
+/// Size of the write-ahead log, in bytes, at which a checkpoint moves it into the database.
 pub(super) const CHECKPOINT_BYTES: usize = 16 * 1024 * 1024;
-/// What a transaction adds to the log beside its records: a few pages that it touches.
+/// Bytes that a transaction adds to the write-ahead log in addition to its records: a few pages that it changes.
 const COMMIT_BYTES: usize = 16 * 1024;
 
-/// Owns the connection and the answers.
+/// Owns the connection and the answer handler.
 pub(super) struct Writer {
     db: Connection,
     commit: Commit,
     queue: Arc<StoreQueue>,
     answer: AnswerHandler,
-    /// The file, for people.
+    /// The path of the file, for displayed sentences.
     name: String,
-    /// How many records have their outcome.
+    /// Number of records that have an outcome: durable or refused.
     settled: u64,
-    /// About how much the log beside the file has grown since it was last emptied.
+    /// Estimated bytes written to the write-ahead log since the last checkpoint.
     logged: usize,
 }
 
-/// A part of a batch that is written, or read, at one place in the order.
+/// A part of a batch: the records of one write, or one read. The order of the parts is that of the calls.
 #[derive(Clone, Copy)]
 enum BatchPart<'a> {
     Write(&'a [Record]),
     Fetch(&'a [u64]),
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Default)]
 struct BatchOutcome {
-    /// How many records of the batch have their outcome.
+    /// Number of records that have an outcome, counted since the store was opened.
     settled: u64,
     refused: Vec<u64>,
-    /// Why the first of them was.
+    /// The error because of which the first record was refused.
     why: Option<rusqlite::Error>,
     fetched: Vec<Vec<Mail>>,
 }
@@ -64,12 +66,13 @@ impl Writer {
         Self { db, commit, queue, answer, name, settled: 0, logged: 0 }
     }
 
-    /// Works until the queue is closed and empty, or the disk is broken.
+    /// Processes batches until the queue is closed and empty, or until a fatal error.
     pub(super) fn run(mut self) {
         let _ended = OnDrop(Arc::clone(&self.queue));
         while let Some(batch) = self.queue.take(BATCH_RECORDS, BATCH_BYTES) {
             if let Err(why) = self.batch(&batch) {
-                // A disk that cannot be trusted is not written to any more: the log stays, for a better day.
+                // Nothing more is written to a broken disk. Without a checkpoint on close, the write-ahead log stays
+                // and can be recovered later.
                 let _ = self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
                 let sentence = format!(
                     "The store {} cannot be trusted any more: {why}; everything acknowledged before is safe, \
@@ -82,11 +85,11 @@ impl Writer {
         }
     }
 
-    /// Settles a batch and answers it. An error is fatal.
+    /// Writes a batch and sends its answers. An error that is returned is fatal.
     fn batch(&mut self, jobs: &[Job]) -> rusqlite::Result<()> {
-        let pieces: Vec<BatchPart<'_>> = jobs.iter().map(BatchPart::from).collect();
+        let parts: Vec<BatchPart<'_>> = jobs.iter().map(BatchPart::from).collect();
         let mut outcome = BatchOutcome { settled: self.settled, ..BatchOutcome::default() };
-        self.settle(&pieces, &mut outcome)?;
+        self.settle(&parts, &mut outcome)?;
         let BatchOutcome { refused, why, fetched, .. } = outcome;
         if let Some(why) = why {
             let n = refused.len();
@@ -95,36 +98,38 @@ impl Writer {
                 format!("{records} refused by the store {}: {why}; make room, the server goes on.", self.name);
             (self.answer)(StoreAnswer::Warning(sentence));
         }
-        self.tell(&pieces, &refused, fetched);
+        self.send_answers(&parts, &refused, fetched);
         let bytes: usize = jobs.iter().map(|job| job.cost().1).sum();
         self.checkpoint(bytes)
     }
 
-    /// Writes the pieces in one transaction. If it fails for a record's sake, in ever smaller ones until the record
-    /// is alone, which is what is refused: a full disk may have room for one more, and one that makes room.
-    /// Turns stay whole as long as nothing in them is refused.
-    fn settle(&mut self, pieces: &[BatchPart<'_>], outcome: &mut BatchOutcome) -> rusqlite::Result<()> {
-        let why = match self.transaction(pieces) {
+    /// Writes the parts in one transaction. If a record makes it fail, splits the parts and retries, until each record
+    /// that fails is alone. Only such a record is refused.
+    ///
+    /// The reason: a full disk may have room for a smaller record, and a later record may free room. A turn stays in
+    /// one transaction unless one of its records is refused.
+    fn settle(&mut self, parts: &[BatchPart<'_>], outcome: &mut BatchOutcome) -> rusqlite::Result<()> {
+        let why = match self.transaction(parts) {
             Ok(fetched) => {
-                outcome.settled += pieces.iter().map(BatchPart::records).sum::<u64>();
+                outcome.settled += parts.iter().map(BatchPart::records).sum::<u64>();
                 outcome.fetched.extend(fetched);
                 return Ok(());
             }
             Err(why) => why,
         };
-        match (classify(&why), pieces) {
+        match (classify(&why), parts) {
             (ErrorClass::Record, [BatchPart::Write(records)]) if records.len() > 1 => {
                 records.chunks(1).try_for_each(|one| self.settle(&[BatchPart::Write(one)], outcome))
             }
             (ErrorClass::Record, [_, _, ..]) => {
-                let (first, second) = pieces.split_at(pieces.len() / 2);
+                let (first, second) = parts.split_at(parts.len() / 2);
                 self.settle(first, outcome)?;
                 self.settle(second, outcome)
             }
-            // It would be so for each of them alone, only more slowly.
-            (ErrorClass::Record | ErrorClass::Moment, _) if pieces.iter().any(|piece| piece.records() > 0) => {
-                for piece in pieces {
-                    match piece {
+            // One record is left, or the error affects every record: smaller transactions would fail as well.
+            (ErrorClass::Record | ErrorClass::Moment, _) if parts.iter().any(|part| part.records() > 0) => {
+                for part in parts {
+                    match part {
                         BatchPart::Write(records) => {
                             let from = outcome.settled + 1;
                             outcome.settled += records.len() as u64;
@@ -140,13 +145,13 @@ impl Writer {
         }
     }
 
-    /// All pieces or none, in order: a read sees what was written before it and not what was after.
-    fn transaction(&mut self, pieces: &[BatchPart<'_>]) -> rusqlite::Result<Vec<Vec<Mail>>> {
-        if pieces.iter().all(|piece| matches!(piece, BatchPart::Fetch(_))) {
-            return apply(&self.db, pieces);
+    /// Performs all parts or none, in order: a read sees the writes before it and none after it.
+    fn transaction(&mut self, parts: &[BatchPart<'_>]) -> rusqlite::Result<Vec<Vec<Mail>>> {
+        if parts.iter().all(|part| matches!(part, BatchPart::Fetch(_))) {
+            return apply(&self.db, parts);
         }
         let result = self.db.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            let fetched = apply(&self.db, pieces)?;
+            let fetched = apply(&self.db, parts)?;
             (self.commit)(&self.db)?;
             Ok(fetched)
         });
@@ -158,14 +163,14 @@ impl Writer {
         result
     }
 
-    /// Answers in the order of the questions.
-    fn tell(&mut self, pieces: &[BatchPart<'_>], refused: &[u64], fetched: Vec<Vec<Mail>>) {
+    /// Sends the answers in the order of the calls. Consecutive writes share one answer.
+    fn send_answers(&mut self, parts: &[BatchPart<'_>], refused: &[u64], fetched: Vec<Vec<Mail>>) {
         let mut fetched = fetched.into_iter();
         let (mut refused, mut through) = (refused.iter().copied().peekable(), self.settled);
-        for (at, piece) in pieces.iter().enumerate() {
-            through += piece.records();
-            let last = pieces.get(at + 1).is_none_or(|next| matches!(next, BatchPart::Fetch(_)));
-            match piece {
+        for (at, part) in parts.iter().enumerate() {
+            through += part.records();
+            let last = parts.get(at + 1).is_none_or(|next| matches!(next, BatchPart::Fetch(_)));
+            match part {
                 BatchPart::Write(_) if last => {
                     let refused = std::iter::from_fn(|| refused.next_if(|n| *n <= through)).collect();
                     (self.answer)(StoreAnswer::Persisted { through, refused });
@@ -177,7 +182,7 @@ impl Writer {
         self.settled = through;
     }
 
-    /// Moves the log into the file now and then. SQLite would do it by itself, and be silent about a failed sync.
+    /// Runs a checkpoint once the write-ahead log is long. SQLite's automatic checkpoint would hide a failed sync.
     fn checkpoint(&mut self, bytes: usize) -> rusqlite::Result<()> {
         self.logged += bytes + COMMIT_BYTES;
         if self.logged < CHECKPOINT_BYTES {
@@ -195,10 +200,10 @@ impl Writer {
     }
 }
 
-fn apply(db: &Connection, pieces: &[BatchPart<'_>]) -> rusqlite::Result<Vec<Vec<Mail>>> {
+fn apply(db: &Connection, parts: &[BatchPart<'_>]) -> rusqlite::Result<Vec<Vec<Mail>>> {
     let mut fetched = Vec::new();
-    for piece in pieces {
-        match piece {
+    for part in parts {
+        match part {
             BatchPart::Write(records) => records.iter().try_for_each(|record| rows::write(db, record))?,
             BatchPart::Fetch(seqs) => fetched.push(rows::fetch(db, seqs)?),
         }
@@ -224,7 +229,7 @@ impl<'a> From<&'a Job> for BatchPart<'a> {
     }
 }
 
-/// However the thread ends, nobody waits for it.
+/// Ends the queue however the thread ends, also by a panic: a queue that stays full would stop the event loop.
 struct OnDrop(Arc<StoreQueue>);
 
 impl Drop for OnDrop {
