@@ -1,23 +1,24 @@
-//! The clock of the shell: the one place where real time is asked for.
+//! The clock of the program: the only source of time for the machines, except in the simulation.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::proto::time::{Instant, Now, Timestamp};
 
-/// Tells the time: monotonic since the clock was started, and civil. Copies agree with each other.
+/// Reads monotonic time and civil time. Copies share one origin, so their times can be compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: std::time::Instant,
 }
 
 impl Clock {
-    /// A clock whose monotonic time begins now, a second after its origin, so that a core may subtract from it.
+    /// Starts a clock. Its monotonic time begins one second after the origin, so that a machine can subtract a short
+    /// duration from the first instant.
     #[must_use]
     pub fn start() -> Self {
         Self { origin: std::time::Instant::now() }
     }
 
-    /// The present moment.
+    /// The current time. The monotonic part never goes back; the civil part does when the system's clock is set back.
     #[must_use]
     pub fn now(&self) -> Now {
         let mono = Instant::ZERO + Duration::from_secs(1) + self.origin.elapsed();
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_never_goes_back() {
+    fn monotonic_time_never_goes_back() {
         let clock = Clock::start();
         let (first, second) = (clock.now(), clock.now());
         assert!(first.mono <= second.mono);

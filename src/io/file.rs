@@ -1,13 +1,14 @@
-//! Files by their paths: their folders, and no more of their bytes than is wanted.
+//! Helpers for files: a read with a limit, and the folder of a path.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// A file's bytes, up to one more than `limit`: whoever wants no more than those refuses the file then.
+/// Reads at most `limit` + 1 bytes of a file. A result longer than `limit` means that the file is too long; the caller
+/// must reject it.
 ///
 /// # Errors
-/// Those of the system.
+/// The errors of the system: the file cannot be opened or read.
 pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
@@ -15,7 +16,7 @@ pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The folder that holds a file of this path.
+/// The folder of a path: its parent, or `.` if it has none.
 #[must_use]
 pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -26,12 +27,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_without_a_folder_is_here() {
+    fn the_folder_of_a_bare_name_is_the_current_one() {
         assert_eq!(["a", "b/a", "/a"].map(|path| folder(Path::new(path))), [".", "b", "/"].map(Path::new));
     }
 
     #[test]
-    fn of_a_file_without_end_no_more_is_read() {
+    fn an_endless_file_is_read_up_to_the_limit() {
         assert_eq!(read(Path::new("/dev/zero"), 10).unwrap(), [0; 11]);
     }
 }

@@ -1,4 +1,5 @@
-//! The thin shell: every effect, and no decision. Clocks, sockets, files, signals and threads live here.
+//! Performs the effects of the program: clocks, sockets, files, signals and threads. It makes no decisions; the
+//! machines in [`crate::proto`] do.
 
 pub mod clock;
 pub mod control;

@@ -1,4 +1,5 @@
-//! One UDP socket for IPv4 and IPv6: never blocks, speaks of IPv4 as IPv4, and knows a lost datagram from a broken socket.
+//! A non-blocking UDP socket for IPv4 and IPv6. It converts IPv4-mapped addresses to IPv4, and separates the loss of a
+//! datagram from a broken socket.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -7,15 +8,17 @@ use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token, event};
 use socket2::{Domain, Protocol, Type};
 
-/// How large a receive and a send buffer the system is asked for, in bytes. It may grant less: that is only loss.
+/// Size of the receive buffer and of the send buffer that is requested from the system, in bytes. The system may grant
+/// less; then more datagrams are lost under load.
 pub const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// The most errors of the network that one [`Socket::recv`] passes over before it reports one.
+/// Number of network errors that one [`Socket::recv`] skips; it returns the next one.
 const MAX_SKIPPED: usize = 64;
 
-/// A UDP socket, bound to a port of every address of this machine, registrable with a [`mio::Poll`].
+/// A UDP socket that is bound to one port on all addresses of this machine. It can be registered with a [`mio::Poll`].
 ///
-/// Its readiness is edge-triggered: read until [`io::ErrorKind::WouldBlock`], or remember that it was left before.
+/// Readiness is edge-triggered: read until [`io::ErrorKind::WouldBlock`]. A caller that stops earlier must read again
+/// without waiting for an event.
 #[derive(Debug)]
 pub struct Socket {
     inner: UdpSocket,
@@ -23,23 +26,24 @@ pub struct Socket {
     port: u16,
 }
 
-/// Which addresses a socket can speak to.
+/// The address families of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Families {
     /// IPv4 and IPv6.
     Both,
-    /// IPv4 alone, where the system has no IPv6.
+    /// IPv4 only: the system has no IPv6.
     Ipv4,
 }
 
 impl Socket {
-    /// Binds a port, 0 for a free one, on every address: of both families where the system can, else of IPv4.
+    /// Binds `port` on all addresses; 0 means a free port. Uses both families, or IPv4 only if the system has no IPv6.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AddrInUse`] when another socket has the port in either family; otherwise what the system says.
+    /// [`io::ErrorKind::AddrInUse`] if another socket uses the port in either family; otherwise the system's error.
     pub fn bind(port: u16) -> io::Result<Self> {
         match Self::bind_to(Families::Both, port) {
-            // These two speak of the port, and IPv4 alone would not make it better: it might even hide a port in use.
+            // These two errors are about the port. A retry with IPv4 only would not help: it could even succeed on a
+            // port that is in use for IPv6.
             Err(why) if !matches!(why.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {
                 Self::bind_to(Families::Ipv4, port)
             }
@@ -56,7 +60,7 @@ impl Socket {
         if families == Families::Both {
             socket.set_only_v6(false)?;
         }
-        // A refused wish is no failure: a smaller buffer loses a little more under load.
+        // A refusal is not an error: with a smaller buffer, more datagrams are lost under load.
         let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
         let _ = socket.set_send_buffer_size(BUFFER_BYTES);
         socket.set_nonblocking(true)?;
@@ -66,26 +70,27 @@ impl Socket {
         Ok(Self { inner, families, port })
     }
 
-    /// The port that the socket is bound to; never 0.
+    /// The port to which the socket is bound; never 0.
     #[must_use]
     pub const fn local_port(&self) -> u16 {
         self.port
     }
 
-    /// Which addresses it can speak to.
+    /// The address families of the socket.
     #[must_use]
     pub const fn families(&self) -> Families {
         self.families
     }
 
-    /// Takes one datagram: how many bytes of `buf` it fills, and where it came from, mapped addresses as IPv4.
-    /// A datagram that is longer than `buf` is cut.
+    /// Receives one datagram. Returns its length in bytes and its source, an IPv4-mapped address as IPv4. A datagram
+    /// that is longer than `buf` is truncated.
     ///
-    /// Word of the network about datagrams sent earlier (see [`is_loss`]) is passed over.
+    /// Skips errors about datagrams sent earlier (see [`is_loss`]).
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when nothing waits. One for which [`is_loss`] holds only after very many of
-    /// those in a row: go on reading later. Anything else means that the socket is broken.
+    /// - [`io::ErrorKind::WouldBlock`] if no datagram waits.
+    /// - An error for which [`is_loss`] is true, after many of them in a row. The caller should read again later.
+    /// - Any other error means that the socket is broken.
     pub fn recv(&mut self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let mut skipped = 0;
         loop {
@@ -100,16 +105,17 @@ impl Socket {
     /// Sends one datagram.
     ///
     /// # Errors
-    /// Whatever the error, this datagram is lost and nothing else is: there is no route, a firewall forbids it, the
-    /// address came from a stranger and makes no sense. What must arrive is sent again by the core.
-    /// [`io::ErrorKind::WouldBlock`] says that the send buffer is full; [`io::ErrorKind::Unsupported`] that this
-    /// machine has no IPv6 and the address is one.
+    /// Every error means that this datagram is lost, and nothing else. Examples: no route, a firewall, or an invalid
+    /// address from an unknown peer. The link retransmits the datagrams that must arrive.
+    ///
+    /// - [`io::ErrorKind::WouldBlock`]: the send buffer is full.
+    /// - [`io::ErrorKind::Unsupported`]: `to` is an IPv6 address and this machine has no IPv6.
     pub fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
         let to = match (self.families, to, canonical(to)) {
             (Families::Both, _, SocketAddr::V4(v4)) => {
                 SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
             }
-            // As it was given: it may have a scope, which a link-local address needs.
+            // Not converted: a link-local address needs its scope id.
             (Families::Both, to, SocketAddr::V6(_)) => to,
             (Families::Ipv4, _, v4 @ SocketAddr::V4(_)) => v4,
             (Families::Ipv4, to, SocketAddr::V6(_)) => {
@@ -140,9 +146,10 @@ impl event::Source for Socket {
     }
 }
 
-/// Whether an error of a read tells of a datagram that was sent earlier and did not arrive (an ICMP answer such as
-/// "port unreachable"), or of an interrupted call. The socket is well, and a loop goes on as if nothing had been said:
-/// silence already means the same.
+/// Whether an error of a read reports that a datagram sent earlier did not arrive (an ICMP error such as "port
+/// unreachable"), or that the call was interrupted.
+///
+/// The socket still works. The caller should ignore the error: the missing acknowledgement already shows the loss.
 #[must_use]
 pub fn is_loss(why: &io::Error) -> bool {
     matches!(
@@ -156,7 +163,7 @@ pub fn is_loss(why: &io::Error) -> bool {
     )
 }
 
-/// The address with IPv4 written as IPv4, so that one peer has one address.
+/// Converts an IPv4-mapped address to IPv4, so that each peer has exactly one address.
 fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr {
         SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
@@ -176,11 +183,11 @@ mod tests {
     use super::*;
 
     const TOKEN: Token = Token(7);
-    /// Far beyond anything a loopback needs; only a failing test waits so long.
-    const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
+    /// Far more than the loopback interface needs; only a failing test waits this long.
+    const TIMEOUT: Option<Duration> = Some(Duration::from_secs(20));
 
-    /// Waits for a datagram as the loop does: poll, then read.
-    fn next(socket: &mut Socket) -> (Vec<u8>, SocketAddr) {
+    /// Receives one datagram. Fails the test if none arrives in time.
+    fn receive(socket: &mut Socket) -> (Vec<u8>, SocketAddr) {
         let mut poll = Poll::new().unwrap();
         poll.registry().register(socket, TOKEN, Interest::READABLE).unwrap();
         let mut buf = [0; 2048];
@@ -191,7 +198,7 @@ mod tests {
                 Err(why) => panic!("{why}"),
             }
             let mut events = Events::with_capacity(8);
-            poll.poll(&mut events, PATIENCE).unwrap();
+            poll.poll(&mut events, TIMEOUT).unwrap();
             assert!(!events.is_empty(), "nothing came");
         };
         poll.registry().deregister(socket).unwrap();
@@ -203,28 +210,28 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_go_both_ways_over_ipv4_and_are_called_so() {
+    fn ipv4_works_in_both_directions_and_sources_are_ipv4() {
         let (mut a, mut b) = (Socket::bind(0).unwrap(), Socket::bind(0).unwrap());
         a.send_to(b"hi", local(Ipv4Addr::LOCALHOST, &b)).unwrap();
-        let (bytes, from) = next(&mut b);
+        let (bytes, from) = receive(&mut b);
         assert_eq!((bytes.as_slice(), from), (b"hi".as_slice(), local(Ipv4Addr::LOCALHOST, &a)));
         b.send_to(b"", from).unwrap();
-        assert_eq!(next(&mut a), (Vec::new(), local(Ipv4Addr::LOCALHOST, &b)));
+        assert_eq!(receive(&mut a), (Vec::new(), local(Ipv4Addr::LOCALHOST, &b)));
     }
 
     #[test]
-    fn a_mapped_destination_is_the_same_as_ipv4() {
+    fn a_mapped_destination_is_equivalent_to_ipv4() {
         let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
         for families in [Families::Both, Families::Ipv4] {
             let Ok(a) = Socket::bind_to(families, 0) else { continue };
             let mut b = Socket::bind(0).unwrap();
             a.send_to(b"hi", local(mapped, &b)).unwrap();
-            assert_eq!(next(&mut b).1, local(Ipv4Addr::LOCALHOST, &a));
+            assert_eq!(receive(&mut b).1, local(Ipv4Addr::LOCALHOST, &a));
         }
     }
 
     #[test]
-    fn datagrams_travel_over_ipv6_where_the_machine_has_it() {
+    fn ipv6_works_if_the_machine_has_it() {
         let has_ipv6 = std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
         let (a, mut b) = (Socket::bind(0).unwrap(), Socket::bind(0).unwrap());
         if !has_ipv6 {
@@ -233,11 +240,11 @@ mod tests {
         }
         assert_eq!((a.families(), b.families()), (Families::Both, Families::Both));
         a.send_to(b"hi", local(Ipv6Addr::LOCALHOST, &b)).unwrap();
-        assert_eq!(next(&mut b), (b"hi".to_vec(), local(Ipv6Addr::LOCALHOST, &a)));
+        assert_eq!(receive(&mut b), (b"hi".to_vec(), local(Ipv6Addr::LOCALHOST, &a)));
     }
 
     #[test]
-    fn ipv4_alone_refuses_ipv6_by_a_sentence_and_speaks_ipv4() {
+    fn an_ipv4_socket_refuses_ipv6_with_a_sentence_and_sends_ipv4() {
         let (mut a, mut b) = (Socket::bind_to(Families::Ipv4, 0).unwrap(), Socket::bind(0).unwrap());
         assert_eq!(a.families(), Families::Ipv4);
         let why = a.send_to(b"hi", "[2001:db8::1]:9".parse().unwrap()).unwrap_err();
@@ -247,9 +254,9 @@ mod tests {
             "This machine has no IPv6, so [2001:db8::1]:9 cannot be reached; use an IPv4 address."
         );
         a.send_to(b"hi", local(Ipv4Addr::LOCALHOST, &b)).unwrap();
-        let (_, from) = next(&mut b);
+        let (_, from) = receive(&mut b);
         b.send_to(b"ho", from).unwrap();
-        assert_eq!(next(&mut a), (b"ho".to_vec(), local(Ipv4Addr::LOCALHOST, &b)));
+        assert_eq!(receive(&mut a), (b"ho".to_vec(), local(Ipv4Addr::LOCALHOST, &b)));
     }
 
     #[test]
@@ -267,28 +274,28 @@ mod tests {
     }
 
     #[test]
-    fn a_free_port_is_named_and_given_once() {
+    fn port_0_binds_a_free_port_and_reports_it() {
         let (a, b) = (Socket::bind(0).unwrap(), Socket::bind(0).unwrap());
         assert_eq!(a.local_port(), a.inner.local_addr().unwrap().port());
         assert!(a.local_port() != 0 && a.local_port() != b.local_port());
     }
 
     #[test]
-    fn nobody_there_and_nonsense_addresses_are_only_loss() {
+    fn sending_to_closed_ports_and_invalid_addresses_is_only_loss() {
         let (mut a, b) = (Socket::bind(0).unwrap(), Socket::bind(0).unwrap());
-        // Port 1 is reserved for a service that nobody runs any more.
-        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        for to in [nobody, nobody, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))] {
+        // Port 1 (tcpmux) is assigned, so it is not ephemeral, and the service is no longer in use.
+        let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        for to in [closed, closed, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))] {
             let _ = a.send_to(b"hi", to);
         }
         let mut buf = [0; 16];
         assert_eq!(a.recv(&mut buf).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         b.send_to(b"still here", local(Ipv4Addr::LOCALHOST, &a)).unwrap();
-        assert_eq!(next(&mut a).0, b"still here");
+        assert_eq!(receive(&mut a).0, b"still here");
     }
 
     #[test]
-    fn what_the_network_says_is_loss_and_what_the_system_says_is_not() {
+    fn only_network_errors_and_interruptions_are_loss() {
         use io::ErrorKind as K;
         for kind in [K::ConnectionRefused, K::HostUnreachable, K::NetworkUnreachable, K::Interrupted] {
             assert!(is_loss(&kind.into()), "{kind}");
@@ -299,11 +306,11 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_buffer_was_asked_for() {
+    fn a_larger_receive_buffer_is_requested() {
         let socket = Socket::bind(0).unwrap();
         let plain = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let size = |socket: socket2::SockRef<'_>| socket.recv_buffer_size().unwrap();
-        // The system may grant less than the wish, never less than what it gives unasked.
+        // The system may grant less than requested, but not less than its default.
         assert!(size(socket2::SockRef::from(&socket.inner)) >= size(socket2::SockRef::from(&plain)));
     }
 }
