@@ -1,4 +1,5 @@
-//! Frames: what the lines of a datagram behind its head say.
+//! Frames: the lines of a datagram after its header. The module documentation of [`wire`](crate::proto::wire) describes
+//! each frame; the comments here are short forms.
 
 use std::net::SocketAddr;
 
@@ -9,55 +10,59 @@ use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
 use crate::proto::wire::{MAX_COOKIE, MAX_FRAME, MAX_TOKEN};
 
-/// A row of the table: name, address, life, online.
+/// A row of the table: name, address, incarnation, and whether the client is online.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row(pub Name, pub SocketAddr, pub Incarnation, pub bool);
 
-/// What a server answers to a request.
+/// The result of a request, in an `answer`. The name before each colon is the frame of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestOutcome {
-    /// Done: `dereg`, `create`, `join`, `leave`.
+    /// `dereg`, `create`, `join`, `leave`: done.
     Ok,
-    /// `save`: on disk.
+    /// `save`: the message is on disk.
     Saved,
-    /// `save`: the reader is alive, in `row`. `lookup`: it is known, in `row`. `create`: the group was there.
+    /// `save`: the reader is online, in `row`. `lookup`: the name is known, in `row`. `create`: the group exists
+    /// already.
     Exists,
-    /// `save`, `lookup`: nobody has that name. `join`: no such group. Group requests: not in that group.
+    /// `save`, `lookup`: the name is unknown. `join`: no such group. Other requests about a group: no such group, or
+    /// the client is not a member.
     None,
     /// `save`: the mailbox is full. `create`, `join`: a limit is reached.
     Full,
-    /// `save`, `all`, `say`, `create`: it could not be written.
+    /// `save`, `all`, `say`, `create`: the store could not write the record.
     Failed,
-    /// `all`, `say`: on disk; `n` readers.
+    /// `all`, `say`: the message is on disk, for `n` readers.
     Accepted,
-    /// `groups`, `members`: some of `names`, the last ones unless `more`.
+    /// `groups`, `members`: a part of the list, in `names`. With `more`, another `answer` follows.
     Names,
 }
 
-/// A line of a datagram behind its head.
+/// A line of a datagram after its header. `r` is the number of a request. "Without number" means that the header of the
+/// datagram has no `n`, so that the link does not retransmit it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the members are explained at their frames")]
 pub enum Frame {
-    /// To a server, without number: who are you? The token is repeated in the answer.
+    /// To a server, without number: a request for a challenge. The answer repeats the token.
     Hello { token: String },
-    /// From a server, without number: prove that you receive.
+    /// From a server, without number: the cookie that `reg` must repeat. It proves that the client receives at its
+    /// address.
     Challenge { token: String, cookie: String },
-    /// Register under this name. `via` is the address at which the client reaches the server.
+    /// Register under `name`. `via` is the address at which the client reaches the server.
     Reg { r: u64, name: Name, cookie: String, via: std::net::IpAddr },
-    /// Registered; `mail` messages follow.
+    /// The client is registered; `mail` saved messages follow.
     Welcome { r: u64, name: Name, mail: usize },
-    /// Not registered.
+    /// The client is not registered.
     Refused { r: u64, reason: String },
     /// De-register.
     Dereg { r: u64 },
-    /// Without number, from either side: the client ends.
+    /// Without number: the client ends. The server answers with `bye`.
     Bye,
-    /// Without number: still here, with the table of this version.
+    /// Without number: keep-alive. `table` is the version of the client's table.
     Alive { table: u64 },
-    /// Some rows of the table that changed, and names that were dropped; `last` ends an update to version `upto`.
-    /// `whole` begins one that replaces everything.
+    /// Changed rows of the table, and dropped names (`gone`). `last` ends the update to version `upto`. `whole` begins
+    /// an update that replaces the whole table.
     Rows {
         upto: u64,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -69,8 +74,10 @@ pub enum Frame {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gone: Vec<Name>,
     },
-    /// From client to client: a direct message, sent at `at` (microseconds since 1970). To be shown after the message
-    /// with the number `after` of the same life, which comes by way of the server; not acknowledged before.
+    /// From client to client: a direct message, sent at `at` (microseconds since 1970).
+    ///
+    /// With `after`, it is displayed and acknowledged only after the message of the same incarnation with that number,
+    /// which comes through the server.
     Msg {
         id: MessageId,
         at: i64,
@@ -78,9 +85,9 @@ pub enum Frame {
         after: Option<u64>,
         text: String,
     },
-    /// A piece of a text; the next frame with a text ends it.
+    /// A part of a text. The next frame with a text has the last part.
     Part { text: String },
-    /// Keep a direct message; without asking its reader if `again`.
+    /// Save a direct message. With `again`, the server does not check whether the reader is online.
     Save {
         r: u64,
         id: MessageId,
@@ -94,7 +101,7 @@ pub enum Frame {
     All { r: u64, id: MessageId, at: i64, text: String },
     /// A message to the other members of a group.
     Say { r: u64, id: MessageId, group: Name, at: i64, text: String },
-    /// Does the server know this name?
+    /// Ask for the row of a name.
     Lookup { r: u64, name: Name },
     /// Create a group.
     Create { r: u64, group: Name },
@@ -119,7 +126,8 @@ pub enum Frame {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         more: bool,
     },
-    /// From a server: a message for this client; `kept` (microseconds since 1970) when it comes as mail.
+    /// From a server: a message for this client. A saved message has `kept`, the time at which it was saved
+    /// (microseconds since 1970).
     Post {
         id: MessageId,
         kind: MessageKind,
@@ -131,9 +139,9 @@ pub enum Frame {
         kept: Option<i64>,
         text: String,
     },
-    /// From a server: the kept direct message `id` reached `reader`.
+    /// From a server: the saved direct message `id` reached `reader`. `kept` is as in `post`.
     Receipt { id: MessageId, reader: Name, kept: i64 },
-    /// A frame of a later edition, or a malformed one: ignored.
+    /// A frame of an unknown kind, or a malformed frame. It is ignored, so that later releases can add frames.
     #[serde(other)]
     Unknown,
 }
@@ -144,7 +152,7 @@ fn is_zero(n: &usize) -> bool {
 }
 
 impl Frame {
-    /// The frame's name on the wire.
+    /// The kind of the frame: the value of `t` on the wire.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -175,7 +183,7 @@ impl Frame {
         }
     }
 
-    /// Whether what its receiver repeats fits into an answer.
+    /// Whether the receiver can repeat the token and the cookie: the answer must fit into a datagram.
     pub(super) fn is_repeatable(&self) -> bool {
         match self {
             Self::Hello { token } => token.len() <= MAX_TOKEN,
@@ -185,7 +193,7 @@ impl Frame {
         }
     }
 
-    /// The text of a frame that has one and ends what `part` frames began.
+    /// The text of a frame that ends a sequence of `part` frames; `None` for other frames and for `part` itself.
     pub fn text_mut(&mut self) -> Option<&mut String> {
         match self {
             Self::Msg { text, .. } | Self::Save { text, .. } | Self::All { text, .. } => Some(text),
@@ -194,8 +202,8 @@ impl Frame {
         }
     }
 
-    /// The frame as lines without their ends, none longer than [`MAX_FRAME`] less one byte: a text that does not
-    /// fit is cut into `part` frames before it.
+    /// Encodes the frame as lines without newlines. Each line is shorter than [`MAX_FRAME`], so that it fits with its
+    /// newline. A text that is too long is split into `part` frames, which precede the frame itself.
     #[must_use]
     pub fn lines(mut self) -> Vec<String> {
         let whole = self.line();
@@ -203,7 +211,8 @@ impl Frame {
             return vec![whole];
         }
         let text = self.text_mut().map(std::mem::take).unwrap_or_default();
-        let mut lines: Vec<String> = cut(&text).map(|text| Frame::Part { text: text.to_owned() }.line()).collect();
+        let mut lines: Vec<String> =
+            split_text(&text).map(|text| Frame::Part { text: text.to_owned() }.line()).collect();
         lines.push(self.line());
         lines
     }
@@ -213,27 +222,27 @@ impl Frame {
     }
 }
 
-/// The text in pieces, each of which fits into a `part` frame when it is encoded; cut at character boundaries.
-fn cut(mut text: &str) -> impl Iterator<Item = &str> {
+/// Splits a text at character boundaries, so that each part fits into a `part` frame after it is encoded.
+fn split_text(mut text: &str) -> impl Iterator<Item = &str> {
     const ROOM: usize = MAX_FRAME - r#"{"t":"part","text":""}"#.len() - 1;
     std::iter::from_fn(move || {
         let mut room = ROOM;
         let end = text.char_indices().find_map(|(at, c)| {
-            let bytes = encoded(c);
+            let bytes = encoded_len(c);
             if bytes > room {
                 return Some(at);
             }
             room -= bytes;
             None
         });
-        let (piece, rest) = text.split_at(end.unwrap_or(text.len()));
+        let (part, rest) = text.split_at(end.unwrap_or(text.len()));
         text = rest;
-        (!piece.is_empty()).then_some(piece)
+        (!part.is_empty()).then_some(part)
     })
 }
 
-/// How many bytes a character takes in a JSON string.
-fn encoded(c: char) -> usize {
+/// The number of bytes of a character in a JSON string, as `serde_json` writes it.
+fn encoded_len(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         c if c < ' ' => 6,

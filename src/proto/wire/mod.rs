@@ -1,4 +1,4 @@
-//! The wire format: what stands in a datagram, exactly, so that a client can be written in another language.
+//! The wire format: parses and emits datagrams.
 //!
 #![doc = include_str!("../README.md")]
 
@@ -11,116 +11,120 @@ use serde::{Deserialize, Serialize};
 use crate::proto::id::Incarnation;
 pub use crate::proto::wire::frame::{Frame, RequestOutcome, Row};
 
-/// The highest number of a datagram: far beyond what anybody sends, and far enough from the end of the numbers.
+/// The highest number of a datagram on a link. No sender reaches it, and arithmetic on valid numbers cannot overflow.
 pub const MAX_NUMBER: u64 = 1 << 62;
 
 /// The version of the wire format.
 pub const VERSION: u32 = 1;
 
-/// The most bytes of a datagram: below the smallest MTU of IPv6 (1,280) less its headers, so that nothing is fragmented.
+/// Maximum length of a datagram, in bytes: below the smallest MTU of IPv6 (1,280, RFC 8200 §5) less its headers, so
+/// that no datagram is fragmented.
 pub const MAX_DATAGRAM: usize = 1_200;
 
-/// The most bytes of a head with its newline.
+/// Maximum length of a header with its newline, in bytes.
 pub const MAX_HEAD: usize = 320;
 
-/// The most bytes of a frame with its newline, so that any one fits behind any head.
+/// Maximum length of a frame with its newline, in bytes. Any frame fits into a datagram with any header.
 pub const MAX_FRAME: usize = MAX_DATAGRAM - MAX_HEAD;
 
-/// The most entries of `got` in a head.
+/// Maximum number of entries of `got` in a header.
 pub const MAX_GOT: usize = 16;
 
-/// The most bytes of a token of `hello`.
+/// Maximum length of the token of `hello`, in bytes, so that `challenge` fits into a frame.
 pub const MAX_TOKEN: usize = 16;
 
-/// The most bytes of a cookie, so that a `reg` frame that repeats it fits into a datagram.
+/// Maximum length of a cookie, in bytes, so that `reg` fits into a frame.
 pub const MAX_COOKIE: usize = 64;
 
-/// The first line of a datagram.
+/// The header: the first line of a datagram. The module documentation describes its keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Header {
-    /// The version.
+    /// The version of the wire format, [`VERSION`]; 0 if the key is absent.
     pub chat: u32,
-    /// A refusal: what is not understood.
+    /// A refusal. `"version"`: the datagram had another version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no: Option<String>,
-    /// Not here: this life, which was addressed.
+    /// The answer to a datagram that was addressed to this incarnation, which has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gone: Option<Incarnation>,
-    /// Whose datagram it is.
+    /// The incarnation of the sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub me: Option<Incarnation>,
-    /// Whom it is for.
+    /// The incarnation of the receiver; absent if the sender does not know it yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub you: Option<Incarnation>,
-    /// Its number on the link.
+    /// The number of the datagram on the link, from 1 to [`MAX_NUMBER`]; absent if it needs no acknowledgement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub n: Option<u64>,
-    /// Nothing below is sent any more.
+    /// The floor: the sender no longer sends numbers below this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub low: Option<u64>,
-    /// All up to here is shown or done.
+    /// Cumulative acknowledgement: all datagrams up to this number were received, and their frames displayed or
+    /// processed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ack: Option<u64>,
-    /// What came beyond, as distances from `ack`.
+    /// Datagrams beyond `ack` that were received, as distances from `ack`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub got: Vec<u16>,
-    /// It came and is not shown yet.
+    /// A datagram was received but cannot be displayed yet: the sender should extend its timeout.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub wait: bool,
-    /// Answer at once, with this number.
+    /// A question: the receiver must answer at once, with this number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ask: Option<u32>,
-    /// The answer to that.
+    /// The number of the question that this datagram answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<u32>,
 }
 
 impl Header {
-    /// A head from `me`, to `you` if that life is known.
+    /// A header from `me` to `you`; `None` if the receiver's incarnation is not known yet.
     #[must_use]
     pub fn new(me: Incarnation, you: Option<Incarnation>) -> Self {
         Self { chat: VERSION, me: Some(me), you, ..Self::default() }
     }
 
-    /// Whether its sender waits for an answer. A bare acknowledgement does not, and may overtake the datagram that
-    /// would make its sender known.
+    /// Whether the sender expects an answer, so that `gone` may be sent to it.
+    ///
+    /// A bare acknowledgement expects none: it may arrive before the datagram that makes its sender known.
     #[must_use]
     pub fn wants_answer(&self) -> bool {
         self.n.is_some() || self.ask.is_some()
     }
 
-    /// The answer to what was sent to a life that is gone.
+    /// The answer to a datagram for the incarnation `gone`, which has ended; `you` sent that datagram.
     #[must_use]
     pub fn gone(gone: Incarnation, you: Incarnation) -> Self {
         Self { chat: VERSION, gone: Some(gone), you: Some(you), ..Self::default() }
     }
 }
 
-/// A datagram, taken apart.
+/// A parsed datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// Its first line.
+    /// The first line.
     pub head: Header,
-    /// The others.
+    /// The other lines, in order. Empty lines are left out.
     pub frames: Vec<Frame>,
 }
 
-/// Why bytes are no datagram.
+/// The reason why bytes are not a datagram of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// Longer than [`MAX_DATAGRAM`].
+    /// The datagram is longer than [`MAX_DATAGRAM`].
     TooLong,
-    /// Not lines of UTF-8 JSON with a head in front.
+    /// The bytes are not UTF-8, the first line is not a header, or a value of the header exceeds its limit.
     NotOurs,
-    /// A head of another version.
+    /// The header has another version.
     Version,
 }
 
-/// Takes a datagram apart. A line that is no known frame becomes [`Frame::Unknown`].
+/// Parses a datagram. A line that is not a known frame, or exceeds a limit, becomes [`Frame::Unknown`]: one bad frame
+/// does not affect the others.
 ///
 /// # Errors
-/// [`Malformed`] says why it is none.
+/// [`Malformed`] if the header cannot be used.
 pub fn parse(bytes: &[u8]) -> Result<Datagram, Malformed> {
     if bytes.len() > MAX_DATAGRAM {
         return Err(Malformed::TooLong);
@@ -141,7 +145,7 @@ pub fn parse(bytes: &[u8]) -> Result<Datagram, Malformed> {
     Ok(Datagram { head, frames: lines.map(frame).collect() })
 }
 
-/// A head of a later version may look otherwise; all it must have is its version.
+/// Reads only the version of a header: the other keys of a later version may have other types.
 fn other_version(line: &str) -> Malformed {
     #[derive(Deserialize)]
     struct Version {
@@ -153,7 +157,7 @@ fn other_version(line: &str) -> Malformed {
     }
 }
 
-/// Puts a datagram together from its head and lines of frames.
+/// Emits a datagram from its header and encoded frames without newlines. The caller must keep to [`MAX_DATAGRAM`].
 #[must_use]
 pub fn emit<'a>(head: &Header, lines: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(head).unwrap_or_default();
@@ -165,14 +169,15 @@ pub fn emit<'a>(head: &Header, lines: impl IntoIterator<Item = &'a str>) -> Vec<
     bytes
 }
 
-/// What a datagram is, in a word: the kind of its first frame, or `head` when it has none.
+/// One word for a datagram in a trace: the kind of its first frame, `head` if it has none, or `malformed`.
 #[must_use]
 pub fn summary(bytes: &[u8]) -> String {
     let first = parse(bytes).ok().map(|datagram| datagram.frames.first().map_or("head", Frame::kind));
     first.unwrap_or("malformed").to_owned()
 }
 
-/// The refusal of a datagram of another version, unless it would be longer than the question.
+/// The refusal of a datagram of another version. `None` if the refusal would be longer than `question`, so that it
+/// cannot be used for amplification, or if `question` is itself a refusal.
 #[must_use]
 pub fn refuse_version(question: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
@@ -182,7 +187,7 @@ pub fn refuse_version(question: &[u8]) -> Option<Vec<u8>> {
     }
     let first = question.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if serde_json::from_slice::<VersionRefusal>(first).is_ok() {
-        // Two that refuse each other's refusals would never end.
+        // Otherwise two programs could refuse each other's refusals for ever.
         return None;
     }
     let head = Header { chat: VERSION, no: Some("version".to_owned()), ..Header::default() };

@@ -1,4 +1,4 @@
-//! The wire format, to the byte, and whatever bytes come.
+//! Tests of the wire format: exact bytes, limits and arbitrary input.
 
 use super::*;
 use crate::proto::id::MessageId;
@@ -6,7 +6,7 @@ use crate::proto::name::Name;
 use proptest::prelude::*;
 
 #[test]
-fn a_datagram_reads_as_documented() {
+fn a_datagram_is_emitted_as_documented() {
     let id = MessageId { incarnation: Incarnation(1), number: 2 };
     let head = Header { n: Some(3), low: Some(3), ack: Some(9), ..Header::new(Incarnation(1), Some(Incarnation(2))) };
     let lines = Frame::Msg { id, at: 5, after: None, text: "hi".into() }.lines();
@@ -20,7 +20,7 @@ fn a_datagram_reads_as_documented() {
 }
 
 #[test]
-fn the_longest_head_fits() {
+fn the_longest_header_is_within_its_limit() {
     let most = Some(u64::MAX);
     let head = Header {
         n: most,
@@ -36,7 +36,7 @@ fn the_longest_head_fits() {
 }
 
 #[test]
-fn what_is_not_ours_is_told_from_what_is_too_new() {
+fn malformed_datagrams_and_other_versions_are_distinguished() {
     assert_eq!(parse(b""), Err(Malformed::NotOurs));
     assert_eq!(parse(b"hello\n"), Err(Malformed::NotOurs));
     assert_eq!(parse(b"{}\n"), Err(Malformed::NotOurs));
@@ -48,13 +48,13 @@ fn what_is_not_ours_is_told_from_what_is_too_new() {
 }
 
 #[test]
-fn an_answer_to_the_gone_is_no_longer_than_the_shortest_question_with_a_number() {
+fn gone_is_no_longer_than_the_shortest_numbered_datagram() {
     let question = emit(&Header { n: Some(1), ..Header::new(Incarnation(1), Some(Incarnation(2))) }, []);
     assert!(emit(&Header::gone(Incarnation(2), Incarnation(1)), []).len() <= question.len());
 }
 
 #[test]
-fn tokens_and_cookies_have_a_limit_within_which_they_can_be_repeated() {
+fn tokens_and_cookies_within_their_limits_can_be_repeated() {
     let parsed = |frame: Frame| {
         let lines = frame.lines();
         parse(&emit(&Header::new(Incarnation(1), None), lines.iter().map(String::as_str)))
@@ -63,25 +63,25 @@ fn tokens_and_cookies_have_a_limit_within_which_they_can_be_repeated() {
             .pop()
             .unwrap()
     };
-    // The longest way to write a character takes six bytes.
-    let odd = |length| "\u{1}".repeat(length);
-    let hello = |token| Frame::Hello { token: odd(token) };
+    // The longest encoding of a one-byte character in JSON has six bytes.
+    let escaped = |length| "\u{1}".repeat(length);
+    let hello = |token| Frame::Hello { token: escaped(token) };
     assert_eq!(parsed(hello(MAX_TOKEN)), hello(MAX_TOKEN));
     assert_eq!(parsed(hello(MAX_TOKEN + 1)), Frame::Unknown);
-    let challenge = |token, cookie| Frame::Challenge { token: odd(token), cookie: odd(cookie) };
+    let challenge = |token, cookie| Frame::Challenge { token: escaped(token), cookie: escaped(cookie) };
     let longest = challenge(MAX_TOKEN, MAX_COOKIE);
     assert_eq!(parsed(longest.clone()), longest);
     assert_eq!(parsed(challenge(MAX_TOKEN + 1, 1)), Frame::Unknown);
     assert_eq!(parsed(challenge(1, MAX_COOKIE + 1)), Frame::Unknown);
     let (name, via) = (Name::new(&"x".repeat(Name::MAX)).unwrap(), std::net::IpAddr::from([u16::MAX; 8]));
-    let reg = |cookie| Frame::Reg { r: u64::MAX, name: name.clone(), cookie: odd(cookie), via };
+    let reg = |cookie| Frame::Reg { r: u64::MAX, name: name.clone(), cookie: escaped(cookie), via };
     assert_eq!(parsed(reg(MAX_COOKIE)), reg(MAX_COOKIE));
     assert_eq!(parsed(reg(MAX_COOKIE + 1)), Frame::Unknown);
     assert!(longest.lines().iter().chain(&reg(MAX_COOKIE).lines()).all(|line| line.len() < MAX_FRAME));
 }
 
 #[test]
-fn numbers_have_an_end_far_from_the_end_of_all_numbers() {
+fn numbers_above_the_maximum_are_malformed() {
     for member in ["n", "low", "ack"] {
         let head = |number: u64| format!("{{\"chat\":1,\"{member}\":{number}}}\n");
         assert!(parse(head(MAX_NUMBER).as_bytes()).is_ok(), "{member}");
@@ -100,7 +100,7 @@ fn unknown_and_malformed_frames_are_ignored_one_by_one() {
 
 proptest! {
     #[test]
-    fn any_text_is_cut_into_lines_that_fit_and_is_put_together_again(text in "\\PC{0,900}|[\\x00-\\x1f\"\\\\é🎈]{0,900}") {
+    fn any_text_is_split_into_fitting_lines_and_reassembled(text in "\\PC{0,900}|[\\x00-\\x1f\"\\\\é🎈]{0,900}") {
         let id = MessageId { incarnation: Incarnation(1), number: 2 };
         let lines = Frame::Msg { id, at: 0, after: None, text: text.clone() }.lines();
         let mut together = String::new();
@@ -120,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn parsing_nearly_good_bytes_never_panics(at in 0usize..90, byte in any::<u8>()) {
+    fn parsing_a_datagram_with_one_changed_byte_never_panics(at in 0usize..90, byte in any::<u8>()) {
         let mut bytes = emit(&Header::new(Incarnation(7), Some(Incarnation(8))), ["{\"t\":\"alive\",\"table\":3}"]);
         if let Some(place) = bytes.get_mut(at) {
             *place = byte;
@@ -130,7 +130,7 @@ proptest! {
 }
 
 #[test]
-fn a_refusal_of_another_version_is_not_refused_in_turn() {
+fn a_refusal_is_never_refused() {
     assert!(refuse_version(b"{\"chat\":2,\"me\":\"0123456789\"}\n").is_some());
     for refusal in ["{\"chat\":2,\"no\":\"version\"}\n", "{\"chat\":2,\"no\":null,\"padding\":\"0123456789\"}\n"] {
         assert_eq!(refuse_version(refusal.as_bytes()), None, "{refusal}");
