@@ -1,52 +1,53 @@
-//! What a machine must know before its first input.
+//! Configuration of the machines: the values that a machine needs before its first input.
 
 use std::net::SocketAddr;
 
 use crate::proto::name::Name;
 use crate::proto::record::PersistedState;
 
-/// The version of this program, as events show it.
+/// The version of this program, as in the `started` event.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
-/// What a client must know.
+/// Configuration of a client.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Its name.
+    /// The name to register.
     pub name: Name,
-    /// All addresses of the server; all are tried within each attempt. At most [`ClientConfig::MAX_SERVERS`] count.
+    /// All addresses of the server. Each attempt tries all of them. Those beyond [`ClientConfig::MAX_SERVERS`] are
+    /// ignored.
     pub servers: Vec<SocketAddr>,
     /// The server as the user wrote it, `HOST:PORT`, for the `started` event.
     pub server: String,
-    /// Where the client's own socket is bound.
+    /// The client's own address, for the `started` event.
     pub addr: SocketAddr,
-    /// The port that it got, if it asked for any: that is shown.
+    /// The port that the system chose, if the user asked for a free port. It is displayed.
     pub free_port: Option<u16>,
-    /// 32 random bytes: ids and everything else random comes from them.
+    /// 32 random bytes, the seed of [`crate::proto::rng::Rng`]: ids and all other random numbers.
     pub seed: [u8; 32],
-    /// Leave without notice.
+    /// End without a `bye`, so that the server has to detect it.
     pub silent_leave: bool,
-    /// Show every datagram.
+    /// Emit an event for each datagram.
     pub trace: bool,
 }
 
 impl ClientConfig {
-    /// The most addresses of one server name that are tried.
+    /// Maximum number of addresses of the server that are tried.
     pub const MAX_SERVERS: usize = 16;
 }
 
-/// What a server must know.
+/// Configuration of a server.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// The port that its socket is bound to.
+    /// The port to which the socket is bound.
     pub port: u16,
-    /// 32 random bytes.
+    /// 32 random bytes, the seed of [`crate::proto::rng::Rng`].
     pub seed: [u8; 32],
-    /// What an earlier life left, and the file that it was read from.
+    /// The state that the store had at start.
     pub kept: PersistedState,
-    /// The most messages that are kept for one reader; more than [`crate::proto::server::MAILBOX`] are not.
+    /// Maximum number of saved messages for an offline reader, at most [`crate::proto::server::MAILBOX`].
     pub mailbox: usize,
-    /// The file, for people.
+    /// The path of the store, for display.
     pub file: String,
-    /// Show every datagram.
+    /// Emit an event for each datagram.
     pub trace: bool,
 }

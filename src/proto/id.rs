@@ -1,26 +1,27 @@
-//! Identities that cannot be guessed: one a life of a program, one a message.
+//! Ids of incarnations and messages. An incarnation is random, so that other hosts cannot guess it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The 128-bit id of one life of a program: drawn anew at each start, written as 32 hexadecimal digits.
+/// The 128-bit id of one start of a program. It is random and new at each start. Written as 32 lower-case hexadecimal
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Incarnation(pub u128);
 
-/// The id of a message: the life that sent it and its number there, from 1. Written `LIFE.NUMBER`.
+/// The id of a message, unique among all messages. Written `INCARNATION.NUMBER`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MessageId {
-    /// Who sent it.
+    /// The incarnation of the sender.
     pub incarnation: Incarnation,
-    /// Its number in that life.
+    /// The number of the message within that incarnation, from 1.
     pub number: u64,
 }
 
-/// A word that is no id.
+/// The error for a word that is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id is 32 hexadecimal digits, that of a message with '.' and a number behind them")]
 pub struct BadId;
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_read_as_they_are_written_and_not_otherwise() {
+    fn only_the_canonical_form_of_an_id_is_parsed() {
         let id = MessageId { incarnation: Incarnation(0xabc), number: 7 };
         assert_eq!(id.to_string(), "00000000000000000000000000000abc.7");
         assert_eq!(id.to_string().parse(), Ok(id));

@@ -1,4 +1,6 @@
-//! The pure core: decides everything and touches nothing. No clock, socket, file, thread or print in here.
+//! The protocol: the state machines of client and server, as pure code. They make all decisions and perform no effects.
+//!
+//! No clock, socket, file, thread or output is used here. Time, random seeds and bytes are arguments.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

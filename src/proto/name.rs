@@ -1,4 +1,4 @@
-//! Names of clients and groups: checked once, then a type.
+//! Names of clients and groups. A [`Name`] is checked when it is created, so that other code need not check it.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,37 +6,39 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A name of a client or a group: 1 to [`Name::MAX`] of ASCII letters, digits, `_`, `-`, `.`,
-/// beginning with a letter or digit; case matters; `server` is reserved. Cheap to clone.
+/// The name of a client or a group: 1 to [`Name::MAX`] ASCII letters, digits, `_`, `-` and `.`, beginning with a letter
+/// or digit.
+///
+/// Names are case-sensitive. `server` is reserved. A clone shares the string.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
 
-/// Why a word is no name: one sentence that says what is right.
+/// The reason why a word is not a name. The sentence says what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// Nothing at all.
+    /// The word is empty.
     #[error("A name must have 1 to 32 characters, and this one is empty.")]
     Empty,
-    /// More than [`Name::MAX`] characters.
+    /// The word has more than [`Name::MAX`] characters: this many.
     #[error("A name must have 1 to 32 characters, and this one has {0}.")]
     TooLong(usize),
-    /// A character that is not allowed there.
+    /// The word has a character that is not allowed at its position.
     #[error("The name {0:?} is not allowed: use letters, digits, '_', '-' and '.', beginning with a letter or digit.")]
     Character(String),
-    /// The one reserved name.
+    /// The word is `server`: in events, that name means the server.
     #[error("The name server is reserved, choose another one.")]
     Reserved,
 }
 
 impl Name {
-    /// The most characters (and, being ASCII, bytes) that a name may have.
+    /// Maximum length of a name, in characters. Names are ASCII, so this is also the maximum in bytes.
     pub const MAX: usize = 32;
 
-    /// Checks a word.
+    /// Checks a word and converts it to a name.
     ///
     /// # Errors
-    /// [`BadName`] says what is wrong with it.
+    /// [`BadName`] if the word is not a name.
     pub fn new(word: &str) -> Result<Self, BadName> {
         if word.is_empty() {
             return Err(BadName::Empty);
@@ -55,7 +57,7 @@ impl Name {
         Ok(Self(word.into()))
     }
 
-    /// The name as it is written.
+    /// The name as a string, unchanged.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_at_their_limits() {
+    fn names_are_checked_at_their_limits() {
         let longest = "a".repeat(Name::MAX);
         for good in ["x", "X9", "a_b-c.d", "7", "Server", longest.as_str()] {
             assert_eq!(Name::new(good).map(String::from), Ok(good.to_owned()));

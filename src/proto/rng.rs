@@ -1,22 +1,23 @@
-//! The core's random numbers: all from one seed, so that a run can be replayed.
+//! Random numbers of a machine. All come from one seed, so that a run can be replayed.
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::proto::id::Incarnation;
 
-/// A seeded generator that cannot be guessed without its seed.
+/// A cryptographic generator (ChaCha12): its numbers cannot be predicted without the seed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rng(ChaCha12Rng);
 
 impl Rng {
-    /// A generator from 32 random bytes.
+    /// Creates a generator. The seed must be 32 random bytes, because cookies and incarnations depend on it.
     #[must_use]
     pub fn new(seed: [u8; 32]) -> Self {
         Self(ChaCha12Rng::from_seed(seed))
     }
 
-    /// A generator from a number that a person can write down: for runs to be replayed, not for secrets.
+    /// Creates a generator from a short number, for simulations that can be replayed. It must not be used for secrets:
+    /// a number that a person chose can be guessed.
     #[must_use]
     pub fn from_number(number: u64) -> Self {
         let mut seed = [0; 32];
@@ -24,12 +25,12 @@ impl Rng {
         Self::new(seed)
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    /// The id of a new life.
+    /// Returns a new random incarnation.
     pub fn incarnation(&mut self) -> Incarnation {
         Incarnation(u128::from(self.bits()) << 64 | u128::from(self.bits()))
     }
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_a_seed_of_its_own() {
+    fn each_number_gives_a_different_seed() {
         let mut seed = [0; 32];
         (seed[0], seed[7]) = (7, 1);
         assert_eq!(Rng::from_number(1 << 56 | 7), Rng::new(seed));

@@ -1,29 +1,29 @@
-//! Exit statuses of the client, the server and the runner.
+//! Exit statuses of the client, the server and the runner. The numbers are part of the command-line interface.
 
-/// Why a program ended, as its parent process learns it. With several reasons, the first one's counts.
+/// The reason for the end of a program, reported to its parent process. The first reason wins: see [`Status::or`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Status {
-    /// All well, also when the reader of our output went away.
+    /// Success. A closed pipe on standard output is also a success.
     #[default]
     Ok,
-    /// Wrong arguments.
+    /// Invalid arguments.
     Usage,
     /// The script or scenario cannot be parsed.
     Parse,
-    /// Cannot bind, cannot reach or start the server, cannot read the file.
+    /// The environment: a port cannot be bound, a server cannot be reached or started, or a file cannot be read.
     Environment,
-    /// A command failed, a `!<` matched, an actor ended or had another status.
+    /// A command failed. In a scenario: a `!<` matched, or an actor ended early or with another status than expected.
     Failed,
-    /// A `<` found nothing in its time, or the deadline passed.
+    /// A `<` had no match within its time limit, or the deadline of the run passed.
     Expected,
-    /// A fault of the program itself.
+    /// An error of the program itself: a panic.
     Internal,
-    /// Ended by this signal.
+    /// The signal with this number ended the program.
     Signal(u8),
 }
 
 impl Status {
-    /// The number that the parent process sees.
+    /// The exit status for the parent process: 0 to 6, or 128 plus the signal, as shells report it.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -38,7 +38,7 @@ impl Status {
         }
     }
 
-    /// This one, unless it is [`Status::Ok`]: then the later one.
+    /// Combines two statuses in time order: returns this one unless it is [`Status::Ok`], else `later`.
     #[must_use]
     pub fn or(self, later: Status) -> Status {
         if self == Status::Ok { later } else { self }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_reason_counts() {
+    fn the_first_failure_is_the_status() {
         assert_eq!(Status::Ok.or(Status::Failed), Status::Failed);
         assert_eq!(Status::Failed.or(Status::Signal(2)), Status::Failed);
         assert_eq!(Status::Signal(2).code(), 130);

@@ -1,6 +1,7 @@
-//! The text of messages: checked once, then a type; and its escaping for terminals.
+//! Message texts, and their escaping for terminals.
 //!
-//! Text comes from strangers. Control characters, escape sequences and bidirectional overrides are shown escaped.
+//! A text can come from any client. A terminal would interpret control characters, escape sequences and bidirectional
+//! overrides in it, so they are displayed escaped.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,30 +9,31 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The text of a message: UTF-8, 1 byte to [`Text::MAX`] bytes, delivered whole and unchanged. Cheap to clone.
+/// The text of a message: UTF-8, 1 to [`Text::MAX`] bytes. It is checked when it is created, and is delivered complete
+/// and unchanged. A clone shares the string.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Text(Arc<str>);
 
-/// Why a text is none.
+/// The reason why a string is not a message text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadText {
-    /// Nothing to send.
+    /// The string is empty.
     #[error("A message must have at least one byte.")]
     Empty,
-    /// More than [`Text::MAX`] bytes.
+    /// The string has more than [`Text::MAX`] bytes: this many.
     #[error("A message must have at most 65536 bytes, and this one has {0}.")]
     TooLong(usize),
 }
 
 impl Text {
-    /// The most bytes that a text may have: 64 KiB.
+    /// Maximum length of a text, in bytes: 64 KiB.
     pub const MAX: usize = 64 * 1024;
 
-    /// Checks a text.
+    /// Checks a string and converts it to a message text.
     ///
     /// # Errors
-    /// [`BadText`] when it is empty or too long.
+    /// [`BadText`] if the string is empty or too long.
     pub fn new(text: &str) -> Result<Self, BadText> {
         match text.len() {
             0 => Err(BadText::Empty),
@@ -40,7 +42,7 @@ impl Text {
         }
     }
 
-    /// The text as it was typed.
+    /// The text as a string, unchanged and not escaped.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -66,7 +68,8 @@ impl fmt::Display for Text {
     }
 }
 
-/// Whether a terminal obeys this character: control characters, and those that turn the direction of a text or break it.
+/// Whether a terminal interprets this character instead of displaying it: control characters, bidirectional controls,
+/// and the line and paragraph separators U+2028 and U+2029.
 #[must_use]
 pub fn needs_escape(c: char) -> bool {
     let bidirectional =
@@ -74,25 +77,26 @@ pub fn needs_escape(c: char) -> bool {
     c.is_control() || bidirectional || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// One line for a terminal: `\n`, `\r`, `\t` by those names, other obeyed characters as `\u{1b}`.
+/// Escapes one line for a terminal: `\n`, `\r` and `\t` in that form, other characters that [need it](needs_escape) as
+/// `\u{1b}`.
 #[must_use]
 pub fn escape_for_terminal(line: &str) -> Cow<'_, str> {
-    escaped(line, |c| match c {
+    escape_with(line, |c| match c {
         '\n' | '\r' | '\t' => c.escape_default().to_string(),
         c => c.escape_unicode().to_string(),
     })
 }
 
-/// A line of JSON for a terminal: the same text, with what would be obeyed written as JSON's own escapes.
+/// Escapes one line of JSON for a terminal. Uses JSON's own escapes, so that the JSON value stays the same.
 #[must_use]
 pub fn escape_json_for_terminal(line: &str) -> Cow<'_, str> {
-    escaped(line, |c| {
+    escape_with(line, |c| {
         let mut units = [0; 2];
         c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
     })
 }
 
-fn escaped(line: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
+fn escape_with(line: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
     if !line.contains(needs_escape) {
         return line.into();
     }
@@ -112,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown() {
+    fn control_characters_are_escaped() {
         assert_eq!(escape_for_terminal("y: \u{1b}[31mred\u{7}"), "y: \\u{1b}[31mred\\u{7}");
         assert_eq!(
             escape_for_terminal("\u{9b}2J a\tb\r\u{202e}cba\u{2066}"),
@@ -122,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_the_same_json() {
+    fn escaped_json_has_the_same_value() {
         let line = serde_json::to_string("a\u{1b}b\u{7f}\u{9b}\u{202e}é").unwrap();
         let safe = escape_json_for_terminal(&line);
         assert_eq!(safe, r#""a\u001bb\u007f\u009b\u202eé""#);
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_at_their_limits() {
+    fn texts_are_checked_at_their_limits() {
         assert_eq!(Text::new(""), Err(BadText::Empty));
         assert!(Text::new(&"a".repeat(Text::MAX)).is_ok());
         assert_eq!(Text::new(&"a".repeat(Text::MAX + 1)), Err(BadText::TooLong(65_537)));

@@ -1,15 +1,15 @@
-//! Time as the core sees it: given from outside, never asked for.
+//! Time values of the machines. A machine never reads a clock: each call gives it the time as a [`Now`].
 
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A point in monotonic time, in microseconds since an origin that the shell chose.
+/// A point in monotonic time, in microseconds since an origin that the caller chooses. Arithmetic saturates.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The origin itself.
+    /// The origin.
     pub const ZERO: Instant = Instant(0);
 
     /// The instant `micros` microseconds after the origin.
@@ -24,7 +24,7 @@ impl Instant {
         self.0
     }
 
-    /// The time from `earlier` to this instant; zero if `earlier` is later.
+    /// The duration from `earlier` to this instant; zero if `earlier` is later than this instant.
     #[must_use]
     pub fn since(self, earlier: Instant) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -56,25 +56,27 @@ impl fmt::Debug for Instant {
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The time `micros` microseconds after 1970 began.
+    /// The time `micros` microseconds after 1970-01-01T00:00:00Z; negative values are earlier.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since 1970 began.
+    /// Microseconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn micros(self) -> i64 {
         self.0
     }
 
-    /// RFC 3339 in UTC with whole seconds, as people see it: `2026-01-02T03:04:05Z`.
+    /// Formats as RFC 3339 in UTC with whole seconds, for display: `2026-01-02T03:04:05Z`. A time outside the range of
+    /// `jiff` is formatted as the start of 1970.
     #[must_use]
     pub fn seconds(self) -> String {
         self.format("%Y-%m-%dT%H:%M:%SZ")
     }
 
-    /// RFC 3339 in UTC with microseconds, as events carry it: `2026-01-02T03:04:05.678901Z`.
+    /// Formats as RFC 3339 in UTC with microseconds, for events: `2026-01-02T03:04:05.678901Z`. The range is that of
+    /// [`Timestamp::seconds`].
     #[must_use]
     pub fn exact(self) -> String {
         self.format("%Y-%m-%dT%H:%M:%S.%6fZ")
@@ -86,16 +88,16 @@ impl Timestamp {
     }
 }
 
-/// The moment of a call into the core: time to reckon with, and time to show.
+/// The time of a call to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Now {
-    /// Monotonic: every limit and timer.
+    /// Monotonic time, for all timers and time limits.
     pub mono: Instant,
-    /// Civil: only for what people and files see.
+    /// Civil time, only for display, events and stored records: it can go back.
     pub unix: Timestamp,
 }
 
-/// The earlier of two deadlines, either of which may be absent.
+/// The earlier of two deadlines; `None` means no deadline.
 #[must_use]
 pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
@@ -104,22 +106,22 @@ pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
-/// The longest duration that a script or an option can name: a day.
+/// Maximum duration in a script or an option: one day.
 pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Why a text is not a duration.
+/// The reason why a string is not a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DurationError {
-    /// It is not a number and a unit.
+    /// The string is not a number with a unit, or the duration is negative.
     Malformed,
-    /// It is longer than [`MAX_DURATION`].
+    /// The duration is longer than [`MAX_DURATION`].
     TooLong,
 }
 
-/// Parses a number and a unit, such as `250ms`, `5s`, `1.5s` or `2m`.
+/// Parses a duration: a number with a unit, such as `250ms`, `5s`, `1.5s` or `2m`.
 ///
 /// # Errors
-/// When the text has another form, or the duration is longer than [`MAX_DURATION`].
+/// [`DurationError`] if the string has another form, or the duration is negative or longer than [`MAX_DURATION`].
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let parsed = text.parse::<jiff::SignedDuration>().map_err(|_| DurationError::Malformed)?;
     let duration = Duration::try_from(parsed).map_err(|_| DurationError::Malformed)?;
@@ -131,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_are_rfc_3339_in_utc() {
+    fn timestamps_are_rfc_3339_in_utc() {
         let at = Timestamp::from_micros(1_767_323_045_678_901);
         assert_eq!(at.seconds(), "2026-01-02T03:04:05Z");
         assert_eq!(at.exact(), "2026-01-02T03:04:05.678901Z");

@@ -1,4 +1,4 @@
-//! Events: everything a program has to say, as data, as a line for people and as a line of JSON.
+//! Events: the output of a program, as data, as a line for display and as a line of JSON.
 //!
 #![doc = include_str!("README.md")]
 
