@@ -1,7 +1,7 @@
-//! `chat`: the scriptable chat tool over UDP. One binary is the server, the client and the scenario runner.
+//! `chat`: a scriptable chat program over UDP. One binary is the server, the client and the scenario runner.
 //!
-//! Imports point one way: `ui → scenario → sim, io → core`. The core decides everything and touches
-//! nothing; what touches the world decides nothing.
+//! [`proto`] makes all decisions and performs no effects; [`io`] performs effects and makes no decisions. Imports point
+//! down, from [`ui`] to [`proto`]; `src/README.md` has the complete list.
 
 pub mod cli;
 pub mod io;
@@ -22,15 +22,15 @@ use crate::ui::launcher::{self, LauncherResult};
 use crate::ui::line_source::LineSource;
 use crate::ui::{client, printer, server};
 
-/// Runs the program with these arguments, the first being its own name. A panic, which has said what it is about, ends
-/// it with [`Status::Internal`].
+/// Runs the program. The first argument is the name of the program. A panic, after its message is printed, ends the
+/// program with [`Status::Internal`].
 #[must_use]
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
-    // Nothing is used again that a panic may have left half done.
-    catch_unwind(AssertUnwindSafe(|| play(arguments))).unwrap_or(Status::Internal).into()
+    // No value that a panic may have left inconsistent is used afterwards.
+    catch_unwind(AssertUnwindSafe(|| parse_and_start(arguments))).unwrap_or(Status::Internal).into()
 }
 
-fn play(arguments: Vec<OsString>) -> Status {
+fn parse_and_start(arguments: Vec<OsString>) -> Status {
     match cli::parse(arguments) {
         Ok(Role::Launcher) => match launcher::run() {
             LauncherResult::Start(role, source) => start(&role, source),
@@ -46,7 +46,7 @@ fn play(arguments: Vec<OsString>) -> Status {
             Status::Usage
         }
         Err(EarlyExit::Refused(status, text)) => {
-            // Nobody there to read it is no failure.
+            // A closed standard error is not a failure: the status is reported anyway.
             printer::report(|_, err| drop(writeln!(err, "{text}")));
             status
         }
@@ -58,7 +58,7 @@ fn start(role: &Role, source: LineSource) -> Status {
         Role::Server(options) => server::run(options, source),
         Role::Client(options) => client::run(options, source),
         Role::Run(options) => printer::report(|out, err| runner::run::run(options, out, err)),
-        // A launcher starts no launcher.
+        // The launcher never returns this role.
         Role::Launcher => Status::Ok,
     }
 }

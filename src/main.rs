@@ -1,4 +1,4 @@
-//! The `chat` binary: hands its arguments to the library and returns the exit status.
+//! The `chat` binary: passes its arguments to the library and returns the exit status.
 
 use std::process::ExitCode;
 
