@@ -20,7 +20,7 @@ pub enum BadName {
     /// The word is empty.
     #[error("A name must have 1 to 32 characters, and this one is empty.")]
     Empty,
-    /// The word has more than [`Name::MAX`] characters: this many.
+    /// The word is longer than [`Name::MAX`]. The value is its length in characters.
     #[error("A name must have 1 to 32 characters, and this one has {0}.")]
     TooLong(usize),
     /// The word has a character that is not allowed at its position.

@@ -21,7 +21,7 @@ pub enum BadText {
     /// The string is empty.
     #[error("A message must have at least one byte.")]
     Empty,
-    /// The string has more than [`Text::MAX`] bytes: this many.
+    /// The string is longer than [`Text::MAX`]. The value is its length in bytes.
     #[error("A message must have at most 65536 bytes, and this one has {0}.")]
     TooLong(usize),
 }

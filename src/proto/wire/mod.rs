@@ -157,7 +157,8 @@ fn other_version(line: &str) -> Malformed {
     }
 }
 
-/// Emits a datagram from its header and encoded frames without newlines. The caller must keep to [`MAX_DATAGRAM`].
+/// Emits a datagram from its header and encoded frames without newlines. The caller
+/// ensures that the result has at most [`MAX_DATAGRAM`] bytes.
 #[must_use]
 pub fn emit<'a>(head: &Header, lines: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(head).unwrap_or_default();
