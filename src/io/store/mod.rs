@@ -43,7 +43,7 @@ pub enum StoreLocation {
 /// [`Fatal`](Self::Fatal) belong to no call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAnswer {
-    /// Records are durable or refused. The machine receives it as [`crate::proto::machine::Input::Persisted`].
+    /// Records are durable or refused. The machine receives it as [`crate::proto::machine::ServerInput::Persisted`].
     Persisted {
         /// Number of the last record that has an outcome. Records are numbered from 1, in the order of submission
         /// since the store was opened.
