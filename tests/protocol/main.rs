@@ -7,6 +7,7 @@ mod trace;
 mod blocked_reader;
 mod crash_at_every_record;
 mod direct;
+mod events;
 mod goodput;
 mod groups;
 mod histories;
