@@ -75,6 +75,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::proto::event::reason::FaultKind;
 
     const NOW: Instant = Instant::from_micros(1_000_000);
 
@@ -102,7 +103,7 @@ mod tests {
         let (leaving, swallowed) = outgoing.pass(NOW, vec![datagram(1), datagram(2), datagram(1)]);
         assert_eq!(leaving, [datagram(2), datagram(1)]);
         let (to, frame) = (datagram(1).0, "bye".to_owned());
-        assert_eq!(swallowed, [TraceEvent::Fault { peer: to.to_string(), frame, bytes: 23, fault: "drop" }]);
+        assert_eq!(swallowed, [TraceEvent::Fault { peer: to.to_string(), frame, bytes: 23, fault: FaultKind::Drop }]);
     }
 
     #[test]

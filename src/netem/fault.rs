@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::proto::event::reason::FaultKind;
 use crate::proto::rng::Rng;
 use crate::proto::time::{Instant, parse_duration};
 
@@ -208,19 +209,19 @@ impl Faults {
 
     /// Takes a datagram to be sent; [`Faults::due`] gives back what is to be sent and when. Returns by which fault it
     /// was swallowed, if it was.
-    pub fn send(&mut self, now: Instant, to: SocketAddr, bytes: &[u8]) -> Option<&'static str> {
+    pub fn send(&mut self, now: Instant, to: SocketAddr, bytes: &[u8]) -> Option<FaultKind> {
         let ways = [Some(to), None].map(|way| self.ways.get(&way).copied().unwrap_or_default());
         if ways.iter().any(|rules| rules.cut) {
-            return Some("cut");
+            return Some(FaultKind::Cut);
         }
         for way in [Some(to), None] {
             if let Some(rules) = self.ways.get_mut(&way).filter(|rules| rules.drop > 0) {
                 rules.drop -= 1;
-                return Some("drop");
+                return Some(FaultKind::Drop);
             }
         }
         if ways.iter().any(|rules| self.chance(rules.loss)) {
-            return Some("loss");
+            return Some(FaultKind::Loss);
         }
         let delay = ways[0].delay.saturating_add(ways[1].delay);
         let copies = 1 + usize::from(ways.iter().any(|rules| self.chance(rules.duplicate)));
@@ -312,7 +313,7 @@ mod tests {
         let mut faults = faults("to=127.0.0.1:9,drop=2");
         assert_eq!(faults.send(NOW, addr(8), &[0]), None);
         let swallowed = [1, 2, 3].map(|n| faults.send(NOW, addr(9), &[n]));
-        assert_eq!(swallowed, [Some("drop"), Some("drop"), None]);
+        assert_eq!(swallowed, [Some(FaultKind::Drop), Some(FaultKind::Drop), None]);
         assert_eq!(arrivals(&mut faults, NOW), [0, 3]);
         assert_eq!(faults.deadline(), None);
     }
@@ -350,7 +351,7 @@ mod tests {
     fn a_cut_lets_nothing_pass_until_it_is_healed_and_doubles_come_twice() {
         let mut faults = faults("cut");
         assert!(!faults.is_idle() && Faults::default().is_idle());
-        assert_eq!(faults.send(NOW, addr(9), &[1]), Some("cut"));
+        assert_eq!(faults.send(NOW, addr(9), &[1]), Some(FaultKind::Cut));
         faults.obey(&"heal,duplicate=100%".parse().unwrap()).unwrap();
         assert_eq!(faults.send(NOW, addr(9), &[2]), None);
         assert_eq!(arrivals(&mut faults, NOW), [2, 2]);

@@ -1,5 +1,6 @@
 //! What a person or a script can tell a client: the table of commands, and the parser of one line.
 
+use crate::proto::event::reason::Reason;
 use crate::proto::name::{BadName, Name};
 use crate::proto::text::{BadText, Text};
 
@@ -48,14 +49,14 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The machine-readable code of the `error` event.
+    /// Why the command failed, for events.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Invalid(_) => "invalid-command",
-            Self::BadName(_) => "bad-name",
-            Self::BadText(_) => "too-long",
-            Self::NotUtf8 => "not-utf8",
+            Self::Invalid(_) => Reason::InvalidCommand,
+            Self::BadName(_) => Reason::BadName,
+            Self::BadText(_) => Reason::TooLong,
+            Self::NotUtf8 => Reason::NotUtf8,
         }
     }
 

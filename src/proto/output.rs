@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use crate::proto::event::reason::DropReason;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::event::{Body, Event};
 use crate::proto::link::Transmission;
@@ -102,16 +103,16 @@ impl<E> OutputQueue<E> {
                 if let Some(bytes) = wire::refuse_version(bytes) {
                     self.transmit(from, Transmission { bytes, copy: None });
                 }
-                "version"
+                DropReason::Version
             }
-            Err(_) => "malformed",
+            Err(_) => DropReason::Malformed,
         };
         self.dropped(from, bytes, reason);
         None
     }
 
     /// Counts a datagram that came and is of no use.
-    pub(super) fn dropped(&mut self, from: SocketAddr, bytes: &[u8], reason: &'static str) {
+    pub(super) fn dropped(&mut self, from: SocketAddr, bytes: &[u8], reason: DropReason) {
         self.datagrams.dropped += 1;
         if self.trace {
             self.say(None, None, Body::Trace(TraceEvent::dropped(from, bytes, reason)));

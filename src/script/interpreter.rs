@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::proto::command::{self, Command, CommandError};
 use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::Problem;
 use crate::proto::event::{Body, Event};
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
@@ -304,22 +305,22 @@ impl Script {
         };
         let limit = spell(limit);
         let message = format!("Line {} of the script waited {limit} for {pattern:?}: {why}.", self.lines);
-        self.fail("expected", message, false, Status::Expected);
+        self.fail(Problem::Expected, message, false, Status::Expected);
     }
 
     fn forbidden(&mut self, found: &LogMatch, limit: Duration, pattern: &str) {
         let limit = spell(limit);
         let (line, text) = (self.lines, &found.text);
         let message = format!("Line {line} of the script allows no {pattern:?} within {limit}, and {text:?} came.");
-        self.fail("expected", message, true, Status::Failed);
+        self.fail(Problem::Expected, message, true, Status::Failed);
     }
 
     fn mistake(&mut self, what: &str) {
         let message = format!("Line {} of the script cannot be played: {what}.", self.lines);
-        self.fail("script", message, true, Status::Parse);
+        self.fail(Problem::Script, message, true, Status::Parse);
     }
 
-    fn fail(&mut self, code: &'static str, message: String, definite: bool, status: Status) {
+    fn fail(&mut self, code: Problem, message: String, definite: bool, status: Status) {
         self.end(ScriptOutput::Failed { event: ClientEvent::Error { code, message, definite }, status });
     }
 

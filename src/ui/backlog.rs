@@ -107,6 +107,7 @@ fn weight(body: &Body) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::event::reason::RequestWord;
     use crate::proto::time::Timestamp;
 
     fn event(body: ClientEvent) -> Event {
@@ -114,7 +115,7 @@ mod tests {
     }
 
     fn retry() -> Event {
-        event(ClientEvent::Retry { what: "reg", attempt: 1, of: 5 })
+        event(ClientEvent::Retry { what: RequestWord::Reg, attempt: 1, of: 5 })
     }
 
     fn done() -> Event {

@@ -7,8 +7,9 @@ use nix::libc::SIGHUP;
 use crate::io::clock::Clock;
 use crate::io::event_loop::Host;
 use crate::io::input::WAITING;
-use crate::proto::client::{Client, INTERRUPTED};
+use crate::proto::client::Client;
 use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::Reason;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::event::{Body, Event};
 use crate::proto::machine::{ClientEffect, ClientInput, Exit, Input};
@@ -158,7 +159,7 @@ impl ClientHost {
             ClientEvent::Registered { .. } => self.welcome = true,
             ClientEvent::Table { .. } => self.table = true,
             // It is told when the program ends.
-            ClientEvent::Done { reason: Some(INTERRUPTED), .. } => {}
+            ClientEvent::Done { reason: Some(Reason::Interrupted), .. } => {}
             ClientEvent::Done { ok, .. } => {
                 self.done += 1;
                 self.failed |= !ok;

@@ -5,6 +5,7 @@ use crate::io::input::{InputLine, Lines};
 use crate::proto::command::{Command, CommandError, parse};
 use crate::proto::event::Event;
 use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::Problem;
 use crate::proto::status::Status;
 use crate::proto::text::BadText;
 use crate::proto::time::{Instant, Now, earliest};
@@ -36,7 +37,7 @@ pub struct ScriptFailure {
 fn unreadable(kind: std::io::ErrorKind) -> ScriptFailure {
     let message = format!("The input could not be read: {kind}.");
     ScriptFailure {
-        event: ClientEvent::Error { code: "unreadable", message, definite: true },
+        event: ClientEvent::Error { code: Problem::Unreadable, message, definite: true },
         status: Status::Environment,
     }
 }

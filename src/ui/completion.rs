@@ -114,6 +114,7 @@ fn commands(word: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::proto::event::ClientInfo;
+    use crate::proto::event::reason::RemovalReason;
     use crate::proto::id::Incarnation;
     use crate::proto::time::Timestamp;
 
@@ -149,7 +150,7 @@ mod tests {
         assert_eq!(surroundings.prompt(), ">>> ");
         learn(&surroundings, ClientEvent::Joined { group: group.clone() });
         assert_eq!(surroundings.prompt(), ">>> (g) ");
-        learn(&surroundings, ClientEvent::Removed { group, reason: "silent" });
+        learn(&surroundings, ClientEvent::Removed { group, reason: RemovalReason::RegisteredAgain });
         assert_eq!(surroundings.prompt(), ">>> ");
     }
 

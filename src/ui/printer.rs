@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::io::input::Wake;
 use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::Problem;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::{Body, Event};
 use crate::proto::text::{escape_for_terminal, escape_json_for_terminal};
@@ -310,7 +311,7 @@ fn why_gone(error: &io::Error) -> Gone {
 /// The warning that events were dropped, in the role and at the time of the event before it.
 fn dropped(event: &Event, count: u64) -> Event {
     let message = format!("The output was blocked, {count} events were not shown.");
-    let (code, definite) = ("output-blocked", true);
+    let (code, definite) = (Problem::OutputBlocked, true);
     let body = match event.body {
         // What the warning looks like does not depend on the role.
         Body::Client(_) | Body::Trace(_) => Body::Client(ClientEvent::Warning { code, message, definite }),

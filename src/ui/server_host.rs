@@ -10,6 +10,7 @@ use crate::io::event_loop::Host;
 use crate::io::input::{InputLine, Lines, WAITING};
 use crate::io::store::{Store, StoreAnswer};
 use crate::proto::console::{self, Console};
+use crate::proto::event::reason::Problem;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::event::{Body, Event};
@@ -90,11 +91,11 @@ impl ServerHost {
             StoreAnswer::Persisted { through, refused } => return Some(ServerInput::Persisted { through, refused }),
             StoreAnswer::Mail(mail) => return Some(ServerInput::Mail(mail)),
             StoreAnswer::Warning(message) => {
-                self.printer.say(event(at, ServerEvent::Warning { code: "store", message, definite }));
+                self.printer.say(event(at, ServerEvent::Warning { code: Problem::Store, message, definite }));
             }
             StoreAnswer::Fatal(message) => {
                 complain_quickly(message.clone());
-                self.printer.say(event(at, ServerEvent::Error { code: "store", message, definite }));
+                self.printer.say(event(at, ServerEvent::Error { code: Problem::Store, message, definite }));
                 (self.broken, self.status) = (true, self.status.or(Status::Environment));
             }
         }

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use chat::proto::event::client::{ClientEvent, CommandHelp};
-use chat::proto::event::server::{ServerEvent, WaitingMail};
-use chat::proto::event::trace::TraceEvent;
+use chat::proto::event::client::{ClientEvent, ClientEventKind, CommandHelp};
+use chat::proto::event::reason::{DropReason, FaultKind, OfflineReason, Problem, Reason, RemovalReason, RequestWord};
+use chat::proto::event::server::{ServerEvent, ServerEventKind, WaitingMail};
+use chat::proto::event::trace::{TraceEvent, TraceEventKind};
 use chat::proto::event::{Body, ClientInfo, Event, MessageKind};
 use chat::proto::id::{Incarnation, MessageId};
 use chat::proto::name::Name;
@@ -111,7 +112,7 @@ fn client_events() -> Vec<ClientEvent> {
         ClientEvent::Members { group: name("g"), members: vec![] },
         ClientEvent::Members { group: name("g"), members: names(&["x", "y"]) },
         ClientEvent::Left { group: name("g") },
-        ClientEvent::Offline { name: name("x"), reason: "dereg" },
+        ClientEvent::Offline { name: name("x"), reason: OfflineReason::Dereg },
         ClientEvent::Help { commands: vec![] },
         ClientEvent::Help {
             commands: vec![
@@ -123,49 +124,61 @@ fn client_events() -> Vec<ClientEvent> {
         ClientEvent::Exit { status: 0, shown: false },
         ClientEvent::Exit { status: 3, shown: true },
     ];
-    let refusals = ["name-in-use", "server-full", "refused"];
+    let refusals = [Reason::NameInUse, Reason::ServerFull, Reason::Refused];
     events.extend(refusals.map(|reason| ClientEvent::Refused { name: name("x"), reason, definite: true }));
-    let removals = ["registered-again", "name-in-use", "server-full", "refused"];
+    let removals = [
+        RemovalReason::RegisteredAgain,
+        RemovalReason::Refused(Reason::NameInUse),
+        RemovalReason::Refused(Reason::ServerFull),
+        RemovalReason::Refused(Reason::Refused),
+    ];
     events.extend(removals.map(|reason| ClientEvent::Removed { group: name("g"), reason }));
     let requests = [
-        "reg",
-        "dereg",
-        "send",
-        "send_all",
-        "lookup",
-        "create_group",
-        "list_groups",
-        "join_group",
-        "send_group",
-        "list_members",
-        "leave_group",
+        RequestWord::Reg,
+        RequestWord::Dereg,
+        RequestWord::Send,
+        RequestWord::SendAll,
+        RequestWord::Lookup,
+        RequestWord::CreateGroup,
+        RequestWord::ListGroups,
+        RequestWord::JoinGroup,
+        RequestWord::SendGroup,
+        RequestWord::ListMembers,
+        RequestWord::LeaveGroup,
     ];
     events.extend(requests.map(|what| ClientEvent::Retry { what, attempt: 2, of: 5 }));
     events.extend(requests.map(|what| ClientEvent::ServerUnreachable { what, attempts: 5 }));
-    let warnings = ["server-restarted", "output-blocked"];
+    let warnings = [Problem::ServerRestarted, Problem::OutputBlocked];
     events.extend(warnings.map(|code| ClientEvent::Warning { code, message: "A warning.".to_owned(), definite: true }));
     let failures = [
-        "bad-name",
-        "group-limit",
-        "invalid-command",
-        "leaving",
-        "mailbox-full",
-        "no-such-client",
-        "not-a-member",
-        "not-saved",
-        "not-utf8",
-        "offline",
-        "rejected",
-        "too-long",
-        "too-many-commands",
-        "wrong-name",
+        Reason::BadName,
+        Reason::GroupLimit,
+        Reason::InvalidCommand,
+        Reason::Leaving,
+        Reason::MailboxFull,
+        Reason::NoSuchClient,
+        Reason::NotAMember,
+        Reason::NotSaved,
+        Reason::NotUtf8,
+        Reason::Offline,
+        Reason::Rejected,
+        Reason::TooLong,
+        Reason::TooManyCommands,
+        Reason::WrongName,
     ];
-    let others = ["expected", "script", "unreadable"];
-    let errors = failures.iter().chain(&others);
+    let others = [Problem::Expected, Problem::Script, Problem::Unreadable];
+    let errors = failures.map(Problem::Command).into_iter().chain(others);
     events.extend(errors.map(|code| ClientEvent::Error { code, message: "It failed.".to_owned(), definite: false }));
-    let silent =
-        ["group-exists", "interrupted", "name-in-use", "no-such-group", "refused", "server-full", "server-unreachable"];
-    let reasons = failures.iter().chain(&silent);
+    let silent = [
+        Reason::GroupExists,
+        Reason::Interrupted,
+        Reason::NameInUse,
+        Reason::NoSuchGroup,
+        Reason::Refused,
+        Reason::ServerFull,
+        Reason::ServerUnreachable,
+    ];
+    let reasons = failures.into_iter().chain(silent);
     events.extend(reasons.map(|reason| ClientEvent::Done { ok: false, reason: Some(reason) }));
     events
 }
@@ -191,7 +204,7 @@ fn server_events() -> Vec<ServerEvent> {
         ServerEvent::Groups { name: None, groups: names(&["g", "h"]) },
         ServerEvent::Members { group: name("g"), name: name("x"), members: names(&["x", "y"]) },
         ServerEvent::Left { group: name("g"), name: name("x") },
-        ServerEvent::Removed { group: name("g"), name: name("x"), reason: "not-responsive" },
+        ServerEvent::Removed { group: name("g"), name: name("x"), reason: RemovalReason::NotResponsive },
         accepted(MessageKind::Channel, None),
         accepted(MessageKind::Group, Some("g")),
         ServerEvent::Clients { version: 3, clients: rows() },
@@ -203,17 +216,17 @@ fn server_events() -> Vec<ServerEvent> {
         ServerEvent::Help { message: "table   Show the table.".to_owned() },
         ServerEvent::Exit { status: 0 },
     ];
-    let offline = ["dereg", "leave", "silent"];
+    let offline = [OfflineReason::Dereg, OfflineReason::Leave, OfflineReason::Silent];
     events.extend(offline.map(|reason| ServerEvent::ClientOffline { name: name("x"), reason }));
     let rejected =
         |reason, group: Option<&str>| ServerEvent::Rejected { reason, from: name("x"), group: group.map(name) };
-    let of_names = ["name-in-use", "other-name", "server-full", "mailbox-full"];
+    let of_names = [Reason::NameInUse, Reason::OtherName, Reason::ServerFull, Reason::MailboxFull];
     events.extend(of_names.map(|reason| rejected(reason, None)));
-    let of_groups = ["group-exists", "group-limit", "no-such-group", "not-saved"];
+    let of_groups = [Reason::GroupExists, Reason::GroupLimit, Reason::NoSuchGroup, Reason::NotSaved];
     events.extend(of_groups.map(|reason| rejected(reason, Some("g"))));
-    let warnings = ["mail-lost", "not-saved", "output-blocked", "store"];
+    let warnings = [Problem::MailLost, Problem::NotSaved, Problem::OutputBlocked, Problem::Store];
     events.extend(warnings.map(|code| ServerEvent::Warning { code, message: "A warning.".to_owned(), definite: true }));
-    let errors = ["invalid-command", "store"];
+    let errors = [Problem::Command(Reason::InvalidCommand), Problem::Store];
     events.extend(errors.map(|code| ServerEvent::Error { code, message: "It failed.".to_owned(), definite: true }));
     events
 }
@@ -223,11 +236,17 @@ fn trace_events() -> Vec<TraceEvent> {
     let sent = |copy| TraceEvent::Sent { peer: peer.clone(), frame: frame.clone(), bytes, copy };
     let mut events = vec![sent(None), sent(Some(1))];
     events.push(TraceEvent::Received { peer: peer.clone(), frame: frame.clone(), bytes });
-    let reasons = ["malformed", "version", "foreign-id", "not-registered", "another port than its sender has"];
+    let reasons = [
+        DropReason::Malformed,
+        DropReason::Version,
+        DropReason::ForeignId,
+        DropReason::NotRegistered,
+        DropReason::OtherPort,
+    ];
     let dropped = |reason| TraceEvent::Dropped { peer: peer.clone(), frame: frame.clone(), bytes, reason };
     events.extend(reasons.map(dropped));
     let fault = |fault| TraceEvent::Fault { peer: peer.clone(), frame: frame.clone(), bytes, fault };
-    events.extend(["loss", "drop", "cut"].map(fault));
+    events.extend([FaultKind::Loss, FaultKind::Drop, FaultKind::Cut].map(fault));
     events
 }
 
@@ -245,6 +264,29 @@ fn role(snapshot: &mut String, me: &str, events: Vec<(&'static str, Body)>, all:
         }
     }
     assert_eq!(missing, Vec::<&str>::new(), "no sample");
+}
+
+/// The kind in the JSON of an event: runners read it.
+fn named(body: &Body) -> String {
+    let event = Event { at: Timestamp::default(), cmd: None, group: None, body: body.clone() };
+    let value: serde_json::Value = serde_json::from_str(&event.json(1, "x")).unwrap();
+    value["event"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_kind_of_an_event_is_read_as_it_is_written() {
+    for event in client_events() {
+        let kind = ClientEventKind::from(&event);
+        assert_eq!(named(&Body::Client(event)).parse(), Ok(kind));
+    }
+    for event in server_events() {
+        let kind = ServerEventKind::from(&event);
+        assert_eq!(named(&Body::Server(event)).parse(), Ok(kind));
+    }
+    for event in trace_events() {
+        let kind = TraceEventKind::from(&event);
+        assert_eq!(named(&Body::Trace(event)).parse(), Ok(kind));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::trace::{self, SECOND, at_rest, mark, ms, us, world};
 use chat::proto::client::{NOTICE_EVERY, NOTICES};
 use chat::proto::event::client::ClientEvent;
+use chat::proto::event::reason::Reason;
 use chat::proto::event::{Body, Event};
 use chat::proto::server::Server;
 use chat::proto::status::Status;
@@ -137,7 +138,7 @@ fn commands_without_outcome_end_with_the_program() {
         _ => None,
     };
     let done: Vec<_> = world.log(1).iter().filter_map(|(_, event)| done(event)).collect();
-    assert_eq!(done, [(Some(1), false, Some("interrupted")), (Some(2), false, Some("interrupted"))]);
+    assert_eq!(done, [(Some(1), false, Some(Reason::Interrupted)), (Some(2), false, Some(Reason::Interrupted))]);
     assert_eq!(world.ending(1).map(|ending| ending.status), Some(Status::Ok));
 }
 

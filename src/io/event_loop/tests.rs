@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use super::*;
 use crate::io::control::{Control, ControlPath};
 use crate::proto::console::Console;
+use crate::proto::event::reason::FaultKind;
 use crate::proto::machine::{ServerEffect, ServerInput};
 use crate::proto::status::Status;
 
@@ -62,7 +63,7 @@ impl Host<Echo> for Inputs {
     }
     fn events(&mut self, _now: Now, _events: Vec<Event>) {}
     fn swallowed(&mut self, _now: Now, swallowed: TraceEvent) {
-        self.over |= matches!(swallowed, TraceEvent::Fault { fault: "cut", .. });
+        self.over |= matches!(swallowed, TraceEvent::Fault { fault: FaultKind::Cut, .. });
         self.swallowed.push(swallowed);
     }
     fn perform(&mut self, effects: Vec<ServerEffect>) {
@@ -177,7 +178,7 @@ fn orders_that_come_while_it_runs_are_in_force_when_they_are_answered() {
             _ => None,
         })
         .collect();
-    assert_eq!(faults, [("drop", 1), ("cut", 2)]);
+    assert_eq!(faults, [(FaultKind::Drop, 1), (FaultKind::Cut, 2)]);
 }
 
 #[test]

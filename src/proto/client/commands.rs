@@ -4,6 +4,7 @@ use crate::proto::client::requests::RequestKind;
 use crate::proto::client::{Client, MAX_OPEN, Presence};
 use crate::proto::command::{COMMANDS, Command, CommandError};
 use crate::proto::event::client::{ClientEvent, CommandHelp};
+use crate::proto::event::reason::Reason;
 use crate::proto::time::Instant;
 use crate::proto::wire::Frame;
 
@@ -17,10 +18,10 @@ impl Client {
         self.open.insert(cmd);
         if self.open.len() > MAX_OPEN {
             let message = format!("More than {MAX_OPEN} commands have no outcome yet, wait for some of them.");
-            return self.fail(Some(cmd), "too-many-commands", message);
+            return self.fail(Some(cmd), Reason::TooManyCommands, message);
         }
         if self.presence == Presence::Leaving || self.finishing.is_some() {
-            return self.fail(Some(cmd), "leaving", LEAVING.to_owned());
+            return self.fail(Some(cmd), Reason::Leaving, LEAVING.to_owned());
         }
         self.backlog.push_back((cmd, command));
         self.run_backlog(now);
@@ -32,7 +33,7 @@ impl Client {
             let Some((cmd, command)) = self.backlog.pop_front() else { return };
             match command {
                 Ok(command) => self.run(now, cmd, command),
-                Err(mistake) => self.fail(Some(cmd), mistake.code(), mistake.sentence()),
+                Err(mistake) => self.fail(Some(cmd), mistake.reason(), mistake.sentence()),
             }
         }
     }
@@ -54,16 +55,16 @@ impl Client {
                 Command::Reg(_) | Command::Table | Command::Help(_) | Command::Exit => {}
                 _ => {
                     let message = "[You are offline. Type reg to come back.]".to_owned();
-                    return self.fail(Some(cmd), "offline", message);
+                    return self.fail(Some(cmd), Reason::Offline, message);
                 }
             }
         }
         if matches!(self.finishing, Some(Some(_))) {
-            return self.fail(Some(cmd), "leaving", LEAVING.to_owned());
+            return self.fail(Some(cmd), Reason::Leaving, LEAVING.to_owned());
         }
         if !self.mode_allows(&command) {
             let mistake = CommandError::Invalid(None);
-            return self.fail(Some(cmd), mistake.code(), mistake.sentence());
+            return self.fail(Some(cmd), mistake.reason(), mistake.sentence());
         }
         match command {
             Command::Send(to, text) => self.send(now, cmd, to, text),
@@ -135,6 +136,6 @@ impl Client {
     }
 
     fn wrong_name(&mut self, cmd: u64) {
-        self.fail(Some(cmd), "wrong-name", "Error! Please input corresponding name.".to_owned());
+        self.fail(Some(cmd), Reason::WrongName, "Error! Please input corresponding name.".to_owned());
     }
 }

@@ -22,6 +22,7 @@ use crate::proto::command::{Command, CommandError};
 use crate::proto::config::{ClientConfig, RELEASE};
 use crate::proto::event::Body;
 use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::{DropReason, Problem, Reason};
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::table::Links;
 use crate::proto::link::{MessageOutcome, Tag};
@@ -38,7 +39,7 @@ pub use crate::proto::client::inbox::{
 };
 pub use crate::proto::client::outbox::UNDER_WAY;
 pub use crate::proto::client::registration::KEEP_ALIVE;
-pub use crate::proto::client::shutdown::{INTERRUPTED, NOTICE_EVERY, NOTICES};
+pub use crate::proto::client::shutdown::{NOTICE_EVERY, NOTICES};
 
 /// How long a direct message, an attempt or a question has: the exercise's 500 ms.
 pub const LIMIT: Duration = Duration::from_millis(500);
@@ -187,12 +188,12 @@ impl Client {
         self.door.say(cmd, group, Body::Client(event))
     }
 
-    fn error(&mut self, cmd: Option<u64>, code: &'static str, message: String, definite: bool) {
+    fn error(&mut self, cmd: Option<u64>, code: Problem, message: String, definite: bool) {
         self.say(cmd, ClientEvent::Error { code, message, definite });
     }
 
     /// Ends a command with its outcome, once. `reason` is why it failed.
-    fn done(&mut self, cmd: Option<u64>, reason: Option<&'static str>) {
+    fn done(&mut self, cmd: Option<u64>, reason: Option<Reason>) {
         let Some(cmd) = cmd.filter(|cmd| self.open.remove(cmd)) else { return };
         if reason.is_some() {
             self.status = self.status.or(Status::Failed);
@@ -201,9 +202,9 @@ impl Client {
     }
 
     /// Shows why a command failed, and ends it.
-    fn fail(&mut self, cmd: Option<u64>, code: &'static str, message: String) {
-        self.error(cmd, code, message, true);
-        self.done(cmd, Some(code));
+    fn fail(&mut self, cmd: Option<u64>, reason: Reason, message: String) {
+        self.error(cmd, Problem::Command(reason), message, true);
+        self.done(cmd, Some(reason));
     }
 
     fn next_message_id(&mut self) -> MessageId {
@@ -241,7 +242,7 @@ impl Client {
         } else if self.can_be_at(peer, from) {
             self.peer_says(now, from, peer, head, frames);
         } else {
-            self.door.dropped(from, bytes, "another port than its sender has");
+            self.door.dropped(from, bytes, DropReason::OtherPort);
         }
     }
 

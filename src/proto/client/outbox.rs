@@ -6,6 +6,7 @@ use crate::proto::client::requests::RequestKind;
 use crate::proto::client::{Client, LIMIT};
 use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::{Problem, Reason};
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::{MessageOutcome, Tag};
 use crate::proto::name::Name;
@@ -116,9 +117,10 @@ impl Client {
     /// Nobody has that name.
     pub(super) fn unknown_reader(&mut self, now: Instant, name: &Name, definite: bool) {
         if let Some(message) = self.settle(name) {
-            let (cmd, code) = (Some(message.cmd), "no-such-client");
-            self.error(cmd, code, format!("[Client {name} does not exist.]"), definite);
-            self.done(cmd, Some(code));
+            let (cmd, reason) = (Some(message.cmd), Reason::NoSuchClient);
+            let message = format!("[Client {name} does not exist.]");
+            self.error(cmd, Problem::Command(reason), message, definite);
+            self.done(cmd, Some(reason));
         }
         self.send_waiting(now, name);
     }
@@ -250,10 +252,10 @@ impl Client {
                 self.done(cmd, None);
             }
             RequestOutcome::Full => {
-                self.fail(cmd, "mailbox-full", format!("[Mailbox of {to} is full, message not saved.]"))
+                self.fail(cmd, Reason::MailboxFull, format!("[Mailbox of {to} is full, message not saved.]"))
             }
-            RequestOutcome::None => self.fail(cmd, "no-such-client", format!("[Client {to} does not exist.]")),
-            _ => self.fail(cmd, "not-saved", "[The server could not save the message.]".to_owned()),
+            RequestOutcome::None => self.fail(cmd, Reason::NoSuchClient, format!("[Client {to} does not exist.]")),
+            _ => self.fail(cmd, Reason::NotSaved, "[The server could not save the message.]".to_owned()),
         }
         self.send_waiting(now, to);
     }

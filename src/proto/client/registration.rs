@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::proto::client::{ATTEMPTS, Client, LIMIT, Presence};
 use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::{Problem, Reason, RemovalReason, RequestWord};
 use crate::proto::id::Incarnation;
 use crate::proto::link::rtt::Rtt;
 use crate::proto::status::Status;
@@ -123,7 +124,7 @@ impl Client {
             let attempt = registration.attempt;
             let is_asked = registration.r.is_some();
             let cmd = self.entering.as_ref().and_then(|entering| entering.cmd);
-            self.say(cmd, ClientEvent::Retry { what: "reg", attempt, of: ATTEMPTS });
+            self.say(cmd, ClientEvent::Retry { what: RequestWord::Reg, attempt, of: ATTEMPTS });
             if is_asked {
                 // Perhaps it is another server by now, that knows nothing of this: it will say so.
                 self.send_alive(now);
@@ -152,12 +153,12 @@ impl Client {
         let cmd = entering.cmd;
         if entering.attempt >= ATTEMPTS {
             self.entering = None;
-            return self.lost_server(now, "reg", cmd);
+            return self.lost_server(now, RequestWord::Reg, cmd);
         }
         entering.attempt += 1;
         entering.ends = now + LIMIT;
         let attempt = entering.attempt;
-        self.say(cmd, ClientEvent::Retry { what: "reg", attempt, of: ATTEMPTS });
+        self.say(cmd, ClientEvent::Retry { what: RequestWord::Reg, attempt, of: ATTEMPTS });
         self.send_alive(now);
     }
 
@@ -181,7 +182,7 @@ impl Client {
         self.registration = None;
         // A client that only lost its server goes on without it; one that a user waits for does not.
         if let Some(entering) = self.entering.take() {
-            return self.lost_server(now, "reg", entering.cmd);
+            return self.lost_server(now, RequestWord::Reg, entering.cmd);
         }
         // A link repeats what it has for ever, and whoever speaks has no need of a keep-alive, which tries again.
         self.requests.lost_link();
@@ -201,7 +202,7 @@ impl Client {
         let cmd = self.entering.as_ref().and_then(|entering| entering.cmd);
         self.say(cmd, ClientEvent::Registered { name: self.name.clone() });
         if let Some(group) = self.group.take() {
-            self.say(cmd, ClientEvent::Removed { group, reason: "registered-again" });
+            self.say(cmd, ClientEvent::Removed { group, reason: RemovalReason::RegisteredAgain });
             self.show_held();
         }
         self.inbox.announce(mail);
@@ -219,10 +220,9 @@ impl Client {
 
     pub(super) fn refused(&mut self, now: Instant, reason: &str) {
         self.registration = None;
-        let reason = match reason {
-            "name-in-use" => "name-in-use",
-            "server-full" => "server-full",
-            _ => "refused",
+        let reason = match reason.parse() {
+            Ok(reason @ (Reason::NameInUse | Reason::ServerFull)) => reason,
+            _ => Reason::Refused,
         };
         let cmd = self.entering.take().and_then(|entering| entering.cmd);
         self.say(cmd, ClientEvent::Refused { name: self.name.clone(), reason, definite: true });
@@ -237,7 +237,7 @@ impl Client {
                 self.presence = Presence::Offline;
                 self.table.left(self.name.as_str());
                 if let Some(group) = self.group.take() {
-                    self.say_bare(None, ClientEvent::Removed { group, reason });
+                    self.say_bare(None, ClientEvent::Removed { group, reason: RemovalReason::Refused(reason) });
                     self.show_held();
                 }
                 self.drop_under_way(reason);
@@ -246,7 +246,7 @@ impl Client {
     }
 
     /// What was asked of the server or sent by now has no way any more: it failed.
-    fn drop_under_way(&mut self, reason: &'static str) {
+    fn drop_under_way(&mut self, reason: Reason) {
         self.requests.clear();
         self.outboxes.clear();
         self.tags.clear();
@@ -289,7 +289,7 @@ impl Client {
             Presence::Leaving => self.end(now, false, None),
             Presence::Online if self.home.registered => {
                 let message = "[The server was restarted, registering again.]".to_owned();
-                self.say(None, ClientEvent::Warning { code: "server-restarted", message, definite: true });
+                self.say(None, ClientEvent::Warning { code: Problem::ServerRestarted, message, definite: true });
                 self.register(now);
             }
             _ if self.registration.is_some() => self.look_for_server(now),
@@ -305,18 +305,18 @@ impl Client {
     }
 
     /// The server did not answer what a user waits for: the program ends.
-    pub(super) fn lost_server(&mut self, now: Instant, what: &'static str, cmd: Option<u64>) {
+    pub(super) fn lost_server(&mut self, now: Instant, what: RequestWord, cmd: Option<u64>) {
         self.say(cmd, ClientEvent::ServerUnreachable { what, attempts: ATTEMPTS });
         self.status = self.status.or(Status::Environment);
-        self.done(cmd, Some("server-unreachable"));
-        self.drop_commands("server-unreachable");
+        self.done(cmd, Some(Reason::ServerUnreachable));
+        self.drop_commands(Reason::ServerUnreachable);
         let group = self.group.clone();
         self.show_held();
         self.end(now, true, group);
     }
 
     /// Every command without outcome has one now: it failed.
-    fn drop_commands(&mut self, reason: &'static str) {
+    fn drop_commands(&mut self, reason: Reason) {
         self.backlog.clear();
         for cmd in self.open.clone() {
             self.done(Some(cmd), Some(reason));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::proto::client::{ATTEMPTS, Client, LIMIT};
 use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::{Reason, RequestWord};
 use crate::proto::id::MessageId;
 use crate::proto::link::Tag;
 use crate::proto::name::Name;
@@ -28,18 +29,18 @@ pub enum RequestKind {
 }
 
 impl RequestKind {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> RequestWord {
         match self {
-            Self::Dereg => "dereg",
-            Self::Save { .. } => "send",
-            Self::SendAll { .. } => "send_all",
-            Self::Lookup { .. } => "lookup",
-            Self::Create { .. } => "create_group",
-            Self::Groups { .. } => "list_groups",
-            Self::Join { .. } => "join_group",
-            Self::Say { .. } => "send_group",
-            Self::Members { .. } => "list_members",
-            Self::Leave { .. } => "leave_group",
+            Self::Dereg => RequestWord::Dereg,
+            Self::Save { .. } => RequestWord::Send,
+            Self::SendAll { .. } => RequestWord::SendAll,
+            Self::Lookup { .. } => RequestWord::Lookup,
+            Self::Create { .. } => RequestWord::CreateGroup,
+            Self::Groups { .. } => RequestWord::ListGroups,
+            Self::Join { .. } => RequestWord::JoinGroup,
+            Self::Say { .. } => RequestWord::SendGroup,
+            Self::Members { .. } => RequestWord::ListMembers,
+            Self::Leave { .. } => RequestWord::LeaveGroup,
         }
     }
 
@@ -185,7 +186,7 @@ impl Client {
             RequestKind::SendAll { .. } => {
                 let what = request.what.name();
                 self.say(request.cmd, ClientEvent::ServerUnreachable { what, attempts: ATTEMPTS });
-                self.done(request.cmd, Some("server-unreachable"));
+                self.done(request.cmd, Some(Reason::ServerUnreachable));
             }
             _ => self.lost_server(now, request.what.name(), request.cmd),
         }
@@ -226,10 +227,10 @@ impl Client {
             }
             (RequestKind::Say { id }, RequestOutcome::Accepted) => self.accepted(cmd, MessageKind::Group, id, answer.n),
             (RequestKind::SendAll { .. } | RequestKind::Say { .. }, RequestOutcome::Failed) => {
-                self.fail(cmd, "not-saved", "[The server could not save the message.]".to_owned());
+                self.fail(cmd, Reason::NotSaved, "[The server could not save the message.]".to_owned());
             }
             (RequestKind::SendAll { .. } | RequestKind::Say { .. }, _) => {
-                self.fail(cmd, "rejected", "[The server did not accept the message.]".to_owned());
+                self.fail(cmd, Reason::Rejected, "[The server did not accept the message.]".to_owned());
             }
             (RequestKind::Create { group }, RequestOutcome::Ok) => {
                 self.say(cmd, ClientEvent::GroupCreated { group });
@@ -237,14 +238,14 @@ impl Client {
             }
             (RequestKind::Create { group }, RequestOutcome::Exists) => {
                 self.say(cmd, ClientEvent::GroupExists { group });
-                self.done(cmd, Some("group-exists"));
+                self.done(cmd, Some(Reason::GroupExists));
             }
             (RequestKind::Create { group } | RequestKind::Join { group }, RequestOutcome::Full) => {
                 let message = format!("[Group {group}: a limit of the server is reached.]");
-                self.fail(cmd, "group-limit", message);
+                self.fail(cmd, Reason::GroupLimit, message);
             }
             (RequestKind::Create { group }, _) => {
-                self.fail(cmd, "not-saved", format!("[The server could not save the group {group}.]"));
+                self.fail(cmd, Reason::NotSaved, format!("[The server could not save the group {group}.]"));
             }
             (RequestKind::Join { group }, RequestOutcome::Ok) => {
                 self.say(cmd, ClientEvent::Joined { group: group.clone() });
@@ -253,7 +254,7 @@ impl Client {
             }
             (RequestKind::Join { group }, _) => {
                 self.say(cmd, ClientEvent::NoSuchGroup { group });
-                self.done(cmd, Some("no-such-group"));
+                self.done(cmd, Some(Reason::NoSuchGroup));
             }
             (RequestKind::Groups { mut groups }, _) => {
                 groups.extend(answer.names);
@@ -266,7 +267,7 @@ impl Client {
                 self.done(cmd, None);
             }
             (RequestKind::Members { group, .. }, _) => {
-                self.fail(cmd, "not-a-member", format!("[The server does not know you in the group {group}.]"));
+                self.fail(cmd, Reason::NotAMember, format!("[The server does not know you in the group {group}.]"));
             }
             (RequestKind::Leave { group }, _) => self.left(cmd, group),
         }

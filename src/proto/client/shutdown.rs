@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::proto::client::{Client, Presence};
 use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::{OfflineReason, Reason};
 use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, Header};
 
@@ -11,9 +12,6 @@ use crate::proto::wire::{Frame, Header};
 pub const NOTICES: u32 = 3;
 /// How far apart they are; after the last one as long again for its answer.
 pub const NOTICE_EVERY: Duration = Duration::from_millis(50);
-
-/// The reason of a command that has no outcome because the program was told to end.
-pub const INTERRUPTED: &str = "interrupted";
 
 /// Notice is being given.
 #[derive(Debug)]
@@ -42,7 +40,7 @@ impl Client {
         self.presence = Presence::Offline;
         self.home.registered = false;
         self.table.left(self.name.as_str());
-        self.say(cmd, ClientEvent::Offline { name: self.name.clone(), reason: "dereg" });
+        self.say(cmd, ClientEvent::Offline { name: self.name.clone(), reason: OfflineReason::Dereg });
         self.group = None;
         self.show_held();
         self.done(cmd, None);
@@ -71,7 +69,7 @@ impl Client {
     pub(super) fn interrupt(&mut self) {
         self.backlog.clear();
         for cmd in std::mem::take(&mut self.open) {
-            self.say(Some(cmd), ClientEvent::Done { ok: false, reason: Some(INTERRUPTED) });
+            self.say(Some(cmd), ClientEvent::Done { ok: false, reason: Some(Reason::Interrupted) });
         }
     }
 

@@ -1,16 +1,21 @@
 //! What a client has to say: its events, and the one place where their sentences stand.
 
 use serde::Serialize;
+use strum::{EnumDiscriminants, EnumString};
 
 use crate::proto::command::Usage;
+use crate::proto::event::reason::{OfflineReason, Problem, Reason, RemovalReason, RequestWord};
 use crate::proto::event::{ClientInfo, MessageKind, aligned, inline, list};
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
 use crate::proto::text::Text;
 
 /// Something that happened in a client.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, EnumDiscriminants)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[strum_discriminants(name(ClientEventKind), derive(EnumString), strum(serialize_all = "snake_case"))]
+#[strum_discriminants(doc = "The kind of [`ClientEvent`], as the member `event` names it.")]
+#[strum_discriminants(allow(missing_docs, reason = "the kinds are those of the event contract"))]
 #[allow(missing_docs, reason = "the members are those of the event contract, by name")]
 pub enum ClientEvent {
     /// The program runs and has its socket. `free_port` is the one it got when any would do, which is shown.
@@ -24,7 +29,7 @@ pub enum ClientEvent {
     /// The server knows this client.
     Registered { name: Name },
     /// The server refused the name.
-    Refused { name: Name, reason: &'static str, definite: bool },
+    Refused { name: Name, reason: Reason, definite: bool },
     /// An update changed the table.
     Table {
         version: u64,
@@ -77,24 +82,24 @@ pub enum ClientEvent {
     /// This client left the group.
     Left { group: Name },
     /// The server took this client out of the group.
-    Removed { group: Name, reason: &'static str },
+    Removed { group: Name, reason: RemovalReason },
     /// This client is de-registered.
-    Offline { name: Name, reason: &'static str },
+    Offline { name: Name, reason: OfflineReason },
     /// A request is repeated.
-    Retry { what: &'static str, attempt: u32, of: u32 },
+    Retry { what: RequestWord, attempt: u32, of: u32 },
     /// The server did not answer.
-    ServerUnreachable { what: &'static str, attempts: u32 },
+    ServerUnreachable { what: RequestWord, attempts: u32 },
     /// Something to know about that is no failure.
-    Warning { code: &'static str, message: String, definite: bool },
+    Warning { code: Problem, message: String, definite: bool },
     /// A failure, with what to do about it.
-    Error { code: &'static str, message: String, definite: bool },
+    Error { code: Problem, message: String, definite: bool },
     /// The answer to `help`.
     Help { commands: Vec<CommandHelp> },
     /// A command has its outcome.
     Done {
         ok: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'static str>,
+        reason: Option<Reason>,
     },
     /// The last word. `[Exiting]` is shown where the server was lost.
     Exit {
@@ -126,9 +131,9 @@ impl ClientEvent {
         Some(match self {
             Self::Started { free_port: Some(port), .. } => format!("[Client listening on port {port}]"),
             Self::Registered { .. } => "[Welcome, You are registered.]".to_owned(),
-            Self::Refused { name, reason, .. } => match *reason {
-                "name-in-use" => format!("[The name {name} is already in use.]"),
-                "server-full" => "[The server is full, try again later.]".to_owned(),
+            Self::Refused { name, reason, .. } => match reason {
+                Reason::NameInUse => format!("[The name {name} is already in use.]"),
+                Reason::ServerFull => "[The server is full, try again later.]".to_owned(),
                 other => format!("[The server refused the name {name}: {other}.]"),
             },
             Self::Table { .. } => "[Client table updated.]".to_owned(),
@@ -159,7 +164,7 @@ impl ClientEvent {
             Self::Left { group } => format!("[Leave group chat {group}]"),
             Self::Removed { group, .. } => format!("[You are no longer in the group {group}.]"),
             Self::Offline { .. } => "[You are Offline. Bye.]".to_owned(),
-            Self::ServerUnreachable { what: "send_all", .. } => "[Server not responding.]".to_owned(),
+            Self::ServerUnreachable { what: RequestWord::SendAll, .. } => "[Server not responding.]".to_owned(),
             Self::ServerUnreachable { .. } => "[Server not responding]".to_owned(),
             Self::Warning { message, .. } | Self::Error { message, .. } => message.clone(),
             Self::Help { commands } => {

@@ -3,6 +3,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod client;
+pub mod reason;
 pub mod server;
 pub mod trace;
 

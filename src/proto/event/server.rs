@@ -1,15 +1,20 @@
 //! What a server has to say: its events, and the one place where their sentences stand.
 
 use serde::Serialize;
+use strum::{EnumDiscriminants, EnumString};
 
+use crate::proto::event::reason::{OfflineReason, Problem, Reason, RemovalReason};
 use crate::proto::event::{ClientInfo, MessageKind, aligned, inline, list};
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
 use crate::proto::text::Text;
 
 /// Something that happened in a server.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, EnumDiscriminants)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[strum_discriminants(name(ServerEventKind), derive(EnumString), strum(serialize_all = "snake_case"))]
+#[strum_discriminants(doc = "The kind of [`ServerEvent`], as the member `event` names it.")]
+#[strum_discriminants(allow(missing_docs, reason = "the kinds are those of the event contract"))]
 #[allow(missing_docs, reason = "the members are those of the event contract, by name")]
 pub enum ServerEvent {
     /// The server has its socket and answers.
@@ -19,7 +24,7 @@ pub enum ServerEvent {
     /// A client registered or came back.
     ClientRegistered { name: Name, addr: String },
     /// A client left (`dereg`, `leave`) or was found gone (`silent`).
-    ClientOffline { name: Name, reason: &'static str },
+    ClientOffline { name: Name, reason: OfflineReason },
     /// The table changed.
     Table {
         version: u64,
@@ -48,7 +53,7 @@ pub enum ServerEvent {
     /// A client left a group.
     Left { group: Name, name: Name },
     /// A client that did not respond was taken out of a group.
-    Removed { group: Name, name: Name, reason: &'static str },
+    Removed { group: Name, name: Name, reason: RemovalReason },
     /// A channel or group message is on disk, and on its way.
     Accepted {
         kind: MessageKind,
@@ -62,7 +67,7 @@ pub enum ServerEvent {
     },
     /// A request was refused.
     Rejected {
-        reason: &'static str,
+        reason: Reason,
         from: Name,
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<Name>,
@@ -76,9 +81,9 @@ pub enum ServerEvent {
     /// The answer to `help`.
     Help { message: String },
     /// Something to know about that is no failure.
-    Warning { code: &'static str, message: String, definite: bool },
+    Warning { code: Problem, message: String, definite: bool },
     /// A failure, with what to do about it.
-    Error { code: &'static str, message: String, definite: bool },
+    Error { code: Problem, message: String, definite: bool },
     /// The last word.
     Exit { status: u8 },
 }
@@ -120,10 +125,10 @@ impl ServerEvent {
             Self::Accepted { kind: MessageKind::Group, from, text, .. } => {
                 format!("[Client {from} sent group message: {}]", inline(text.as_str()))
             }
-            Self::Rejected { reason: "group-exists", from, group: Some(group) } => {
+            Self::Rejected { reason: Reason::GroupExists, from, group: Some(group) } => {
                 format!("[Client {from} creating group {group} failed, group already exists]")
             }
-            Self::Rejected { reason: "no-such-group", from, group: Some(group) } => {
+            Self::Rejected { reason: Reason::NoSuchGroup, from, group: Some(group) } => {
                 format!("[Client {from} joining group {group} failed, group does not exist]")
             }
             Self::Clients { clients, .. } => aligned(clients),

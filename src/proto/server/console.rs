@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::proto::console::{Console, WORDS};
+use crate::proto::event::reason::{Problem, Reason};
 use crate::proto::event::server::{ServerEvent, WaitingMail};
 use crate::proto::server::Server;
 
@@ -29,7 +30,11 @@ impl Server {
                 let meant =
                     meant.map_or_else(|| "type help for the words".to_owned(), |word| format!("did you mean {word}?"));
                 let message = format!("[Invalid command]\n{}", capitalised(&meant));
-                self.say(ServerEvent::Error { code: "invalid-command", message, definite: true });
+                self.say(ServerEvent::Error {
+                    code: Problem::Command(Reason::InvalidCommand),
+                    message,
+                    definite: true,
+                });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Messages on their way out: in order, a few at a time, from disk unless the text is still at hand.
 
 use crate::proto::event::MessageKind;
+use crate::proto::event::reason::Problem;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::link::Tag;
@@ -103,7 +104,7 @@ impl Server {
         }
         for seq in seqs {
             if !mail.iter().any(|mail| mail.seq == seq) && self.mail.get(seq).is_some() {
-                self.warn("mail-lost", format!("Message {seq} is not on disk any more."));
+                self.warn(Problem::MailLost, format!("Message {seq} is not on disk any more."));
                 self.give_up(seq);
             }
         }

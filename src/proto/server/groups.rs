@@ -1,5 +1,6 @@
 //! Groups: their names are kept, membership is a matter of being online.
 
+use crate::proto::event::reason::Reason;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
@@ -48,9 +49,9 @@ impl Server {
         let own = self.groups.values().map(|group| &group.record.creator).chain(self.creating.values());
         let own = own.filter(|creator| **creator == new.creator).count();
         let (reason, outcome) = if existing.is_some() {
-            ("group-exists", RequestOutcome::Exists)
+            (Reason::GroupExists, RequestOutcome::Exists)
         } else if self.groups.len() + self.creating.len() >= GROUPS || own >= GROUPS_A_CREATOR {
-            ("group-limit", RequestOutcome::Full)
+            (Reason::GroupLimit, RequestOutcome::Full)
         } else {
             self.creating.insert(new.group.clone(), new.creator.clone());
             return self.persist(Record::Group(new.clone()), OnPersisted::Created(new));
@@ -68,7 +69,7 @@ impl Server {
             self.say(ServerEvent::GroupCreated { group, name: creator });
             self.answer_ok(incarnation, request);
         } else {
-            self.say(ServerEvent::Rejected { reason: "not-saved", from: creator, group: Some(group) });
+            self.say(ServerEvent::Rejected { reason: Reason::NotSaved, from: creator, group: Some(group) });
             self.reply(incarnation, answer(request, RequestOutcome::Failed));
         }
     }
@@ -82,14 +83,14 @@ impl Server {
     pub(super) fn join_group(&mut self, incarnation: Incarnation, r: u64, name: Name, group: Name) {
         self.leave_group(incarnation);
         let Some(entry) = self.groups.get_mut(&group) else {
-            self.say(ServerEvent::Rejected { reason: "no-such-group", from: name, group: Some(group) });
+            self.say(ServerEvent::Rejected { reason: Reason::NoSuchGroup, from: name, group: Some(group) });
             return self.reply(incarnation, answer(r, RequestOutcome::None));
         };
         let Some(session) = self.sessions.get_mut(&incarnation).filter(|session| session.is_online()) else {
             return self.reply(incarnation, answer(r, RequestOutcome::None));
         };
         if entry.members.len() >= MEMBERS {
-            self.say(ServerEvent::Rejected { reason: "group-limit", from: name, group: Some(group) });
+            self.say(ServerEvent::Rejected { reason: Reason::GroupLimit, from: name, group: Some(group) });
             return self.reply(incarnation, answer(r, RequestOutcome::Full));
         }
         entry.members.push(name.clone());

@@ -1,6 +1,7 @@
 //! Messages on their way in: kept on disk first, answered then.
 
 use crate::proto::event::MessageKind;
+use crate::proto::event::reason::{Problem, Reason};
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
@@ -106,7 +107,7 @@ impl Server {
         }
         let Ok(text) = Text::new(&text) else { return self.reply(incarnation, answer(r, RequestOutcome::Failed)) };
         if self.mail.is_full(&to, text.as_str().len(), false) {
-            self.say(ServerEvent::Rejected { reason: "mailbox-full", from, group: None });
+            self.say(ServerEvent::Rejected { reason: Reason::MailboxFull, from, group: None });
             return self.reply(incarnation, answer(r, RequestOutcome::Full));
         }
         let (seq, kept_at) = (self.mail.next_seq(), self.door.unix);
@@ -176,7 +177,7 @@ impl Server {
                 OnPersisted::Answer { incarnation, frame } => {
                     let failed = matches!(frame, Frame::Answer { is: RequestOutcome::Ok, .. }) && !kept;
                     if failed {
-                        self.warn("not-saved", "The last change could not be written to disk.".to_owned());
+                        self.warn(Problem::NotSaved, "The last change could not be written to disk.".to_owned());
                     }
                     self.reply(incarnation, frame);
                 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use crate::proto::config::{RELEASE, ServerConfig};
 use crate::proto::event::Body;
+use crate::proto::event::reason::{DropReason, Problem};
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::MessageOutcome;
@@ -160,7 +161,7 @@ impl Server {
         self.door.say(None, None, Body::Server(event));
     }
 
-    fn warn(&mut self, code: &'static str, message: String) {
+    fn warn(&mut self, code: Problem, message: String) {
         self.say(ServerEvent::Warning { code, message, definite: true });
     }
 
@@ -252,11 +253,11 @@ impl Server {
             && id.incarnation != incarnation
         {
             // With the id of somebody else's message it could pass for that one, which then would not be kept.
-            return self.door.dropped(from, &[], "foreign-id");
+            return self.door.dropped(from, &[], DropReason::ForeignId);
         }
         match (frame, name) {
             (Frame::Reg { name, via, .. }, _) => self.register(now, incarnation, r, name, via),
-            (_, None) => self.door.dropped(from, &[], "not-registered"),
+            (_, None) => self.door.dropped(from, &[], DropReason::NotRegistered),
             (Frame::Dereg { .. }, Some(_)) => self.dereg(now, incarnation, r),
             (Frame::Save { id, to, at, again, text, .. }, Some(from)) => {
                 self.save(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::proto::event::reason::Reason;
 use crate::proto::id::Incarnation;
 use crate::proto::link::rtt::Rtt;
 use crate::proto::name::Name;
@@ -64,7 +65,7 @@ impl Server {
         self.ask(now, name, LIMIT);
         match self.asks.get_mut(name) {
             Some(ask) if ask.claims.len() < WAITING => ask.claims.push(claim),
-            _ => self.refuse(claim.incarnation, claim.r, name, "name-in-use"),
+            _ => self.refuse(claim.incarnation, claim.r, name, Reason::NameInUse),
         }
     }
 
@@ -132,7 +133,7 @@ impl Server {
         let Some(ask) = self.asks.remove(name) else { return };
         for claim in ask.claims {
             if self.table.get(name).is_some_and(|row| row.incarnation != claim.incarnation) {
-                self.refuse(claim.incarnation, claim.r, name, "name-in-use");
+                self.refuse(claim.incarnation, claim.r, name, Reason::NameInUse);
             }
         }
         for (incarnation, save) in ask.saves {
@@ -187,7 +188,7 @@ impl Server {
             if Some(at) == first {
                 self.give_name(now, incarnation, r, name.clone());
             } else {
-                self.refuse(incarnation, r, name, "name-in-use");
+                self.refuse(incarnation, r, name, Reason::NameInUse);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Replies: what a client asked is answered on its link, and who does not acknowledge the answers is not heard on.
 
+use crate::proto::event::reason::Reason;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
@@ -34,9 +35,9 @@ impl Server {
         self.reply(incarnation, answer(r, RequestOutcome::Ok));
     }
 
-    pub(super) fn refuse(&mut self, incarnation: Incarnation, r: u64, name: &Name, reason: &'static str) {
+    pub(super) fn refuse(&mut self, incarnation: Incarnation, r: u64, name: &Name, reason: Reason) {
         if self.links.get(incarnation).is_some() {
-            self.reply(incarnation, Frame::Refused { r, reason: reason.to_owned() });
+            self.reply(incarnation, Frame::Refused { r, reason: reason.to_string() });
             self.say(ServerEvent::Rejected { reason, from: name.clone(), group: None });
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::proto::event::reason::{OfflineReason, Reason, RemovalReason};
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::link::Tag;
@@ -182,10 +183,10 @@ impl Server {
         let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         session.via = via;
         if session.name.as_ref().is_some_and(|other| *other != name) {
-            return self.refuse(incarnation, r, &name, "other-name");
+            return self.refuse(incarnation, r, &name, Reason::OtherName);
         }
         let online_elsewhere = match self.table.get(&name) {
-            None if self.table.len() >= NAMES => return self.refuse(incarnation, r, &name, "server-full"),
+            None if self.table.len() >= NAMES => return self.refuse(incarnation, r, &name, Reason::ServerFull),
             None => false,
             Some(row) => row.incarnation != incarnation && (row.online || self.is_returning(row.incarnation)),
         };
@@ -305,16 +306,16 @@ impl Server {
     pub(super) fn lost(&mut self, incarnation: Incarnation, name: &Name) {
         if let Some(group) = self.sessions.get_mut(&incarnation).and_then(|session| session.group.take()) {
             self.leave(&group, name);
-            self.say(ServerEvent::Removed { group, name: name.clone(), reason: "not-responsive" });
+            self.say(ServerEvent::Removed { group, name: name.clone(), reason: RemovalReason::NotResponsive });
         }
         if let Some(session) = self.sessions.get_mut(&incarnation) {
             session.standing = SessionState::Lost;
         }
         self.not_listening(incarnation);
-        self.offline(name, incarnation, "silent", OnPersisted::Nothing);
+        self.offline(name, incarnation, OfflineReason::Silent, OnPersisted::Nothing);
     }
 
-    fn offline(&mut self, name: &Name, incarnation: Incarnation, reason: &'static str, after: OnPersisted) {
+    fn offline(&mut self, name: &Name, incarnation: Incarnation, reason: OfflineReason, after: OnPersisted) {
         let Some(addr) = self.table.get(name).filter(|row| row.incarnation == incarnation).map(|row| row.addr) else {
             return;
         };
@@ -331,7 +332,7 @@ impl Server {
         self.offline(
             &name,
             incarnation,
-            "dereg",
+            OfflineReason::Dereg,
             OnPersisted::Answer { incarnation, frame: answer(r, RequestOutcome::Ok) },
         );
         self.ping_failed(now, &name);
@@ -344,7 +345,7 @@ impl Server {
         let name = session.and_then(|session| session.name.clone());
         self.close(incarnation);
         if let Some(name) = name {
-            self.offline(&name, incarnation, "leave", OnPersisted::Nothing);
+            self.offline(&name, incarnation, OfflineReason::Leave, OnPersisted::Nothing);
             self.ping_failed(now, &name);
         }
     }

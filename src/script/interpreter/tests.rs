@@ -36,7 +36,7 @@ impl Play {
     }
 
     fn says(&mut self, message: &str) -> Vec<String> {
-        self.shows(None, ClientEvent::Warning { code: "w", message: message.to_owned(), definite: true })
+        self.shows(None, ClientEvent::Warning { code: Problem::Store, message: message.to_owned(), definite: true })
     }
 
     fn done(&mut self, cmd: u64, ok: bool) -> Vec<String> {
