@@ -6,11 +6,18 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::proto::client::{ATTEMPTS, LIMIT};
+use crate::proto::event::client::ClientEventKind;
+use crate::proto::event::reason::OfflineReason;
+use crate::proto::event::server::ServerEventKind;
 use crate::proto::time::Instant;
 use crate::runner::backend::{ActorExit, ActorOutput, LaunchSpec};
 use crate::runner::profile::Translator;
 use crate::script::log::{ExtendedAfterMatch, Log};
 use crate::script::pattern::normalize::normal;
+
+/// How long a client is silent before the server takes it for gone: no acknowledgement came, and then no answer to a
+/// ping.
+const UNRESPONSIVE_AFTER: Duration = LIMIT.saturating_mul(2);
 
 /// One actor of a case. Its log goes on over `restart`, the rest begins anew.
 #[derive(Debug)]
@@ -182,23 +189,30 @@ impl ActorRun {
 
     fn learn_from_event(&mut self, at: Instant, event: &Value) -> Option<Duration> {
         let text = |key: &str| event.get(key).and_then(Value::as_str);
-        match text("event")? {
-            "listening" => self.listening = true,
-            "registered" => (self.registered, self.online) = (true, true),
-            "offline" => self.online = false,
-            "table" => {
+        // A kind that both roles have means the same in both.
+        let kind = text("event")?;
+        match kind.parse() {
+            Ok(ClientEventKind::Registered) => (self.registered, self.online) = (true, true),
+            Ok(ClientEventKind::Offline) => self.online = false,
+            Ok(ClientEventKind::Table) => {
                 self.updated = Some(at);
                 self.learn_rows(at, event.get("changed"));
             }
-            "clients" => self.learn_rows(at, event.get("clients")),
-            "exit" if text("line").is_some() => self.asked = true,
-            "no_ack" | "retry" => return Some(LIMIT),
-            // Neither an acknowledgement came, nor an answer to the question of the server.
-            "removed" => return Some(2 * LIMIT),
-            "client_offline" if text("reason") == Some("silent") => return Some(2 * LIMIT),
-            "server_unreachable" => {
+            Ok(ClientEventKind::Clients) => self.learn_rows(at, event.get("clients")),
+            Ok(ClientEventKind::Exit) if text("line").is_some() => self.asked = true,
+            Ok(ClientEventKind::NoAck | ClientEventKind::Retry) => return Some(LIMIT),
+            Ok(ClientEventKind::Removed) => return Some(UNRESPONSIVE_AFTER),
+            Ok(ClientEventKind::ServerUnreachable) => {
                 let attempts = event.get("attempts").and_then(Value::as_u64).unwrap_or(1).clamp(1, 100);
                 return Some(LIMIT * u32::try_from(attempts).unwrap_or(1));
+            }
+            _ => {}
+        }
+        match kind.parse() {
+            Ok(ServerEventKind::Listening) => self.listening = true,
+            Ok(ServerEventKind::ClientOffline) => {
+                let reason = text("reason")?.parse();
+                return (reason == Ok(OfflineReason::Silent)).then_some(UNRESPONSIVE_AFTER);
             }
             _ => {}
         }

@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+use crate::proto::event::client::ClientEventKind;
+use crate::proto::event::server::ServerEventKind;
+use crate::proto::event::trace::TraceEventKind;
 use crate::proto::time::Instant;
 use crate::runner::lang::ast::ActorId;
 
@@ -60,15 +63,22 @@ impl TraceKind {
         let datagram = || {
             Some(TracedDatagram { port: port(&event["peer"])?, frame: word("frame"), bytes: event["bytes"].as_u64()? })
         };
-        match event["event"].as_str()? {
-            "started" => Some(Self::Listens { port: port(&event["addr"])?, server: port(&event["server"]) }),
-            "listening" => Some(Self::Listens { port: u16::try_from(event["port"].as_u64()?).ok()?, server: None }),
-            "sent" => Some(Self::Sent { datagram: datagram()?, copy: event["copy"].as_u64() }),
-            "received" => datagram().map(Self::Received),
-            "dropped" => Some(Self::Dropped(datagram()?, word("reason"))),
-            "fault" => Some(Self::Fault(datagram()?, word("fault"))),
-            _ => event["line"].as_str().map(|line| Self::Shown(line.to_owned())),
+        let kind = event["event"].as_str()?;
+        if let Ok(kind) = kind.parse() {
+            return match kind {
+                TraceEventKind::Sent => Some(Self::Sent { datagram: datagram()?, copy: event["copy"].as_u64() }),
+                TraceEventKind::Received => datagram().map(Self::Received),
+                TraceEventKind::Dropped => Some(Self::Dropped(datagram()?, word("reason"))),
+                TraceEventKind::Fault => Some(Self::Fault(datagram()?, word("fault"))),
+            };
         }
+        if kind.parse() == Ok(ClientEventKind::Started) {
+            return Some(Self::Listens { port: port(&event["addr"])?, server: port(&event["server"]) });
+        }
+        if kind.parse() == Ok(ServerEventKind::Listening) {
+            return Some(Self::Listens { port: u16::try_from(event["port"].as_u64()?).ok()?, server: None });
+        }
+        event["line"].as_str().map(|line| Self::Shown(line.to_owned()))
     }
 }
 

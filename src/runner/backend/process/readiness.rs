@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::proto::event::server::ServerEventKind;
 use crate::proto::time::Instant;
 use crate::runner::backend::process::ports::is_bound;
 use crate::runner::backend::process::{LAST_OUTPUT, Process, ProcessBackend, Program};
@@ -57,7 +58,9 @@ impl ProcessBackend {
 pub(crate) fn listens(output: &ActorOutput) -> bool {
     match output {
         ActorOutput::Line(line) => normal(line).is_some_and(|line| line.starts_with("[Server listening on port ")),
-        ActorOutput::Event(event) => event["event"] == "listening",
+        ActorOutput::Event(event) => {
+            event["event"].as_str().and_then(|kind| kind.parse().ok()) == Some(ServerEventKind::Listening)
+        }
         ActorOutput::Partial(_) | ActorOutput::Stderr(_) | ActorOutput::Ready => false,
     }
 }
