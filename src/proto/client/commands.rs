@@ -1,7 +1,8 @@
-//! What was typed: which command may run now, which waits, and what each begins.
+//! Runs the commands: decides which are allowed now and which wait, and begins their work.
 
+use crate::proto::client::phase::Phase;
 use crate::proto::client::requests::RequestKind;
-use crate::proto::client::{Client, MAX_OPEN, Presence};
+use crate::proto::client::{Client, MAX_OPEN};
 use crate::proto::command::{COMMANDS, Command, CommandError};
 use crate::proto::event::client::{ClientEvent, CommandHelp};
 use crate::proto::event::reason::Reason;
@@ -13,24 +14,22 @@ const LEAVING: &str = "The client is leaving, nothing more is sent.";
 impl Client {
     /// Takes a command in. It runs at once, or behind a command that changes what may be typed.
     pub(super) fn typed(&mut self, now: Instant, command: Result<Command, CommandError>) {
-        self.commands += 1;
-        let cmd = self.commands;
-        self.open.insert(cmd);
-        if self.open.len() > MAX_OPEN {
+        let cmd = self.commands.open_next();
+        if self.commands.is_over_limit() {
             let message = format!("More than {MAX_OPEN} commands have no outcome yet, wait for some of them.");
             return self.fail(Some(cmd), Reason::TooManyCommands, message);
         }
-        if self.presence == Presence::Leaving || self.finishing.is_some() {
+        if matches!(self.phase, Phase::Closing(_)) || self.commands.is_draining() {
             return self.fail(Some(cmd), Reason::Leaving, LEAVING.to_owned());
         }
-        self.backlog.push_back((cmd, command));
+        self.commands.push(cmd, command);
         self.run_backlog(now);
     }
 
-    /// Runs what waits, as far as the next command that changes the mode.
+    /// Runs the waiting commands, as far as the next one that changes the mode.
     fn run_backlog(&mut self, now: Instant) {
-        while self.entering.is_none() && !self.requests.changes_mode() && self.presence != Presence::Ended {
-            let Some((cmd, command)) = self.backlog.pop_front() else { return };
+        while !self.phase.is_entering() && !self.requests.changes_mode() && !self.phase.is_closed() {
+            let Some((cmd, command)) = self.commands.pop() else { return };
             match command {
                 Ok(command) => self.run(now, cmd, command),
                 Err(mistake) => self.fail(Some(cmd), mistake.reason(), mistake.sentence()),
@@ -41,16 +40,15 @@ impl Client {
     /// After every input: the next commands, and the end when everything typed has its outcome.
     pub(super) fn go_on(&mut self, now: Instant) {
         self.run_backlog(now);
-        let Some(exit) = self.finishing else { return };
-        let settled = self.open.iter().all(|cmd| Some(*cmd) == exit);
-        if settled && self.entering.is_none() && self.leaving.is_none() && self.presence != Presence::Ended {
-            self.done(exit, None);
+        if let Some(draining) = self.commands.drained().filter(|_| matches!(self.phase, Phase::Online | Phase::Offline))
+        {
+            self.done(draining.exit, None);
             self.leave(now);
         }
     }
 
     fn run(&mut self, now: Instant, cmd: u64, command: Command) {
-        if self.presence == Presence::Offline {
+        if self.phase.is_offline() {
             match command {
                 Command::Reg(_) | Command::Table | Command::Help(_) | Command::Exit => {}
                 _ => {
@@ -59,7 +57,7 @@ impl Client {
                 }
             }
         }
-        if matches!(self.finishing, Some(Some(_))) {
+        if self.commands.is_exiting() {
             return self.fail(Some(cmd), Reason::Leaving, LEAVING.to_owned());
         }
         if !self.mode_allows(&command) {
@@ -89,7 +87,7 @@ impl Client {
                 self.say(Some(cmd), ClientEvent::Help { commands });
                 self.done(Some(cmd), None);
             }
-            Command::Exit => self.finishing = Some(Some(cmd)),
+            Command::Exit => self.commands.exit(cmd),
             group_command => self.run_group(now, cmd, group_command),
         }
     }
@@ -101,7 +99,7 @@ impl Client {
                 self.request(now, cmd, RequestKind::Create { group: group.clone() }, |r| Frame::Create { r, group });
             }
             (Command::ListGroups, _) => {
-                self.request(now, cmd, RequestKind::Groups { groups: Vec::new() }, |r| Frame::Groups { r });
+                self.request(now, cmd, RequestKind::Groups, |r| Frame::Groups { r });
             }
             (Command::JoinGroup(group), _) => {
                 self.request(now, cmd, RequestKind::Join { group: group.clone() }, |r| Frame::Join { r, group });
@@ -111,7 +109,7 @@ impl Client {
                 self.request(now, cmd, RequestKind::Say { id }, |r| Frame::Say { r, id, group, at, text });
             }
             (Command::ListMembers, Some(group)) => {
-                let what = RequestKind::Members { group: group.clone(), members: Vec::new() };
+                let what = RequestKind::Members { group: group.clone() };
                 self.request(now, cmd, what, |r| Frame::Members { r, group });
             }
             (Command::LeaveGroup, Some(group)) => {
@@ -124,7 +122,7 @@ impl Client {
     fn mode_allows(&self, command: &Command) -> bool {
         match command {
             Command::Dereg(_) | Command::Table | Command::Help(_) | Command::Exit => true,
-            Command::Reg(name) => self.presence == Presence::Offline || self.is_other(name.as_deref()),
+            Command::Reg(name) => self.phase.is_offline() || self.is_other(name.as_deref()),
             Command::SendGroup(_) | Command::ListMembers | Command::LeaveGroup => self.group.is_some(),
             Command::Send(..) | Command::SendAll(_) => self.group.is_none(),
             Command::CreateGroup(_) | Command::JoinGroup(_) | Command::ListGroups => self.group.is_none(),

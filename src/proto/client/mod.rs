@@ -1,31 +1,44 @@
 //! The client machine: registers, chats from its own copy of the table, falls back to the server, leaves with notice.
 //!
-//! This file holds the state, the way in and the way out. Its parts: [`commands`] takes what was typed, [`registration`]
-//! comes, [`shutdown`] goes, [`requests`] asks the server, [`outbox`] sends direct messages, [`inbox`] shows what comes,
-//! [`dedup`] knows what was shown.
+//! The state of a client belongs to its parts, each with fields of its own that no other file reads: [`phase`],
+//! [`registration`], [`command_queue`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`] and [`directory`]. A part
+//! returns values and never calls the client. [`Client`] routes between the parts: this file takes the inputs and emits
+//! the outputs, [`commands`] runs commands, [`login`] comes, [`shutdown`] goes, [`answers`] processes the answers of the
+//! server, [`sending`] sends direct messages, [`receiving`] reads frames.
 
+mod answers;
+mod command_queue;
 mod commands;
 mod dedup;
 pub mod directory;
 mod inbox;
+mod login;
 mod outbox;
+mod phase;
+mod receiving;
 mod registration;
 mod requests;
+mod sending;
 mod shutdown;
+mod unknown_peers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::proto::client::command_queue::CommandQueue;
 use crate::proto::client::directory::{Change, Directory};
-use crate::proto::command::{Command, CommandError};
+use crate::proto::client::inbox::Inbox;
+use crate::proto::client::outbox::Outbox;
+use crate::proto::client::phase::{Membership, Phase};
+use crate::proto::client::requests::Requests;
+use crate::proto::client::unknown_peers::UnknownPeers;
 use crate::proto::config::{ClientConfig, RELEASE};
 use crate::proto::event::Body;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::{DropReason, Problem, Reason};
 use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::link::MessageOutcome;
 use crate::proto::link::table::Links;
-use crate::proto::link::{MessageOutcome, Tag};
 use crate::proto::machine::{ClientEffect, ClientInput, Exit, Input, Machine, Output};
 use crate::proto::name::Name;
 use crate::proto::output::OutputQueue;
@@ -34,12 +47,11 @@ use crate::proto::status::Status;
 use crate::proto::time::{Instant, Now, earliest};
 use crate::proto::wire::{Datagram, Frame, Header};
 
-pub use crate::proto::client::inbox::{
-    HELD, HELD_BYTES, UNKNOWN_PEER_DATAGRAMS, UNKNOWN_PEERS, UNSHOWN, UNSHOWN_BYTES,
-};
+pub use crate::proto::client::inbox::{HELD, HELD_BYTES, UNSHOWN, UNSHOWN_BYTES};
+pub use crate::proto::client::login::KEEP_ALIVE;
 pub use crate::proto::client::outbox::UNDER_WAY;
-pub use crate::proto::client::registration::KEEP_ALIVE;
 pub use crate::proto::client::shutdown::{NOTICE_EVERY, NOTICES};
+pub use crate::proto::client::unknown_peers::{UNKNOWN_PEER_DATAGRAMS, UNKNOWN_PEERS};
 
 /// How long a direct message, an attempt or a question has: the exercise's 500 ms.
 pub const LIMIT: Duration = Duration::from_millis(500);
@@ -48,32 +60,17 @@ pub const ATTEMPTS: u32 = 5;
 /// The most commands without outcome.
 pub const MAX_OPEN: usize = 4_096;
 
-/// Whether the client is there, for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Presence {
-    /// Not yet registered for the first time.
-    Starting,
-    Online,
-    /// De-registered by its user.
-    Offline,
-    /// Giving notice.
-    Leaving,
-    Ended,
-}
-
 /// The server as this client knows it.
 #[derive(Debug)]
 struct ServerPeer {
     candidates: Vec<SocketAddr>,
     /// The address that answered.
     addr: Option<SocketAddr>,
-    /// The life that answered.
+    /// The incarnation that answered.
     incarnation: Option<Incarnation>,
-    /// Whether that life welcomed us.
-    registered: bool,
-    /// When anything was last sent there, for the keep-alive.
+    /// When a datagram was last sent there, for the keep-alive.
     last_sent: Instant,
-    /// How many keep-alives were sent since anything was heard from there.
+    /// How many keep-alives were sent since the last datagram from there.
     unanswered: u32,
 }
 
@@ -84,25 +81,20 @@ pub struct Client {
     me: Incarnation,
     rng: Rng,
     silent_leave: bool,
-    presence: Presence,
-    home: ServerPeer,
+    phase: Phase,
+    membership: Membership,
+    server: ServerPeer,
     table: Directory,
     links: Links,
-    registration: Option<crate::proto::client::registration::Registration>,
-    entering: Option<crate::proto::client::registration::PendingLogin>,
-    leaving: Option<crate::proto::client::shutdown::ShutdownNotice>,
-    requests: crate::proto::client::requests::Requests,
-    outboxes: BTreeMap<Name, crate::proto::client::outbox::Outbox>,
-    tags: BTreeMap<Tag, Name>,
-    /// The last message to each reader that the server keeps for it or passes on: later ones must not overtake it.
-    kept: BTreeMap<Name, u64>,
-    inbox: crate::proto::client::inbox::Inbox,
+    commands: CommandQueue,
+    requests: Requests,
+    outbox: Outbox,
+    inbox: Inbox,
+    unknown_peers: UnknownPeers,
+    /// The group that the user is in.
     group: Option<Name>,
-    backlog: VecDeque<(u64, Result<Command, CommandError>)>,
-    open: BTreeSet<u64>,
-    commands: u64,
+    /// How many messages this incarnation has numbered.
     messages: u64,
-    finishing: Option<Option<u64>>,
     status: Status,
     door: OutputQueue<ClientEffect>,
 }
@@ -115,37 +107,24 @@ impl Client {
         let me = rng.incarnation();
         let mut candidates = config.servers;
         candidates.truncate(ClientConfig::MAX_SERVERS);
-        let home = ServerPeer {
-            candidates,
-            addr: None,
-            incarnation: None,
-            registered: false,
-            last_sent: now.mono,
-            unanswered: 0,
-        };
+        let server = ServerPeer { candidates, addr: None, incarnation: None, last_sent: now.mono, unanswered: 0 };
         let mut client = Self {
             name: config.name,
             me,
             rng,
             silent_leave: config.silent_leave,
-            presence: Presence::Starting,
-            home,
+            phase: Phase::Connecting { cmd: None },
+            membership: Membership::Unregistered,
+            server,
             table: Directory::default(),
             links: Links::new(me),
-            registration: None,
-            entering: None,
-            leaving: None,
-            requests: crate::proto::client::requests::Requests::default(),
-            outboxes: BTreeMap::new(),
-            tags: BTreeMap::new(),
-            kept: BTreeMap::new(),
-            inbox: crate::proto::client::inbox::Inbox::default(),
+            commands: CommandQueue::default(),
+            requests: Requests::default(),
+            outbox: Outbox::default(),
+            inbox: Inbox::default(),
+            unknown_peers: UnknownPeers::default(),
             group: None,
-            backlog: VecDeque::new(),
-            open: BTreeSet::new(),
-            commands: 0,
             messages: 0,
-            finishing: None,
             status: Status::Ok,
             door: OutputQueue::new(now.unix, config.trace),
         };
@@ -158,18 +137,17 @@ impl Client {
     /// How many commands have no outcome yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
-        self.open.len()
+        self.commands.open_count()
     }
 
     /// Whether every command has its outcome and nothing is under way: no timer but the keep-alive, no queued byte.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.open.is_empty()
-            && self.backlog.is_empty()
+        self.commands.is_empty()
             && self.requests.is_empty()
-            && self.outboxes.is_empty()
-            && self.tags.is_empty()
+            && self.outbox.is_empty()
             && self.inbox.is_idle()
+            && self.unknown_peers.is_empty()
             && self.links.iter().all(|(_, link)| link.is_idle())
     }
 
@@ -194,7 +172,7 @@ impl Client {
 
     /// Ends a command with its outcome, once. `reason` is why it failed.
     fn done(&mut self, cmd: Option<u64>, reason: Option<Reason>) {
-        let Some(cmd) = cmd.filter(|cmd| self.open.remove(cmd)) else { return };
+        let Some(cmd) = cmd.filter(|cmd| self.commands.settle(*cmd)) else { return };
         if reason.is_some() {
             self.status = self.status.or(Status::Failed);
         }
@@ -232,12 +210,12 @@ impl Client {
             }
             return;
         }
-        if Some(peer) == self.home.incarnation {
+        if Some(peer) == self.server.incarnation {
             // Lives are known to everybody in the table: from elsewhere anybody could speak for the server.
-            if Some(from) == self.home.addr {
+            if Some(from) == self.server.addr {
                 self.server_says(now, &head, frames);
             }
-        } else if Some(from) == self.home.addr && self.table.name_of(peer).is_none() {
+        } else if Some(from) == self.server.addr && self.table.name_of(peer).is_none() {
             self.other_server(now, &head);
         } else if self.can_be_at(peer, from) {
             self.peer_says(now, from, peer, head, frames);
@@ -257,13 +235,13 @@ impl Client {
             return self.bye(now);
         }
         self.server_is_there(now);
-        let mut fates = Vec::new();
-        if let Some(incarnation) = self.home.incarnation
+        let mut outcomes = Vec::new();
+        if let Some(incarnation) = self.server.incarnation
             && let Some(link) = self.links.get_mut(incarnation)
         {
-            link.receive(now, head, frames, &mut fates);
-            for fate in fates {
-                self.fate_at_server(now, fate);
+            link.receive(now, head, frames, &mut outcomes);
+            for outcome in outcomes {
+                self.server_outcome(now, outcome);
             }
         }
         self.read_server(now);
@@ -277,21 +255,21 @@ impl Client {
         mut head: Header,
         mut frames: Vec<Frame>,
     ) {
-        if self.presence != Presence::Online {
+        if !self.phase.is_online() {
             // Neither shown nor acknowledged; but what we sent before may still be acknowledged.
             frames.clear();
             head = Header { n: None, low: None, ask: None, ..head };
         }
-        if self.table.name_of(peer).is_none() && !self.admit_stranger(now, from, peer) {
+        if self.table.name_of(peer).is_none() && !self.admit_unknown(now, from, peer) {
             return;
         }
         // The table says where a life is; a datagram's source address could be anybody's.
         let addr = self.table.addr_of(peer).unwrap_or(from);
         let Some(link) = self.links.open(peer, addr) else { return };
-        let mut fates = Vec::new();
-        link.receive(now, &head, frames, &mut fates);
-        for fate in fates {
-            self.fate_at_peer(now, fate);
+        let mut outcomes = Vec::new();
+        link.receive(now, &head, frames, &mut outcomes);
+        for outcome in outcomes {
+            self.direct_outcome(now, outcome);
         }
         self.read_peer(now, peer);
     }
@@ -301,34 +279,34 @@ impl Client {
         for incarnation in &change.ended {
             self.links.close(*incarnation);
         }
-        self.known_strangers(now);
+        self.read_known_peers(now);
         let names = change.changed.iter().map(|row| &row.name).chain(&change.gone);
-        let waiting: Vec<Name> = names.filter(|name| self.outboxes.contains_key(*name)).cloned().collect();
+        let waiting: Vec<Name> = names.filter(|name| self.outbox.has_messages(name)).cloned().collect();
         for name in waiting {
             self.reader_changed(now, &name);
         }
     }
 
     fn timeout(&mut self, now: Instant) {
-        for (incarnation, fate) in self.links.expire(now) {
-            if Some(incarnation) == self.home.incarnation {
-                self.fate_at_server(now, fate);
+        for (incarnation, outcome) in self.links.expire(now) {
+            if Some(incarnation) == self.server.incarnation {
+                self.server_outcome(now, outcome);
             } else {
-                self.fate_at_peer(now, fate);
+                self.direct_outcome(now, outcome);
             }
         }
-        // One of them may end the program: the door lets nothing out after that.
+        // One of them may end the client. Outputs after its end are dropped.
         self.registration_timeout(now);
-        self.entering_timeout(now);
+        self.login_timeout(now);
         self.requests_timeout(now);
-        self.strangers_timeout(now);
+        self.unknown_peers_timeout(now);
         self.keep_alive(now);
-        self.leaving_timeout(now);
+        self.notice_timeout(now);
     }
 
-    fn fate_at_server(&mut self, now: Instant, fate: MessageOutcome) {
-        if let MessageOutcome::Acked { tag, .. } = fate {
-            self.worked_on(now, tag);
+    fn server_outcome(&mut self, now: Instant, outcome: MessageOutcome) {
+        if let MessageOutcome::Acked { tag, .. } = outcome {
+            self.request_received(now, tag);
         }
     }
 
@@ -341,12 +319,12 @@ impl Client {
 
     /// The end: what is still to be sent goes first, nothing comes after.
     fn end(&mut self, now: Instant, exiting: bool, group: Option<Name>) {
-        if self.presence == Presence::Ended {
+        if self.phase.is_closed() {
             return;
         }
         self.interrupt();
         self.flush_links(now);
-        self.presence = Presence::Ended;
+        self.phase = Phase::Closed;
         self.door.push(Output::Ended(Exit { status: self.status, exiting, group }));
     }
 }
@@ -356,7 +334,7 @@ impl Machine for Client {
     type Effect = ClientEffect;
 
     fn handle(&mut self, now: Now, input: Input<'_, ClientInput>) {
-        if self.presence == Presence::Ended {
+        if self.phase.is_closed() {
             return;
         }
         self.door.unix = now.unix;
@@ -364,8 +342,8 @@ impl Machine for Client {
         match input {
             Input::Datagram { from, bytes } => self.datagram(mono, from, bytes),
             Input::Role(ClientInput::Command(command)) => self.typed(mono, command),
-            Input::Displayed(events) => self.shown(mono, events),
-            Input::Role(ClientInput::EndOfInput) => self.finishing = self.finishing.or(Some(None)),
+            Input::Displayed(events) => self.displayed(mono, events),
+            Input::Role(ClientInput::EndOfInput) => self.commands.end_input(),
             Input::Shutdown => self.leave(mono),
             Input::Timeout => self.timeout(mono),
         }
@@ -373,10 +351,10 @@ impl Machine for Client {
     }
 
     fn poll(&mut self, now: Now) -> Option<Output<ClientEffect>> {
-        if self.door.is_empty() && self.presence != Presence::Ended {
+        if self.door.is_empty() && !self.phase.is_closed() {
             let (to, departure) = self.links.transmit(now.mono)?;
-            if Some(to) == self.home.addr {
-                self.home.last_sent = now.mono;
+            if Some(to) == self.server.addr {
+                self.server.last_sent = now.mono;
             }
             self.door.unix = now.unix;
             self.door.transmit(to, departure);
@@ -385,15 +363,16 @@ impl Machine for Client {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.presence == Presence::Ended {
+        if self.phase.is_closed() {
             return None;
         }
+        let notice = if let Phase::Closing(notice) = &self.phase { Some(notice.deadline()) } else { None };
         let own = [
-            self.registration_deadline(),
+            self.login_deadline(),
             self.requests.deadline(),
-            self.inbox.deadline(),
+            self.unknown_peers.deadline(),
             self.keep_alive_deadline(),
-            self.leaving.as_ref().map(crate::proto::client::shutdown::ShutdownNotice::deadline),
+            notice,
         ];
         own.into_iter().fold(self.links.deadline(), earliest)
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::proto::client::{Client, Presence};
+use crate::proto::client::Client;
+use crate::proto::client::phase::{Membership, Phase};
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::{OfflineReason, Reason};
 use crate::proto::time::Instant;
@@ -10,35 +11,69 @@ use crate::proto::wire::{Frame, Header};
 
 /// The most copies of the notice of a leave.
 pub const NOTICES: u32 = 3;
-/// How far apart they are; after the last one as long again for its answer.
+/// The time between two copies. After the last one the client waits as long for its answer.
 pub const NOTICE_EVERY: Duration = Duration::from_millis(50);
 
-/// Notice is being given.
+/// The notice to the server that this client leaves.
 #[derive(Debug)]
 pub struct ShutdownNotice {
-    /// How many times for a notice have come.
+    /// How often a notice was due.
     times: u32,
     next: Instant,
-    /// Notice was given.
-    given: bool,
+    is_given: bool,
+    is_deregistered: bool,
+}
+
+/// What to do at a time for a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoticeTimeout {
+    /// Give notice.
+    Give,
+    /// Messages are being displayed: give notice when they are acknowledged, or at the next time.
+    Hold,
+    /// Nobody answered: end.
+    End,
 }
 
 impl ShutdownNotice {
-    pub(super) fn deadline(&self) -> Instant {
+    fn new(now: Instant) -> Self {
+        Self { times: 0, next: now, is_given: false, is_deregistered: false }
+    }
+
+    /// When the next notice is due.
+    pub fn deadline(&self) -> Instant {
         self.next
     }
 
-    /// Whether the first notice is still to be given.
-    pub(super) fn is_held(&self) -> bool {
-        !self.given
+    /// Whether the server de-registered this client after it began to leave.
+    pub fn is_deregistered(&self) -> bool {
+        self.is_deregistered
+    }
+
+    fn expire(&mut self, now: Instant, is_displaying: bool) -> Option<NoticeTimeout> {
+        if self.next > now {
+            return None;
+        }
+        if self.times >= NOTICES {
+            return Some(NoticeTimeout::End);
+        }
+        self.times += 1;
+        self.next = now + NOTICE_EVERY;
+        // After a notice the senders ignore acknowledgements, so those of displayed messages go first. They have until
+        // the second time for a notice.
+        Some(if self.times > 1 || !is_displaying { NoticeTimeout::Give } else { NoticeTimeout::Hold })
     }
 }
 
 impl Client {
-    /// De-registered at the user's wish.
+    /// The server has de-registered this client, as its user asked.
     pub(super) fn deregistered(&mut self, cmd: Option<u64>) {
-        self.presence = Presence::Offline;
-        self.home.registered = false;
+        match &mut self.phase {
+            Phase::Closing(notice) => notice.is_deregistered = true,
+            Phase::Closed => {}
+            phase => *phase = Phase::Offline,
+        }
+        self.membership = Membership::Unregistered;
         self.table.left(self.name.as_str());
         self.say(cmd, ClientEvent::Offline { name: self.name.clone(), reason: OfflineReason::Dereg });
         self.group = None;
@@ -46,63 +81,62 @@ impl Client {
         self.done(cmd, None);
     }
 
-    /// Leaves: what was held is shown, the server is told unless it need not be, then the program ends.
+    /// Leaves: displays held messages, gives notice to the server unless it does not know this client, and ends.
     pub(super) fn leave(&mut self, now: Instant) {
-        if matches!(self.presence, Presence::Leaving | Presence::Ended) {
+        if self.phase.is_closing() {
             return;
         }
-        let unknown = matches!(self.presence, Presence::Offline) && self.registration.is_none();
-        let no_notice = unknown || self.silent_leave || self.home.incarnation.is_none();
+        let needs_no_notice = self.phase.is_offline() || self.silent_leave || self.server.incarnation.is_none();
         self.show_held();
         self.group = None;
-        self.registration = None;
-        self.entering = None;
-        if no_notice {
+        self.membership.abandon();
+        if needs_no_notice {
             return self.end(now, false, None);
         }
-        self.presence = Presence::Leaving;
-        self.leaving = Some(ShutdownNotice { times: 0, next: now, given: false });
-        self.leaving_timeout(now);
+        self.phase = Phase::Closing(ShutdownNotice::new(now));
+        self.notice_timeout(now);
     }
 
-    /// Commands without outcome never have one now. That is no failure of theirs.
+    /// Commands without outcome never have one now. The program does not fail because of them.
     pub(super) fn interrupt(&mut self) {
-        self.backlog.clear();
-        for cmd in std::mem::take(&mut self.open) {
+        for cmd in self.commands.drop_backlog() {
+            self.commands.settle(cmd);
             self.say(Some(cmd), ClientEvent::Done { ok: false, reason: Some(Reason::Interrupted) });
         }
     }
 
-    pub(super) fn leaving_timeout(&mut self, now: Instant) {
-        let Some(leaving) = &mut self.leaving else { return };
-        if leaving.next > now {
-            return;
+    pub(super) fn notice_timeout(&mut self, now: Instant) {
+        let Phase::Closing(notice) = &mut self.phase else { return };
+        match notice.expire(now, self.inbox.is_displaying()) {
+            Some(NoticeTimeout::Give) => self.give_notice(now),
+            Some(NoticeTimeout::End) => self.end(now, false, None),
+            Some(NoticeTimeout::Hold) | None => {}
         }
-        if leaving.times >= NOTICES {
-            return self.end(now, false, None);
-        }
-        leaving.times += 1;
-        leaving.next = now + NOTICE_EVERY;
-        // What is just being shown is acknowledged first, if that takes no longer than to the next time: after a notice
-        // nobody listens to acknowledgements.
-        if leaving.times > 1 || !self.inbox.is_showing() {
+    }
+
+    /// Gives the first notice as soon as nothing is being displayed.
+    pub(super) fn give_held_notice(&mut self, now: Instant) {
+        if let Phase::Closing(notice) = &self.phase
+            && !notice.is_given
+            && !self.inbox.is_displaying()
+        {
             self.give_notice(now);
         }
     }
 
-    pub(super) fn give_notice(&mut self, now: Instant) {
+    fn give_notice(&mut self, now: Instant) {
         self.flush_links(now);
-        if let Some(leaving) = &mut self.leaving {
-            leaving.given = true;
+        if let Phase::Closing(notice) = &mut self.phase {
+            notice.is_given = true;
         }
-        if let (Some(incarnation), Some(addr)) = (self.home.incarnation, self.home.addr) {
+        if let (Some(incarnation), Some(addr)) = (self.server.incarnation, self.server.addr) {
             self.door.send(addr, &Header::new(self.me, Some(incarnation)), Some(Frame::Bye));
         }
     }
 
-    /// The server knows that we leave.
+    /// The server knows that this client leaves.
     pub(super) fn bye(&mut self, now: Instant) {
-        if self.leaving.is_some() {
+        if matches!(self.phase, Phase::Closing(_)) {
             self.end(now, false, None);
         }
     }

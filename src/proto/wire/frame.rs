@@ -15,7 +15,7 @@ use crate::proto::wire::{MAX_COOKIE, MAX_FRAME, MAX_TOKEN};
 pub struct Row(pub Name, pub SocketAddr, pub Incarnation, pub bool);
 
 /// The result of a request, in an `answer`. The name before each colon is the frame of the request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestOutcome {
     /// `dereg`, `create`, `join`, `leave`: done.

@@ -1,0 +1,171 @@
+//! Requests of a client: puts them on the link to the server, and reports their outcome.
+
+use crate::proto::client::phase::Membership;
+use crate::proto::client::requests::{Answer, RequestKind, RequestTimeout, Requests, SettledRequest};
+use crate::proto::client::{ATTEMPTS, Client};
+use crate::proto::event::MessageKind;
+use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::Reason;
+use crate::proto::id::MessageId;
+use crate::proto::link::Link;
+use crate::proto::name::Name;
+use crate::proto::time::Instant;
+use crate::proto::wire::{Frame, RequestOutcome};
+
+impl Client {
+    /// Sends a request to the server. `frame` is given its number.
+    pub(super) fn request(
+        &mut self,
+        now: Instant,
+        cmd: Option<u64>,
+        kind: RequestKind,
+        frame: impl FnOnce(u64) -> Frame,
+    ) {
+        let r = self.requests.add(now, cmd, kind, frame);
+        self.need_server(now);
+        self.push_request(r);
+    }
+
+    fn push_request(&mut self, r: u64) {
+        if let Some((requests, link)) = self.requests_and_link() {
+            requests.push(r, link);
+        }
+    }
+
+    fn push_requests(&mut self) {
+        if let Some((requests, link)) = self.requests_and_link() {
+            requests.push_all(link);
+        }
+    }
+
+    /// The link to the server, unless requests have to wait for a registration. A de-registered client has a link too:
+    /// requests that began before are still sent on it.
+    fn requests_and_link(&mut self) -> Option<(&mut Requests, &mut Link)> {
+        if matches!(self.membership, Membership::Registering(_)) {
+            return None;
+        }
+        Some((&mut self.requests, self.links.get_mut(self.server.incarnation?)?))
+    }
+
+    /// The server knows this client (again): requests without outcome are sent (again), in order.
+    pub(super) fn retry_requests(&mut self) {
+        self.requests.restart_lists();
+        self.push_requests();
+    }
+
+    pub(super) fn requests_timeout(&mut self, now: Instant) {
+        for r in self.requests.due(now) {
+            match self.requests.expire(now, r) {
+                Some(RequestTimeout::Retry { cmd, what, attempt }) => {
+                    self.say(cmd, ClientEvent::Retry { what, attempt, of: ATTEMPTS });
+                    self.push_request(r);
+                }
+                Some(RequestTimeout::Failed(request)) => self.unanswered(now, request),
+                None => {}
+            }
+        }
+    }
+
+    /// A request had all its attempts. The program runs on only after `send_all` and a look-up.
+    fn unanswered(&mut self, now: Instant, SettledRequest { cmd, kind, is_on_link }: SettledRequest) {
+        if is_on_link {
+            self.abort_requests();
+        }
+        match kind {
+            RequestKind::Lookup { name } => self.unknown_reader(now, &name, false),
+            RequestKind::SendAll { .. } => {
+                self.say(cmd, ClientEvent::ServerUnreachable { what: kind.name(), attempts: ATTEMPTS });
+                self.done(cmd, Some(Reason::ServerUnreachable));
+            }
+            _ => self.lost_server(now, kind.name(), cmd),
+        }
+    }
+
+    /// Takes all requests off the link and puts back those that are still pending.
+    fn abort_requests(&mut self) {
+        if let Some(link) = self.server.incarnation.and_then(|incarnation| self.links.get_mut(incarnation)) {
+            link.abort();
+        }
+        self.requests.lost_link();
+        self.push_requests();
+    }
+
+    /// An answer of the server arrived.
+    pub(super) fn answered(&mut self, now: Instant, r: u64, answer: Answer) {
+        let Some((SettledRequest { cmd, kind, .. }, answer)) = self.requests.answered(r, answer) else { return };
+        match (kind, answer.outcome) {
+            (RequestKind::Dereg, _) => self.deregistered(cmd),
+            (RequestKind::Save { to }, outcome) => self.save_answered(now, &to, outcome, answer.row),
+            (RequestKind::Lookup { name }, RequestOutcome::Exists) => self.found_reader(now, &name, answer.row),
+            (RequestKind::Lookup { name }, _) => self.unknown_reader(now, &name, true),
+            (RequestKind::SendAll { id }, RequestOutcome::Accepted) => {
+                self.accepted(cmd, MessageKind::Channel, id, answer.recipients);
+            }
+            (RequestKind::Say { id }, RequestOutcome::Accepted) => {
+                self.accepted(cmd, MessageKind::Group, id, answer.recipients);
+            }
+            (RequestKind::SendAll { .. } | RequestKind::Say { .. }, RequestOutcome::Failed) => {
+                self.fail(cmd, Reason::NotSaved, "[The server could not save the message.]".to_owned());
+            }
+            (RequestKind::SendAll { .. } | RequestKind::Say { .. }, _) => {
+                self.fail(cmd, Reason::Rejected, "[The server did not accept the message.]".to_owned());
+            }
+            (kind, _) => self.group_answered(cmd, kind, answer),
+        }
+    }
+
+    fn group_answered(&mut self, cmd: Option<u64>, kind: RequestKind, Answer { outcome, names, .. }: Answer) {
+        match (kind, outcome) {
+            (RequestKind::Create { group }, RequestOutcome::Ok) => {
+                self.say(cmd, ClientEvent::GroupCreated { group });
+                self.done(cmd, None);
+            }
+            (RequestKind::Create { group }, RequestOutcome::Exists) => {
+                self.say(cmd, ClientEvent::GroupExists { group });
+                self.done(cmd, Some(Reason::GroupExists));
+            }
+            (RequestKind::Create { group } | RequestKind::Join { group }, RequestOutcome::Full) => {
+                let message = format!("[Group {group}: a limit of the server is reached.]");
+                self.fail(cmd, Reason::GroupLimit, message);
+            }
+            (RequestKind::Create { group }, _) => {
+                self.fail(cmd, Reason::NotSaved, format!("[The server could not save the group {group}.]"));
+            }
+            (RequestKind::Join { group }, RequestOutcome::Ok) => {
+                self.say(cmd, ClientEvent::Joined { group: group.clone() });
+                self.group = Some(group);
+                self.done(cmd, None);
+            }
+            (RequestKind::Join { group }, _) => {
+                self.say(cmd, ClientEvent::NoSuchGroup { group });
+                self.done(cmd, Some(Reason::NoSuchGroup));
+            }
+            (RequestKind::Groups, _) => {
+                self.say(cmd, ClientEvent::Groups { groups: names });
+                self.done(cmd, None);
+            }
+            (RequestKind::Members { group }, RequestOutcome::Names) => {
+                self.say(cmd, ClientEvent::Members { group, members: names });
+                self.done(cmd, None);
+            }
+            (RequestKind::Members { group }, _) => {
+                self.fail(cmd, Reason::NotAMember, format!("[The server does not know you in the group {group}.]"));
+            }
+            (RequestKind::Leave { group }, _) => self.left_group(cmd, group),
+            _ => {}
+        }
+    }
+
+    fn accepted(&mut self, cmd: Option<u64>, kind: MessageKind, id: MessageId, recipients: usize) {
+        self.say(cmd, ClientEvent::Accepted { kind, id, recipients });
+        self.done(cmd, None);
+    }
+
+    fn left_group(&mut self, cmd: Option<u64>, group: Name) {
+        if self.group.take().is_some() {
+            self.say_bare(cmd, ClientEvent::Left { group });
+            self.show_held();
+        }
+        self.done(cmd, None);
+    }
+}

@@ -1,0 +1,218 @@
+//! Frames of the server and of other clients: reads them as far as they can be displayed, and confirms them.
+
+use std::net::SocketAddr;
+
+use crate::proto::client::Client;
+use crate::proto::client::inbox::{FrameId, IncomingMessage, Reception};
+use crate::proto::client::requests::Answer;
+use crate::proto::client::unknown_peers::UNKNOWN_PEER_DATAGRAMS;
+use crate::proto::event::MessageKind;
+use crate::proto::event::client::ClientEvent;
+use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::name::Name;
+use crate::proto::time::{Instant, Timestamp};
+use crate::proto::wire::{Frame, Row};
+
+impl Client {
+    /// Reads the frames of the server, as far as they can be displayed.
+    pub(super) fn read_server(&mut self, now: Instant) {
+        while let Some(incarnation) = self.server.incarnation {
+            let full = self.inbox.is_full();
+            let Some(link) = self.links.get_mut(incarnation) else { return };
+            link.block(full);
+            match link.front() {
+                None => return,
+                Some((_, Frame::Post { .. })) if full || !self.phase.is_online() => return,
+                Some(_) => {}
+            }
+            let Some((number, frame)) = link.take(now) else { return };
+            let is_displayed = matches!(frame, Frame::Post { .. } | Frame::Receipt { .. });
+            if !is_displayed {
+                // Before the frame takes effect: it may end the client.
+                link.confirm(number);
+            }
+            let waits = self.frame_of_server(now, FrameId { link: incarnation, number }, frame);
+            if let Some(link) = self.links.get_mut(incarnation).filter(|_| is_displayed && !waits) {
+                link.confirm(number);
+            }
+        }
+    }
+
+    /// Processes a frame. Returns whether its confirmation has to wait.
+    fn frame_of_server(&mut self, now: Instant, source: FrameId, frame: Frame) -> bool {
+        match frame {
+            Frame::Welcome { mail, .. } if !self.phase.is_closing() => self.welcomed(now, mail),
+            Frame::Refused { reason, .. } if self.membership.registration().is_some() => self.refused(now, &reason),
+            Frame::Rows { upto, whole, last, rows, gone, .. } => {
+                self.rows_arrived(now, source.link, (upto, whole, last), rows, gone);
+            }
+            Frame::Answer { r, is, n, row, names, more } => {
+                self.answered(now, r, Answer { outcome: is, recipients: n, row, names, more });
+            }
+            Frame::Post { id, kind, from, group, at, kept, text } => {
+                let (at, kept) = (Timestamp::from_micros(at), kept.map(Timestamp::from_micros));
+                let waits = self.receive(source, IncomingMessage { kind, from, id, group, at, kept, text });
+                // Later messages of the sender may have overtaken this one.
+                self.read_peer(now, id.incarnation);
+                return waits;
+            }
+            Frame::Receipt { id, reader, kept } => {
+                let is_new = self.inbox.receive_receipt(&reader, id);
+                let event = if is_new { self.receipt_arrived(id, reader, kept) } else { self.door.events };
+                return self.inbox.confirm_when_displayed(event, source, 0);
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn receipt_arrived(&mut self, id: MessageId, reader: Name, kept: i64) -> u64 {
+        let kept_at = Timestamp::from_micros(kept).seconds();
+        self.kept_reached(&reader, id);
+        self.say(None, ClientEvent::Receipt { to: reader, id, kept_at })
+    }
+
+    fn rows_arrived(
+        &mut self,
+        now: Instant,
+        incarnation: Incarnation,
+        (upto, whole, last): (u64, bool, bool),
+        rows: Vec<Row>,
+        gone: Vec<Name>,
+    ) {
+        let Some(change) = self.table.incoming(upto, whole, last, rows, gone) else { return };
+        if !change.is_empty() && self.phase.is_online() {
+            let (total, online_count) = self.table.counts();
+            let (version, changed) = (upto, change.changed.clone());
+            self.say(None, ClientEvent::Table { version, incarnation, changed, total, online_count });
+        }
+        self.table_changed(now, &change);
+        self.login_completed();
+    }
+
+    /// Reads the frames of another client, as far as they can be displayed.
+    pub(super) fn read_peer(&mut self, now: Instant, peer: Incarnation) {
+        if !self.phase.is_online() {
+            return;
+        }
+        while let Some(from) = self.table.name_of(peer).cloned() {
+            let full = self.inbox.is_full();
+            let held_full = self.group.is_some() && self.inbox.holds_enough();
+            let Some(link) = self.links.get_mut(peer) else { return };
+            link.block(full && !held_full);
+            if let Some((_, Frame::Msg { after, .. })) = link.front() {
+                let earlier = after.map(|number| MessageId { incarnation: peer, number });
+                if full || held_full || earlier.is_some_and(|earlier| !self.inbox.has_seen(&from, earlier)) {
+                    return;
+                }
+            }
+            let Some((number, frame)) = link.take(now) else { return };
+            let waits = match frame {
+                Frame::Msg { id, at, text, .. } => {
+                    let (kind, at) = (MessageKind::Direct, Timestamp::from_micros(at));
+                    let message = IncomingMessage { kind, from, id, group: None, at, kept: None, text };
+                    self.receive(FrameId { link: peer, number }, message)
+                }
+                _ => false,
+            };
+            if let Some(link) = self.links.get_mut(peer).filter(|_| !waits) {
+                link.confirm(number);
+            }
+        }
+    }
+
+    /// Displays or holds a message. Returns whether its confirmation has to wait.
+    fn receive(&mut self, source: FrameId, message: IncomingMessage) -> bool {
+        match self.inbox.receive(message, self.group.is_some()) {
+            Reception::Confirm => false,
+            Reception::Duplicate => self.inbox.confirm_when_displayed(self.door.events, source, 0),
+            Reception::Display { mail, after_held, message, bytes } => {
+                if let Some(count) = mail {
+                    self.say(None, ClientEvent::Mail { count });
+                }
+                if after_held {
+                    self.show_held();
+                }
+                let event = self.say(None, message);
+                self.inbox.confirm_when_displayed(event, source, bytes)
+            }
+        }
+    }
+
+    /// The first so many events are displayed.
+    pub(super) fn displayed(&mut self, now: Instant, events: u64) {
+        let was_full = self.inbox.is_full();
+        let confirmed = self.inbox.displayed(events);
+        for frame in &confirmed {
+            if let Some(link) = self.links.get_mut(frame.link) {
+                link.confirm(frame.number);
+            }
+        }
+        let mut peers: Vec<Incarnation> = confirmed.iter().map(|frame| frame.link).collect();
+        if was_full && !self.inbox.is_full() {
+            self.read_server(now);
+            peers = self.links.iter().filter(|(_, link)| link.waiting() > 0).map(|(peer, _)| peer).collect();
+        }
+        peers.dedup();
+        for peer in peers {
+            self.read_peer(now, peer);
+        }
+        self.give_held_notice(now);
+    }
+
+    /// Displays the messages that were held in a group, without the group in front, in order.
+    pub(super) fn show_held(&mut self) {
+        for event in self.inbox.take_held() {
+            self.say_bare(None, event);
+        }
+    }
+
+    /// Whether a datagram of a peer that the table does not name may wait for the update.
+    pub(super) fn admit_unknown(&mut self, now: Instant, from: SocketAddr, peer: Incarnation) -> bool {
+        if self.unknown_peers.contains(peer) {
+            return true;
+        }
+        let is_there = |other: &Incarnation| self.links.get(*other).is_some_and(|link| link.addr() == from);
+        let earlier = self.unknown_peers.iter().find(is_there);
+        if let Some(earlier) = earlier {
+            // An address has one incarnation at a time.
+            self.forget_unknown(earlier);
+        }
+        if self.unknown_peers.is_full() || !self.phase.is_online() {
+            return false;
+        }
+        self.unknown_peers.insert(now, peer);
+        if let Some(link) = self.links.open(peer, from) {
+            link.limit(UNKNOWN_PEER_DATAGRAMS);
+        }
+        true
+    }
+
+    /// The table has changed: reads the unknown peers that it names now.
+    pub(super) fn read_known_peers(&mut self, now: Instant) {
+        let known: Vec<Incarnation> =
+            self.unknown_peers.iter().filter(|peer| self.table.name_of(*peer).is_some()).collect();
+        for peer in known {
+            if self.links.get(peer).is_some_and(|link| !self.can_be_at(peer, link.addr())) {
+                self.forget_unknown(peer);
+                continue;
+            }
+            self.unknown_peers.remove(peer);
+            if let Some(link) = self.links.get_mut(peer) {
+                link.limit(u64::MAX);
+            }
+            self.read_peer(now, peer);
+        }
+    }
+
+    pub(super) fn unknown_peers_timeout(&mut self, now: Instant) {
+        for peer in self.unknown_peers.due(now) {
+            self.forget_unknown(peer);
+        }
+    }
+
+    fn forget_unknown(&mut self, peer: Incarnation) {
+        self.unknown_peers.remove(peer);
+        self.links.close(peer);
+    }
+}

@@ -1,0 +1,218 @@
+//! Direct messages of a client: each goes to its reader, or to the server when the reader does not acknowledge it.
+
+use crate::proto::client::Client;
+use crate::proto::client::outbox::{DirectAttempt, OutgoingMessage};
+use crate::proto::client::requests::RequestKind;
+use crate::proto::event::MessageKind;
+use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::{Problem, Reason};
+use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::link::MessageOutcome;
+use crate::proto::name::Name;
+use crate::proto::text::Text;
+use crate::proto::time::Instant;
+use crate::proto::wire::{Frame, RequestOutcome, Row};
+
+impl Client {
+    /// The command `send`.
+    pub(super) fn send(&mut self, now: Instant, cmd: u64, to: Name, text: Text) {
+        let (id, at) = (self.next_message_id(), self.door.unix);
+        if to == self.name {
+            let (from, sent_at) = (to.clone(), at.exact());
+            let kind = MessageKind::Direct;
+            let message = ClientEvent::Message { kind, from, text, id, sent_at, stored: None, group: None };
+            self.say(Some(cmd), message);
+            self.say(Some(cmd), ClientEvent::Delivered { to, id, attempts: 1, rtt_ms: 0.0 });
+            return self.done(Some(cmd), None);
+        }
+        self.outbox.add(&to, OutgoingMessage::new(cmd, id, at, text));
+        self.send_waiting(now, &to);
+    }
+
+    /// Sends the messages to `reader` that may leave now.
+    fn send_waiting(&mut self, now: Instant, reader: &Name) {
+        if !self.outbox.has_messages(reader) {
+            return;
+        }
+        match self.table.get(reader.as_str()) {
+            None => self.look_up(now, reader),
+            Some(row) if row.online => match self.links.open(row.incarnation, row.addr) {
+                Some(link) => {
+                    link.moved(row.addr);
+                    self.outbox.send_waiting(reader, link, || self.requests.next_number());
+                }
+                None => self.give_to_server(now, reader),
+            },
+            Some(_) => self.give_to_server(now, reader),
+        }
+    }
+
+    fn look_up(&mut self, now: Instant, reader: &Name) {
+        if let Some(message) = self.outbox.begin_lookup(reader) {
+            let (cmd, name) = (Some(message.cmd), reader.clone());
+            self.request(now, cmd, RequestKind::Lookup { name: name.clone() }, |r| Frame::Lookup { r, name });
+        }
+    }
+
+    /// The server knows a reader that was not in the table.
+    pub(super) fn found_reader(&mut self, now: Instant, reader: &Name, row: Option<Row>) {
+        self.outbox.wait(reader);
+        match row {
+            Some(row) => self.learn(now, row),
+            None => self.unknown_reader(now, reader, true),
+        }
+        self.send_waiting(now, reader);
+    }
+
+    /// Nobody has that name.
+    pub(super) fn unknown_reader(&mut self, now: Instant, reader: &Name, definite: bool) {
+        if let Some(message) = self.outbox.settle(reader) {
+            let (cmd, reason) = (Some(message.cmd), Reason::NoSuchClient);
+            let message = format!("[Client {reader} does not exist.]");
+            self.error(cmd, Problem::Command(reason), message, definite);
+            self.done(cmd, Some(reason));
+        }
+        self.send_waiting(now, reader);
+    }
+
+    fn learn(&mut self, now: Instant, row: Row) {
+        let change = self.table.learn(row);
+        self.table_changed(now, &change);
+    }
+
+    /// A message on a link to its reader has its outcome.
+    pub(super) fn direct_outcome(&mut self, now: Instant, outcome: MessageOutcome) {
+        match outcome {
+            MessageOutcome::Acked { tag, copies, took } => {
+                let Some(reader) = self.outbox.acked(tag) else { return };
+                if let Some(message) = self.outbox.settle(&reader) {
+                    let (cmd, to, id) = (Some(message.cmd), reader.clone(), message.id);
+                    let rtt_ms = took.as_micros() as f64 / 1000.0;
+                    self.say(cmd, ClientEvent::Delivered { to, id, attempts: copies, rtt_ms });
+                    self.done(cmd, None);
+                }
+                self.send_waiting(now, &reader);
+            }
+            MessageOutcome::TimedOut { tag } => {
+                if let Some(reader) = self.outbox.reader_of(tag).cloned() {
+                    self.not_acknowledged(now, &reader);
+                }
+            }
+        }
+    }
+
+    /// The row of a reader has changed. Messages on the link to its earlier incarnation, or to a reader that is offline
+    /// now, go another way.
+    pub(super) fn reader_changed(&mut self, now: Instant, reader: &Name) {
+        let Some(attempt) = self.outbox.first_attempt(reader) else { return self.send_waiting(now, reader) };
+        match self.table.get(reader.as_str()) {
+            Some(row) if !row.online => self.not_acknowledged(now, reader),
+            Some(row) if self.links.get(row.incarnation).is_some_and(|link| link.unsettled() > 0) => {
+                self.send_waiting(now, reader);
+            }
+            Some(_) if attempt == DirectAttempt::Second => self.send_again(now, reader),
+            _ => {
+                self.take_back(reader);
+                self.send_waiting(now, reader);
+            }
+        }
+    }
+
+    /// The addressed incarnation of a reader is gone.
+    pub(super) fn reader_gone(&mut self, now: Instant, gone: Incarnation) {
+        if let Some(reader) = self.table.name_of(gone).cloned() {
+            self.not_acknowledged(now, &reader);
+        }
+    }
+
+    /// The reader did not acknowledge the first message: it goes to the server, and those behind it wait.
+    fn not_acknowledged(&mut self, now: Instant, reader: &Name) {
+        let Some(attempt) = self.outbox.first_attempt(reader) else { return };
+        self.take_back(reader);
+        match attempt {
+            DirectAttempt::First => self.give_to_server(now, reader),
+            DirectAttempt::Second => self.save(now, reader, true),
+        }
+    }
+
+    /// Takes all messages to `reader` off its link.
+    fn take_back(&mut self, reader: &Name) {
+        self.outbox.take_back(reader);
+        if let Some(link) = self.table.get(reader.as_str()).and_then(|row| self.links.get_mut(row.incarnation)) {
+            link.abort();
+        }
+    }
+
+    fn give_to_server(&mut self, now: Instant, reader: &Name) {
+        if let Some(message) = self.outbox.first_waiting(reader) {
+            let (cmd, id) = (Some(message.cmd), message.id);
+            self.say(cmd, ClientEvent::NoAck { to: reader.clone(), id });
+            self.save(now, reader, false);
+        }
+    }
+
+    /// Asks the server to keep the first message to `reader`; without asking the reader first if `again`.
+    fn save(&mut self, now: Instant, reader: &Name, again: bool) {
+        let Some(message) = self.outbox.begin_save(reader) else { return };
+        let (cmd, id, at, text) = (Some(message.cmd), message.id, message.at.micros(), message.text.clone().into());
+        let to = reader.clone();
+        let kind = RequestKind::Save { to: to.clone() };
+        self.request(now, cmd, kind, |r| Frame::Save { r, id, to, at, again, text });
+    }
+
+    /// The server's answer to a request to keep the first message to `to`.
+    pub(super) fn save_answered(&mut self, now: Instant, to: &Name, outcome: RequestOutcome, row: Option<Row>) {
+        if outcome == RequestOutcome::Exists {
+            let cmd = self.outbox.first(to).map(|message| message.cmd);
+            self.say(cmd, ClientEvent::ClientExists { name: to.clone() });
+            if let Some(row) = row {
+                self.learn(now, row);
+            }
+            return self.send_again(now, to);
+        }
+        let Some(message) = self.outbox.settle(to) else { return };
+        let (cmd, id) = (Some(message.cmd), message.id);
+        match outcome {
+            RequestOutcome::Saved => {
+                // Its receipt may have overtaken this answer. Then later messages need not wait for it.
+                if !self.inbox.has_receipt(to, id) {
+                    self.outbox.keep(to, id.number);
+                }
+                self.say(cmd, ClientEvent::Saved { to: to.clone(), id });
+                self.done(cmd, None);
+            }
+            RequestOutcome::Full => {
+                self.fail(cmd, Reason::MailboxFull, format!("[Mailbox of {to} is full, message not saved.]"));
+            }
+            RequestOutcome::None => self.fail(cmd, Reason::NoSuchClient, format!("[Client {to} does not exist.]")),
+            _ => self.fail(cmd, Reason::NotSaved, "[The server could not save the message.]".to_owned()),
+        }
+        self.send_waiting(now, to);
+    }
+
+    /// The second and last direct attempt.
+    fn send_again(&mut self, now: Instant, reader: &Name) {
+        if !self.outbox.has_messages(reader) {
+            return;
+        }
+        let Some(row) = self.table.get(reader.as_str()) else {
+            // The name is not in the table any more: the server is asked for it.
+            self.outbox.wait(reader);
+            return self.send_waiting(now, reader);
+        };
+        match self.links.open(row.incarnation, row.addr) {
+            Some(link) => {
+                link.moved(row.addr);
+                self.outbox.send_again(reader, link, self.requests.next_number());
+            }
+            None => self.save(now, reader, true),
+        }
+    }
+
+    /// A kept message reached its reader.
+    pub(super) fn kept_reached(&mut self, reader: &Name, id: MessageId) {
+        if id.incarnation == self.me {
+            self.outbox.kept_reached(reader, id.number);
+        }
+    }
+}
