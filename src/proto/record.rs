@@ -1,5 +1,6 @@
 //! What a server keeps on disk, as data: the core says what, the store says when it is there.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::proto::event::MessageKind;
@@ -24,7 +25,7 @@ pub enum Record {
         /// Which message.
         seq: u64,
         /// Who still lacks it.
-        undelivered_to: Vec<Name>,
+        undelivered_to: BTreeSet<Name>,
         /// The receipt that is owed to its sender from now on.
         receipt: Option<Receipt>,
     },
@@ -63,59 +64,53 @@ pub struct GroupRecord {
     pub request: u64,
 }
 
-/// A kept message, one record whatever the number of its readers.
+/// The metadata of a message, everywhere on its way through the server. Kept messages are one record each, whatever the
+/// number of their readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mail {
-    /// Its place in the order in which the server accepted messages, from 1; never given twice.
+pub struct MailHeader {
+    /// The place in the order in which the server accepted messages, from 1; never given twice. 0 before the server
+    /// accepted the message.
     pub seq: u64,
-    /// The id that its sender gave it.
+    /// The id that the sender gave.
     pub id: MessageId,
     /// To one, to everybody or to a group.
     pub kind: MessageKind,
-    /// Who sent it.
+    /// The sender.
     pub from: Name,
     /// The group, for a group message.
     pub group: Option<Name>,
-    /// What it says.
-    pub text: Text,
-    /// When its sender sent it, by the sender's clock.
+    /// When the sender sent it, by the sender's clock.
     pub sent_at: Timestamp,
-    /// When the server kept it.
+    /// When the server accepted it.
     pub kept_at: Timestamp,
-    /// Who still lacks it, in order of name.
-    pub undelivered_to: Vec<Name>,
+    /// The readers that have not acknowledged it yet.
+    pub undelivered_to: BTreeSet<Name>,
+    /// The length of the text in bytes: mailboxes have a limit in bytes, and texts stay on disk.
+    pub text_bytes: usize,
 }
 
-/// All of a kept message but its text, which stays on disk until somebody is there to read it.
+impl MailHeader {
+    /// The reader of a direct message that is not delivered yet.
+    #[must_use]
+    pub fn reader(&self) -> Option<&Name> {
+        self.undelivered_to.first()
+    }
+}
+
+/// A message with its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailHeader {
-    /// As in [`Mail`].
-    pub seq: u64,
-    /// As in [`Mail`].
-    pub id: MessageId,
-    /// As in [`Mail`].
-    pub kind: MessageKind,
-    /// As in [`Mail`].
-    pub from: Name,
-    /// As in [`Mail`].
-    pub kept_at: Timestamp,
-    /// As in [`Mail`].
-    pub undelivered_to: Vec<Name>,
-    /// The length of the text in bytes.
-    pub bytes: usize,
+pub struct Mail {
+    /// The metadata.
+    pub header: MailHeader,
+    /// The text.
+    pub text: Text,
 }
 
-impl From<&Mail> for MailHeader {
-    fn from(mail: &Mail) -> Self {
-        Self {
-            seq: mail.seq,
-            id: mail.id,
-            kind: mail.kind,
-            from: mail.from.clone(),
-            kept_at: mail.kept_at,
-            undelivered_to: mail.undelivered_to.clone(),
-            bytes: mail.text.as_str().len(),
-        }
+impl Mail {
+    /// A message. Sets the length in the header to that of the text.
+    #[must_use]
+    pub fn new(header: MailHeader, text: Text) -> Self {
+        Self { header: MailHeader { text_bytes: text.as_str().len(), ..header }, text }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::proto::name::Name;
-use crate::proto::record::{GroupRecord, Mail, MailHeader, NameRecord, PersistedState, Receipt, Record};
+use crate::proto::record::{GroupRecord, Mail, NameRecord, PersistedState, Receipt, Record};
 use crate::proto::time::Instant;
 
 /// The disk of one server; survives its crashes, but for what was on the way.
@@ -84,14 +84,14 @@ impl Disk {
                 self.groups.insert(record.group.clone(), record);
             }
             Record::Mail(mail) => {
-                self.last_seq = self.last_seq.max(mail.seq);
-                self.mail.insert(mail.seq, mail);
+                self.last_seq = self.last_seq.max(mail.header.seq);
+                self.mail.insert(mail.header.seq, mail);
             }
             Record::Delivered { seq, undelivered_to, receipt } => {
                 if undelivered_to.is_empty() {
                     self.mail.remove(&seq);
                 } else if let Some(mail) = self.mail.get_mut(&seq) {
-                    mail.undelivered_to = undelivered_to;
+                    mail.header.undelivered_to = undelivered_to;
                 }
                 self.receipts.extend(receipt.map(|receipt| (receipt.seq, receipt)));
             }
@@ -130,7 +130,7 @@ impl Disk {
         PersistedState {
             names: self.names.values().cloned().collect(),
             groups: self.groups.values().cloned().collect(),
-            mail: self.mail.values().map(MailHeader::from).collect(),
+            mail: self.mail.values().map(|mail| mail.header.clone()).collect(),
             receipts: self.receipts.values().cloned().collect(),
             last_seq: self.last_seq,
         }

@@ -13,7 +13,7 @@ use chat::proto::id::Incarnation;
 use chat::proto::link::{WINDOW_CLEAR, WINDOW_LOSSY};
 use chat::proto::machine::{Input, Machine, Output, ServerEffect, ServerInput};
 use chat::proto::name::Name;
-use chat::proto::record::{GroupRecord, MailHeader, PersistedState, Record};
+use chat::proto::record::{GroupRecord, PersistedState, Record};
 use chat::proto::server::{FETCH_BYTES, GROUPS, GUESTS, MEMBERS, REPLY_BYTES, Server};
 use chat::proto::wire::{self, Frame, Header};
 use chat::sim::simulation::{SERVER, Simulation};
@@ -130,7 +130,7 @@ fn who_has_proven_its_address_and_has_no_name_is_remembered_within_limits() {
 fn so_many_bytes_of_mail_are_read_from_disk_at_a_time() {
     let each = 65_536;
     let mail = (1..=64).map(|seq| match mail(seq, "y", "x", &"m".repeat(each)) {
-        Record::Mail(mail) => MailHeader::from(&mail),
+        Record::Mail(mail) => mail.header,
         other => panic!("{other:?}"),
     });
     let mut server = server(PersistedState { mail: mail.collect(), last_seq: 64, ..PersistedState::default() });

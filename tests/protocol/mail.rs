@@ -7,7 +7,7 @@ use chat::proto::event::MessageKind;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::id::{Incarnation, MessageId};
 use chat::proto::machine::{Input, Machine, Output, ServerEffect, ServerInput};
-use chat::proto::record::{Mail, MailHeader, PersistedState, Record};
+use chat::proto::record::{MailHeader, PersistedState, Record};
 use chat::proto::server::{MAILBOX, MAILBOX_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 use chat::proto::wire::Frame;
 use chat::sim::simulation::{SERVER, Simulation};
@@ -261,12 +261,11 @@ fn no_more_messages_and_receipts_are_under_way_to_one_client_than_the_limits() {
 fn a_message_that_is_not_on_disk_any_more_keeps_none_of_its_readers_offline() {
     let lost = match mail(1, "z", "x", "hi all") {
         Record::Mail(mail) => {
-            Mail { kind: MessageKind::Channel, undelivered_to: ["x", "y"].map(alone::name).to_vec(), ..mail }
+            MailHeader { kind: MessageKind::Channel, undelivered_to: ["x", "y"].map(alone::name).into(), ..mail.header }
         }
         other => panic!("{other:?}"),
     };
-    let mut server =
-        alone::server(PersistedState { mail: vec![MailHeader::from(&lost)], last_seq: 1, ..PersistedState::default() });
+    let mut server = alone::server(PersistedState { mail: vec![lost], last_seq: 1, ..PersistedState::default() });
     for (incarnation, port, reader) in [(1, 7001, "x"), (2, 7002, "y")] {
         alone::enter(&mut server, Incarnation(incarnation), alone::at(port), |cookie| vec![alone::reg(reader, cookie)]);
     }

@@ -7,7 +7,7 @@ use chat::netem::link_model::LinkModel;
 use chat::proto::event::MessageKind;
 use chat::proto::id::{Incarnation, MessageId};
 use chat::proto::name::Name;
-use chat::proto::record::{Mail, NameRecord, Record};
+use chat::proto::record::{Mail, MailHeader, NameRecord, Record};
 use chat::proto::text::Text;
 use chat::proto::time::{Instant, Timestamp};
 use chat::sim::simulation::{SERVER, Simulation};
@@ -60,17 +60,18 @@ pub fn row(name: &str, incarnation: u128) -> Record {
 
 /// A kept direct message.
 pub fn mail(seq: u64, from: &str, to: &str, text: &str) -> Record {
-    Record::Mail(Mail {
+    let header = MailHeader {
         seq,
         id: MessageId { incarnation: Incarnation(1), number: seq },
         kind: MessageKind::Direct,
         from: Name::new(from).expect("a name"),
         group: None,
-        text: Text::new(text).expect("a text"),
         sent_at: EPOCH,
         kept_at: EPOCH,
-        undelivered_to: vec![Name::new(to).expect("a name")],
-    })
+        undelivered_to: [Name::new(to).expect("a name")].into(),
+        text_bytes: 0,
+    };
+    Record::Mail(Mail::new(header, Text::new(text).expect("a text")))
 }
 
 /// A moment, from which on the logs are looked at.

@@ -2,6 +2,7 @@
 //!
 //! Reading is strict: a value that this program would not write is an error.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -18,10 +19,10 @@ const ROW_BYTES: usize = 200;
 
 /// Approximate size of a record in memory and on disk, in bytes.
 pub(super) fn weight(record: &Record) -> usize {
-    let names = |names: &[Name]| names.len() * (Name::MAX + 3);
+    let names = |names: &BTreeSet<Name>| names.len() * (Name::MAX + 3);
     ROW_BYTES
         + match record {
-            Record::Mail(mail) => mail.text.as_str().len() + names(&mail.undelivered_to),
+            Record::Mail(mail) => mail.header.text_bytes + names(&mail.header.undelivered_to),
             Record::Delivered { undelivered_to, .. } => names(undelivered_to),
             Record::Name(_) | Record::NameRemoved(_) | Record::Group(_) | Record::ReceiptGone { .. } => 0,
         }
@@ -63,19 +64,20 @@ pub(super) fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
 }
 
 fn write_mail(db: &Connection, mail: &Mail) -> rusqlite::Result<()> {
+    let header = &mail.header;
     run(
         db,
         "INSERT INTO mail (seq, id, kind, sender, grp, sent_at, kept_at, lacking, text)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
-            number(mail.seq)?,
-            mail.id.to_string(),
-            word(mail.kind),
-            mail.from.as_str(),
-            mail.group.as_ref().map(Name::as_str),
-            mail.sent_at.micros(),
-            mail.kept_at.micros(),
-            array(&mail.undelivered_to)?,
+            number(header.seq)?,
+            header.id.to_string(),
+            word(header.kind),
+            header.from.as_str(),
+            header.group.as_ref().map(Name::as_str),
+            header.sent_at.micros(),
+            header.kept_at.micros(),
+            array(&header.undelivered_to)?,
             mail.text.as_str(),
         ],
     )
@@ -130,9 +132,9 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<PersistedState> {
         })?,
         mail: all(
             db.prepare_cached(
-                "SELECT seq, id, kind, sender, kept_at, lacking, octet_length(text) FROM mail ORDER BY seq",
+                "SELECT seq, id, kind, sender, grp, sent_at, kept_at, lacking, octet_length(text) FROM mail ORDER BY seq",
             )?,
-            read_head,
+            read_stored_header,
         )?,
         receipts: all(
             db.prepare_cached("SELECT seq, owner, id, reader, kept_at FROM receipts ORDER BY seq")?,
@@ -154,7 +156,21 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<PersistedState> {
 }
 
 fn read_mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
-    Ok(Mail {
+    let text = Text::new(row.get_ref(8)?.as_str().map_err(|why| invalid(8, why))?).map_err(|why| invalid(8, why))?;
+    Ok(Mail::new(read_header(row, text.as_str().len())?, text))
+}
+
+/// The header of a message whose text stays on disk.
+fn read_stored_header(row: &Row<'_>) -> rusqlite::Result<MailHeader> {
+    let bytes: usize = usize::try_from(row.get::<_, i64>(8)?).map_err(|why| invalid(8, why))?;
+    if !(1..=Text::MAX).contains(&bytes) {
+        return Err(invalid(8, format!("A kept message must have 1 to {} bytes, and one has {bytes}", Text::MAX)));
+    }
+    read_header(row, bytes)
+}
+
+fn read_header(row: &Row<'_>, text_bytes: usize) -> rusqlite::Result<MailHeader> {
+    Ok(MailHeader {
         seq: seq(row, 0)?,
         id: parsed(row, 1)?,
         kind: kind(row, 2)?,
@@ -163,23 +179,7 @@ fn read_mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
         sent_at: time(row, 5)?,
         kept_at: time(row, 6)?,
         undelivered_to: names(row, 7)?,
-        text: Text::new(row.get_ref(8)?.as_str().map_err(|why| invalid(8, why))?).map_err(|why| invalid(8, why))?,
-    })
-}
-
-fn read_head(row: &Row<'_>) -> rusqlite::Result<MailHeader> {
-    let bytes: usize = usize::try_from(row.get::<_, i64>(6)?).map_err(|why| invalid(6, why))?;
-    if !(1..=Text::MAX).contains(&bytes) {
-        return Err(invalid(6, format!("A kept message must have 1 to {} bytes, and one has {bytes}", Text::MAX)));
-    }
-    Ok(MailHeader {
-        seq: seq(row, 0)?,
-        id: parsed(row, 1)?,
-        kind: kind(row, 2)?,
-        from: parsed(row, 3)?,
-        kept_at: time(row, 4)?,
-        undelivered_to: names(row, 5)?,
-        bytes,
+        text_bytes,
     })
 }
 
@@ -196,7 +196,7 @@ fn number(seq: u64) -> rusqlite::Result<i64> {
     i64::try_from(seq).map_err(|why| Error::ToSqlConversionFailure(why.into()))
 }
 
-fn array(names: &[Name]) -> rusqlite::Result<String> {
+fn array(names: &BTreeSet<Name>) -> rusqlite::Result<String> {
     serde_json::to_string(names).map_err(|why| Error::ToSqlConversionFailure(why.into()))
 }
 
@@ -215,7 +215,7 @@ fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<MessageKind> {
     kinds.into_iter().find(|kind| word(*kind) == found).ok_or_else(sentence)
 }
 
-fn names(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<Name>> {
+fn names(row: &Row<'_>, column: usize) -> rusqlite::Result<BTreeSet<Name>> {
     let found: String = row.get(column)?;
     serde_json::from_str(&found).map_err(|why| invalid(column, why))
 }

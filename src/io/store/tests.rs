@@ -1,6 +1,7 @@
 //! Tests of the store, most of them on real files: state survives a restart, answers keep their order, and each failure
 //! is classified and reported.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -20,7 +21,7 @@ fn name(word: &str) -> Name {
     Name::new(word).unwrap()
 }
 
-fn names(words: &[&str]) -> Vec<Name> {
+fn names(words: &[&str]) -> BTreeSet<Name> {
     words.iter().map(|word| name(word)).collect()
 }
 
@@ -40,22 +41,18 @@ fn row(word: &str, online: bool) -> NameRecord {
 }
 
 fn mail(seq: u64, text: &str, undelivered_to: &[&str]) -> Mail {
-    Mail {
+    let header = MailHeader {
         seq,
         id: MessageId { incarnation: Incarnation(7), number: seq },
         kind: MessageKind::Channel,
         from: name("x"),
         group: None,
-        text: Text::new(text).unwrap(),
         sent_at: Timestamp::from_micros(-5),
         kept_at: Timestamp::from_micros(1_767_323_045_678_901),
         undelivered_to: names(undelivered_to),
-    }
-}
-
-fn head(mail: &Mail) -> MailHeader {
-    let Mail { seq, id, kind, from, kept_at, undelivered_to, text, .. } = mail.clone();
-    MailHeader { seq, id, kind, from, kept_at, undelivered_to, bytes: text.as_str().len() }
+        text_bytes: 0,
+    };
+    Mail::new(header, Text::new(text).unwrap())
 }
 
 fn receipt(seq: u64) -> Receipt {
@@ -121,8 +118,10 @@ fn all_state_survives_a_restart() {
     let (store, state, answer_rx) = open(&path);
     assert_eq!(state, PersistedState::default());
     let long = mail(2, &"ü".repeat(Text::MAX / 2), &["a", "y", "z"]);
-    let odd = Mail { kind: MessageKind::Group, group: Some(name("g")), ..mail(3, "it's\n\0\u{202e}\"{}\"", &["y"]) };
-    let direct = Mail { kind: MessageKind::Direct, ..mail(5, "hi", &["y"]) };
+    let mut odd = mail(3, "it's\n\0\u{202e}\"{}\"", &["y"]);
+    (odd.header.kind, odd.header.group) = (MessageKind::Group, Some(name("g")));
+    let mut direct = mail(5, "hi", &["y"]);
+    direct.header.kind = MessageKind::Direct;
     store.submit(vec![Record::Name(row("y", true)), Record::Name(row("x", true)), Record::Group(group())]);
     store.submit(vec![Record::Mail(long.clone()), Record::Mail(odd.clone())]);
     store.submit(vec![Record::Mail(direct), Record::Name(row("x", false)), Record::Name(row("gone", true))]);
@@ -131,17 +130,18 @@ fn all_state_survives_a_restart() {
     store.close();
     assert_eq!(answer_rx.iter().last(), Some(persisted(11)));
 
-    let long = Mail { undelivered_to: names(&["a", "z"]), ..long };
+    let mut long = long;
+    long.header.undelivered_to = names(&["a", "z"]);
     let (store, state, answer_rx) = open(&path);
     let expected = PersistedState {
         names: vec![row("x", false), row("y", true)],
         groups: vec![group()],
-        mail: vec![head(&long), head(&odd)],
+        mail: vec![long.header.clone(), odd.header.clone()],
         receipts: vec![receipt(5)],
         last_seq: 5,
     };
     assert_eq!(state, expected);
-    assert_eq!(state.mail[0].bytes, Text::MAX, "the length is in bytes");
+    assert_eq!(state.mail[0].text_bytes, Text::MAX, "the length is in bytes");
     store.fetch(vec![3, 99, u64::MAX, 2, 5]);
     store.fetch(Vec::new());
     store.submit(vec![Record::ReceiptGone { seq: 5 }, delivered(2, &[], None), delivered(3, &[], None)]);
@@ -297,7 +297,8 @@ fn a_full_disk_refuses_only_the_records_without_room() {
 #[test]
 fn only_the_record_that_violates_a_constraint_is_refused() {
     let (store, _, answer_rx) = open_with(StoreLocation::Memory, TestHooks::default());
-    let same_id = Mail { id: mail(1, "hi", &["y"]).id, ..mail(2, "other", &["y"]) };
+    let mut same_id = mail(2, "other", &["y"]);
+    same_id.header.id = mail(1, "hi", &["y"]).header.id;
     store.submit(vec![Record::Mail(mail(1, "hi", &["y"])), Record::Mail(same_id), Record::Mail(mail(3, "hi", &["y"]))]);
     store.submit(vec![Record::ReceiptGone { seq: u64::MAX }]);
     store.fetch(vec![1, 2, 3]);

@@ -31,7 +31,7 @@ pub struct Fetch {
 impl Server {
     /// A message is kept: those who can be reached get it at once, unless older ones wait before it.
     pub(super) fn hand_out(&mut self, mail: Mail) {
-        for name in &mail.undelivered_to {
+        for name in &mail.header.undelivered_to {
             let Some(incarnation) = self.table.get(name).map(|row| row.incarnation) else { continue };
             let Some(session) = self.sessions.get(&incarnation).filter(|session| session.is_reading()) else {
                 continue;
@@ -48,18 +48,19 @@ impl Server {
     fn post(&mut self, incarnation: Incarnation, mail: &Mail) {
         let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         let Some(link) = self.links.get_mut(incarnation) else { return };
-        let as_mail = mail.seq <= session.mail_upto;
+        let Mail { header, text } = mail;
+        let as_mail = header.seq <= session.mail_upto;
         self.next_tag += 1;
-        session.tags.insert(self.next_tag, AckAction::Post { seq: mail.seq, mail: as_mail });
-        session.under_way.insert(mail.seq);
+        session.tags.insert(self.next_tag, AckAction::Post { seq: header.seq, mail: as_mail });
+        session.under_way.insert(header.seq);
         let frame = Frame::Post {
-            id: mail.id,
-            kind: mail.kind,
-            from: mail.from.clone(),
-            group: mail.group.clone(),
-            at: mail.sent_at.micros(),
-            kept: as_mail.then_some(mail.kept_at.micros()),
-            text: mail.text.clone().into(),
+            id: header.id,
+            kind: header.kind,
+            from: header.from.clone(),
+            group: header.group.clone(),
+            at: header.sent_at.micros(),
+            kept: as_mail.then_some(header.kept_at.micros()),
+            text: text.clone().into(),
         };
         link.push(frame, Some(self.next_tag), Some(LIMIT));
     }
@@ -95,15 +96,15 @@ impl Server {
         session.fetching = false;
         let Some(name) = session.name.clone().filter(|_| session.is_reading()) else { return };
         for mail in &mail {
-            let lacks = self.mail.get(mail.seq).is_some_and(|item| item.undelivered_to.contains(&name));
+            let lacks = self.mail.get(mail.header.seq).is_some_and(|header| header.undelivered_to.contains(&name));
             let under_way =
-                self.sessions.get(&incarnation).is_some_and(|session| session.under_way.contains(&mail.seq));
+                self.sessions.get(&incarnation).is_some_and(|session| session.under_way.contains(&mail.header.seq));
             if lacks && !under_way {
                 self.post(incarnation, mail);
             }
         }
         for seq in seqs {
-            if !mail.iter().any(|mail| mail.seq == seq) && self.mail.get(seq).is_some() {
+            if !mail.iter().any(|mail| mail.header.seq == seq) && self.mail.get(seq).is_some() {
                 self.warn(Problem::MailLost, format!("Message {seq} is not on disk any more."));
                 self.give_up(seq);
             }
@@ -114,8 +115,7 @@ impl Server {
 
     /// Nobody will have this message: whoever came back and waits for it waits no longer.
     fn give_up(&mut self, seq: u64) {
-        let undelivered_to: Vec<Name> =
-            self.mail.get(seq).map(|item| item.undelivered_to.iter().cloned().collect()).unwrap_or_default();
+        let undelivered_to = self.mail.get(seq).map(|header| header.undelivered_to.clone()).unwrap_or_default();
         self.mail.remove(seq);
         for name in undelivered_to {
             let Some(incarnation) = self.table.get(&name).map(|row| row.incarnation) else { continue };
@@ -155,9 +155,9 @@ impl Server {
     }
 
     fn delivered_to(&mut self, now: Instant, seq: u64, reader: &Name, as_mail: bool) {
-        let Some(item) = self.mail.deliver(now, seq, reader) else { return };
+        let Some(header) = self.mail.deliver(now, seq, reader) else { return };
         self.counters.delivered += 1;
-        let (from, id, direct) = (item.from.clone(), item.id, item.kind == MessageKind::Direct);
+        let (from, id, direct) = (header.from.clone(), header.id, header.kind == MessageKind::Direct);
         self.delivered.insert(seq);
         if direct {
             self.readers_of_direct.insert(seq, reader.clone());

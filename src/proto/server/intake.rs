@@ -3,37 +3,13 @@
 use crate::proto::event::MessageKind;
 use crate::proto::event::reason::{Problem, Reason};
 use crate::proto::event::server::ServerEvent;
-use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
-use crate::proto::record::{GroupRecord, Mail, MailHeader, Receipt, Record};
+use crate::proto::record::{GroupRecord, Mail, Receipt, Record};
 use crate::proto::server::Server;
-use crate::proto::server::replies::answer;
-use crate::proto::text::Text;
-use crate::proto::time::{Instant, Timestamp};
+use crate::proto::server::replies::RequestId;
+use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, RequestOutcome};
-
-/// A request to keep a direct message.
-#[derive(Clone, Debug)]
-pub struct Save {
-    pub(super) r: u64,
-    pub(super) id: MessageId,
-    pub(super) from: Name,
-    pub(super) to: Name,
-    pub(super) at: Timestamp,
-    pub(super) again: bool,
-    pub(super) text: String,
-}
-
-/// A request to pass a message on to everybody, or to a group.
-#[derive(Debug)]
-pub struct Accept {
-    pub(super) r: u64,
-    pub(super) id: MessageId,
-    pub(super) from: Name,
-    pub(super) group: Option<Name>,
-    pub(super) at: Timestamp,
-    pub(super) text: String,
-}
 
 /// What is to be done when a record is on disk.
 #[derive(Debug)]
@@ -49,10 +25,8 @@ pub enum OnPersisted {
     },
     /// A message is kept: its sender is answered, its readers get it.
     Kept {
-        /// Who asked.
-        incarnation: Incarnation,
-        /// The number of the request.
-        r: u64,
+        /// The sender's request.
+        request: RequestId,
         /// The message.
         mail: Box<Mail>,
     },
@@ -75,93 +49,85 @@ impl Server {
     }
 
     /// A direct message that its sender could not deliver.
-    pub(super) fn save(&mut self, now: Instant, incarnation: Incarnation, save: Save) {
+    pub(super) fn save(&mut self, now: Instant, request: RequestId, mail: Mail, again: bool) {
         // While it is being written, the answer is on its way.
-        if self.unwritten.contains(&save.id) {
+        if self.unwritten.contains(&mail.header.id) {
             return;
         }
-        if self.mail.known(save.id).is_some() {
-            return self.reply(incarnation, answer(save.r, RequestOutcome::Saved));
+        if self.mail.known(mail.header.id).is_some() {
+            return self.answer(request, RequestOutcome::Saved);
         }
-        let Some(online) = self.table.get(&save.to).map(|row| row.online) else {
-            return self.reply(incarnation, answer(save.r, RequestOutcome::None));
-        };
-        if online && !save.again {
-            if let Some(save) = self.check(now, incarnation, save) {
-                self.keep(incarnation, save);
+        let reader = mail.header.reader().and_then(|name| self.table.get(name));
+        let Some(online) = reader.map(|row| row.online) else { return self.answer(request, RequestOutcome::None) };
+        if online && !again {
+            if let Some(mail) = self.check(now, request, mail) {
+                self.keep(request, mail);
             }
         } else {
-            self.keep(incarnation, save);
+            self.keep(request, mail);
         }
     }
 
     /// Keeps a direct message.
-    pub(super) fn keep(&mut self, incarnation: Incarnation, save: Save) {
-        let Save { r, id, from, to, at, text, .. } = save;
+    pub(super) fn keep(&mut self, request: RequestId, mut mail: Mail) {
         // The same message may have been kept while its reader was asked.
-        if self.unwritten.contains(&id) {
+        if self.unwritten.contains(&mail.header.id) {
             return;
         }
-        if self.mail.known(id).is_some() {
-            return self.reply(incarnation, answer(r, RequestOutcome::Saved));
+        if self.mail.known(mail.header.id).is_some() {
+            return self.answer(request, RequestOutcome::Saved);
         }
-        let Ok(text) = Text::new(&text) else { return self.reply(incarnation, answer(r, RequestOutcome::Failed)) };
-        if self.mail.is_full(&to, text.as_str().len(), false) {
-            self.say(ServerEvent::Rejected { reason: Reason::MailboxFull, from, group: None });
-            return self.reply(incarnation, answer(r, RequestOutcome::Full));
+        let Some(reader) = mail.header.reader() else { return self.answer(request, RequestOutcome::None) };
+        if self.mail.is_full(reader, mail.header.text_bytes, false) {
+            self.say(ServerEvent::Rejected { reason: Reason::MailboxFull, from: mail.header.from, group: None });
+            return self.answer(request, RequestOutcome::Full);
         }
-        let (seq, kept_at) = (self.mail.next_seq(), self.door.unix);
-        let kind = MessageKind::Direct;
-        let mail = Mail { seq, id, kind, from, group: None, text, sent_at: at, kept_at, undelivered_to: vec![to] };
-        self.record_mail(incarnation, r, mail);
+        mail.header.seq = self.mail.next_seq();
+        self.record_mail(request, mail);
     }
 
     /// A message to everybody, or to the other members of a group.
-    pub(super) fn accept(&mut self, now: Instant, incarnation: Incarnation, accept: Accept) {
-        let Accept { r, id, from, group, at, text } = accept;
-        if self.unwritten.contains(&id) {
+    pub(super) fn accept(&mut self, now: Instant, request: RequestId, mut mail: Mail) {
+        let Mail { header, .. } = &mut mail;
+        if self.unwritten.contains(&header.id) {
             return;
         }
-        if let Some(n) = self.mail.known(id) {
-            return self.reply(incarnation, accepted(r, n));
+        if let Some(n) = self.mail.known(header.id) {
+            return self.reply(request.client, accepted(request, n));
         }
-        let Ok(text) = Text::new(&text) else { return self.reply(incarnation, answer(r, RequestOutcome::Failed)) };
-        let readers: Vec<Name> = match &group {
+        let readers: Vec<Name> = match &header.group {
             None => self.table.iter().map(|(name, _)| name.clone()).collect(),
-            Some(group) if self.in_group(incarnation, group) => self.members(group),
-            Some(_) => return self.reply(incarnation, answer(r, RequestOutcome::None)),
+            Some(group) if self.in_group(request.client, group) => self.members(group),
+            Some(_) => return self.answer(request, RequestOutcome::None),
         };
-        let bytes = text.as_str().len();
         let online = |name: &Name| self.table.get(name).is_some_and(|row| row.online);
-        let takes = |name: &Name| *name != from && !self.mail.is_full(name, bytes, online(name));
-        let undelivered_to: Vec<Name> = readers.into_iter().filter(takes).collect();
-        let kind = if group.is_some() { MessageKind::Group } else { MessageKind::Channel };
-        let (seq, kept_at) = (self.mail.next_seq(), self.door.unix);
-        let mail = Mail { seq, id, kind, from, group, text, sent_at: at, kept_at, undelivered_to };
-        if mail.undelivered_to.is_empty() {
-            self.mail.remember(now, id, 0);
+        let takes = |name: &Name| *name != header.from && !self.mail.is_full(name, header.text_bytes, online(name));
+        header.undelivered_to = readers.into_iter().filter(takes).collect();
+        header.seq = self.mail.next_seq();
+        if header.undelivered_to.is_empty() {
+            self.mail.remember(now, header.id, 0);
             self.say_accepted(&mail);
-            return self.reply(incarnation, accepted(r, 0));
+            return self.reply(request.client, accepted(request, 0));
         }
-        self.record_mail(incarnation, r, mail);
+        self.record_mail(request, mail);
     }
 
-    fn record_mail(&mut self, incarnation: Incarnation, r: u64, mut mail: Mail) {
-        mail.undelivered_to.sort();
-        self.unwritten.insert(mail.id);
-        self.mail.reserve(&mail);
-        let after = OnPersisted::Kept { incarnation, r, mail: Box::new(mail.clone()) };
+    fn record_mail(&mut self, request: RequestId, mut mail: Mail) {
+        mail.header.kept_at = self.door.unix;
+        self.unwritten.insert(mail.header.id);
+        self.mail.reserve(&mail.header);
+        let after = OnPersisted::Kept { request, mail: Box::new(mail.clone()) };
         self.persist(Record::Mail(mail), after);
     }
 
     fn say_accepted(&mut self, mail: &Mail) {
         self.counters.accepted += 1;
         self.say(ServerEvent::Accepted {
-            kind: mail.kind,
-            id: mail.id,
-            from: mail.from.clone(),
-            recipients: mail.undelivered_to.len(),
-            group: mail.group.clone(),
+            kind: mail.header.kind,
+            id: mail.header.id,
+            from: mail.header.from.clone(),
+            recipients: mail.header.undelivered_to.len(),
+            group: mail.header.group.clone(),
             text: mail.text.clone(),
         });
     }
@@ -181,13 +147,13 @@ impl Server {
                     }
                     self.reply(incarnation, frame);
                 }
-                OnPersisted::Kept { incarnation, r, mail } => {
-                    self.unwritten.remove(&mail.id);
-                    self.mail.release(&mail);
+                OnPersisted::Kept { request, mail } => {
+                    self.unwritten.remove(&mail.header.id);
+                    self.mail.release(&mail.header);
                     if kept {
-                        self.kept(incarnation, r, *mail);
+                        self.kept(request, *mail);
                     } else {
-                        self.reply(incarnation, answer(r, RequestOutcome::Failed));
+                        self.answer(request, RequestOutcome::Failed);
                     }
                 }
                 OnPersisted::Created(new) => self.created(new, kept),
@@ -203,16 +169,16 @@ impl Server {
     }
 
     /// A message is on disk: its sender may know, its readers get it.
-    fn kept(&mut self, incarnation: Incarnation, r: u64, mail: Mail) {
-        self.mail.insert(MailHeader::from(&mail));
-        if mail.kind == MessageKind::Direct {
+    fn kept(&mut self, request: RequestId, mail: Mail) {
+        self.mail.insert(mail.header.clone());
+        if let (MessageKind::Direct, Some(to)) = (mail.header.kind, mail.header.reader()) {
             self.counters.saved += 1;
-            let (to, from, id) = (mail.undelivered_to[0].clone(), mail.from.clone(), mail.id);
+            let (to, from, id) = (to.clone(), mail.header.from.clone(), mail.header.id);
             self.say(ServerEvent::Saved { to, from, id });
-            self.reply(incarnation, answer(r, RequestOutcome::Saved));
+            self.answer(request, RequestOutcome::Saved);
         } else {
             self.say_accepted(&mail);
-            self.reply(incarnation, accepted(r, mail.undelivered_to.len()));
+            self.reply(request.client, accepted(request, mail.header.undelivered_to.len()));
         }
         self.hand_out(mail);
     }
@@ -220,9 +186,9 @@ impl Server {
     /// One record for each message whose readers changed in this turn.
     pub(super) fn write_delivered(&mut self) {
         for seq in std::mem::take(&mut self.delivered) {
-            let Some(item) = self.mail.get(seq) else { continue };
-            let undelivered_to: Vec<Name> = item.undelivered_to.iter().cloned().collect();
-            let direct = item.kind == MessageKind::Direct && undelivered_to.is_empty();
+            let Some(header) = self.mail.get(seq) else { continue };
+            let undelivered_to = header.undelivered_to.clone();
+            let direct = header.kind == MessageKind::Direct && undelivered_to.is_empty();
             let receipt = direct.then(|| self.receipt_of(seq)).flatten();
             let after = match &receipt {
                 Some(receipt) => OnPersisted::Owed { owner: receipt.owner.clone() },
@@ -240,11 +206,11 @@ impl Server {
 
     fn receipt_of(&mut self, seq: u64) -> Option<Receipt> {
         let reader = self.readers_of_direct.remove(&seq)?;
-        let item = self.mail.get(seq)?;
-        Some(Receipt { seq, owner: item.from.clone(), id: item.id, reader, kept_at: item.kept_at })
+        let header = self.mail.get(seq)?;
+        Some(Receipt { seq, owner: header.from.clone(), id: header.id, reader, kept_at: header.kept_at })
     }
 }
 
-fn accepted(r: u64, n: usize) -> Frame {
-    Frame::Answer { r, is: RequestOutcome::Accepted, n, row: None, names: Vec::new(), more: false }
+fn accepted(request: RequestId, n: usize) -> Frame {
+    Frame::Answer { r: request.number, is: RequestOutcome::Accepted, n, row: None, names: Vec::new(), more: false }
 }

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::proto::event::MessageKind;
 use crate::proto::id::MessageId;
 use crate::proto::name::Name;
-use crate::proto::record::{Mail, MailHeader, Receipt};
-use crate::proto::time::{Instant, Timestamp};
+use crate::proto::record::{MailHeader, Receipt};
+use crate::proto::time::Instant;
 
 /// The most messages one reader's mailbox holds.
 pub const MAILBOX: usize = 10_000;
@@ -19,22 +18,6 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 pub const REMEMBERED: usize = 65_536;
 /// The most receipts that wait for one sender; beyond that the oldest are given up.
 pub const RECEIPTS: usize = 10_000;
-
-/// A kept message.
-#[derive(Debug)]
-pub struct Item {
-    /// The id its sender gave it.
-    pub id: MessageId,
-    /// To one, to everybody or to a group.
-    pub kind: MessageKind,
-    /// Who sent it.
-    pub from: Name,
-    /// When it was kept.
-    pub kept_at: Timestamp,
-    /// Who lacks it.
-    pub undelivered_to: BTreeSet<Name>,
-    bytes: usize,
-}
 
 #[derive(Debug, Default)]
 struct Mailbox {
@@ -52,7 +35,7 @@ struct MailReservation {
 /// The index; see the module.
 #[derive(Debug, Default)]
 pub struct MailIndex {
-    items: BTreeMap<u64, Item>,
+    headers: BTreeMap<u64, MailHeader>,
     boxes: BTreeMap<Name, Mailbox>,
     /// Of readers for whom something is being written; nobody else is in it.
     reserved: BTreeMap<Name, MailReservation>,
@@ -87,20 +70,20 @@ impl MailIndex {
 
     /// A message is being written: it takes its room at once, so that what comes meanwhile finds the mailbox as full as
     /// it will be.
-    pub fn reserve(&mut self, mail: &Mail) {
-        for name in &mail.undelivered_to {
+    pub fn reserve(&mut self, header: &MailHeader) {
+        for name in &header.undelivered_to {
             let reserved = self.reserved.entry(name.clone()).or_default();
             reserved.messages += 1;
-            reserved.bytes += mail.text.as_str().len();
+            reserved.bytes += header.text_bytes;
         }
     }
 
     /// The writing of a message has its outcome: it is [inserted](MailIndex::insert), or it never was.
-    pub fn release(&mut self, mail: &Mail) {
-        for name in &mail.undelivered_to {
+    pub fn release(&mut self, header: &MailHeader) {
+        for name in &header.undelivered_to {
             let Some(reserved) = self.reserved.get_mut(name) else { continue };
             reserved.messages -= 1;
-            reserved.bytes -= mail.text.as_str().len();
+            reserved.bytes -= header.text_bytes;
             if reserved.messages == 0 {
                 self.reserved.remove(name);
             }
@@ -114,48 +97,47 @@ impl MailIndex {
     }
 
     /// Adds a message for all who lack it.
-    pub fn insert(&mut self, head: MailHeader) {
-        let MailHeader { seq, id, kind, from, kept_at, undelivered_to, bytes } = head;
-        for name in &undelivered_to {
+    pub fn insert(&mut self, header: MailHeader) {
+        let seq = header.seq;
+        for name in &header.undelivered_to {
             let mailbox = self.boxes.entry(name.clone()).or_default();
             mailbox.seqs.insert(seq);
-            mailbox.bytes += bytes;
+            mailbox.bytes += header.text_bytes;
         }
-        self.by_id.insert(id, seq);
+        self.by_id.insert(header.id, seq);
         self.last = self.last.max(seq);
-        let undelivered_to = undelivered_to.into_iter().collect();
-        self.items.insert(seq, Item { id, kind, from, kept_at, undelivered_to, bytes });
+        self.headers.insert(seq, header);
     }
 
     /// A message, if it is kept.
     #[must_use]
-    pub fn get(&self, seq: u64) -> Option<&Item> {
-        self.items.get(&seq)
+    pub fn get(&self, seq: u64) -> Option<&MailHeader> {
+        self.headers.get(&seq)
     }
 
     /// The reader has the message. Returns it, with who lacks it still; `None` if the reader did not lack it.
-    pub fn deliver(&mut self, now: Instant, seq: u64, reader: &Name) -> Option<&Item> {
-        let item = self.items.get_mut(&seq)?;
-        if !item.undelivered_to.remove(reader) {
+    pub fn deliver(&mut self, now: Instant, seq: u64, reader: &Name) -> Option<&MailHeader> {
+        let header = self.headers.get_mut(&seq)?;
+        if !header.undelivered_to.remove(reader) {
             return None;
         }
-        let (id, bytes) = (item.id, item.bytes);
+        let (id, bytes) = (header.id, header.text_bytes);
         take_out(&mut self.boxes, reader, seq, bytes);
-        if item.undelivered_to.is_empty() {
+        if header.undelivered_to.is_empty() {
             self.by_id.remove(&id);
             self.remember(now, id, 0);
         }
-        self.items.get(&seq)
+        self.headers.get(&seq)
     }
 
     /// Drops a message that nobody lacks any more, or that could not be kept.
     pub fn remove(&mut self, seq: u64) {
-        let Some(item) = self.items.remove(&seq) else { return };
-        for name in &item.undelivered_to {
-            take_out(&mut self.boxes, name, seq, item.bytes);
+        let Some(header) = self.headers.remove(&seq) else { return };
+        for name in &header.undelivered_to {
+            take_out(&mut self.boxes, name, seq, header.text_bytes);
         }
-        if self.by_id.get(&item.id) == Some(&seq) {
-            self.by_id.remove(&item.id);
+        if self.by_id.get(&header.id) == Some(&seq) {
+            self.by_id.remove(&header.id);
         }
     }
 
@@ -175,14 +157,14 @@ impl MailIndex {
     /// Whether this id is kept or was lately, and for how many readers.
     #[must_use]
     pub fn known(&self, id: MessageId) -> Option<usize> {
-        let kept = self.by_id.get(&id).and_then(|seq| self.items.get(seq)).map(|item| item.undelivered_to.len());
+        let kept = self.by_id.get(&id).and_then(|seq| self.headers.get(seq)).map(|header| header.undelivered_to.len());
         kept.or_else(|| self.remembered.get(&id).copied())
     }
 
     /// What a reader lacks, in order.
     pub fn waiting(&self, reader: &Name) -> impl Iterator<Item = (u64, usize)> {
         let seqs = self.boxes.get(reader).into_iter().flat_map(|mailbox| &mailbox.seqs);
-        seqs.map(|seq| (*seq, self.items.get(seq).map_or(0, |item| item.bytes)))
+        seqs.map(|seq| (*seq, self.headers.get(seq).map_or(0, |header| header.text_bytes)))
     }
 
     /// How many messages a reader lacks.
@@ -209,7 +191,7 @@ impl MailIndex {
     /// How many messages are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.headers.len()
     }
 
     /// Adds a receipt. Returns the number of the one given up for it, if there are too many.
@@ -255,8 +237,9 @@ fn take_out(boxes: &mut BTreeMap<Name, Mailbox>, reader: &Name, seq: u64, bytes:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::event::MessageKind;
     use crate::proto::id::Incarnation;
-    use crate::proto::text::Text;
+    use crate::proto::time::Timestamp;
 
     fn name(word: &str) -> Name {
         Name::new(word).unwrap()
@@ -266,16 +249,18 @@ mod tests {
         MessageId { incarnation: Incarnation(1), number }
     }
 
-    fn head(seq: u64, undelivered_to: &[&str], bytes: usize) -> MailHeader {
+    fn head(seq: u64, undelivered_to: &[&str], text_bytes: usize) -> MailHeader {
         let undelivered_to = undelivered_to.iter().map(|word| name(word)).collect();
         MailHeader {
             seq,
             id: id(seq),
             kind: MessageKind::Direct,
             from: name("x"),
+            group: None,
+            sent_at: Timestamp::default(),
             kept_at: Timestamp::default(),
             undelivered_to,
-            bytes,
+            text_bytes,
         }
     }
 
@@ -285,9 +270,9 @@ mod tests {
         assert_eq!(room.next_seq(), 8);
         assert_eq!((room.count(&name("y")), room.known(id(3))), (1, Some(2)));
         let now = Instant::ZERO;
-        assert_eq!(room.deliver(now, 3, &name("y")).map(|item| item.undelivered_to.len()), Some(1));
+        assert_eq!(room.deliver(now, 3, &name("y")).map(|header| header.undelivered_to.len()), Some(1));
         assert!(room.deliver(now, 3, &name("y")).is_none(), "only once");
-        assert_eq!(room.deliver(now, 3, &name("z")).map(|item| item.undelivered_to.len()), Some(0));
+        assert_eq!(room.deliver(now, 3, &name("z")).map(|header| header.undelivered_to.len()), Some(0));
         room.remove(3);
         assert_eq!(room.len(), 0);
         assert_eq!(room.known(id(3)), Some(0), "its id is remembered");
@@ -316,17 +301,7 @@ mod tests {
     #[test]
     fn a_message_that_is_being_written_takes_its_room_and_keeps_its_readers_names() {
         let mut room = MailIndex::new(vec![], vec![], 0, 2);
-        let mail = |seq| Mail {
-            seq,
-            id: id(seq),
-            kind: MessageKind::Channel,
-            from: name("x"),
-            group: None,
-            text: Text::new("hi").unwrap(),
-            sent_at: Timestamp::default(),
-            kept_at: Timestamp::default(),
-            undelivered_to: ["y", "z"].map(name).to_vec(),
-        };
+        let mail = |seq| head(seq, &["y", "z"], 2);
         room.reserve(&mail(1));
         room.reserve(&mail(2));
         assert!(room.is_full(&name("y"), 1, false) && !room.is_full(&name("y"), 1, true));
@@ -337,7 +312,7 @@ mod tests {
         assert!(room.concerns(&name("z")) && !room.concerns(&name("x")));
         // One is kept, the other is refused.
         room.release(&mail(1));
-        room.insert(MailHeader::from(&mail(1)));
+        room.insert(mail(1));
         assert!(room.is_full(&name("y"), 1, false) && !room.is_written());
         room.release(&mail(2));
         assert!(!room.is_full(&name("y"), 1, false) && room.is_written());

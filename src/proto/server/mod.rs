@@ -22,20 +22,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proto::config::{RELEASE, ServerConfig};
-use crate::proto::event::Body;
 use crate::proto::event::reason::{DropReason, Problem};
 use crate::proto::event::server::ServerEvent;
+use crate::proto::event::{Body, MessageKind};
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::MessageOutcome;
 use crate::proto::link::table::Links;
 use crate::proto::machine::{Exit, Input, Machine, Output, ServerEffect, ServerInput};
 use crate::proto::name::Name;
 use crate::proto::output::OutputQueue;
-use crate::proto::record::{GroupRecord, Record};
+use crate::proto::record::{GroupRecord, Mail, MailHeader, Record};
 use crate::proto::rng::Rng;
+use crate::proto::server::replies::RequestId;
 use crate::proto::status::Status;
+use crate::proto::text::Text;
 use crate::proto::time::{Instant, Now, Timestamp, earliest};
-use crate::proto::wire::{Datagram, Frame, Header};
+use crate::proto::wire::{Datagram, Frame, Header, RequestOutcome};
 
 pub use crate::proto::server::delivery::{FETCH_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 pub use crate::proto::server::groups::{GROUPS, GROUPS_A_CREATOR, MEMBERS};
@@ -244,6 +246,7 @@ impl Server {
             Frame::Join { r, .. } | Frame::Members { r, .. } | Frame::Leave { r, .. } => *r,
             _ => return,
         };
+        let request = RequestId { client: incarnation, number: r };
         let Some(session) = self.sessions.get_mut(&incarnation) else { return };
         if !session.taken.take(r) {
             return;
@@ -260,27 +263,26 @@ impl Server {
             (_, None) => self.door.dropped(from, &[], DropReason::NotRegistered),
             (Frame::Dereg { .. }, Some(_)) => self.dereg(now, incarnation, r),
             (Frame::Save { id, to, at, again, text, .. }, Some(from)) => {
-                self.save(
-                    now,
-                    incarnation,
-                    crate::proto::server::intake::Save { r, id, from, to, at: Timestamp::from_micros(at), again, text },
-                );
+                let header =
+                    MailHeader { undelivered_to: [to].into(), ..new_header(id, MessageKind::Direct, from, at) };
+                match Text::new(&text) {
+                    Ok(text) => self.save(now, request, Mail::new(header, text), again),
+                    Err(_) => self.answer(request, RequestOutcome::Failed),
+                }
             }
             (Frame::All { id, at, text, .. }, Some(from)) => {
-                let at = Timestamp::from_micros(at);
-                self.accept(
-                    now,
-                    incarnation,
-                    crate::proto::server::intake::Accept { r, id, from, group: None, at, text },
-                );
+                let header = new_header(id, MessageKind::Channel, from, at);
+                match Text::new(&text) {
+                    Ok(text) => self.accept(now, request, Mail::new(header, text)),
+                    Err(_) => self.answer(request, RequestOutcome::Failed),
+                }
             }
             (Frame::Say { id, group, at, text, .. }, Some(from)) => {
-                let at = Timestamp::from_micros(at);
-                self.accept(
-                    now,
-                    incarnation,
-                    crate::proto::server::intake::Accept { r, id, from, group: Some(group), at, text },
-                );
+                let header = MailHeader { group: Some(group), ..new_header(id, MessageKind::Group, from, at) };
+                match Text::new(&text) {
+                    Ok(text) => self.accept(now, request, Mail::new(header, text)),
+                    Err(_) => self.answer(request, RequestOutcome::Failed),
+                }
             }
             (Frame::Lookup { name, .. }, Some(_)) => self.look_up(incarnation, r, &name),
             (Frame::Create { group, .. }, Some(creator)) => {
@@ -327,6 +329,21 @@ impl Server {
         if !std::mem::replace(&mut self.ended, true) {
             self.door.push(Output::Ended(Exit { status: Status::Ok, ..Exit::default() }));
         }
+    }
+}
+
+/// The header of a message that was not accepted yet, without its readers.
+fn new_header(id: MessageId, kind: MessageKind, from: Name, at: i64) -> MailHeader {
+    MailHeader {
+        seq: 0,
+        id,
+        kind,
+        from,
+        group: None,
+        sent_at: Timestamp::from_micros(at),
+        kept_at: Timestamp::default(),
+        undelivered_to: BTreeSet::new(),
+        text_bytes: 0,
     }
 }
 

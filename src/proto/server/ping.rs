@@ -6,7 +6,8 @@ use crate::proto::event::reason::Reason;
 use crate::proto::id::Incarnation;
 use crate::proto::link::rtt::Rtt;
 use crate::proto::name::Name;
-use crate::proto::server::intake::Save;
+use crate::proto::record::Mail;
+use crate::proto::server::replies::RequestId;
 use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, Header, RequestOutcome};
@@ -26,7 +27,7 @@ pub struct Ping {
     copies: u32,
     next: Instant,
     claims: Vec<Claim>,
-    saves: Vec<(Incarnation, Save)>,
+    saves: Vec<(RequestId, Mail)>,
 }
 
 /// A newcomer that wants the name.
@@ -70,14 +71,15 @@ impl Server {
     }
 
     /// A message waits for the answer of its reader. Gives it back when too many do.
-    pub(super) fn check(&mut self, now: Instant, incarnation: Incarnation, save: Save) -> Option<Save> {
-        self.ask(now, &save.to, LIMIT);
-        match self.asks.get_mut(&save.to) {
+    pub(super) fn check(&mut self, now: Instant, request: RequestId, mail: Mail) -> Option<Mail> {
+        let Some(reader) = mail.header.reader().cloned() else { return Some(mail) };
+        self.ask(now, &reader, LIMIT);
+        match self.asks.get_mut(&reader) {
             Some(ask) if ask.saves.len() < WAITING => {
-                ask.saves.push((incarnation, save));
+                ask.saves.push((request, mail));
                 None
             }
-            _ => Some(save),
+            _ => Some(mail),
         }
     }
 
@@ -136,8 +138,8 @@ impl Server {
                 self.refuse(claim.incarnation, claim.r, name, Reason::NameInUse);
             }
         }
-        for (incarnation, save) in ask.saves {
-            self.reader_answered(incarnation, save);
+        for (request, mail) in ask.saves {
+            self.reader_answered(request, name, mail);
         }
     }
 
@@ -174,8 +176,8 @@ impl Server {
         if reading || online {
             self.lost(ask.incarnation, name);
         }
-        for (incarnation, save) in ask.saves {
-            self.keep(incarnation, save);
+        for (request, mail) in ask.saves {
+            self.keep(request, mail);
         }
         // A newcomer may have left meanwhile, or have got another name that it wanted too.
         let wants = |claim: &Claim| {
@@ -194,20 +196,20 @@ impl Server {
     }
 
     /// The server knows the reader's row: sender and reader find each other.
-    fn reader_answered(&mut self, incarnation: Incarnation, save: Save) {
-        match self.row_for(incarnation, &save.to).filter(|row| row.3) {
+    fn reader_answered(&mut self, request: RequestId, name: &Name, mail: Mail) {
+        match self.row_for(request.client, name).filter(|row| row.3) {
             Some(row) => {
                 let frame = Frame::Answer {
-                    r: save.r,
+                    r: request.number,
                     is: RequestOutcome::Exists,
                     n: 0,
                     row: Some(row),
                     names: Vec::new(),
                     more: false,
                 };
-                self.reply(incarnation, frame);
+                self.reply(request.client, frame);
             }
-            None => self.keep(incarnation, save),
+            None => self.keep(request, mail),
         }
     }
 }

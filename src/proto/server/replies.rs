@@ -14,6 +14,15 @@ use crate::proto::wire::{Frame, RequestOutcome};
 /// a reader.
 pub const REPLY_BYTES: usize = 1024 * 1024;
 
+/// A request of a client; its replies carry the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId {
+    /// The client that asks.
+    pub client: Incarnation,
+    /// The number that the client gave the request.
+    pub number: u64,
+}
+
 impl Server {
     /// Whether requests of this client are taken.
     pub(super) fn takes_requests(&self, incarnation: Incarnation) -> bool {
@@ -29,6 +38,11 @@ impl Server {
         let bytes = link.queued_bytes() - before;
         session.tags.insert(self.next_tag, AckAction::Reply { bytes });
         session.reply_bytes += bytes;
+    }
+
+    /// Replies with no more than an outcome.
+    pub(super) fn answer(&mut self, request: RequestId, outcome: RequestOutcome) {
+        self.reply(request.client, answer(request.number, outcome));
     }
 
     pub(super) fn answer_ok(&mut self, incarnation: Incarnation, r: u64) {

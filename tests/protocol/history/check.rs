@@ -94,7 +94,7 @@ fn shown(at: Instant, event: &Event) -> Option<Shown<'_>> {
 
 /// Every message that was ever on the server's disk.
 fn kept(history: &History) -> BTreeMap<MessageId, &Mail> {
-    mail(history).map(|mail| (mail.id, mail)).collect()
+    mail(history).map(|mail| (mail.header.id, mail)).collect()
 }
 
 fn mail(history: &History) -> impl Iterator<Item = &Mail> {
@@ -215,7 +215,7 @@ fn what_the_server_passed_on_is_in_order(history: &History, seen: &Seen<'_>, fau
     // A server that was killed may accept a message again whose sender did not hear of the first time.
     let mut places: BTreeMap<MessageId, BTreeSet<u64>> = BTreeMap::new();
     for mail in mail(history) {
-        places.entry(mail.id).or_default().insert(mail.seq);
+        places.entry(mail.header.id).or_default().insert(mail.header.seq);
     }
     let mut last = 0;
     let passed_on = |message: &&Shown<'_>| message.kind != MessageKind::Direct || message.stored;
@@ -285,7 +285,7 @@ fn promises_are_kept(
                     faults.push(format!("{name} at {at:?}: {to} received {id} and was never shown it"));
                 }
                 Some(ClientEvent::Saved { to, id })
-                    if kept.get(id).is_none_or(|mail| mail.undelivered_to != [to.clone()]) =>
+                    if kept.get(id).is_none_or(|mail| mail.header.undelivered_to != BTreeSet::from([to.clone()])) =>
                 {
                     faults.push(format!("{name} at {at:?}: {id} was saved and is not on disk"));
                 }
@@ -303,15 +303,15 @@ fn promises_are_kept(
                 names.insert(&row.name);
             }
             Record::Mail(mail) => {
-                if mail.kind == MessageKind::Channel {
-                    let everybody = names.iter().filter(|name| ***name != mail.from);
-                    if !everybody.eq(mail.undelivered_to.iter().collect::<Vec<_>>().iter()) {
+                if mail.header.kind == MessageKind::Channel {
+                    let everybody = names.iter().filter(|name| ***name != mail.header.from);
+                    if !everybody.eq(mail.header.undelivered_to.iter().collect::<Vec<_>>().iter()) {
                         faults.push(format!("{:.20} is not for everybody", mail.text.as_str()));
                     }
                 }
-                for reader in &mail.undelivered_to {
-                    let exempt = mail.kind == MessageKind::Direct && may_have_held(reader.as_str());
-                    if !exempt && !shown_by(reader.as_str(), mail.id) {
+                for reader in &mail.header.undelivered_to {
+                    let exempt = mail.header.kind == MessageKind::Direct && may_have_held(reader.as_str());
+                    if !exempt && !shown_by(reader.as_str(), mail.header.id) {
                         faults.push(format!("{reader} was never shown the kept {:.20}", mail.text.as_str()));
                     }
                 }
@@ -345,11 +345,11 @@ fn receipts_are_true(
             }
         }
     }
-    for mail in kept.values().filter(|mail| mail.kind == MessageKind::Direct) {
-        match told.get(&mail.id) {
+    for mail in kept.values().filter(|mail| mail.header.kind == MessageKind::Direct) {
+        match told.get(&mail.header.id) {
             None => faults.push(format!("no receipt for {:.20}", mail.text.as_str())),
             // A life may have seen one, and ended before that was acknowledged.
-            Some(2..) if !history.server_killed && !history.ended_unheard(mail.from.as_str()) => {
+            Some(2..) if !history.server_killed && !history.ended_unheard(mail.header.from.as_str()) => {
                 faults.push(format!("more than one receipt for {:.20}", mail.text.as_str()));
             }
             Some(_) => {}
