@@ -1,4 +1,4 @@
-//! What the server tells the person at its own terminal.
+//! Console: the commands at the server's own terminal.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ impl Server {
                 self.say(ServerEvent::Clients { version: self.table.version(), clients: self.table.view() });
             }
             Console::Groups => {
-                self.say(ServerEvent::Groups { name: None, groups: self.groups.keys().cloned().collect() });
+                self.say(ServerEvent::Groups { name: None, groups: self.groups.names() });
             }
             Console::Mail => {
                 let waiting = self.mail.readers().map(|(name, messages)| WaitingMail { name: name.clone(), messages });
@@ -43,9 +43,9 @@ impl Server {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         BTreeMap::from([
             ("accepted", self.counters.accepted),
-            ("datagrams_dropped", self.door.datagrams.dropped),
-            ("datagrams_in", self.door.datagrams.received),
-            ("datagrams_out", self.door.datagrams.sent),
+            ("datagrams_dropped", self.output.datagrams.dropped),
+            ("datagrams_in", self.output.datagrams.received),
+            ("datagrams_out", self.output.datagrams.sent),
             ("delivered", self.counters.delivered),
             ("groups", count(self.groups.len())),
             ("links", count(self.links.len())),

@@ -1,4 +1,8 @@
-//! Messages on their way out: in order, a few at a time, from disk unless the text is still at hand.
+//! Delivery: sends kept messages to their readers, in order and a few at a time, and receipts to their senders.
+//!
+//! A message is read from disk unless its text is still at hand.
+
+use std::collections::BTreeSet;
 
 use crate::proto::event::MessageKind;
 use crate::proto::event::reason::Problem;
@@ -8,8 +12,8 @@ use crate::proto::link::Tag;
 use crate::proto::machine::{Output, ServerEffect};
 use crate::proto::name::Name;
 use crate::proto::record::{Mail, Record};
+use crate::proto::server::acks::AckAction;
 use crate::proto::server::intake::OnPersisted;
-use crate::proto::server::sessions::AckAction;
 use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::Instant;
 use crate::proto::wire::Frame;
@@ -21,86 +25,119 @@ pub const FETCH_BYTES: usize = 256 * 1024;
 /// The most receipts under way to one sender.
 pub const RECEIPTS_UNDER_WAY: usize = 64;
 
-/// Texts that were asked of the disk for one reader.
+/// The messages and receipts under way to one client.
+#[derive(Debug, Default)]
+pub struct DeliveryState {
+    /// Messages up to this number waited when the client registered. They are sent as stored mail.
+    stored_upto: u64,
+    /// The stored mail that the client has not acknowledged. It is online when there is none.
+    pub(super) backlog: BTreeSet<u64>,
+    in_flight: BTreeSet<u64>,
+    is_fetching: bool,
+    receipts_in_flight: BTreeSet<u64>,
+}
+
+/// Messages that were requested from the disk for one reader.
 #[derive(Debug)]
 pub struct Fetch {
-    incarnation: Incarnation,
+    client: Incarnation,
     seqs: Vec<u64>,
 }
 
+impl DeliveryState {
+    /// The client registered, and this mail waits.
+    pub fn start(&mut self, backlog: BTreeSet<u64>) {
+        self.stored_upto = backlog.last().copied().unwrap_or(0);
+        self.backlog = backlog;
+    }
+
+    /// Forgets everything in flight. A fetch goes on: its answer is on the way.
+    pub fn abort(&mut self) {
+        self.in_flight.clear();
+        self.receipts_in_flight.clear();
+        self.backlog.clear();
+    }
+}
+
 impl Server {
-    /// A message is kept: those who can be reached get it at once, unless older ones wait before it.
+    /// Sends a kept message to the readers that can be reached, unless older messages wait before it.
     pub(super) fn hand_out(&mut self, mail: Mail) {
         for name in &mail.header.undelivered_to {
-            let Some(incarnation) = self.table.get(name).map(|row| row.incarnation) else { continue };
-            let Some(session) = self.sessions.get(&incarnation).filter(|session| session.is_reading()) else {
+            let Some(client) = self.table.get(name).map(|row| row.incarnation) else { continue };
+            let Some(session) = self.sessions.get(client).filter(|session| session.is_reading()) else {
                 continue;
             };
-            let room = session.under_way.len() < POSTS_UNDER_WAY && !session.fetching;
-            if room && self.mail.count(name) == session.under_way.len() + 1 {
-                self.post(incarnation, &mail);
+            let delivery = &session.delivery;
+            let has_room = delivery.in_flight.len() < POSTS_UNDER_WAY && !delivery.is_fetching;
+            if has_room && self.mail.count(name) == delivery.in_flight.len() + 1 {
+                self.post(client, &mail);
             } else {
-                self.ready_readers.insert(incarnation);
+                self.ready_readers.insert(client);
             }
         }
     }
 
-    fn post(&mut self, incarnation: Incarnation, mail: &Mail) {
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        let Some(link) = self.links.get_mut(incarnation) else { return };
+    fn post(&mut self, client: Incarnation, mail: &Mail) {
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let Some(link) = self.links.get_mut(client) else { return };
         let Mail { header, text } = mail;
-        let as_mail = header.seq <= session.mail_upto;
-        self.next_tag += 1;
-        session.tags.insert(self.next_tag, AckAction::Post { seq: header.seq, mail: as_mail });
-        session.under_way.insert(header.seq);
+        let stored = header.seq <= session.delivery.stored_upto;
+        let tag = session.next_tag();
+        session.expect_ack(tag, AckAction::Post { seq: header.seq, stored });
+        session.delivery.in_flight.insert(header.seq);
         let frame = Frame::Post {
             id: header.id,
             kind: header.kind,
             from: header.from.clone(),
             group: header.group.clone(),
             at: header.sent_at.micros(),
-            kept: as_mail.then_some(header.kept_at.micros()),
+            kept: stored.then_some(header.kept_at.micros()),
             text: text.clone().into(),
         };
-        link.push(frame, Some(self.next_tag), Some(LIMIT));
+        link.push(frame, Some(tag), Some(LIMIT));
     }
 
-    /// Asks the disk for what readers lack and nobody has in hand.
+    /// Fetches undelivered messages for readers that have room.
     pub(super) fn schedule_deliveries(&mut self) {
-        for incarnation in std::mem::take(&mut self.ready_readers) {
-            let Some(session) = self.sessions.get_mut(&incarnation) else { continue };
-            let Some(name) = session.name.as_ref().filter(|_| session.is_reading() && !session.fetching) else {
+        for client in std::mem::take(&mut self.ready_readers) {
+            let Some(session) = self.sessions.get_mut(client) else { continue };
+            if !session.is_reading() || session.delivery.is_fetching {
                 continue;
-            };
+            }
+            let Some(name) = session.name() else { continue };
             let mut bytes = 0;
-            let room = POSTS_UNDER_WAY.saturating_sub(session.under_way.len());
-            let lacked = self.mail.waiting(name).filter(|(seq, _)| !session.under_way.contains(seq));
-            let seqs = lacked.take(room).take_while(|(_, size)| {
+            let room = POSTS_UNDER_WAY.saturating_sub(session.delivery.in_flight.len());
+            let waiting = self.mail.waiting(name).filter(|(seq, _)| !session.delivery.in_flight.contains(seq));
+            let seqs = waiting.take(room).take_while(|(_, size)| {
                 let fits = bytes == 0 || bytes + size <= FETCH_BYTES;
                 bytes += size;
                 fits
             });
             let seqs: Vec<u64> = seqs.map(|(seq, _)| seq).collect();
             if !seqs.is_empty() {
-                session.fetching = true;
-                self.fetches.push_back(Fetch { incarnation, seqs: seqs.clone() });
-                self.door.push(Output::Effect(ServerEffect::Fetch(seqs)));
+                session.delivery.is_fetching = true;
+                self.fetches.push_back(Fetch { client, seqs: seqs.clone() });
+                self.output.push(Output::Effect(ServerEffect::Fetch(seqs)));
             }
         }
     }
 
-    /// The disk has answered.
+    /// The disk answered the oldest fetch.
     pub(super) fn fetched(&mut self, mail: Vec<Mail>) {
-        let Some(Fetch { incarnation, seqs }) = self.fetches.pop_front() else { return };
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        session.fetching = false;
-        let Some(name) = session.name.clone().filter(|_| session.is_reading()) else { return };
+        let Some(Fetch { client, seqs }) = self.fetches.pop_front() else { return };
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        session.delivery.is_fetching = false;
+        if !session.is_reading() {
+            return;
+        }
+        let Some(name) = session.name().cloned() else { return };
         for mail in &mail {
-            let lacks = self.mail.get(mail.header.seq).is_some_and(|header| header.undelivered_to.contains(&name));
-            let under_way =
-                self.sessions.get(&incarnation).is_some_and(|session| session.under_way.contains(&mail.header.seq));
-            if lacks && !under_way {
-                self.post(incarnation, mail);
+            let seq = mail.header.seq;
+            let is_undelivered = self.mail.get(seq).is_some_and(|header| header.undelivered_to.contains(&name));
+            let session = self.sessions.get(client);
+            let is_in_flight = session.is_some_and(|session| session.delivery.in_flight.contains(&seq));
+            if is_undelivered && !is_in_flight {
+                self.post(client, mail);
             }
         }
         for seq in seqs {
@@ -109,80 +146,77 @@ impl Server {
                 self.give_up(seq);
             }
         }
-        self.ready_readers.insert(incarnation);
-        self.maybe_online(incarnation);
+        self.ready_readers.insert(client);
+        self.try_go_online(client);
     }
 
-    /// Nobody will have this message: whoever came back and waits for it waits no longer.
+    /// A message is lost: no returning reader waits for it any longer.
     fn give_up(&mut self, seq: u64) {
         let undelivered_to = self.mail.get(seq).map(|header| header.undelivered_to.clone()).unwrap_or_default();
         self.mail.remove(seq);
         for name in undelivered_to {
-            let Some(incarnation) = self.table.get(&name).map(|row| row.incarnation) else { continue };
-            if let Some(session) = self.sessions.get_mut(&incarnation) {
-                session.owed.remove(&seq);
-                self.maybe_online(incarnation);
+            let Some(client) = self.table.get(&name).map(|row| row.incarnation) else { continue };
+            if let Some(session) = self.sessions.get_mut(client) {
+                session.delivery.backlog.remove(&seq);
+                self.try_go_online(client);
             }
         }
     }
 
-    /// A client acknowledged a message of ours.
-    pub(super) fn post_acked(&mut self, now: Instant, incarnation: Incarnation, tag: Tag) {
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        let purpose = session.tags.remove(&tag);
-        if let Some(AckAction::Reply { bytes }) = purpose {
-            session.reply_bytes -= bytes;
-        }
-        let Some(name) = session.name.clone() else { return };
-        match purpose {
-            Some(AckAction::Post { seq, mail }) => {
-                session.under_way.remove(&seq);
-                session.owed.remove(&seq);
-                self.delivered_to(now, seq, &name, mail);
-                self.ready_readers.insert(incarnation);
-                self.maybe_online(incarnation);
+    /// A client acknowledged a message of the server.
+    pub(super) fn acknowledged(&mut self, now: Instant, client: Incarnation, tag: Tag) {
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let action = session.take_ack(tag);
+        let Some(name) = session.name().cloned() else { return };
+        match action {
+            Some(AckAction::Post { seq, stored }) => {
+                session.delivery.in_flight.remove(&seq);
+                session.delivery.backlog.remove(&seq);
+                self.delivered_to(now, seq, &name, stored);
+                self.ready_readers.insert(client);
+                self.try_go_online(client);
             }
-            Some(AckAction::Rows) => self.table_acked(incarnation),
+            Some(AckAction::Rows) => self.update_acknowledged(client),
             Some(AckAction::Receipt { seq }) => {
-                session.receipts_under_way.remove(&seq);
+                session.delivery.receipts_in_flight.remove(&seq);
                 if self.mail.drop_receipt(&name, seq) {
                     self.persist(Record::ReceiptGone { seq }, OnPersisted::Nothing);
                 }
-                self.push_receipts(incarnation);
+                self.push_receipts(client);
             }
             Some(AckAction::Reply { .. }) | None => {}
         }
     }
 
-    fn delivered_to(&mut self, now: Instant, seq: u64, reader: &Name, as_mail: bool) {
+    fn delivered_to(&mut self, now: Instant, seq: u64, reader: &Name, stored: bool) {
         let Some(header) = self.mail.deliver(now, seq, reader) else { return };
         self.counters.delivered += 1;
-        let (from, id, direct) = (header.from.clone(), header.id, header.kind == MessageKind::Direct);
+        let (from, id, is_direct) = (header.from.clone(), header.id, header.kind == MessageKind::Direct);
         self.delivered.insert(seq);
-        if direct {
+        if is_direct {
             self.readers_of_direct.insert(seq, reader.clone());
         }
-        if direct || as_mail {
+        if is_direct || stored {
             self.say(ServerEvent::MailDelivered { to: reader.clone(), from, id });
         }
     }
 
-    /// Tells a sender what was read of its kept messages.
-    pub(super) fn push_receipts(&mut self, incarnation: Incarnation) {
-        let Some(session) = self.sessions.get_mut(&incarnation).filter(|session| session.is_online()) else { return };
-        let Some(name) = session.name.clone() else { return };
-        let Some(link) = self.links.get_mut(incarnation) else { return };
+    /// Sends a sender the receipts of its kept messages.
+    pub(super) fn push_receipts(&mut self, client: Incarnation) {
+        let Some(session) = self.sessions.get_mut(client).filter(|session| session.is_online()) else { return };
+        let Some(name) = session.name().cloned() else { return };
+        let Some(link) = self.links.get_mut(client) else { return };
         for receipt in self.mail.receipts(&name) {
-            if session.receipts_under_way.len() >= RECEIPTS_UNDER_WAY {
+            if session.delivery.receipts_in_flight.len() >= RECEIPTS_UNDER_WAY {
                 return;
             }
-            if !session.receipts_under_way.insert(receipt.seq) {
+            if !session.delivery.receipts_in_flight.insert(receipt.seq) {
                 continue;
             }
-            self.next_tag += 1;
-            session.tags.insert(self.next_tag, AckAction::Receipt { seq: receipt.seq });
+            let tag = session.next_tag();
+            session.expect_ack(tag, AckAction::Receipt { seq: receipt.seq });
             let (id, reader, kept) = (receipt.id, receipt.reader.clone(), receipt.kept_at.micros());
-            link.push(Frame::Receipt { id, reader, kept }, Some(self.next_tag), Some(LIMIT));
+            link.push(Frame::Receipt { id, reader, kept }, Some(tag), Some(LIMIT));
         }
     }
 }

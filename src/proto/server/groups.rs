@@ -1,14 +1,13 @@
-//! Groups: their names are kept, membership is a matter of being online.
+//! Groups: which exist, which are being written, and their members.
+//!
+//! Groups are persisted and memberships are not: only an online client is a member, and of one group at most.
+//! Membership is known here alone.
 
-use crate::proto::event::reason::Reason;
-use crate::proto::event::server::ServerEvent;
+use std::collections::BTreeMap;
+
 use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
-use crate::proto::record::{GroupRecord, Record};
-use crate::proto::server::Server;
-use crate::proto::server::intake::OnPersisted;
-use crate::proto::server::replies::answer;
-use crate::proto::wire::{Frame, RequestOutcome};
+use crate::proto::record::GroupRecord;
 
 /// The most groups of a server.
 pub const GROUPS: usize = 4_096;
@@ -16,131 +15,190 @@ pub const GROUPS: usize = 4_096;
 pub const GROUPS_A_CREATOR: usize = 256;
 /// The most members of a group.
 pub const MEMBERS: usize = 1_024;
-/// How many names travel in a frame: the longest ones fit.
-const NAMES_A_FRAME: usize = 20;
 
-/// A group; its members in the order in which they joined.
+/// The groups of a server.
+#[derive(Debug, Default)]
+pub struct Groups {
+    groups: BTreeMap<Name, Group>,
+    /// Groups that are being written, and their creators.
+    unwritten: BTreeMap<Name, Name>,
+    /// How many groups each name created, with those that are being written.
+    created_by: BTreeMap<Name, usize>,
+    memberships: BTreeMap<Incarnation, Membership>,
+    joins: u64,
+}
+
 #[derive(Debug)]
-pub struct Group {
+struct Group {
     record: GroupRecord,
-    members: Vec<Name>,
+    /// In order of joining.
+    members: BTreeMap<u64, Name>,
 }
 
-impl Group {
-    /// A group without members.
+#[derive(Debug)]
+struct Membership {
+    group: Name,
+    joined: u64,
+}
+
+/// The outcome of [`Groups::create`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateOutcome {
+    /// Write the record, then call [`Groups::finish_create`].
+    Write,
+    /// The group is being written. Ask again when that has its outcome.
+    Unwritten,
+    /// This very request created the group before; its answer was lost.
+    Repeated,
+    /// The group exists.
+    Exists,
+    /// A limit is reached.
+    Full,
+}
+
+/// The outcome of [`Groups::join`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinOutcome {
+    /// The client is a member.
+    Joined,
+    /// There is no such group.
+    NoSuchGroup,
+    /// The group has [`MEMBERS`] members.
+    Full,
+}
+
+impl Groups {
+    /// The groups that were persisted, without members.
     #[must_use]
-    pub fn new(record: GroupRecord) -> Self {
-        Self { record, members: Vec::new() }
+    pub fn new(records: Vec<GroupRecord>) -> Self {
+        let mut groups = Self::default();
+        for record in records {
+            *groups.created_by.entry(record.creator.clone()).or_default() += 1;
+            groups.groups.insert(record.group.clone(), Group { record, members: BTreeMap::new() });
+        }
+        groups
+    }
+
+    /// How many groups exist.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The names of all groups, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<Name> {
+        self.groups.keys().cloned().collect()
+    }
+
+    /// Whether the group exists.
+    #[must_use]
+    pub fn contains(&self, group: &Name) -> bool {
+        self.groups.contains_key(group)
+    }
+
+    /// A client wants to create a group.
+    pub fn create(&mut self, new: &GroupRecord) -> CreateOutcome {
+        if self.unwritten.contains_key(&new.group) {
+            return CreateOutcome::Unwritten;
+        }
+        if let Some(group) = self.groups.get(&new.group) {
+            return if group.record == *new { CreateOutcome::Repeated } else { CreateOutcome::Exists };
+        }
+        let own = self.created_by.get(&new.creator).copied().unwrap_or(0);
+        if self.groups.len() + self.unwritten.len() >= GROUPS || own >= GROUPS_A_CREATOR {
+            return CreateOutcome::Full;
+        }
+        self.created_by.insert(new.creator.clone(), own + 1);
+        self.unwritten.insert(new.group.clone(), new.creator.clone());
+        CreateOutcome::Write
+    }
+
+    /// The record of a new group has its outcome: the group exists, or it was refused.
+    pub fn finish_create(&mut self, record: GroupRecord, is_written: bool) {
+        self.unwritten.remove(&record.group);
+        if is_written {
+            self.groups.insert(record.group.clone(), Group { record, members: BTreeMap::new() });
+        } else if let Some(own) = self.created_by.get_mut(&record.creator) {
+            *own -= 1;
+            if *own == 0 {
+                self.created_by.remove(&record.creator);
+            }
+        }
+    }
+
+    /// A client joins a group; it leaves its group before.
+    pub fn join(&mut self, client: Incarnation, name: &Name, group: &Name) -> JoinOutcome {
+        self.leave(client);
+        let Some(entry) = self.groups.get_mut(group) else { return JoinOutcome::NoSuchGroup };
+        if entry.members.len() >= MEMBERS {
+            return JoinOutcome::Full;
+        }
+        self.joins += 1;
+        entry.members.insert(self.joins, name.clone());
+        self.memberships.insert(client, Membership { group: group.clone(), joined: self.joins });
+        JoinOutcome::Joined
+    }
+
+    /// A client leaves its group. Returns the group and the member's name, if the client was in one.
+    pub fn leave(&mut self, client: Incarnation) -> Option<(Name, Name)> {
+        let Membership { group, joined } = self.memberships.remove(&client)?;
+        let name = self.groups.get_mut(&group)?.members.remove(&joined)?;
+        Some((group, name))
+    }
+
+    /// Whether the client is a member of this group.
+    #[must_use]
+    pub fn is_member(&self, client: Incarnation, group: &Name) -> bool {
+        self.memberships.get(&client).is_some_and(|membership| membership.group == *group)
+    }
+
+    /// The members of a group, in order of joining.
+    #[must_use]
+    pub fn members(&self, group: &Name) -> Vec<Name> {
+        self.groups.get(group).map(|group| group.members.values().cloned().collect()).unwrap_or_default()
     }
 }
 
-impl Server {
-    pub(super) fn create_group(&mut self, new: GroupRecord) {
-        let (incarnation, r) = (new.incarnation, new.request);
-        if self.creating.contains_key(&new.group) {
-            // Whether it exists is known when what was written before has its outcome.
-            return self.after_records(OnPersisted::CreateAgain(new));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(word: &str) -> Name {
+        Name::new(word).unwrap()
+    }
+
+    fn record(group: &str, creator: &str, request: u64) -> GroupRecord {
+        GroupRecord { group: name(group), creator: name(creator), incarnation: Incarnation(1), request }
+    }
+
+    #[test]
+    fn a_group_exists_once_it_is_written() {
+        let mut groups = Groups::default();
+        assert_eq!(groups.create(&record("g", "x", 1)), CreateOutcome::Write);
+        assert_eq!(groups.create(&record("g", "x", 1)), CreateOutcome::Unwritten);
+        assert!(!groups.contains(&name("g")));
+        groups.finish_create(record("g", "x", 1), false);
+        assert_eq!(groups.create(&record("g", "y", 2)), CreateOutcome::Write);
+        groups.finish_create(record("g", "y", 2), true);
+        assert_eq!(groups.create(&record("g", "y", 2)), CreateOutcome::Repeated);
+        assert_eq!(groups.create(&record("g", "y", 3)), CreateOutcome::Exists);
+        assert_eq!(groups.created_by, BTreeMap::from([(name("y"), 1)]));
+    }
+
+    #[test]
+    fn a_client_is_a_member_of_one_group_at_most() {
+        let mut groups = Groups::new(vec![record("g", "x", 1), record("h", "x", 2)]);
+        for (client, member) in [(1, "z"), (2, "y"), (3, "x")] {
+            assert_eq!(groups.join(Incarnation(client), &name(member), &name("g")), JoinOutcome::Joined);
         }
-        let existing = self.groups.get(&new.group).map(|group| &group.record);
-        if existing == Some(&new) {
-            // It is asked again because the answer was lost.
-            return self.answer_ok(incarnation, r);
-        }
-        let own = self.groups.values().map(|group| &group.record.creator).chain(self.creating.values());
-        let own = own.filter(|creator| **creator == new.creator).count();
-        let (reason, outcome) = if existing.is_some() {
-            (Reason::GroupExists, RequestOutcome::Exists)
-        } else if self.groups.len() + self.creating.len() >= GROUPS || own >= GROUPS_A_CREATOR {
-            (Reason::GroupLimit, RequestOutcome::Full)
-        } else {
-            self.creating.insert(new.group.clone(), new.creator.clone());
-            return self.persist(Record::Group(new.clone()), OnPersisted::Created(new));
-        };
-        self.say(ServerEvent::Rejected { reason, from: new.creator, group: Some(new.group) });
-        self.reply(incarnation, answer(r, outcome));
-    }
-
-    /// The record of a new group has its outcome: the group exists now, or never did.
-    pub(super) fn created(&mut self, new: GroupRecord, kept: bool) {
-        let GroupRecord { group, creator, incarnation, request } = new.clone();
-        self.creating.remove(&group);
-        if kept {
-            self.groups.insert(group.clone(), Group::new(new));
-            self.say(ServerEvent::GroupCreated { group, name: creator });
-            self.answer_ok(incarnation, request);
-        } else {
-            self.say(ServerEvent::Rejected { reason: Reason::NotSaved, from: creator, group: Some(group) });
-            self.reply(incarnation, answer(request, RequestOutcome::Failed));
-        }
-    }
-
-    pub(super) fn list_groups(&mut self, incarnation: Incarnation, r: u64, name: Name) {
-        let groups: Vec<Name> = self.groups.keys().cloned().collect();
-        self.say(ServerEvent::Groups { name: Some(name), groups: groups.clone() });
-        self.reply_names(incarnation, r, &groups);
-    }
-
-    pub(super) fn join_group(&mut self, incarnation: Incarnation, r: u64, name: Name, group: Name) {
-        self.leave_group(incarnation);
-        let Some(entry) = self.groups.get_mut(&group) else {
-            self.say(ServerEvent::Rejected { reason: Reason::NoSuchGroup, from: name, group: Some(group) });
-            return self.reply(incarnation, answer(r, RequestOutcome::None));
-        };
-        let Some(session) = self.sessions.get_mut(&incarnation).filter(|session| session.is_online()) else {
-            return self.reply(incarnation, answer(r, RequestOutcome::None));
-        };
-        if entry.members.len() >= MEMBERS {
-            self.say(ServerEvent::Rejected { reason: Reason::GroupLimit, from: name, group: Some(group) });
-            return self.reply(incarnation, answer(r, RequestOutcome::Full));
-        }
-        entry.members.push(name.clone());
-        session.group = Some(group.clone());
-        self.say(ServerEvent::Joined { group, name });
-        self.answer_ok(incarnation, r);
-    }
-
-    pub(super) fn list_members(&mut self, incarnation: Incarnation, r: u64, name: Name, group: Name) {
-        if !self.in_group(incarnation, &group) {
-            return self.reply(incarnation, answer(r, RequestOutcome::None));
-        }
-        let members = self.members(&group);
-        self.say(ServerEvent::Members { group, name, members: members.clone() });
-        self.reply_names(incarnation, r, &members);
-    }
-
-    /// A client leaves its group, if it is in one.
-    pub(super) fn leave_group(&mut self, incarnation: Incarnation) {
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        if let (Some(group), Some(name)) = (session.group.take(), session.name.clone()) {
-            self.leave(&group, &name);
-            self.say(ServerEvent::Left { group, name });
-        }
-    }
-
-    pub(super) fn leave(&mut self, group: &Name, name: &Name) {
-        if let Some(group) = self.groups.get_mut(group) {
-            group.members.retain(|member| member != name);
-        }
-    }
-
-    pub(super) fn in_group(&self, incarnation: Incarnation, group: &Name) -> bool {
-        self.sessions.get(&incarnation).is_some_and(|session| session.group.as_ref() == Some(group))
-    }
-
-    pub(super) fn members(&self, group: &Name) -> Vec<Name> {
-        self.groups.get(group).map(|group| group.members.clone()).unwrap_or_default()
-    }
-
-    fn reply_names(&mut self, incarnation: Incarnation, r: u64, names: &[Name]) {
-        let mut chunks: Vec<&[Name]> = names.chunks(NAMES_A_FRAME).collect();
-        let last = chunks.pop().unwrap_or_default();
-        let pieces = chunks.into_iter().map(|names| (names, true)).chain([(last, false)]);
-        let frame = |(names, more): (&[Name], bool)| {
-            let is = RequestOutcome::Names;
-            Frame::Answer { r, is, n: 0, row: None, names: names.to_vec(), more }
-        };
-        for frame in pieces.map(frame).collect::<Vec<_>>() {
-            self.reply(incarnation, frame);
-        }
+        assert_eq!(groups.members(&name("g")), ["z", "y", "x"].map(name));
+        assert_eq!(groups.join(Incarnation(2), &name("y"), &name("h")), JoinOutcome::Joined);
+        assert!(groups.is_member(Incarnation(2), &name("h")) && !groups.is_member(Incarnation(2), &name("g")));
+        assert_eq!(groups.members(&name("g")), ["z", "x"].map(name));
+        assert_eq!(groups.join(Incarnation(1), &name("z"), &name("nowhere")), JoinOutcome::NoSuchGroup);
+        assert_eq!(groups.leave(Incarnation(1)), None);
+        assert_eq!(groups.leave(Incarnation(3)), Some((name("g"), name("x"))));
+        assert!(groups.memberships.len() == 1 && groups.members(&name("g")).is_empty());
     }
 }

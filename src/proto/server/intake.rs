@@ -1,175 +1,173 @@
-//! Messages on their way in: kept on disk first, answered then.
+//! Intake: accepts messages for offline readers, for everybody and for groups. A message is written to disk first and
+//! answered then.
 
 use crate::proto::event::MessageKind;
 use crate::proto::event::reason::{Problem, Reason};
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
-use crate::proto::record::{GroupRecord, Mail, Receipt, Record};
+use crate::proto::record::{GroupRecord, Mail, MailHeader, Receipt, Record};
 use crate::proto::server::Server;
 use crate::proto::server::replies::RequestId;
+use crate::proto::text::Text;
 use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, RequestOutcome};
 
-/// What is to be done when a record is on disk.
+/// The next step once a record has its outcome.
 #[derive(Debug)]
 pub enum OnPersisted {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// A client is answered.
-    Answer {
-        /// Who asked.
-        incarnation: Incarnation,
+    /// Answer a request.
+    Reply {
+        /// The client that asked.
+        client: Incarnation,
         /// The answer.
         frame: Frame,
     },
-    /// A message is kept: its sender is answered, its readers get it.
-    Kept {
+    /// Answer the sender of a message, and send it to its readers.
+    MailAccepted {
         /// The sender's request.
         request: RequestId,
         /// The message.
         mail: Box<Mail>,
     },
-    /// A group is kept: it exists, and its creator is answered.
-    Created(GroupRecord),
-    /// Another client wants to create a group that is being written.
-    CreateAgain(GroupRecord),
-    /// A receipt is owed.
-    Owed {
-        /// To whom.
+    /// Answer the creator of a group.
+    GroupCreated(GroupRecord),
+    /// Process a request to create a group whose name was being written.
+    CreateGroup(GroupRecord),
+    /// Send a sender its receipts.
+    SendReceipts {
+        /// The sender of the messages.
         owner: Name,
     },
 }
 
 impl Server {
-    pub(super) fn look_up(&mut self, incarnation: Incarnation, r: u64, name: &Name) {
-        let row = self.row_for(incarnation, name);
-        let is = if row.is_some() { RequestOutcome::Exists } else { RequestOutcome::None };
-        self.reply(incarnation, Frame::Answer { r, is, n: 0, row, names: Vec::new(), more: false });
-    }
-
-    /// A direct message that its sender could not deliver.
-    pub(super) fn save(&mut self, now: Instant, request: RequestId, mail: Mail, again: bool) {
-        // While it is being written, the answer is on its way.
-        if self.unwritten.contains(&mail.header.id) {
+    /// A sender could not deliver a direct message.
+    pub(super) fn save(&mut self, now: Instant, request: RequestId, header: MailHeader, text: &str, again: bool) {
+        // While the message is being written, the answer is on its way.
+        if self.unwritten.contains(&header.id) {
             return;
         }
-        if self.mail.known(mail.header.id).is_some() {
+        if self.mail.known(header.id).is_some() {
             return self.answer(request, RequestOutcome::Saved);
         }
-        let reader = mail.header.reader().and_then(|name| self.table.get(name));
-        let Some(online) = reader.map(|row| row.online) else { return self.answer(request, RequestOutcome::None) };
-        if online && !again {
-            if let Some(mail) = self.check(now, request, mail) {
-                self.keep(request, mail);
-            }
-        } else {
+        let reader = header.reader().and_then(|name| self.table.get(name));
+        let Some(is_online) = reader.map(|row| row.online) else { return self.answer(request, RequestOutcome::None) };
+        let Ok(text) = Text::new(text) else { return self.answer(request, RequestOutcome::Failed) };
+        let mail = Mail::new(header, text);
+        let unasked = if is_online && !again { self.ping_reader(now, request, mail) } else { Some(mail) };
+        if let Some(mail) = unasked {
             self.keep(request, mail);
         }
     }
 
     /// Keeps a direct message.
     pub(super) fn keep(&mut self, request: RequestId, mut mail: Mail) {
-        // The same message may have been kept while its reader was asked.
-        if self.unwritten.contains(&mail.header.id) {
+        let Mail { header, .. } = &mut mail;
+        // The same message may have been kept while its reader was pinged.
+        if self.unwritten.contains(&header.id) {
             return;
         }
-        if self.mail.known(mail.header.id).is_some() {
+        if self.mail.known(header.id).is_some() {
             return self.answer(request, RequestOutcome::Saved);
         }
-        let Some(reader) = mail.header.reader() else { return self.answer(request, RequestOutcome::None) };
-        if self.mail.is_full(reader, mail.header.text_bytes, false) {
+        let Some(reader) = header.reader() else { return self.answer(request, RequestOutcome::None) };
+        if self.mail.is_full(reader, header.text_bytes, false) {
             self.say(ServerEvent::Rejected { reason: Reason::MailboxFull, from: mail.header.from, group: None });
             return self.answer(request, RequestOutcome::Full);
         }
-        mail.header.seq = self.mail.next_seq();
-        self.record_mail(request, mail);
+        header.seq = self.mail.next_seq();
+        self.write_mail(request, mail);
     }
 
     /// A message to everybody, or to the other members of a group.
-    pub(super) fn accept(&mut self, now: Instant, request: RequestId, mut mail: Mail) {
-        let Mail { header, .. } = &mut mail;
+    pub(super) fn accept(&mut self, now: Instant, request: RequestId, header: MailHeader, text: &str) {
         if self.unwritten.contains(&header.id) {
             return;
         }
         if let Some(n) = self.mail.known(header.id) {
             return self.reply(request.client, accepted(request, n));
         }
+        let Ok(text) = Text::new(text) else { return self.answer(request, RequestOutcome::Failed) };
+        let mut mail = Mail::new(header, text);
+        let Mail { header, .. } = &mut mail;
         let readers: Vec<Name> = match &header.group {
             None => self.table.iter().map(|(name, _)| name.clone()).collect(),
-            Some(group) if self.in_group(request.client, group) => self.members(group),
+            Some(group) if self.groups.is_member(request.client, group) => self.groups.members(group),
             Some(_) => return self.answer(request, RequestOutcome::None),
         };
-        let online = |name: &Name| self.table.get(name).is_some_and(|row| row.online);
-        let takes = |name: &Name| *name != header.from && !self.mail.is_full(name, header.text_bytes, online(name));
-        header.undelivered_to = readers.into_iter().filter(takes).collect();
+        let is_online = |name: &Name| self.table.get(name).is_some_and(|row| row.online);
+        let has_room = |name: &Name| !self.mail.is_full(name, header.text_bytes, is_online(name));
+        header.undelivered_to = readers.into_iter().filter(|name| *name != header.from && has_room(name)).collect();
         header.seq = self.mail.next_seq();
         if header.undelivered_to.is_empty() {
             self.mail.remember(now, header.id, 0);
             self.say_accepted(&mail);
             return self.reply(request.client, accepted(request, 0));
         }
-        self.record_mail(request, mail);
+        self.write_mail(request, mail);
     }
 
-    fn record_mail(&mut self, request: RequestId, mut mail: Mail) {
-        mail.header.kept_at = self.door.unix;
+    fn write_mail(&mut self, request: RequestId, mut mail: Mail) {
+        mail.header.kept_at = self.output.unix;
         self.unwritten.insert(mail.header.id);
         self.mail.reserve(&mail.header);
-        let after = OnPersisted::Kept { request, mail: Box::new(mail.clone()) };
-        self.persist(Record::Mail(mail), after);
+        let then = OnPersisted::MailAccepted { request, mail: Box::new(mail.clone()) };
+        self.persist(Record::Mail(mail), then);
     }
 
     fn say_accepted(&mut self, mail: &Mail) {
+        let Mail { header, text } = mail;
         self.counters.accepted += 1;
         self.say(ServerEvent::Accepted {
-            kind: mail.header.kind,
-            id: mail.header.id,
-            from: mail.header.from.clone(),
-            recipients: mail.header.undelivered_to.len(),
-            group: mail.header.group.clone(),
-            text: mail.text.clone(),
+            kind: header.kind,
+            id: header.id,
+            from: header.from.clone(),
+            recipients: header.undelivered_to.len(),
+            group: header.group.clone(),
+            text: text.clone(),
         });
     }
 
-    /// Records are on disk, but for the refused ones: what waited for them is done.
+    /// The first so many records are on disk, except the refused ones: performs the steps that waited for them.
     pub(super) fn persisted(&mut self, through: u64, refused: &[u64]) {
-        while self.after.front().is_some_and(|(record, _)| *record <= through)
-            && let Some((record, after)) = self.after.pop_front()
+        while self.on_persisted.front().is_some_and(|(record, _)| *record <= through)
+            && let Some((record, then)) = self.on_persisted.pop_front()
         {
-            let kept = !refused.contains(&record);
-            match after {
+            let is_written = !refused.contains(&record);
+            match then {
                 OnPersisted::Nothing => {}
-                OnPersisted::Answer { incarnation, frame } => {
-                    let failed = matches!(frame, Frame::Answer { is: RequestOutcome::Ok, .. }) && !kept;
-                    if failed {
+                OnPersisted::Reply { client, frame } => {
+                    if !is_written && matches!(frame, Frame::Answer { is: RequestOutcome::Ok, .. }) {
                         self.warn(Problem::NotSaved, "The last change could not be written to disk.".to_owned());
                     }
-                    self.reply(incarnation, frame);
+                    self.reply(client, frame);
                 }
-                OnPersisted::Kept { request, mail } => {
+                OnPersisted::MailAccepted { request, mail } => {
                     self.unwritten.remove(&mail.header.id);
                     self.mail.release(&mail.header);
-                    if kept {
-                        self.kept(request, *mail);
+                    if is_written {
+                        self.mail_accepted(request, *mail);
                     } else {
                         self.answer(request, RequestOutcome::Failed);
                     }
                 }
-                OnPersisted::Created(new) => self.created(new, kept),
-                OnPersisted::CreateAgain(new) => self.create_group(new),
-                OnPersisted::Owed { owner } => {
-                    let online = self.table.get(&owner).filter(|row| row.online).map(|row| row.incarnation);
-                    if let Some(incarnation) = online {
-                        self.push_receipts(incarnation);
+                OnPersisted::GroupCreated(record) => self.group_created(record, is_written),
+                OnPersisted::CreateGroup(new) => self.create_group(new),
+                OnPersisted::SendReceipts { owner } => {
+                    let row = self.table.get(&owner).filter(|row| row.online);
+                    if let Some(client) = row.map(|row| row.incarnation) {
+                        self.push_receipts(client);
                     }
                 }
             }
         }
     }
 
-    /// A message is on disk: its sender may know, its readers get it.
-    fn kept(&mut self, request: RequestId, mail: Mail) {
+    /// A message is on disk: answers its sender and sends it to its readers.
+    fn mail_accepted(&mut self, request: RequestId, mail: Mail) {
         self.mail.insert(mail.header.clone());
         if let (MessageKind::Direct, Some(to)) = (mail.header.kind, mail.header.reader()) {
             self.counters.saved += 1;
@@ -183,15 +181,15 @@ impl Server {
         self.hand_out(mail);
     }
 
-    /// One record for each message whose readers changed in this turn.
+    /// Writes one record for each message that was delivered to readers since the last call.
     pub(super) fn write_delivered(&mut self) {
         for seq in std::mem::take(&mut self.delivered) {
             let Some(header) = self.mail.get(seq) else { continue };
             let undelivered_to = header.undelivered_to.clone();
-            let direct = header.kind == MessageKind::Direct && undelivered_to.is_empty();
-            let receipt = direct.then(|| self.receipt_of(seq)).flatten();
-            let after = match &receipt {
-                Some(receipt) => OnPersisted::Owed { owner: receipt.owner.clone() },
+            let is_read = header.kind == MessageKind::Direct && undelivered_to.is_empty();
+            let receipt = is_read.then(|| self.receipt_of(seq)).flatten();
+            let then = match &receipt {
+                Some(receipt) => OnPersisted::SendReceipts { owner: receipt.owner.clone() },
                 None => OnPersisted::Nothing,
             };
             if undelivered_to.is_empty() {
@@ -200,7 +198,7 @@ impl Server {
             if let Some(dropped) = receipt.clone().and_then(|receipt| self.mail.add_receipt(receipt)) {
                 self.persist(Record::ReceiptGone { seq: dropped }, OnPersisted::Nothing);
             }
-            self.persist(Record::Delivered { seq, undelivered_to, receipt }, after);
+            self.persist(Record::Delivered { seq, undelivered_to, receipt }, then);
         }
     }
 
@@ -211,6 +209,7 @@ impl Server {
     }
 }
 
+/// The answer to an accepted message for so many readers.
 fn accepted(request: RequestId, n: usize) -> Frame {
     Frame::Answer { r: request.number, is: RequestOutcome::Accepted, n, row: None, names: Vec::new(), more: false }
 }

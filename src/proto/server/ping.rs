@@ -1,215 +1,210 @@
-//! Is it still there? A name's holder is asked, and what depends on the answer waits here.
+//! Pings: clients that are being asked whether they are still there, and the requests that wait for the outcome.
+//!
+//! There is at most one ping for a name. It goes to the holder of the name, again and again, until the holder answers
+//! or the time limit ends.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::proto::event::reason::Reason;
 use crate::proto::id::Incarnation;
 use crate::proto::link::rtt::Rtt;
 use crate::proto::name::Name;
 use crate::proto::record::Mail;
 use crate::proto::server::replies::RequestId;
-use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, Header, RequestOutcome};
 
-/// The most newcomers and messages that wait for one answer.
+/// The most claims that wait for one ping, and the most messages.
 pub const WAITING: usize = 256;
-/// How long a client of an earlier life of this server has to register again.
-const RESTART_LIMIT: Duration = Duration::from_secs(1);
 
-/// A question under way to the holder of a name.
+/// All pings under way.
+#[derive(Debug, Default)]
+pub struct Pings {
+    pings: BTreeMap<Name, Ping>,
+    timers: BTreeSet<(Instant, Name)>,
+    last_number: u32,
+}
+
 #[derive(Debug)]
-pub struct Ping {
-    incarnation: Incarnation,
-    /// What the answer must repeat: an old datagram on its way here is none.
-    number: u32,
-    until: Instant,
+struct Ping {
+    datagram: PingDatagram,
+    expires: Instant,
     copies: u32,
-    next: Instant,
-    claims: Vec<Claim>,
-    saves: Vec<(RequestId, Mail)>,
+    retransmit_at: Instant,
+    waiters: PingWaiters,
 }
 
-/// A newcomer that wants the name.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim {
-    pub(super) incarnation: Incarnation,
-    pub(super) r: u64,
+/// The content of a ping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PingDatagram {
+    /// The client that is asked.
+    pub client: Incarnation,
+    /// The number that the answer must repeat, so that a delayed datagram is no answer.
+    pub number: u32,
 }
 
-impl Ping {
-    pub(super) fn deadline(&self) -> Instant {
-        self.until.min(self.next)
-    }
+/// The requests that wait for a ping.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PingWaiters {
+    /// The client that was asked.
+    pub holder: Incarnation,
+    /// Registrations under the name, in order of arrival.
+    pub claims: Vec<RequestId>,
+    /// Direct messages to the name, in order of arrival.
+    pub mail: Vec<(RequestId, Mail)>,
 }
 
-impl Server {
-    /// After a start: everybody who was online is asked to register again.
-    pub(super) fn ping_all(&mut self, now: Instant) {
-        let online = self.table.iter().filter(|(_, row)| row.online);
-        let names: Vec<Name> = online.map(|(name, _)| name.clone()).collect();
-        for name in names {
-            self.ask(now, &name, RESTART_LIMIT);
-        }
+/// The consequence of a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PingTimeout {
+    /// Send the ping again.
+    Retransmit,
+    /// The holder did not answer in time.
+    Failed,
+}
+
+impl Pings {
+    /// Whether no ping is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pings.is_empty()
     }
 
-    /// A client did not acknowledge, or was silent for long.
-    pub(super) fn start_ping(&mut self, now: Instant, incarnation: Incarnation) {
-        let reading = self.sessions.get(&incarnation).filter(|session| session.is_reading());
-        if let Some(name) = reading.and_then(|session| session.name.clone()) {
-            self.ask(now, &name, LIMIT);
+    /// Starts a ping unless one is under way for this name. Returns the ping to send.
+    pub fn start(&mut self, now: Instant, name: &Name, holder: Incarnation, limit: Duration) -> Option<PingDatagram> {
+        if self.pings.contains_key(name) {
+            return None;
         }
+        self.last_number = self.last_number.wrapping_add(1);
+        let ping = Ping {
+            datagram: PingDatagram { client: holder, number: self.last_number },
+            expires: now + limit,
+            copies: 0,
+            retransmit_at: now,
+            waiters: PingWaiters::none(holder),
+        };
+        self.timers.insert((ping.deadline(), name.clone()));
+        self.pings.insert(name.clone(), ping);
+        self.transmit(now, name)
     }
 
-    /// A newcomer waits for the answer of the name's holder.
-    pub(super) fn claim(&mut self, now: Instant, name: &Name, claim: Claim) {
-        self.ask(now, name, LIMIT);
-        match self.asks.get_mut(name) {
-            Some(ask) if ask.claims.len() < WAITING => ask.claims.push(claim),
-            _ => self.refuse(claim.incarnation, claim.r, name, Reason::NameInUse),
-        }
+    /// The ping to send now. Sets the timer for the next copy.
+    pub fn transmit(&mut self, now: Instant, name: &Name) -> Option<PingDatagram> {
+        let ping = self.pings.get_mut(name)?;
+        self.timers.remove(&(ping.deadline(), name.clone()));
+        ping.copies += 1;
+        ping.retransmit_at = now + Rtt::default().timeout(ping.copies);
+        self.timers.insert((ping.deadline(), name.clone()));
+        Some(ping.datagram)
     }
 
-    /// A message waits for the answer of its reader. Gives it back when too many do.
-    pub(super) fn check(&mut self, now: Instant, request: RequestId, mail: Mail) -> Option<Mail> {
-        let Some(reader) = mail.header.reader().cloned() else { return Some(mail) };
-        self.ask(now, &reader, LIMIT);
-        match self.asks.get_mut(&reader) {
-            Some(ask) if ask.saves.len() < WAITING => {
-                ask.saves.push((request, mail));
+    /// A registration waits for the ping of this name. Returns whether there was room.
+    pub fn add_claim(&mut self, name: &Name, claim: RequestId) -> bool {
+        let waiters = self.pings.get_mut(name).map(|ping| &mut ping.waiters);
+        let waiters = waiters.filter(|waiters| waiters.claims.len() < WAITING);
+        waiters.map(|waiters| waiters.claims.push(claim)).is_some()
+    }
+
+    /// A message waits for the ping of this name. Returns the message when there is no room.
+    pub fn add_mail(&mut self, name: &Name, request: RequestId, mail: Mail) -> Option<Mail> {
+        match self.pings.get_mut(name) {
+            Some(ping) if ping.waiters.mail.len() < WAITING => {
+                ping.waiters.mail.push((request, mail));
                 None
             }
             _ => Some(mail),
         }
     }
 
-    fn ask(&mut self, now: Instant, name: &Name, limit: Duration) {
-        let Some(row) = self.table.get(name) else { return };
-        if !self.asks.contains_key(name) {
-            self.questions = self.questions.wrapping_add(1);
-            let number = self.questions;
-            let ask = Ping {
-                number,
-                incarnation: row.incarnation,
-                until: now + limit,
-                copies: 0,
-                next: now,
-                claims: Vec::new(),
-                saves: Vec::new(),
-            };
-            self.asks.insert(name.clone(), ask);
-            self.ask_again(now, name);
-        }
+    /// Whether a datagram of this client answers the ping of this name.
+    #[must_use]
+    pub fn is_answer(&self, name: &Name, client: Incarnation, number: u32) -> bool {
+        self.pings.get(name).is_some_and(|ping| ping.datagram == PingDatagram { client, number })
     }
 
-    fn ask_again(&mut self, now: Instant, name: &Name) {
-        let Some(addr) = self.table.get(name).map(|row| row.addr) else { return };
-        let Some(ask) = self.asks.get_mut(name) else { return };
-        ask.copies += 1;
-        ask.next = now + Rtt::default().timeout(ask.copies);
-        let head = Header { ask: Some(ask.number), ..Header::new(self.me, Some(ask.incarnation)) };
-        self.door.send(addr, &head, None);
+    /// Ends the ping of this name, whatever its outcome.
+    pub fn end(&mut self, name: &Name) -> Option<PingWaiters> {
+        let ping = self.pings.remove(name)?;
+        self.timers.remove(&(ping.deadline(), name.clone()));
+        Some(ping.waiters)
     }
 
-    pub(super) fn asks_timeout(&mut self, now: Instant) {
-        let due = self.asks.iter().filter(|(_, ask)| ask.deadline() <= now);
-        let due: Vec<(Name, bool)> = due.map(|(name, ask)| (name.clone(), ask.until <= now)).collect();
-        for (name, over) in due {
-            if over {
-                self.ping_failed(now, &name);
-            } else {
-                self.ask_again(now, &name);
-            }
-        }
+    /// The names whose timer fired, in order.
+    #[must_use]
+    pub fn expired(&self, now: Instant) -> BTreeMap<Name, PingTimeout> {
+        let fired = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, name)| name);
+        let timeout = |ping: &Ping| if ping.expires <= now { PingTimeout::Failed } else { PingTimeout::Retransmit };
+        fired.filter_map(|name| Some((name.clone(), timeout(self.pings.get(name)?)))).collect()
     }
 
-    /// The holder answered: it keeps its name, and its messages can be sent to it directly.
-    pub(super) fn answered(&mut self, incarnation: Incarnation, name: &Name, answer: Option<u32>) {
-        if self.asks.get(name).is_some_and(|ask| ask.incarnation == incarnation && Some(ask.number) == answer) {
-            self.resolve_ask(name);
-        }
+    /// When the first timer fires.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+}
+
+impl Ping {
+    fn deadline(&self) -> Instant {
+        self.expires.min(self.retransmit_at)
+    }
+}
+
+impl PingWaiters {
+    /// No request waits.
+    #[must_use]
+    pub fn none(holder: Incarnation) -> Self {
+        Self { holder, claims: Vec::new(), mail: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLDER: Incarnation = Incarnation(1);
+    const LIMIT: Duration = Duration::from_millis(500);
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1_000)
     }
 
-    /// The holder of the name is there: the one that was asked, or the one that has the name now.
-    pub(super) fn resolve_ask(&mut self, name: &Name) {
-        let Some(ask) = self.asks.remove(name) else { return };
-        for claim in ask.claims {
-            if self.table.get(name).is_some_and(|row| row.incarnation != claim.incarnation) {
-                self.refuse(claim.incarnation, claim.r, name, Reason::NameInUse);
-            }
+    #[test]
+    fn a_ping_is_sent_again_until_it_fails_at_its_limit() {
+        let (mut pings, x) = (Pings::default(), Name::new("x").unwrap());
+        let datagram = pings.start(at(0), &x, HOLDER, LIMIT);
+        assert_eq!(datagram, Some(PingDatagram { client: HOLDER, number: 1 }));
+        assert_eq!(pings.start(at(0), &x, HOLDER, LIMIT), None, "one is under way");
+        let mut copies = 1;
+        while let Some(due) = pings.deadline().filter(|due| *due < at(500)) {
+            assert!(pings.expired(due - Duration::from_micros(1)).is_empty());
+            assert_eq!(pings.expired(due), BTreeMap::from([(x.clone(), PingTimeout::Retransmit)]));
+            assert_eq!(pings.transmit(due, &x), datagram);
+            copies += 1;
         }
-        for (request, mail) in ask.saves {
-            self.reader_answered(request, name, mail);
-        }
+        assert_eq!(copies, 13);
+        assert_eq!(pings.deadline(), Some(at(500)));
+        assert_eq!(pings.expired(at(500)), BTreeMap::from([(x.clone(), PingTimeout::Failed)]));
+        assert_eq!(pings.end(&x), Some(PingWaiters::none(HOLDER)));
+        assert!(pings.is_empty() && pings.deadline().is_none() && pings.end(&x).is_none());
     }
 
-    /// The address says that this life is not there any more.
-    pub(super) fn life_is_gone(&mut self, now: Instant, from: std::net::SocketAddr, gone: Incarnation) {
-        let Some(name) = self.table.name_of(gone).cloned() else { return };
-        // Anybody can write such a datagram: only the address where it was can know.
-        let here = self.table.get(&name).is_some_and(|row| row.addr == from && row.online);
-        let session = self.sessions.get(&gone).filter(|session| session.addr == from);
-        let reading = session.is_some_and(|session| session.is_reading());
-        if session.is_some() {
-            self.not_listening(gone);
-        }
-        if here || reading {
-            self.asks.entry(name.clone()).or_insert(Ping {
-                number: 0,
-                incarnation: gone,
-                until: now,
-                copies: 0,
-                next: now,
-                claims: Vec::new(),
-                saves: Vec::new(),
-            });
-            self.ping_failed(now, &name);
-        }
+    #[test]
+    fn only_the_holder_answers_and_only_the_ping_under_way() {
+        let (mut pings, x) = (Pings::default(), Name::new("x").unwrap());
+        pings.start(at(0), &x, HOLDER, LIMIT);
+        pings.end(&x);
+        pings.start(at(1), &x, HOLDER, LIMIT);
+        assert!(pings.is_answer(&x, HOLDER, 2));
+        assert!(!pings.is_answer(&x, HOLDER, 1) && !pings.is_answer(&x, Incarnation(2), 2));
     }
 
-    /// No answer: the holder is offline, the first newcomer that is there has the name, the messages are kept.
-    pub(super) fn ping_failed(&mut self, now: Instant, name: &Name) {
-        let Some(ask) = self.asks.remove(name) else { return };
-        let reading =
-            self.sessions.get(&ask.incarnation).is_some_and(crate::proto::server::sessions::Session::is_reading);
-        let online = self.table.get(name).is_some_and(|row| row.incarnation == ask.incarnation && row.online);
-        if reading || online {
-            self.lost(ask.incarnation, name);
-        }
-        for (request, mail) in ask.saves {
-            self.keep(request, mail);
-        }
-        // A newcomer may have left meanwhile, or have got another name that it wanted too.
-        let wants = |claim: &Claim| {
-            self.sessions
-                .get(&claim.incarnation)
-                .is_some_and(|session| session.name.as_ref().is_none_or(|own| own == name))
-        };
-        let first = ask.claims.iter().position(wants);
-        for (at, Claim { incarnation, r }) in ask.claims.into_iter().enumerate() {
-            if Some(at) == first {
-                self.give_name(now, incarnation, r, name.clone());
-            } else {
-                self.refuse(incarnation, r, name, Reason::NameInUse);
-            }
-        }
-    }
-
-    /// The server knows the reader's row: sender and reader find each other.
-    fn reader_answered(&mut self, request: RequestId, name: &Name, mail: Mail) {
-        match self.row_for(request.client, name).filter(|row| row.3) {
-            Some(row) => {
-                let frame = Frame::Answer {
-                    r: request.number,
-                    is: RequestOutcome::Exists,
-                    n: 0,
-                    row: Some(row),
-                    names: Vec::new(),
-                    more: false,
-                };
-                self.reply(request.client, frame);
-            }
-            None => self.keep(request, mail),
-        }
+    #[test]
+    fn no_more_claims_wait_than_the_limit() {
+        let (mut pings, x) = (Pings::default(), Name::new("x").unwrap());
+        let claim = RequestId { client: Incarnation(2), number: 1 };
+        assert!(!pings.add_claim(&x, claim), "there is no ping");
+        pings.start(at(0), &x, HOLDER, LIMIT);
+        assert!((0..WAITING).all(|_| pings.add_claim(&x, claim)));
+        assert!(!pings.add_claim(&x, claim));
     }
 }

@@ -1,21 +1,21 @@
-//! The requests of a client that were taken, by number, so that none is done twice.
+//! Replay window: the numbers of the requests of one client that arrived, so that none is processed twice.
 
 use std::collections::BTreeMap;
 
-/// The most runs of numbers that are remembered: a client has at most 4,096 requests without outcome, and every second
-/// one of them may be missing.
+/// The most runs of numbers in a window: a client has at most 4,096 requests without outcome, and every second one of
+/// them may be missing.
 pub const RUNS: usize = 2_048;
 
-/// Numbers, as runs of those that follow each other. They come in order as a rule: then there is one run.
+/// Numbers, stored as runs of consecutive ones. As a rule they arrive in order and form one run.
 #[derive(Debug, Default)]
-pub(super) struct ReplayWindow {
+pub struct ReplayWindow {
     /// The last number of each run, by its first.
     runs: BTreeMap<u64, u64>,
 }
 
 impl ReplayWindow {
-    /// Takes a number. Returns whether it is new. Below the lowest run nothing is, when there are too many runs.
-    pub(super) fn take(&mut self, r: u64) -> bool {
+    /// Adds a number. Returns whether it is new. In a full window, all numbers below the lowest run count as old.
+    pub fn insert(&mut self, r: u64) -> bool {
         let before = self.runs.range(..=r).next_back().map(|(first, last)| (*first, *last));
         if before.is_some_and(|(_, last)| r <= last) {
             return false;
@@ -41,23 +41,23 @@ mod tests {
 
     #[test]
     fn each_number_is_new_once_in_any_order() {
-        let mut taken = ReplayWindow::default();
+        let mut window = ReplayWindow::default();
         for r in [9, 8, 1, 3, 2, 0, 7, u64::MAX, 10] {
-            assert!(taken.take(r), "{r}");
-            assert!(!taken.take(r), "{r}");
+            assert!(window.insert(r), "{r}");
+            assert!(!window.insert(r), "{r}");
         }
-        assert_eq!(taken.runs, BTreeMap::from([(0, 3), (7, 10), (u64::MAX, u64::MAX)]));
+        assert_eq!(window.runs, BTreeMap::from([(0, 3), (7, 10), (u64::MAX, u64::MAX)]));
     }
 
     #[test]
     fn beyond_its_limit_the_lowest_run_and_all_below_count_as_taken() {
-        let mut taken = ReplayWindow::default();
+        let mut window = ReplayWindow::default();
         for run in 0..RUNS as u64 {
-            assert!(taken.take(10 + run * 2));
+            assert!(window.insert(10 + run * 2));
         }
-        assert!(!taken.take(8));
-        assert!(taken.take(10 + RUNS as u64 * 2));
-        assert_eq!((taken.runs.len(), taken.runs.first_key_value()), (RUNS, Some((&12, &12))));
-        assert!(!taken.take(10) && taken.take(13));
+        assert!(!window.insert(8));
+        assert!(window.insert(10 + RUNS as u64 * 2));
+        assert_eq!((window.runs.len(), window.runs.first_key_value()), (RUNS, Some((&12, &12))));
+        assert!(!window.insert(10) && window.insert(13));
     }
 }

@@ -1,17 +1,16 @@
-//! Replies: what a client asked is answered on its link, and who does not acknowledge the answers is not heard on.
+//! Replies: the answers to requests. A client that does not acknowledge them is not served any more.
 
 use crate::proto::event::reason::Reason;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
 use crate::proto::server::Server;
-use crate::proto::server::sessions::AckAction;
+use crate::proto::server::acks::AckAction;
 use crate::proto::wire::{Frame, RequestOutcome};
 
-/// How many bytes of replies a client leaves unacknowledged before no more of its requests are taken: room for one to
-/// each of the 4,096 that a client has open. They wait for its acknowledgements on its link, which leaves the limit to
-/// its owner: beyond this one there is the answer to the last request taken, and to those that wait for the disk or for
-/// a reader.
+/// The bytes of unacknowledged replies to a client beyond which no more of its requests are processed: room for one
+/// reply to each of the 4,096 requests that a client has open. A link has no limit of its own. Beyond this one there
+/// are at most the reply to the last request, and the replies that wait for the disk or for a ping.
 pub const REPLY_BYTES: usize = 1024 * 1024;
 
 /// A request of a client; its replies carry the number.
@@ -24,20 +23,19 @@ pub struct RequestId {
 }
 
 impl Server {
-    /// Whether requests of this client are taken.
-    pub(super) fn takes_requests(&self, incarnation: Incarnation) -> bool {
-        self.sessions.get(&incarnation).is_some_and(|session| session.reply_bytes < REPLY_BYTES)
+    /// Whether requests of this client are processed.
+    pub(super) fn accepts_requests(&self, client: Incarnation) -> bool {
+        self.sessions.get(client).is_some_and(|session| session.has_room_for_replies())
     }
 
-    pub(super) fn reply(&mut self, incarnation: Incarnation, frame: Frame) {
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        let Some(link) = self.links.get_mut(incarnation) else { return };
+    /// Sends a frame that answers a request.
+    pub(super) fn reply(&mut self, client: Incarnation, frame: Frame) {
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let Some(link) = self.links.get_mut(client) else { return };
         let before = link.queued_bytes();
-        self.next_tag += 1;
-        link.push(frame, Some(self.next_tag), None);
-        let bytes = link.queued_bytes() - before;
-        session.tags.insert(self.next_tag, AckAction::Reply { bytes });
-        session.reply_bytes += bytes;
+        let tag = session.next_tag();
+        link.push(frame, Some(tag), None);
+        session.expect_ack(tag, AckAction::Reply { bytes: link.queued_bytes() - before });
     }
 
     /// Replies with no more than an outcome.
@@ -45,13 +43,10 @@ impl Server {
         self.reply(request.client, answer(request.number, outcome));
     }
 
-    pub(super) fn answer_ok(&mut self, incarnation: Incarnation, r: u64) {
-        self.reply(incarnation, answer(r, RequestOutcome::Ok));
-    }
-
-    pub(super) fn refuse(&mut self, incarnation: Incarnation, r: u64, name: &Name, reason: Reason) {
-        if self.links.get(incarnation).is_some() {
-            self.reply(incarnation, Frame::Refused { r, reason: reason.to_string() });
+    /// Refuses a registration.
+    pub(super) fn refuse(&mut self, request: RequestId, name: &Name, reason: Reason) {
+        if self.links.get(request.client).is_some() {
+            self.reply(request.client, Frame::Refused { r: request.number, reason: reason.to_string() });
             self.say(ServerEvent::Rejected { reason, from: name.clone(), group: None });
         }
     }

@@ -1,366 +1,388 @@
-//! Coming and going: who may have a name, the welcome, and the ways to be offline.
+//! Sessions: the clients that proved their address, the state of each, and the timers of their silence.
+//!
+//! A session never changes its name. Its state decides whether messages may be sent to it; only the verbs of this
+//! file change the state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::proto::event::reason::{OfflineReason, Reason, RemovalReason};
-use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::link::Tag;
 use crate::proto::name::Name;
-use crate::proto::server::Server;
-use crate::proto::server::intake::OnPersisted;
-use crate::proto::server::ping::Claim;
+use crate::proto::server::acks::{AckAction, PendingAcks};
+use crate::proto::server::delivery::DeliveryState;
 use crate::proto::server::replay_window::ReplayWindow;
-use crate::proto::server::replies::answer;
-use crate::proto::server::table::{NAMES, TableCursor};
-use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, Header, RequestOutcome};
+use crate::proto::server::replies::REPLY_BYTES;
+use crate::proto::server::table::TableCursor;
+use crate::proto::time::{Instant, earliest};
 
-/// The most clients that have proven their address and have no name yet.
+/// The most clients without a name.
 pub const GUESTS: usize = 1_024;
-/// How long such a client is remembered.
-const GUEST_STAYS: Duration = Duration::from_secs(10);
-/// After how long a silence a client is asked: it promised a word every 20 s, and two may be lost.
-const SILENCE: Duration = Duration::from_secs(50);
-/// For how long a name that is offline and has no mail is kept: 30 days.
-pub const NAME_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How often names are looked through for that.
-const PURGE_EVERY: Duration = Duration::from_secs(3600);
+/// Time limit for a client to get a name.
+const UNREGISTERED_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client is pinged after this silence. It sends a keep-alive every 20 s, so that two may be lost.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// What a message to a client was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AckAction {
-    /// A kept message; whether in the form of mail.
-    Post { seq: u64, mail: bool },
-    /// An update of the table.
-    Rows,
-    /// A receipt.
-    Receipt { seq: u64 },
-    /// The answer to a request, of so many bytes.
-    Reply { bytes: usize },
+/// The sessions of a server.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    sessions: BTreeMap<Incarnation, Session>,
+    /// New sessions, in order of their time limit. A session stays here until then, also when it got a name.
+    unregistered: VecDeque<(Instant, Incarnation)>,
+    /// When to look at the silence of a session next.
+    silence: BTreeSet<(Instant, Incarnation)>,
 }
 
-/// A life that has proven its address.
+/// A client that proved its address.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) addr: SocketAddr,
-    /// The address at which it reaches this server.
-    pub(super) via: IpAddr,
-    /// Its name, once it has one.
-    pub(super) name: Option<Name>,
-    /// The requests done since it was let in.
-    pub(super) taken: ReplayWindow,
-    heard: Instant,
-    /// Whether its silence is timed.
-    watched: bool,
-    standing: SessionState,
-    /// Mail up to here waited when it registered, and is shown as such.
-    pub(super) mail_upto: u64,
-    /// That mail, as far as it has not acknowledged it: it comes back when there is none.
-    pub(super) owed: BTreeSet<u64>,
-    pub(super) under_way: BTreeSet<u64>,
-    pub(super) fetching: bool,
-    pub(super) receipts_under_way: BTreeSet<u64>,
+    addr: SocketAddr,
+    /// The address at which the client reaches this server.
+    via: IpAddr,
+    name: Option<Name>,
+    state: SessionState,
+    heard_at: Instant,
+    has_silence_timer: bool,
+    requests: ReplayWindow,
+    acks: PendingAcks,
+    /// The messages of this reader.
+    pub(super) delivery: DeliveryState,
+    /// Its copy of the table.
     pub(super) table: TableCursor,
-    pub(super) tags: BTreeMap<Tag, AckAction>,
-    /// How much of what it asked was answered and is not acknowledged.
-    pub(super) reply_bytes: usize,
-    pub(super) group: Option<Name>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SessionState {
-    /// No name yet.
-    Guest,
-    /// Has its welcome, and mail to acknowledge.
+    /// Without a name.
+    Unregistered,
+    /// Welcomed, with stored mail to acknowledge.
     Returning,
     Online,
-    /// De-registered.
-    Left,
-    /// Found silent; any word makes it come back.
+    Deregistered,
+    /// It did not answer. Any datagram makes it return.
     Lost,
 }
 
-impl Session {
-    pub(super) fn is_online(&self) -> bool {
-        self.standing == SessionState::Online
+/// The consequence of a silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// None: the client was heard meanwhile, or its timer ended.
+    Nothing,
+    /// Ask the client whether it is still there.
+    Ping,
+    /// Give up what is in flight to a client that is offline.
+    StopSending,
+}
+
+impl Sessions {
+    /// The session of a client.
+    #[must_use]
+    pub fn get(&self, client: Incarnation) -> Option<&Session> {
+        self.sessions.get(&client)
     }
 
-    /// Whether it may be handed messages.
-    pub(super) fn is_reading(&self) -> bool {
-        matches!(self.standing, SessionState::Online | SessionState::Returning)
+    /// The session of a client, to change it.
+    pub fn get_mut(&mut self, client: Incarnation) -> Option<&mut Session> {
+        self.sessions.get_mut(&client)
     }
 
-    /// Nothing that was under way is any more; what the client still wants it asks for again.
-    fn reset(&mut self) {
-        self.tags.clear();
-        self.reply_bytes = 0;
-        self.under_way.clear();
-        self.receipts_under_way.clear();
-        self.owed.clear();
-        self.table = TableCursor::default();
-        self.taken = ReplayWindow::default();
+    /// Whether the client has a session that it did not end and that was not found silent.
+    #[must_use]
+    pub fn is_active(&self, client: Incarnation) -> bool {
+        self.get(client)
+            .is_some_and(|session| !matches!(session.state, SessionState::Deregistered | SessionState::Lost))
+    }
+
+    /// Whether the client is online.
+    #[must_use]
+    pub fn is_online(&self, client: Incarnation) -> bool {
+        self.get(client).is_some_and(Session::is_online)
+    }
+
+    /// Whether messages may be sent to the client.
+    #[must_use]
+    pub fn is_reading(&self, client: Incarnation) -> bool {
+        self.get(client).is_some_and(Session::is_reading)
+    }
+
+    /// Whether the client acknowledges its stored mail before it is online.
+    #[must_use]
+    pub fn is_returning(&self, client: Incarnation) -> bool {
+        self.get(client).is_some_and(|session| session.state == SessionState::Returning)
+    }
+
+    /// All clients that are online.
+    pub fn online(&self) -> impl Iterator<Item = Incarnation> {
+        self.sessions.iter().filter(|(_, session)| session.is_online()).map(|(client, _)| *client)
+    }
+
+    /// Ends the time limit of the oldest new session when [`GUESTS`] is reached. Returns the client to close, if it
+    /// has no name.
+    pub fn make_room(&mut self) -> Option<Incarnation> {
+        let oldest = if self.unregistered.len() < GUESTS { None } else { self.unregistered.pop_front() };
+        oldest.map(|(_, client)| client).filter(|client| self.is_unregistered(*client))
+    }
+
+    /// Opens a session. See [`Sessions::make_room`].
+    pub fn open(&mut self, now: Instant, client: Incarnation, addr: SocketAddr, via: IpAddr) {
+        self.unregistered.push_back((now + UNREGISTERED_TIMEOUT, client));
+        let session = Session {
+            addr,
+            via,
+            name: None,
+            state: SessionState::Unregistered,
+            heard_at: now,
+            has_silence_timer: false,
+            requests: ReplayWindow::default(),
+            acks: PendingAcks::default(),
+            delivery: DeliveryState::default(),
+            table: TableCursor::default(),
+        };
+        self.sessions.insert(client, session);
+    }
+
+    /// Forgets a session.
+    pub fn close(&mut self, client: Incarnation) {
+        self.sessions.remove(&client);
+    }
+
+    /// The clients to close, because they have no name at their time limit.
+    pub fn expire_unregistered(&mut self, now: Instant) -> Vec<Incarnation> {
+        let mut expired = Vec::new();
+        while self.unregistered.front().is_some_and(|(until, _)| *until <= now)
+            && let Some((_, client)) = self.unregistered.pop_front()
+        {
+            expired.extend(Some(client).filter(|client| self.is_unregistered(*client)));
+        }
+        expired
+    }
+
+    fn is_unregistered(&self, client: Incarnation) -> bool {
+        self.get(client).is_some_and(|session| session.state == SessionState::Unregistered)
+    }
+
+    /// A client with a name returns: nothing of before is in flight, and this mail waits. Starts the silence timer.
+    pub fn welcome(&mut self, now: Instant, client: Incarnation, backlog: BTreeSet<u64>) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        session.abort();
+        session.delivery.start(backlog);
+        session.state = SessionState::Returning;
+        session.heard_at = now;
+        if !std::mem::replace(&mut session.has_silence_timer, true) {
+            self.silence.insert((now + SILENCE_TIMEOUT, client));
+        }
+    }
+
+    /// The clients whose silence timer fired, each for one call of [`Sessions::silence_timeout`].
+    pub fn take_silence_timers(&mut self, now: Instant) -> Vec<Incarnation> {
+        let later = self.silence.split_off(&(now + Duration::from_micros(1), Incarnation(0)));
+        std::mem::replace(&mut self.silence, later).into_iter().map(|(_, client)| client).collect()
+    }
+
+    /// Judges the silence of a client whose timer fired, and sets the timer again unless nothing is owed to the client.
+    pub fn silence_timeout(&mut self, now: Instant, client: Incarnation, is_sending: bool) -> Silence {
+        let Some(session) = self.sessions.get_mut(&client) else { return Silence::Nothing };
+        let is_silent = session.heard_at + SILENCE_TIMEOUT <= now;
+        if !session.is_reading() && (is_silent || !is_sending) {
+            session.has_silence_timer = false;
+            return if is_silent { Silence::StopSending } else { Silence::Nothing };
+        }
+        let since = if is_silent { now } else { session.heard_at };
+        self.silence.insert((since + SILENCE_TIMEOUT, client));
+        if is_silent { Silence::Ping } else { Silence::Nothing }
+    }
+
+    /// When the first timer fires.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let silence = self.silence.first().map(|(at, _)| *at);
+        earliest(silence, self.unregistered.front().map(|(at, _)| *at))
     }
 }
 
-impl Server {
-    /// A datagram of a life without link. Returns whether it proves its address and asks for a name.
-    pub(super) fn admit(
-        &mut self,
-        now: Instant,
-        addr: SocketAddr,
-        incarnation: Incarnation,
-        head: &Header,
-        frames: &[Frame],
-    ) -> bool {
-        let [Frame::Reg { cookie, via, .. }, ..] = frames else { return false };
-        let is_first = head.n.is_some() && head.n == head.low;
-        if !is_first || !self.cookies.check(now, addr, incarnation, cookie) {
-            return false;
-        }
-        // A life that is known elsewhere may move only when nobody answers there any more.
-        match self.sessions.get(&incarnation).map(|session| session.standing) {
-            None => {}
-            Some(SessionState::Left | SessionState::Lost) => self.close(incarnation),
-            Some(_) => return false,
-        }
-        if self.unregistered.len() >= GUESTS
-            && let Some((_, oldest)) = self.unregistered.pop_front()
-        {
-            self.forget_guest(oldest);
-        }
-        if self.links.open(incarnation, addr).is_none() {
-            return false;
-        }
-        self.unregistered.push_back((now + GUEST_STAYS, incarnation));
-        let session = Session {
-            addr,
-            via: *via,
-            name: None,
-            taken: ReplayWindow::default(),
-            heard: now,
-            watched: false,
-            standing: SessionState::Guest,
-            mail_upto: 0,
-            owed: BTreeSet::new(),
-            under_way: BTreeSet::new(),
-            fetching: false,
-            receipts_under_way: BTreeSet::new(),
-            table: TableCursor::default(),
-            tags: BTreeMap::new(),
-            reply_bytes: 0,
-            group: None,
-        };
-        self.sessions.insert(incarnation, session);
-        true
+impl Session {
+    /// The address of the client.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
-    pub(super) fn guests_timeout(&mut self, now: Instant) {
-        while self.unregistered.front().is_some_and(|(until, _)| *until <= now)
-            && let Some((_, incarnation)) = self.unregistered.pop_front()
-        {
-            self.forget_guest(incarnation);
-        }
+    /// The address at which the client reaches this server.
+    #[must_use]
+    pub fn via(&self) -> IpAddr {
+        self.via
     }
 
-    fn forget_guest(&mut self, incarnation: Incarnation) {
-        if self.sessions.get(&incarnation).is_some_and(|session| session.standing == SessionState::Guest) {
-            self.close(incarnation);
-        }
+    /// The client reaches this server at this address.
+    pub fn set_via(&mut self, via: IpAddr) {
+        self.via = via;
     }
 
-    /// Forgets a life, with its link.
-    fn close(&mut self, incarnation: Incarnation) {
-        self.leave_group(incarnation);
-        self.sessions.remove(&incarnation);
-        self.links.close(incarnation);
+    /// The name, once the client has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&Name> {
+        self.name.as_ref()
     }
 
-    /// A client wants a name.
-    pub(super) fn register(&mut self, now: Instant, incarnation: Incarnation, r: u64, name: Name, via: IpAddr) {
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        session.via = via;
-        if session.name.as_ref().is_some_and(|other| *other != name) {
-            return self.refuse(incarnation, r, &name, Reason::OtherName);
-        }
-        let online_elsewhere = match self.table.get(&name) {
-            None if self.table.len() >= NAMES => return self.refuse(incarnation, r, &name, Reason::ServerFull),
-            None => false,
-            Some(row) => row.incarnation != incarnation && (row.online || self.is_returning(row.incarnation)),
-        };
-        if online_elsewhere {
-            self.claim(now, &name, Claim { incarnation, r });
-        } else {
-            self.give_name(now, incarnation, r, name);
-        }
+    /// The client got its name.
+    pub fn set_name(&mut self, name: Name) {
+        self.name = Some(name);
     }
 
-    fn is_returning(&self, incarnation: Incarnation) -> bool {
-        self.sessions.get(&incarnation).is_some_and(|session| session.standing == SessionState::Returning)
+    /// Whether the client may have this name: it has none yet, or this one.
+    #[must_use]
+    pub fn accepts_name(&self, name: &Name) -> bool {
+        self.name.as_ref().is_none_or(|own| own == name)
     }
 
-    /// The name is free, or its own: the client is welcome.
-    pub(super) fn give_name(&mut self, now: Instant, incarnation: Incarnation, r: u64, name: Name) {
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        let addr = session.addr;
-        session.name = Some(name.clone());
-        let before = self.table.get(&name).map(|row| row.incarnation);
-        if let Some(before) = before.filter(|before| *before != incarnation) {
-            self.close(before);
-        }
-        // The others learn of it when it has its mail; a life that never was online is still not.
-        let seen = self.door.unix;
-        self.table.put(name.clone(), addr, incarnation, false, seen);
-        self.persist_row(&name, true, OnPersisted::Nothing);
-        self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
-        self.resolve_ask(&name);
-        self.welcome(now, incarnation, r, &name);
+    /// Whether the client is online.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        self.state == SessionState::Online
     }
 
-    /// Welcome first, then mail, then the table.
-    fn welcome(&mut self, now: Instant, incarnation: Incarnation, r: u64, name: &Name) {
-        self.leave_group(incarnation);
-        let owed: BTreeSet<u64> = self.mail.waiting(name).map(|(seq, _)| seq).collect();
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        let mail = owed.len();
-        session.reset();
-        session.mail_upto = owed.last().copied().unwrap_or(0);
-        session.owed = owed;
-        session.standing = SessionState::Returning;
-        session.heard = now;
-        if !std::mem::replace(&mut session.watched, true) {
-            self.silence.insert((now + SILENCE, incarnation));
-        }
-        if let Some(link) = self.links.get_mut(incarnation) {
-            link.abort();
-            link.push(Frame::Welcome { r, name: name.clone(), mail }, None, None);
-        }
-        self.ready_readers.insert(incarnation);
-        self.maybe_online(incarnation);
+    /// Whether messages may be sent to the client.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        matches!(self.state, SessionState::Online | SessionState::Returning)
     }
 
-    /// A returning client is online when it has acknowledged the mail that waited.
-    pub(super) fn maybe_online(&mut self, incarnation: Incarnation) {
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        let Some(name) = session.name.clone() else { return };
-        if session.standing != SessionState::Returning || !session.owed.is_empty() {
-            return;
-        }
-        session.standing = SessionState::Online;
-        session.table.owed = true;
-        let addr = session.addr;
-        self.push_receipts(incarnation);
-        self.change_row(&name, addr, incarnation, true, OnPersisted::Nothing);
-        self.tell(incarnation);
-        self.ready_readers.insert(incarnation);
+    /// A datagram of the client arrived. Returns whether the client was lost.
+    pub fn hear(&mut self, now: Instant) -> bool {
+        self.heard_at = now;
+        self.state == SessionState::Lost
     }
 
-    /// A client said anything at all.
-    pub(super) fn heard(&mut self, now: Instant, incarnation: Incarnation, answer: Option<u32>) {
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        session.heard = now;
-        let lost = session.standing == SessionState::Lost;
-        let Some(name) = session.name.clone() else { return };
-        self.answered(incarnation, &name, answer);
-        if lost {
-            let addr = self.sessions.get(&incarnation).map(|session| session.addr.to_string()).unwrap_or_default();
-            self.say(ServerEvent::ClientRegistered { name: name.clone(), addr });
-            self.welcome(now, incarnation, 0, &name);
+    /// A returning client without stored mail goes online. Returns whether it did. It is owed the table then.
+    pub fn go_online(&mut self) -> bool {
+        let goes = self.state == SessionState::Returning && self.name.is_some() && self.delivery.backlog.is_empty();
+        if goes {
+            self.state = SessionState::Online;
+            self.table.owed = true;
         }
+        goes
     }
 
-    /// A client was silent for long: it is asked.
-    pub(super) fn silence_timeout(&mut self, now: Instant) {
-        while let Some((_, incarnation)) = self.silence.first().copied().filter(|(at, _)| *at <= now) {
-            self.silence.pop_first();
-            let Some(session) = self.sessions.get_mut(&incarnation) else { continue };
-            let silent = session.heard + SILENCE <= now;
-            let next = if silent { now } else { session.heard };
-            if !session.is_reading() && (silent || self.links.get(incarnation).is_none_or(|link| link.unsettled() == 0))
-            {
-                session.watched = false;
-                if silent {
-                    self.not_listening(incarnation);
-                }
-                continue;
-            }
-            self.silence.insert((next + SILENCE, incarnation));
-            if silent {
-                self.start_ping(now, incarnation);
-            }
-        }
+    /// The client de-registers.
+    pub fn deregister(&mut self) {
+        self.state = SessionState::Deregistered;
     }
 
-    /// One that left or was lost does not acknowledge what it is sent: that is not sent for ever.
-    pub(super) fn not_listening(&mut self, incarnation: Incarnation) {
-        let Some(session) = self.sessions.get_mut(&incarnation).filter(|session| !session.is_reading()) else { return };
-        session.reset();
-        if let Some(link) = self.links.get_mut(incarnation) {
-            link.abort();
-        }
+    /// The client did not answer a ping.
+    pub fn lose(&mut self) {
+        self.state = SessionState::Lost;
     }
 
-    /// The holder of a name is gone without a word.
-    pub(super) fn lost(&mut self, incarnation: Incarnation, name: &Name) {
-        if let Some(group) = self.sessions.get_mut(&incarnation).and_then(|session| session.group.take()) {
-            self.leave(&group, name);
-            self.say(ServerEvent::Removed { group, name: name.clone(), reason: RemovalReason::NotResponsive });
-        }
-        if let Some(session) = self.sessions.get_mut(&incarnation) {
-            session.standing = SessionState::Lost;
-        }
-        self.not_listening(incarnation);
-        self.offline(name, incarnation, OfflineReason::Silent, OnPersisted::Nothing);
+    /// Forgets everything in flight. The client repeats the requests that it still wants.
+    pub fn abort(&mut self) {
+        self.acks.clear();
+        self.delivery.abort();
+        self.table = TableCursor::default();
+        self.requests = ReplayWindow::default();
     }
 
-    fn offline(&mut self, name: &Name, incarnation: Incarnation, reason: OfflineReason, after: OnPersisted) {
-        let Some(addr) = self.table.get(name).filter(|row| row.incarnation == incarnation).map(|row| row.addr) else {
-            return;
-        };
-        self.say(ServerEvent::ClientOffline { name: name.clone(), reason });
-        self.change_row(name, addr, incarnation, false, after);
+    /// A request of the client arrived. Returns whether it is new.
+    pub fn take_request(&mut self, number: u64) -> bool {
+        self.requests.insert(number)
     }
 
-    /// A client de-registers: told to all, then acknowledged.
-    pub(super) fn dereg(&mut self, now: Instant, incarnation: Incarnation, r: u64) {
-        self.leave_group(incarnation);
-        let Some(session) = self.sessions.get_mut(&incarnation) else { return };
-        session.standing = SessionState::Left;
-        let Some(name) = session.name.clone() else { return };
-        self.offline(
-            &name,
-            incarnation,
-            OfflineReason::Dereg,
-            OnPersisted::Answer { incarnation, frame: answer(r, RequestOutcome::Ok) },
-        );
-        self.ping_failed(now, &name);
+    /// Whether more requests of this client are processed.
+    #[must_use]
+    pub fn has_room_for_replies(&self) -> bool {
+        self.acks.reply_bytes() < REPLY_BYTES
     }
 
-    /// A client gives notice that it ends.
-    pub(super) fn bye(&mut self, now: Instant, incarnation: Incarnation) {
-        // One that left or was lost is offline already, and everybody knows.
-        let session = self.sessions.get(&incarnation).filter(|session| session.is_reading());
-        let name = session.and_then(|session| session.name.clone());
-        self.close(incarnation);
-        if let Some(name) = name {
-            self.offline(&name, incarnation, OfflineReason::Leave, OnPersisted::Nothing);
-            self.ping_failed(now, &name);
+    /// A tag for the next message to the client. Register its meaning by [`Session::expect_ack`].
+    pub fn next_tag(&mut self) -> Tag {
+        self.acks.next_tag()
+    }
+
+    /// A message with this tag was sent to the client.
+    pub fn expect_ack(&mut self, tag: Tag, action: AckAction) {
+        self.acks.insert(tag, action);
+    }
+
+    /// The client acknowledged a message.
+    pub fn take_ack(&mut self, tag: Tag) -> Option<AckAction> {
+        self.acks.take(tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: Incarnation = Incarnation(1);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_micros(seconds * 1_000_000)
+    }
+
+    /// One session, opened at 0.
+    fn sessions() -> Sessions {
+        let mut sessions = Sessions::default();
+        open(&mut sessions, X);
+        sessions
+    }
+
+    fn open(sessions: &mut Sessions, client: Incarnation) {
+        sessions.open(at(0), client, SocketAddr::from(([10, 0, 0, 2], 7000)), IpAddr::from([10, 0, 0, 1]));
+    }
+
+    fn register(sessions: &mut Sessions, now: Instant) {
+        sessions.get_mut(X).unwrap().set_name(Name::new("x").unwrap());
+        sessions.welcome(now, X, BTreeSet::new());
+        assert!(sessions.get_mut(X).unwrap().go_online());
+    }
+
+    #[test]
+    fn a_session_without_a_name_ends_at_its_time_limit_and_not_before() {
+        let mut sessions = sessions();
+        assert_eq!(sessions.deadline(), Some(at(10)));
+        assert_eq!(sessions.expire_unregistered(Instant::from_micros(9_999_999)), []);
+        assert_eq!(sessions.expire_unregistered(at(10)), [X]);
+        open(&mut sessions, X);
+        register(&mut sessions, at(1));
+        assert_eq!(sessions.expire_unregistered(at(10)), []);
+    }
+
+    #[test]
+    fn the_oldest_session_without_a_name_makes_room() {
+        let mut sessions = Sessions::default();
+        for client in 1..GUESTS as u128 {
+            open(&mut sessions, Incarnation(client));
         }
+        assert_eq!(sessions.make_room(), None);
+        open(&mut sessions, Incarnation(GUESTS as u128));
+        assert_eq!(sessions.make_room(), Some(X));
     }
 
-    /// Names that were offline for long and have no mail are dropped.
-    pub(super) fn purge(&mut self, now: Instant) {
-        self.next_purge = now + PURGE_EVERY;
-        let kept = i64::try_from(NAME_KEPT.as_micros()).unwrap_or(i64::MAX);
-        let old = self.door.unix.micros().saturating_sub(kept);
-        let rows = self.table.iter().filter(|(_, row)| !row.online && row.seen.micros() <= old);
-        let idle = rows.filter(|(name, row)| !self.mail.concerns(name) && !self.is_returning(row.incarnation));
-        let names: Vec<(Name, Incarnation)> = idle.map(|(name, row)| (name.clone(), row.incarnation)).collect();
-        for (name, incarnation) in names {
-            self.close(incarnation);
-            self.drop_name(&name);
-        }
+    #[test]
+    fn a_client_is_pinged_after_its_silence_and_not_before() {
+        let mut sessions = sessions();
+        register(&mut sessions, at(0));
+        assert!(!sessions.get_mut(X).unwrap().hear(at(20)));
+        assert_eq!(sessions.take_silence_timers(Instant::from_micros(49_999_999)), []);
+        assert_eq!(sessions.take_silence_timers(at(50)), [X]);
+        assert_eq!(sessions.silence_timeout(at(50), X, false), Silence::Nothing);
+        assert_eq!(sessions.take_silence_timers(at(70)), [X]);
+        assert_eq!(sessions.silence_timeout(at(70), X, false), Silence::Ping);
+        sessions.get_mut(X).unwrap().lose();
+        assert_eq!(sessions.take_silence_timers(at(120)), [X]);
+        assert_eq!(sessions.silence_timeout(at(120), X, true), Silence::StopSending);
+        assert_eq!(sessions.take_silence_timers(at(1_000)), []);
+    }
+
+    #[test]
+    fn a_returning_client_goes_online_when_it_has_its_mail() {
+        let mut sessions = sessions();
+        sessions.get_mut(X).unwrap().set_name(Name::new("x").unwrap());
+        sessions.welcome(at(0), X, BTreeSet::from([3]));
+        assert!(!sessions.get_mut(X).unwrap().go_online() && sessions.is_returning(X) && sessions.is_reading(X));
+        sessions.get_mut(X).unwrap().delivery.backlog.clear();
+        assert!(sessions.get_mut(X).unwrap().go_online() && sessions.online().eq([X]));
+        sessions.get_mut(X).unwrap().lose();
+        assert!(sessions.get_mut(X).unwrap().hear(at(1)) && !sessions.is_active(X) && !sessions.is_reading(X));
     }
 }

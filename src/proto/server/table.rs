@@ -9,8 +9,8 @@ use crate::proto::id::Incarnation;
 use crate::proto::link::Tag;
 use crate::proto::name::Name;
 use crate::proto::record::{NameRecord, Record};
+use crate::proto::server::acks::AckAction;
 use crate::proto::server::intake::OnPersisted;
-use crate::proto::server::sessions::AckAction;
 use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::Timestamp;
 use crate::proto::wire::{Frame, Row};
@@ -171,66 +171,65 @@ impl Server {
         addr: SocketAddr,
         incarnation: Incarnation,
         online: bool,
-        after: OnPersisted,
+        then: OnPersisted,
     ) {
-        self.table.put(name.clone(), addr, incarnation, online, self.door.unix);
-        self.persist_row(name, online, after);
-        self.tell_everybody();
+        self.table.put(name.clone(), addr, incarnation, online, self.output.unix);
+        self.persist_row(name, online, then);
+        self.schedule_updates();
     }
 
-    pub(super) fn persist_row(&mut self, name: &Name, online: bool, after: OnPersisted) {
+    pub(super) fn persist_row(&mut self, name: &Name, online: bool, then: OnPersisted) {
         if let Some(row) = self.table.get(name) {
             let record = NameRecord {
                 name: name.clone(),
                 addr: row.addr,
                 incarnation: row.incarnation,
                 online,
-                seen: self.door.unix,
+                seen: self.output.unix,
             };
-            self.persist(Record::Name(record), after);
+            self.persist(Record::Name(record), then);
         }
     }
 
     pub(super) fn drop_name(&mut self, name: &Name) {
         self.table.drop_name(name);
         self.persist(Record::NameRemoved(name.clone()), OnPersisted::Nothing);
-        self.tell_everybody();
+        self.schedule_updates();
     }
 
-    fn tell_everybody(&mut self) {
-        let online = self.sessions.iter().filter(|(_, session)| session.is_online());
-        self.table.stale.extend(online.map(|(incarnation, _)| *incarnation));
+    fn schedule_updates(&mut self) {
+        self.table.stale.extend(self.sessions.online());
     }
 
     /// This client is to have everything that changed.
-    pub(super) fn tell(&mut self, incarnation: Incarnation) {
-        self.table.stale.insert(incarnation);
+    pub(super) fn schedule_update(&mut self, client: Incarnation) {
+        self.table.stale.insert(client);
     }
 
     /// A client says which version it has. If that is not what it acknowledged, it gets the whole table.
-    pub(super) fn table_at(&mut self, incarnation: Incarnation, version: u64) {
-        if let Some(session) = self.sessions.get_mut(&incarnation)
+    pub(super) fn check_version(&mut self, client: Incarnation, version: u64) {
+        if let Some(session) = self.sessions.get_mut(client)
             && session.is_online()
             && session.table.under_way.is_none()
             && session.table.sent != version
         {
             session.table = TableCursor { owed: true, ..TableCursor::default() };
-            self.table.stale.insert(incarnation);
+            self.table.stale.insert(client);
         }
     }
 
     /// A client acknowledged an update.
-    pub(super) fn table_acked(&mut self, incarnation: Incarnation) {
-        if let Some(session) = self.sessions.get_mut(&incarnation) {
+    pub(super) fn update_acknowledged(&mut self, client: Incarnation) {
+        if let Some(session) = self.sessions.get_mut(client) {
             session.table.under_way = None;
             if session.table.sent < self.table.version && session.is_online() {
-                self.table.stale.insert(incarnation);
+                self.table.stale.insert(client);
             }
         }
     }
 
     /// Sends updates to all who lack something and have none under way.
-    pub(super) fn feed_tables(&mut self) {
+    pub(super) fn send_updates(&mut self) {
         if !self.table.news.is_empty() {
             let news = std::mem::take(&mut self.table.news);
             let changed = news.iter().filter_map(|name| Some(view(name, self.table.rows.get(name)?))).collect();
@@ -238,13 +237,13 @@ impl Server {
             let online_count = self.table.online_count();
             self.say(ServerEvent::Table { version, incarnation, changed, total, online_count });
         }
-        for incarnation in std::mem::take(&mut self.table.stale) {
-            self.feed_table(incarnation);
+        for client in std::mem::take(&mut self.table.stale) {
+            self.send_update(client);
         }
     }
 
-    fn feed_table(&mut self, incarnation: Incarnation) {
-        let Some(session) = self.sessions.get_mut(&incarnation).filter(|session| session.is_online()) else { return };
+    fn send_update(&mut self, client: Incarnation) {
+        let Some(session) = self.sessions.get_mut(client).filter(|session| session.is_online()) else { return };
         if session.table.under_way.is_some() {
             return;
         }
@@ -255,7 +254,7 @@ impl Server {
         let mut changed: Vec<(u64, Row)> = (self.table.by_version.range(from + 1..).take(most + 1))
             .filter_map(|(version, name)| {
                 let row = self.table.rows.get(name)?;
-                let addr = seen_from(row.addr, session.addr, session.via);
+                let addr = seen_from(row.addr, session.addr(), session.via());
                 Some((*version, Row(name.clone(), addr, row.incarnation, row.online)))
             })
             .collect();
@@ -267,7 +266,7 @@ impl Server {
             session.table.sent = upto;
             return;
         }
-        let Some(link) = self.links.get_mut(incarnation) else { return };
+        let Some(link) = self.links.get_mut(client) else { return };
         session.table.continues = !last;
         let total = self.table.rows.len();
         let mut frames: Vec<Frame> = Vec::new();
@@ -287,8 +286,7 @@ impl Server {
         if let Some(Frame::Rows { last: ends, .. }) = frames.last_mut() {
             *ends = last;
         }
-        self.next_tag += 1;
-        let tag = self.next_tag;
+        let tag = session.next_tag();
         let end = frames.len() - 1;
         for (at, frame) in frames.into_iter().enumerate() {
             let is_end = at == end;
@@ -297,12 +295,12 @@ impl Server {
         session.table.sent = upto;
         session.table.owed = false;
         session.table.under_way = Some(tag);
-        session.tags.insert(tag, AckAction::Rows);
+        session.expect_ack(tag, AckAction::Rows);
     }
 
     pub(super) fn row_for(&self, reader: Incarnation, name: &Name) -> Option<Row> {
-        let (row, session) = (self.table.get(name)?, self.sessions.get(&reader)?);
-        Some(Row(name.clone(), seen_from(row.addr, session.addr, session.via), row.incarnation, row.online))
+        let (row, session) = (self.table.get(name)?, self.sessions.get(reader)?);
+        Some(Row(name.clone(), seen_from(row.addr, session.addr(), session.via()), row.incarnation, row.online))
     }
 }
 

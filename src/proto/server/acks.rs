@@ -1,0 +1,91 @@
+//! Pending acknowledgements of one client: the meaning of each message that was sent to it on its link.
+
+use std::collections::BTreeMap;
+
+use crate::proto::link::Tag;
+
+/// The consequence of an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckAction {
+    /// A message reached its reader.
+    Post {
+        /// Its number in the log.
+        seq: u64,
+        /// Whether it was sent as stored mail.
+        stored: bool,
+    },
+    /// An update of the table arrived.
+    Rows,
+    /// A receipt arrived.
+    Receipt {
+        /// The number of the message that it belongs to.
+        seq: u64,
+    },
+    /// A reply arrived.
+    Reply {
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+/// Messages in flight to one client, by tag.
+#[derive(Debug, Default)]
+pub struct PendingAcks {
+    actions: BTreeMap<Tag, AckAction>,
+    reply_bytes: usize,
+    last_tag: Tag,
+}
+
+impl PendingAcks {
+    /// A tag that no message to this client had before.
+    pub fn next_tag(&mut self) -> Tag {
+        self.last_tag += 1;
+        self.last_tag
+    }
+
+    /// Forgets all messages in flight.
+    pub fn clear(&mut self) {
+        self.actions.clear();
+        self.reply_bytes = 0;
+    }
+
+    /// A message was sent.
+    pub fn insert(&mut self, tag: Tag, action: AckAction) {
+        if let AckAction::Reply { bytes } = action {
+            self.reply_bytes += bytes;
+        }
+        self.actions.insert(tag, action);
+    }
+
+    /// A message was acknowledged. Returns its action once.
+    pub fn take(&mut self, tag: Tag) -> Option<AckAction> {
+        let action = self.actions.remove(&tag)?;
+        if let AckAction::Reply { bytes } = action {
+            self.reply_bytes -= bytes;
+        }
+        Some(action)
+    }
+
+    /// Bytes of replies that are not acknowledged.
+    #[must_use]
+    pub fn reply_bytes(&self) -> usize {
+        self.reply_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_counts_once_and_frees_the_bytes_of_its_reply() {
+        let mut acks = PendingAcks::default();
+        acks.insert(1, AckAction::Reply { bytes: 10 });
+        acks.insert(2, AckAction::Rows);
+        acks.insert(3, AckAction::Reply { bytes: 5 });
+        assert_eq!(acks.reply_bytes(), 15);
+        assert_eq!(acks.take(1), Some(AckAction::Reply { bytes: 10 }));
+        assert_eq!((acks.take(1), acks.reply_bytes()), (None, 5));
+        assert_eq!((acks.take(2), acks.reply_bytes()), (Some(AckAction::Rows), 5));
+    }
+}

@@ -1,0 +1,362 @@
+//! Presence: a client registers, returns, and goes offline in one of several ways.
+//!
+//! This file routes between the sessions, the pings, the groups and the table. A name has one holder: a newcomer gets
+//! a name that is online only after the holder did not answer a ping.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::proto::event::reason::{OfflineReason, Reason, RemovalReason};
+use crate::proto::event::server::ServerEvent;
+use crate::proto::id::Incarnation;
+use crate::proto::name::Name;
+use crate::proto::record::Mail;
+use crate::proto::server::intake::OnPersisted;
+use crate::proto::server::ping::{PingDatagram, PingTimeout, PingWaiters};
+use crate::proto::server::replies::{RequestId, answer};
+use crate::proto::server::sessions::Silence;
+use crate::proto::server::table::NAMES;
+use crate::proto::server::{LIMIT, Server};
+use crate::proto::time::Instant;
+use crate::proto::wire::{Frame, Header, RequestOutcome};
+
+/// A name that was offline for so long, 30 days, and has no mail is dropped.
+pub const NAME_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The time between two looks for such names.
+pub(super) const PURGE_EVERY: Duration = Duration::from_secs(3600);
+/// Time limit to register again after this server started again.
+const RESTART_LIMIT: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Handles the first datagram of a client. Returns whether the client proves its address and asks for a name.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        addr: SocketAddr,
+        client: Incarnation,
+        head: &Header,
+        frames: &[Frame],
+    ) -> bool {
+        let [Frame::Reg { cookie, via, .. }, ..] = frames else { return false };
+        let is_first = head.n.is_some() && head.n == head.low;
+        if !is_first || !self.cookies.check(now, addr, client, cookie) {
+            return false;
+        }
+        // A client may move to another address only after the old one was found silent.
+        if self.sessions.is_active(client) {
+            return false;
+        }
+        self.close(client);
+        if let Some(oldest) = self.sessions.make_room() {
+            self.close(oldest);
+        }
+        if self.links.open(client, addr).is_none() {
+            return false;
+        }
+        self.sessions.open(now, client, addr, *via);
+        true
+    }
+
+    /// Closes the sessions that have no name at their time limit.
+    pub(super) fn unregistered_timeout(&mut self, now: Instant) {
+        for client in self.sessions.expire_unregistered(now) {
+            self.close(client);
+        }
+    }
+
+    /// Forgets a client, with its link.
+    fn close(&mut self, client: Incarnation) {
+        self.leave_group(client);
+        self.sessions.close(client);
+        self.links.close(client);
+    }
+
+    /// A client wants a name.
+    pub(super) fn register(&mut self, now: Instant, request: RequestId, name: Name, via: IpAddr) {
+        let Some(session) = self.sessions.get_mut(request.client) else { return };
+        session.set_via(via);
+        if !session.accepts_name(&name) {
+            return self.refuse(request, &name, Reason::OtherName);
+        }
+        let has_other_holder = match self.table.get(&name) {
+            None if self.table.len() >= NAMES => return self.refuse(request, &name, Reason::ServerFull),
+            None => false,
+            Some(row) => {
+                row.incarnation != request.client && (row.online || self.sessions.is_returning(row.incarnation))
+            }
+        };
+        if has_other_holder {
+            self.ping(now, &name, LIMIT);
+            if !self.pings.add_claim(&name, request) {
+                self.refuse(request, &name, Reason::NameInUse);
+            }
+        } else {
+            self.give_name(now, request, name);
+        }
+    }
+
+    /// The name is free, or the client's own.
+    fn give_name(&mut self, now: Instant, request: RequestId, name: Name) {
+        let client = request.client;
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let addr = session.addr();
+        session.set_name(name.clone());
+        let before = self.table.get(&name).map(|row| row.incarnation);
+        if let Some(before) = before.filter(|before| *before != client) {
+            self.close(before);
+        }
+        // The other clients learn of it once it is online. On disk it is online already: after a crash it is pinged.
+        self.table.put(name.clone(), addr, client, false, self.output.unix);
+        self.persist_row(&name, true, OnPersisted::Nothing);
+        self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
+        if let Some(waiters) = self.pings.end(&name) {
+            self.ping_answered(&name, waiters);
+        }
+        self.welcome(now, request, &name);
+    }
+
+    /// Sends the welcome first, then the stored mail, then the table.
+    fn welcome(&mut self, now: Instant, request: RequestId, name: &Name) {
+        let client = request.client;
+        self.leave_group(client);
+        if self.sessions.get(client).is_none() {
+            return;
+        }
+        let backlog = self.mail.waiting(name).map(|(seq, _)| seq).collect();
+        let mail = self.mail.count(name);
+        self.sessions.welcome(now, client, backlog);
+        if let Some(link) = self.links.get_mut(client) {
+            link.abort();
+            link.push(Frame::Welcome { r: request.number, name: name.clone(), mail }, None, None);
+        }
+        self.ready_readers.insert(client);
+        self.try_go_online(client);
+    }
+
+    /// A returning client goes online when it has acknowledged its stored mail.
+    pub(super) fn try_go_online(&mut self, client: Incarnation) {
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let Some(name) = session.name().cloned() else { return };
+        if !session.go_online() {
+            return;
+        }
+        let addr = session.addr();
+        self.push_receipts(client);
+        self.change_row(&name, addr, client, true, OnPersisted::Nothing);
+        self.schedule_update(client);
+        self.ready_readers.insert(client);
+    }
+
+    /// A datagram of a client arrived. `answer` is the number of the ping that it answers.
+    pub(super) fn heard(&mut self, now: Instant, client: Incarnation, answer: Option<u32>) {
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let was_lost = session.hear(now);
+        let addr = session.addr();
+        let Some(name) = session.name().cloned() else { return };
+        if answer.is_some_and(|number| self.pings.is_answer(&name, client, number))
+            && let Some(waiters) = self.pings.end(&name)
+        {
+            self.ping_answered(&name, waiters);
+        }
+        if was_lost {
+            self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
+            self.welcome(now, RequestId { client, number: 0 }, &name);
+        }
+    }
+
+    /// Pings clients that were silent for long.
+    pub(super) fn silence_timeout(&mut self, now: Instant) {
+        for client in self.sessions.take_silence_timers(now) {
+            let is_sending = self.links.get(client).is_some_and(|link| link.unsettled() > 0);
+            match self.sessions.silence_timeout(now, client, is_sending) {
+                Silence::Nothing => {}
+                Silence::Ping => self.start_ping(now, client),
+                Silence::StopSending => self.stop_sending(client),
+            }
+        }
+    }
+
+    /// Gives up everything in flight to a client that is offline: it will not acknowledge.
+    fn stop_sending(&mut self, client: Incarnation) {
+        let Some(session) = self.sessions.get_mut(client).filter(|session| !session.is_reading()) else { return };
+        session.abort();
+        if let Some(link) = self.links.get_mut(client) {
+            link.abort();
+        }
+    }
+
+    /// The holder of a name did not answer.
+    fn lose(&mut self, client: Incarnation, name: &Name) {
+        if let Some((group, name)) = self.groups.leave(client) {
+            self.say(ServerEvent::Removed { group, name, reason: RemovalReason::NotResponsive });
+        }
+        if let Some(session) = self.sessions.get_mut(client) {
+            session.lose();
+        }
+        self.stop_sending(client);
+        self.go_offline(name, client, OfflineReason::Silent, OnPersisted::Nothing);
+    }
+
+    fn go_offline(&mut self, name: &Name, client: Incarnation, reason: OfflineReason, then: OnPersisted) {
+        let Some(addr) = self.table.get(name).filter(|row| row.incarnation == client).map(|row| row.addr) else {
+            return;
+        };
+        self.say(ServerEvent::ClientOffline { name: name.clone(), reason });
+        self.change_row(name, addr, client, false, then);
+    }
+
+    /// A client de-registers. It is answered when that is on disk.
+    pub(super) fn deregister(&mut self, now: Instant, request: RequestId) {
+        let RequestId { client, number } = request;
+        self.leave_group(client);
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        session.deregister();
+        let Some(name) = session.name().cloned() else { return };
+        let frame = answer(number, RequestOutcome::Ok);
+        self.go_offline(&name, client, OfflineReason::Dereg, OnPersisted::Reply { client, frame });
+        self.end_ping(now, &name);
+    }
+
+    /// A client gives notice that it ends.
+    pub(super) fn bye(&mut self, now: Instant, client: Incarnation) {
+        // A client that is not reading is offline already.
+        let session = self.sessions.get(client).filter(|session| session.is_reading());
+        let name = session.and_then(|session| session.name().cloned());
+        self.close(client);
+        if let Some(name) = name {
+            self.go_offline(&name, client, OfflineReason::Leave, OnPersisted::Nothing);
+            self.end_ping(now, &name);
+        }
+    }
+
+    /// Drops the names that were offline for long and have no mail.
+    pub(super) fn purge(&mut self, now: Instant) {
+        self.next_purge = now + PURGE_EVERY;
+        let kept = i64::try_from(NAME_KEPT.as_micros()).unwrap_or(i64::MAX);
+        let old = self.output.unix.micros().saturating_sub(kept);
+        let rows = self.table.iter().filter(|(_, row)| !row.online && row.seen.micros() <= old);
+        let is_unused = |name: &Name, holder| !self.mail.concerns(name) && !self.sessions.is_returning(holder);
+        let unused = rows.filter(|(name, row)| is_unused(name, row.incarnation));
+        let names: Vec<(Name, Incarnation)> = unused.map(|(name, row)| (name.clone(), row.incarnation)).collect();
+        for (name, client) in names {
+            self.close(client);
+            self.drop_name(&name);
+        }
+    }
+
+    /// Pings all clients that were online before the server started again.
+    pub(super) fn ping_all(&mut self, now: Instant) {
+        let online = self.table.iter().filter(|(_, row)| row.online);
+        let names: Vec<Name> = online.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.ping(now, &name, RESTART_LIMIT);
+        }
+    }
+
+    /// Pings a client that did not acknowledge, or was silent for long.
+    pub(super) fn start_ping(&mut self, now: Instant, client: Incarnation) {
+        let session = self.sessions.get(client).filter(|session| session.is_reading());
+        if let Some(name) = session.and_then(|session| session.name().cloned()) {
+            self.ping(now, &name, LIMIT);
+        }
+    }
+
+    /// A direct message waits until its reader answers a ping. Returns the message when too many wait.
+    pub(super) fn ping_reader(&mut self, now: Instant, request: RequestId, mail: Mail) -> Option<Mail> {
+        let Some(reader) = mail.header.reader().cloned() else { return Some(mail) };
+        self.ping(now, &reader, LIMIT);
+        self.pings.add_mail(&reader, request, mail)
+    }
+
+    fn ping(&mut self, now: Instant, name: &Name, limit: Duration) {
+        let Some(row) = self.table.get(name) else { return };
+        if let Some(ping) = self.pings.start(now, name, row.incarnation, limit) {
+            self.send_ping(row.addr, ping);
+        }
+    }
+
+    fn send_ping(&mut self, to: SocketAddr, ping: PingDatagram) {
+        let head = Header { ask: Some(ping.number), ..Header::new(self.me, Some(ping.client)) };
+        self.output.send(to, &head, None);
+    }
+
+    /// Repeats the pings that are due, and ends those that failed.
+    pub(super) fn ping_timeout(&mut self, now: Instant) {
+        for (name, timeout) in self.pings.expired(now) {
+            match timeout {
+                PingTimeout::Failed => self.end_ping(now, &name),
+                PingTimeout::Retransmit => {
+                    if let Some(addr) = self.table.get(&name).map(|row| row.addr)
+                        && let Some(ping) = self.pings.transmit(now, &name)
+                    {
+                        self.send_ping(addr, ping);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The host at this address says that the client is gone.
+    pub(super) fn client_is_gone(&mut self, now: Instant, from: SocketAddr, gone: Incarnation) {
+        let Some(name) = self.table.name_of(gone).cloned() else { return };
+        // Anybody can send such a datagram: it counts only from the address of the client.
+        let is_online = self.table.get(&name).is_some_and(|row| row.addr == from && row.online);
+        let session = self.sessions.get(gone).filter(|session| session.addr() == from);
+        let is_reading = session.is_some_and(|session| session.is_reading());
+        if session.is_some() {
+            self.stop_sending(gone);
+        }
+        if is_online || is_reading {
+            let waiters = self.pings.end(&name).unwrap_or_else(|| PingWaiters::none(gone));
+            self.ping_failed(now, &name, waiters);
+        }
+    }
+
+    /// The holder of this name is gone: a ping of it fails now.
+    fn end_ping(&mut self, now: Instant, name: &Name) {
+        if let Some(waiters) = self.pings.end(name) {
+            self.ping_failed(now, name, waiters);
+        }
+    }
+
+    /// No answer: the holder is offline, the first newcomer that still wants the name gets it, the messages are kept.
+    fn ping_failed(&mut self, now: Instant, name: &Name, waiters: PingWaiters) {
+        let PingWaiters { holder, claims, mail } = waiters;
+        let is_online = self.table.get(name).is_some_and(|row| row.incarnation == holder && row.online);
+        if is_online || self.sessions.is_reading(holder) {
+            self.lose(holder, name);
+        }
+        for (request, mail) in mail {
+            self.keep(request, mail);
+        }
+        // A newcomer may have left meanwhile, or got another name that it wanted too.
+        let wants =
+            |claim: &RequestId| self.sessions.get(claim.client).is_some_and(|session| session.accepts_name(name));
+        let first = claims.iter().position(wants);
+        for (at, claim) in claims.into_iter().enumerate() {
+            if Some(at) == first {
+                self.give_name(now, claim, name.clone());
+            } else {
+                self.refuse(claim, name, Reason::NameInUse);
+            }
+        }
+    }
+
+    /// The holder of the name is there: the client that was pinged, or a new holder. It can be sent messages directly.
+    fn ping_answered(&mut self, name: &Name, waiters: PingWaiters) {
+        for claim in waiters.claims {
+            if self.table.get(name).is_some_and(|row| row.incarnation != claim.client) {
+                self.refuse(claim, name, Reason::NameInUse);
+            }
+        }
+        for (request, mail) in waiters.mail {
+            match self.row_for(request.client, name).filter(|row| row.3) {
+                Some(row) => {
+                    let (r, is, row) = (request.number, RequestOutcome::Exists, Some(row));
+                    self.reply(request.client, Frame::Answer { r, is, n: 0, row, names: Vec::new(), more: false });
+                }
+                None => self.keep(request, mail),
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Requests of clients: each is processed once and answered once.
+//!
+//! This file dispatches them, and answers those about names and groups itself. Registration is in `presence`,
+//! messages are in `intake`.
+
+use std::collections::BTreeSet;
+
+use crate::proto::event::MessageKind;
+use crate::proto::event::reason::{DropReason, Reason};
+use crate::proto::event::server::ServerEvent;
+use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::name::Name;
+use crate::proto::record::{GroupRecord, MailHeader, Record};
+use crate::proto::server::Server;
+use crate::proto::server::groups::{CreateOutcome, JoinOutcome};
+use crate::proto::server::intake::OnPersisted;
+use crate::proto::server::replies::RequestId;
+use crate::proto::time::{Instant, Timestamp};
+use crate::proto::wire::{Frame, RequestOutcome};
+
+/// How many names travel in a frame: the longest ones fit.
+const NAMES_A_FRAME: usize = 20;
+
+impl Server {
+    /// Processes a frame of a client. Ignores repeated requests.
+    pub(super) fn process(&mut self, now: Instant, client: Incarnation, frame: Frame) {
+        let Some(number) = request_number(&frame) else { return };
+        let request = RequestId { client, number };
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        if !session.take_request(number) {
+            return;
+        }
+        let (name, addr) = (session.name().cloned(), session.addr());
+        if let Frame::Save { id, .. } | Frame::All { id, .. } | Frame::Say { id, .. } = &frame
+            && id.incarnation != client
+        {
+            // A message with the id of another client's message would pass for that one, which would be lost.
+            return self.output.dropped(addr, &[], DropReason::ForeignId);
+        }
+        match (frame, name) {
+            (Frame::Reg { name, via, .. }, _) => self.register(now, request, name, via),
+            (_, None) => self.output.dropped(addr, &[], DropReason::NotRegistered),
+            (Frame::Dereg { .. }, Some(_)) => self.deregister(now, request),
+            (Frame::Save { id, to, at, again, text, .. }, Some(from)) => {
+                let header = MailHeader { undelivered_to: [to].into(), ..header(id, MessageKind::Direct, from, at) };
+                self.save(now, request, header, &text, again);
+            }
+            (Frame::All { id, at, text, .. }, Some(from)) => {
+                self.accept(now, request, header(id, MessageKind::Channel, from, at), &text);
+            }
+            (Frame::Say { id, group, at, text, .. }, Some(from)) => {
+                let header = MailHeader { group: Some(group), ..header(id, MessageKind::Group, from, at) };
+                self.accept(now, request, header, &text);
+            }
+            (Frame::Lookup { name, .. }, Some(_)) => self.look_up(request, &name),
+            (Frame::Create { group, .. }, Some(creator)) => {
+                self.create_group(GroupRecord { group, creator, incarnation: client, request: number });
+            }
+            (Frame::Groups { .. }, Some(name)) => self.list_groups(request, name),
+            (Frame::Join { group, .. }, Some(name)) => self.join_group(request, name, group),
+            (Frame::Members { group, .. }, Some(name)) => self.list_members(request, name, group),
+            (Frame::Leave { .. }, Some(_)) => {
+                self.leave_group(client);
+                self.answer(request, RequestOutcome::Ok);
+            }
+            _ => {}
+        }
+    }
+
+    fn look_up(&mut self, request: RequestId, name: &Name) {
+        let row = self.row_for(request.client, name);
+        let is = if row.is_some() { RequestOutcome::Exists } else { RequestOutcome::None };
+        let frame = Frame::Answer { r: request.number, is, n: 0, row, names: Vec::new(), more: false };
+        self.reply(request.client, frame);
+    }
+
+    /// A client wants to create a group.
+    pub(super) fn create_group(&mut self, new: GroupRecord) {
+        let request = request_of(&new);
+        let (reason, outcome) = match self.groups.create(&new) {
+            CreateOutcome::Write => return self.persist(Record::Group(new.clone()), OnPersisted::GroupCreated(new)),
+            CreateOutcome::Unwritten => return self.after_records(OnPersisted::CreateGroup(new)),
+            CreateOutcome::Repeated => return self.answer(request, RequestOutcome::Ok),
+            CreateOutcome::Exists => (Reason::GroupExists, RequestOutcome::Exists),
+            CreateOutcome::Full => (Reason::GroupLimit, RequestOutcome::Full),
+        };
+        self.say(ServerEvent::Rejected { reason, from: new.creator, group: Some(new.group) });
+        self.answer(request, outcome);
+    }
+
+    /// The record of a new group has its outcome.
+    pub(super) fn group_created(&mut self, record: GroupRecord, is_written: bool) {
+        let (request, group, creator) = (request_of(&record), record.group.clone(), record.creator.clone());
+        self.groups.finish_create(record, is_written);
+        if is_written {
+            self.say(ServerEvent::GroupCreated { group, name: creator });
+            self.answer(request, RequestOutcome::Ok);
+        } else {
+            self.say(ServerEvent::Rejected { reason: Reason::NotSaved, from: creator, group: Some(group) });
+            self.answer(request, RequestOutcome::Failed);
+        }
+    }
+
+    fn list_groups(&mut self, request: RequestId, name: Name) {
+        let groups = self.groups.names();
+        self.say(ServerEvent::Groups { name: Some(name), groups: groups.clone() });
+        self.reply_names(request, &groups);
+    }
+
+    fn join_group(&mut self, request: RequestId, name: Name, group: Name) {
+        self.leave_group(request.client);
+        if self.groups.contains(&group) && !self.sessions.is_online(request.client) {
+            return self.answer(request, RequestOutcome::None);
+        }
+        let (reason, outcome) = match self.groups.join(request.client, &name, &group) {
+            JoinOutcome::Joined => {
+                self.say(ServerEvent::Joined { group, name });
+                return self.answer(request, RequestOutcome::Ok);
+            }
+            JoinOutcome::NoSuchGroup => (Reason::NoSuchGroup, RequestOutcome::None),
+            JoinOutcome::Full => (Reason::GroupLimit, RequestOutcome::Full),
+        };
+        self.say(ServerEvent::Rejected { reason, from: name, group: Some(group) });
+        self.answer(request, outcome);
+    }
+
+    fn list_members(&mut self, request: RequestId, name: Name, group: Name) {
+        if !self.groups.is_member(request.client, &group) {
+            return self.answer(request, RequestOutcome::None);
+        }
+        let members = self.groups.members(&group);
+        self.say(ServerEvent::Members { group, name, members: members.clone() });
+        self.reply_names(request, &members);
+    }
+
+    /// A client leaves its group, if it is in one.
+    pub(super) fn leave_group(&mut self, client: Incarnation) {
+        if let Some((group, name)) = self.groups.leave(client) {
+            self.say(ServerEvent::Left { group, name });
+        }
+    }
+
+    fn reply_names(&mut self, request: RequestId, names: &[Name]) {
+        let mut chunks: Vec<&[Name]> = names.chunks(NAMES_A_FRAME).collect();
+        let last = chunks.pop().unwrap_or_default();
+        for (names, more) in chunks.into_iter().map(|names| (names, true)).chain([(last, false)]) {
+            let (r, is) = (request.number, RequestOutcome::Names);
+            self.reply(request.client, Frame::Answer { r, is, n: 0, row: None, names: names.to_vec(), more });
+        }
+    }
+}
+
+/// The number of the request in a frame of a client; `None` if the frame is none.
+fn request_number(frame: &Frame) -> Option<u64> {
+    match frame {
+        Frame::Reg { r, .. } | Frame::Dereg { r } | Frame::Save { r, .. } | Frame::All { r, .. } => Some(*r),
+        Frame::Say { r, .. } | Frame::Lookup { r, .. } | Frame::Create { r, .. } | Frame::Groups { r } => Some(*r),
+        Frame::Join { r, .. } | Frame::Members { r, .. } | Frame::Leave { r, .. } => Some(*r),
+        _ => None,
+    }
+}
+
+/// The request that created a group.
+fn request_of(record: &GroupRecord) -> RequestId {
+    RequestId { client: record.incarnation, number: record.request }
+}
+
+/// The header of a message that is not accepted yet. `at` is in microseconds since 1970.
+fn header(id: MessageId, kind: MessageKind, from: Name, at: i64) -> MailHeader {
+    MailHeader {
+        seq: 0,
+        id,
+        kind,
+        from,
+        group: None,
+        sent_at: Timestamp::from_micros(at),
+        kept_at: Timestamp::default(),
+        undelivered_to: BTreeSet::new(),
+        text_bytes: 0,
+    }
+}
