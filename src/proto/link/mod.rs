@@ -1,8 +1,10 @@
-//! A link to one life at one address: messages arrive whole, in order, once, or their sender learns that they did not.
+//! A link to one incarnation at one address: delivers messages whole, in order and once, or reports a timeout to
+//! their sender.
 //!
-//! Both roles stand on it. The sender numbers datagrams, sends them again until they are acknowledged, and counts
-//! the patience of each message from the moment it left. The receiver ([`crate::proto::link::receiver`]) keeps what came out of
-//! order, hands frames on in order, and acknowledges a datagram only when its owner confirmed all that it says.
+//! Clients and servers use it. The sender numbers datagrams, retransmits them until they are acknowledged, and counts
+//! the acknowledgement timeout of each message from its first transmission. The receiver
+//! ([`crate::proto::link::receiver`]) buffers datagrams that arrive out of order, returns frames in order, and
+//! acknowledges a datagram only when its owner confirmed all frames in it.
 
 pub mod receiver;
 pub mod rtt;
@@ -18,35 +20,36 @@ use crate::proto::link::rtt::Rtt;
 use crate::proto::time::{Instant, earliest};
 use crate::proto::wire::{self, Frame, Header, MAX_DATAGRAM, MAX_HEAD};
 
-/// What the owner of a link calls one of its messages.
+/// The owner's number for a message that it sends.
 pub type Tag = u64;
 
-/// The most datagrams in flight while losses show: what a slow reader's default socket buffer can hold many times.
+/// The most datagrams in flight after a recent loss: many times as many fit into the default socket buffer of a slow
+/// reader.
 pub const WINDOW_LOSSY: usize = 16;
-/// The most datagrams in flight while none do.
+/// The most datagrams in flight without a recent loss.
 pub const WINDOW_CLEAR: usize = 128;
 /// How long a retransmission makes the link count as lossy.
 const LOSSY_FOR: Duration = Duration::from_secs(1);
-/// How long a message is kept waiting at most by a reader that answers "wait".
+/// The longest acknowledgement timeout of a message whose reader answers "wait".
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How often a reader that answered "wait" is tried again.
+/// The retransmission timeout after a reader answered "wait".
 const WAIT_PROBE: Duration = Duration::from_millis(100);
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageOutcome {
-    /// All of it was shown or done.
+    /// Its receiver displayed or processed all of it.
     Acked {
-        /// Which message.
+        /// The message.
         tag: Tag,
         /// How many times its last datagram was sent.
         copies: u32,
-        /// From the moment it left to its acknowledgement.
+        /// The time from its first transmission to its acknowledgement.
         took: Duration,
     },
-    /// Its patience ended. It is still being sent: the owner withdraws it, or goes on waiting.
+    /// Its acknowledgement timeout ended. It is still being sent: the owner aborts the link, or waits on.
     TimedOut {
-        /// Which message.
+        /// The message.
         tag: Tag,
     },
 }
@@ -54,9 +57,9 @@ pub enum MessageOutcome {
 /// A datagram to send.
 #[derive(Debug)]
 pub struct Transmission {
-    /// All of it.
+    /// The payload.
     pub bytes: Vec<u8>,
-    /// How many times it was sent with this one; `None` when it has no number.
+    /// 1 for the first transmission, counting up; `None` for a datagram without a number.
     pub copy: Option<u32>,
 }
 
@@ -70,22 +73,22 @@ struct QueuedFrame {
 struct QueuedMessage {
     tag: Option<Tag>,
     ack_timeout: Option<Duration>,
-    left: Option<Instant>,
+    sent_at: Option<Instant>,
     expires: Option<Instant>,
-    /// The datagram that carries its last line, once that has left.
-    last: Option<u64>,
+    /// The datagram that carries its last line, once it was sent.
+    last_packet: Option<u64>,
 }
 
 #[derive(Debug)]
 struct SentPacket {
     lines: Vec<String>,
-    sent: Instant,
-    due: Instant,
+    sent_at: Instant,
+    retransmit_at: Instant,
     copies: u32,
     received: bool,
 }
 
-/// One link; see the module.
+/// A link to one peer.
 #[derive(Debug)]
 pub struct Link {
     me: Incarnation,
@@ -98,15 +101,15 @@ pub struct Link {
     next_number: u64,
     rtt: Rtt,
     lossy_until: Option<Instant>,
-    inbound: Receiver,
-    head_due: bool,
-    low_due: bool,
+    receiver: Receiver,
+    ack_due: bool,
+    floor_due: bool,
     answer_due: Option<u32>,
 }
 
 impl Link {
-    /// A link from the life `me` to the life `peer`, on which nothing was said yet. Its
-    /// first datagram has the number `first`, above those of earlier links of the two.
+    /// A new link from the incarnation `me` to the incarnation `peer`. Its first datagram has the number `first`, above
+    /// those of earlier links between the two.
     #[must_use]
     pub fn new(me: Incarnation, peer: Incarnation, addr: SocketAddr, first: u64) -> Self {
         Self {
@@ -120,26 +123,26 @@ impl Link {
             next_number: first,
             rtt: Rtt::default(),
             lossy_until: None,
-            inbound: Receiver::default(),
-            head_due: false,
-            low_due: false,
+            receiver: Receiver::default(),
+            ack_due: false,
+            floor_due: false,
             answer_due: None,
         }
     }
 
-    /// Where the peer is.
+    /// The address of the peer.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The peer was found at another address.
+    /// The peer is at another address now.
     pub fn moved(&mut self, addr: SocketAddr) {
         self.addr = addr;
     }
 
-    /// Queues a message. With a tag, its fate is told; with patience too, also that it has had none so long after
-    /// it left. The owner bounds what it queues by [`Link::queued_bytes`] or [`Link::unsettled`].
+    /// Queues a message. A message with a tag has an outcome; with an acknowledgement timeout, also a timeout. The owner
+    /// bounds its queue by [`Link::queued_bytes`] or [`Link::unsettled`].
     pub fn push(&mut self, frame: Frame, tag: Option<Tag>, ack_timeout: Option<Duration>) {
         let lines = frame.lines();
         let last = lines.len().saturating_sub(1);
@@ -147,23 +150,22 @@ impl Link {
             self.queued_bytes += text.len();
             self.queue.push_back(QueuedFrame { text, ends_message: at == last });
         }
-        self.messages.push_back(QueuedMessage { tag, ack_timeout, left: None, expires: None, last: None });
+        self.messages.push_back(QueuedMessage { tag, ack_timeout, sent_at: None, expires: None, last_packet: None });
     }
 
-    /// How many bytes wait to leave for the first time.
+    /// How many bytes were not sent yet.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
 
-    /// How many messages have no fate yet.
+    /// How many messages are not acknowledged.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.messages.len()
     }
 
-    /// Gives up everything that is not acknowledged. What the peer was not handed by now it never will be.
-    /// Returns the tags, in order.
+    /// Gives up everything that is not acknowledged. The peer ignores it from now on. Returns the tags, in order.
     pub fn abort(&mut self) -> Vec<Tag> {
         if self.messages.is_empty() {
             return Vec::new();
@@ -171,50 +173,50 @@ impl Link {
         self.queue.clear();
         self.queued_bytes = 0;
         self.in_flight.clear();
-        // One number is skipped, so that the peer notices although the rest of a long text never had a number.
+        // Skips one number, so that the peer notices although the rest of a long text never had a number.
         self.next_number += 1;
-        self.low_due = true;
+        self.floor_due = true;
         self.messages.drain(..).filter_map(|message| message.tag).collect()
     }
 
-    /// Takes in a datagram of the peer. The fates of messages are added to `fates`.
-    pub fn receive(&mut self, now: Instant, head: &Header, frames: Vec<Frame>, fates: &mut Vec<MessageOutcome>) {
-        if let Some(ack) = head.ack.filter(|&ack| ack < self.next_number) {
-            self.acknowledged(now, ack, &head.got, fates);
+    /// Processes a datagram of the peer. Adds the outcomes of messages to `outcomes`.
+    pub fn receive(&mut self, now: Instant, header: &Header, frames: Vec<Frame>, outcomes: &mut Vec<MessageOutcome>) {
+        if let Some(ack) = header.ack.filter(|&ack| ack < self.next_number) {
+            self.acknowledged(now, ack, &header.got, outcomes);
         }
-        if head.wait {
+        if header.wait {
             self.extend_timeouts(now);
         }
-        if let Some(low) = head.low {
-            self.inbound.advance_floor(low);
+        if let Some(low) = header.low {
+            self.receiver.advance_floor(low);
         }
-        if let Some(n) = head.n {
-            self.head_due |= self.inbound.arrive(now, n, frames);
+        if let Some(n) = header.n {
+            self.ack_due |= self.receiver.arrive(now, n, frames);
         }
-        self.answer_due = head.ask.or(self.answer_due);
+        self.answer_due = header.ask.or(self.answer_due);
     }
 
-    fn acknowledged(&mut self, now: Instant, ack: u64, got: &[u16], fates: &mut Vec<MessageOutcome>) {
+    fn acknowledged(&mut self, now: Instant, ack: u64, got: &[u16], outcomes: &mut Vec<MessageOutcome>) {
         let beyond = self.in_flight.split_off(&(ack + 1));
-        let settled = std::mem::replace(&mut self.in_flight, beyond);
-        if let Some((_, flight)) = settled.last_key_value()
-            && flight.copies == 1
-            && !flight.received
+        let acked = std::mem::replace(&mut self.in_flight, beyond);
+        if let Some((_, packet)) = acked.last_key_value()
+            && packet.copies == 1
+            && !packet.received
         {
-            self.rtt.measured(now.since(flight.sent));
+            self.rtt.measured(now.since(packet.sent_at));
         }
         for distance in got {
-            if let Some(flight) = self.in_flight.get_mut(&(ack + u64::from(*distance))) {
-                flight.received = true;
+            if let Some(packet) = self.in_flight.get_mut(&(ack + u64::from(*distance))) {
+                packet.received = true;
             }
         }
         while let Some(message) = self.messages.front()
-            && let Some(last) = message.last.filter(|last| *last <= ack)
+            && let Some(last) = message.last_packet.filter(|last| *last <= ack)
         {
             if let Some(tag) = message.tag {
-                let took = message.left.map_or(Duration::ZERO, |left| now.since(left));
-                let copies = settled.get(&last).map_or(1, |flight| flight.copies);
-                fates.push(MessageOutcome::Acked { tag, copies, took });
+                let took = message.sent_at.map_or(Duration::ZERO, |sent_at| now.since(sent_at));
+                let copies = acked.get(&last).map_or(1, |packet| packet.copies);
+                outcomes.push(MessageOutcome::Acked { tag, copies, took });
             }
             self.messages.pop_front();
         }
@@ -222,64 +224,64 @@ impl Link {
 
     fn extend_timeouts(&mut self, now: Instant) {
         for message in &mut self.messages {
-            if let (Some(left), Some(expires), Some(ack_timeout)) =
-                (message.left, &mut message.expires, message.ack_timeout)
+            if let (Some(sent_at), Some(expires), Some(ack_timeout)) =
+                (message.sent_at, &mut message.expires, message.ack_timeout)
             {
-                *expires = (now + ack_timeout).min(left + LONGEST_WAIT).max(*expires);
+                *expires = (now + ack_timeout).min(sent_at + LONGEST_WAIT).max(*expires);
             }
         }
-        for flight in self.in_flight.values_mut() {
-            flight.due = flight.due.max(now + WAIT_PROBE);
+        for packet in self.in_flight.values_mut() {
+            packet.retransmit_at = packet.retransmit_at.max(now + WAIT_PROBE);
         }
     }
 
-    /// The next frame that came, in order, and the number of its datagram for [`Link::confirm`]. It stays until
+    /// The next frame of the peer, in order, and the number of its datagram for [`Link::confirm`]. It stays until
     /// [`Link::take`].
     pub fn front(&mut self) -> Option<(u64, &Frame)> {
-        self.head_due |= self.inbound.prepare();
-        self.inbound.front()
+        self.ack_due |= self.receiver.prepare();
+        self.receiver.front()
     }
 
-    /// Takes the frame that [`Link::front`] shows.
+    /// Takes the frame that [`Link::front`] returns.
     pub fn take(&mut self, now: Instant) -> Option<(u64, Frame)> {
-        self.head_due |= self.inbound.prepare();
-        self.inbound.take(now)
+        self.ack_due |= self.receiver.prepare();
+        self.receiver.take(now)
     }
 
-    /// A frame of datagram `n` that was taken is shown or done.
+    /// A frame of datagram `n` that was taken is displayed or processed.
     pub fn confirm(&mut self, n: u64) {
-        self.head_due |= self.inbound.confirm(n);
+        self.ack_due |= self.receiver.confirm(n);
     }
 
-    /// The owner cannot take more now: the peer is told to wait.
+    /// Whether the owner cannot take more now. If so, the peer is asked to wait.
     pub fn block(&mut self, blocked: bool) {
-        self.inbound.block(blocked);
+        self.receiver.block(blocked);
     }
 
-    /// The owner does not know the peer yet: no more than so many datagrams are kept for it.
+    /// Limits how many datagrams are buffered, for a peer that the owner does not know yet.
     pub fn limit(&mut self, datagrams: u64) {
-        self.inbound.limit(datagrams);
+        self.receiver.limit(datagrams);
     }
 
-    /// How many datagrams came and were not handed on.
+    /// How many datagrams are buffered.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.inbound.waiting()
+        self.receiver.waiting()
     }
 
-    /// Tells which messages ran out of patience.
-    pub fn expire(&mut self, now: Instant, fates: &mut Vec<MessageOutcome>) {
+    /// Reports the messages whose acknowledgement timeout ended.
+    pub fn expire(&mut self, now: Instant, outcomes: &mut Vec<MessageOutcome>) {
         for message in &mut self.messages {
             if message.expires.is_some_and(|expires| expires <= now) {
                 message.expires = None;
-                fates.extend(message.tag.map(|tag| MessageOutcome::TimedOut { tag }));
+                outcomes.extend(message.tag.map(|tag| MessageOutcome::TimedOut { tag }));
             }
         }
     }
 
     /// The next datagram to send, if any; call until `None`.
     pub fn transmit(&mut self, now: Instant) -> Option<Transmission> {
-        if let Some(n) = self.due(now) {
+        if let Some(n) = self.next_retransmission(now) {
             return Some(self.retransmit(now, n));
         }
         let lossy = self.lossy_until.is_some_and(|until| now < until);
@@ -287,36 +289,36 @@ impl Link {
         if !self.queue.is_empty() && self.in_flight.len() < window {
             return Some(self.transmit_new(now));
         }
-        if self.head_due || self.low_due || self.answer_due.is_some() {
-            let low = self.low_due.then_some(self.next_number);
-            let head = Header { low, ..self.head() };
-            return Some(Transmission { bytes: wire::emit(&head, []), copy: None });
+        if self.ack_due || self.floor_due || self.answer_due.is_some() {
+            let low = self.floor_due.then_some(self.next_number);
+            let header = Header { low, ..self.header() };
+            return Some(Transmission { bytes: wire::emit(&header, []), copy: None });
         }
         None
     }
 
-    /// Those datagrams that may be sent again: at most [`WINDOW_LOSSY`] at a time, and the oldest even when the peer
-    /// has it, since only its answer tells when it was shown.
-    fn repeatable(&self) -> impl Iterator<Item = (u64, Instant)> {
+    /// The datagrams that may be retransmitted: at most [`WINDOW_LOSSY`] at a time. The oldest is one of them also when
+    /// the peer received it: its retransmission makes the peer report whether it was displayed.
+    fn retransmittable(&self) -> impl Iterator<Item = (u64, Instant)> {
         let oldest = self.in_flight.keys().next().copied();
-        let flights = self.in_flight.iter().filter(move |(n, flight)| !flight.received || Some(**n) == oldest);
-        flights.take(WINDOW_LOSSY).map(|(n, flight)| (*n, flight.due))
+        let packets = self.in_flight.iter().filter(move |(n, packet)| !packet.received || Some(**n) == oldest);
+        packets.take(WINDOW_LOSSY).map(|(n, packet)| (*n, packet.retransmit_at))
     }
 
-    fn due(&self, now: Instant) -> Option<u64> {
-        self.repeatable().find(|(_, due)| *due <= now).map(|(n, _)| n)
+    fn next_retransmission(&self, now: Instant) -> Option<u64> {
+        self.retransmittable().find(|(_, due)| *due <= now).map(|(n, _)| n)
     }
 
     fn retransmit(&mut self, now: Instant, n: u64) -> Transmission {
-        let head = self.numbered(n);
+        let header = self.numbered_header(n);
         self.lossy_until = Some(now + LOSSY_FOR);
-        let Some(flight) = self.in_flight.get_mut(&n) else {
-            return Transmission { bytes: wire::emit(&head, []), copy: None };
+        let Some(packet) = self.in_flight.get_mut(&n) else {
+            return Transmission { bytes: wire::emit(&header, []), copy: None };
         };
-        flight.copies += 1;
-        flight.due = now + self.rtt.timeout(flight.copies);
-        let bytes = wire::emit(&head, flight.lines.iter().map(String::as_str));
-        Transmission { bytes, copy: Some(flight.copies) }
+        packet.copies += 1;
+        packet.retransmit_at = now + self.rtt.timeout(packet.copies);
+        let bytes = wire::emit(&header, packet.lines.iter().map(String::as_str));
+        Transmission { bytes, copy: Some(packet.copies) }
     }
 
     fn transmit_new(&mut self, now: Instant) -> Transmission {
@@ -324,41 +326,41 @@ impl Link {
         self.next_number += 1;
         let mut lines = Vec::new();
         let mut room = MAX_DATAGRAM - MAX_HEAD;
-        let mut current = self.messages.iter().position(|message| message.last.is_none());
+        let mut current = self.messages.iter().position(|message| message.last_packet.is_none());
         while self.queue.front().is_some_and(|line| line.text.len() < room)
             && let Some(line) = self.queue.pop_front()
         {
             room -= line.text.len() + 1;
             self.queued_bytes -= line.text.len();
             if let Some(message) = current.and_then(|at| self.messages.get_mut(at)) {
-                if message.left.is_none() {
-                    message.left = Some(now);
+                if message.sent_at.is_none() {
+                    message.sent_at = Some(now);
                     message.expires = message.ack_timeout.map(|ack_timeout| now + ack_timeout);
                 }
                 if line.ends_message {
-                    message.last = Some(n);
+                    message.last_packet = Some(n);
                     current = current.map(|at| at + 1);
                 }
             }
             lines.push(line.text);
         }
-        let due = now + self.rtt.timeout(1);
-        self.in_flight.insert(n, SentPacket { lines, sent: now, due, copies: 1, received: false });
-        let head = self.numbered(n);
-        let lines = self.in_flight.get(&n).map(|flight| &flight.lines).into_iter().flatten();
-        Transmission { bytes: wire::emit(&head, lines.map(String::as_str)), copy: Some(1) }
+        let retransmit_at = now + self.rtt.timeout(1);
+        self.in_flight.insert(n, SentPacket { lines, sent_at: now, retransmit_at, copies: 1, received: false });
+        let header = self.numbered_header(n);
+        let lines = self.in_flight.get(&n).map(|packet| &packet.lines).into_iter().flatten();
+        Transmission { bytes: wire::emit(&header, lines.map(String::as_str)), copy: Some(1) }
     }
 
-    fn numbered(&mut self, n: u64) -> Header {
+    fn numbered_header(&mut self, n: u64) -> Header {
         let low = self.in_flight.keys().next().copied().unwrap_or(n);
-        Header { n: Some(n), low: Some(low), ..self.head() }
+        Header { n: Some(n), low: Some(low), ..self.header() }
     }
 
-    /// A head with all that is due in it; nothing is due afterwards.
-    fn head(&mut self) -> Header {
-        self.head_due = false;
-        self.low_due = false;
-        let (ack, got, wait) = self.inbound.report();
+    /// A header that carries everything due; nothing is due afterwards.
+    fn header(&mut self) -> Header {
+        self.ack_due = false;
+        self.floor_due = false;
+        let (ack, got, wait) = self.receiver.report();
         let answer = self.answer_due.take();
         Header {
             ack: Some(ack).filter(|ack| *ack > 0 || !got.is_empty()),
@@ -369,17 +371,17 @@ impl Link {
         }
     }
 
-    /// When [`Link::expire`] or [`Link::transmit`] has something to do, if nothing comes before.
+    /// When to call [`Link::expire`] and [`Link::transmit`], if no datagram arrives before.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let repeat = self.repeatable().map(|(_, due)| due).min();
+        let retransmission = self.retransmittable().map(|(_, due)| due).min();
         let expiry = self.messages.iter().filter_map(|message| message.expires).min();
-        earliest(repeat, expiry)
+        earliest(retransmission, expiry)
     }
 
-    /// Whether nothing is in flight, queued, half assembled or unconfirmed.
+    /// Whether nothing is queued, in flight, half assembled or unconfirmed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.messages.is_empty() && self.in_flight.is_empty() && self.inbound.is_idle()
+        self.messages.is_empty() && self.in_flight.is_empty() && self.receiver.is_idle()
     }
 }

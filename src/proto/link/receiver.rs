@@ -1,4 +1,4 @@
-//! The receiving half of a link: puts datagrams in order, texts together, and knows what may be acknowledged.
+//! The receiving half of a link: puts datagrams in order, reassembles texts, and decides what is acknowledged.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -7,24 +7,24 @@ use crate::proto::text::Text;
 use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, MAX_GOT};
 
-/// The most datagrams ahead of the next expected one that are kept. Twice the largest window of a sender.
+/// The most datagrams that are buffered from the next expected one on: twice the largest window of a sender.
 pub const RECEIVE_WINDOW: u64 = 256;
-/// How long it may take to show something before its sender is told to wait.
+/// A sender is asked to wait when its oldest frame was not confirmed for so long.
 pub const SLOW: Duration = Duration::from_millis(50);
 
-/// See the module. Numbers count from 1.
+/// The receiver of one link. Datagram numbers count from 1.
 #[derive(Debug)]
 pub struct Receiver {
-    /// The number of the datagram whose frames are handed on next.
+    /// The number of the datagram whose frames come next.
     expected: u64,
-    /// Datagrams from `expected` on that came, with the frames not yet handed on.
+    /// Buffered datagrams from `expected` on, with the frames that were not taken.
     arrived: BTreeMap<u64, VecDeque<Frame>>,
-    /// Datagrams of which frames were handed on and not confirmed: how many, and since when.
+    /// Datagrams with frames that were taken and not confirmed: how many, and since when.
     unconfirmed: BTreeMap<u64, (usize, Instant)>,
-    /// All up to here is confirmed.
+    /// All datagrams up to this number are confirmed.
     acked: u64,
     limit: u64,
-    /// The pieces of a text that came so far, at most [`Text::MAX`] bytes.
+    /// The pieces of a text that arrived so far, at most [`Text::MAX`] bytes.
     assembly: String,
     overlong: bool,
     blocked: bool,
@@ -48,8 +48,8 @@ impl Default for Receiver {
 }
 
 impl Receiver {
-    /// A numbered datagram came. Returns whether a head is due for an answer: it is when the datagram is old, doubled
-    /// or out of order; when it is the expected one, confirming it will say so.
+    /// A numbered datagram arrived. Returns whether to acknowledge at once: when the datagram is old, a duplicate or out
+    /// of order. The expected datagram is acknowledged when it is confirmed.
     pub fn arrive(&mut self, now: Instant, n: u64, frames: Vec<Frame>) -> bool {
         if n < self.expected {
             self.wait_due |= n > self.acked && self.is_slow(now);
@@ -58,20 +58,20 @@ impl Receiver {
         if n - self.expected >= self.limit {
             return false;
         }
-        let doubled = self.arrived.contains_key(&n);
-        if !doubled {
+        let is_duplicate = self.arrived.contains_key(&n);
+        if !is_duplicate {
             self.arrived.insert(n, frames.into());
         }
         self.wait_due |= self.blocked;
         self.blocked || n > self.expected
     }
 
-    /// Whether what was handed on first should have been shown by now.
+    /// Whether the oldest frame should have been confirmed by now.
     fn is_slow(&self, now: Instant) -> bool {
         self.unconfirmed.values().next().is_some_and(|(_, since)| now.since(*since) >= SLOW)
     }
 
-    /// The sender sends nothing below `low` any more. What was not handed on by now never is.
+    /// The sender gave up all datagrams below `low`. Their frames that were not taken are dropped.
     pub fn advance_floor(&mut self, low: u64) {
         if low <= self.expected {
             return;
@@ -84,8 +84,8 @@ impl Receiver {
         self.overlong = false;
     }
 
-    /// Goes to the next frame that its owner has to see, through pieces of texts and empty datagrams. Returns
-    /// whether a head is due.
+    /// Moves to the next frame for the owner, past pieces of texts and empty datagrams. Returns whether to acknowledge
+    /// at once.
     pub fn prepare(&mut self) -> bool {
         let before = self.acked;
         while let Some(frames) = self.arrived.get_mut(&self.expected) {
@@ -132,7 +132,7 @@ impl Receiver {
         Some((n, frame))
     }
 
-    /// A frame of datagram `n` is shown or done. Returns whether more can be acknowledged than before.
+    /// A frame of datagram `n` is displayed or processed. Returns whether more can be acknowledged than before.
     pub fn confirm(&mut self, n: u64) -> bool {
         let before = self.acked;
         if let Some((count, _)) = self.unconfirmed.get_mut(&n) {
@@ -166,15 +166,15 @@ impl Receiver {
         self.arrived.len()
     }
 
-    /// What a head says: `ack`, `got` and `wait`.
+    /// The members `ack`, `got` and `wait` of a header.
     pub fn report(&mut self) -> (u64, Vec<u16>, bool) {
-        let handed = (self.acked + 1..self.expected).take(MAX_GOT);
-        let got = handed.chain(self.arrived.keys().copied()).take(MAX_GOT);
+        let taken = (self.acked + 1..self.expected).take(MAX_GOT);
+        let got = taken.chain(self.arrived.keys().copied()).take(MAX_GOT);
         let got = got.filter_map(|n| u16::try_from(n - self.acked).ok()).filter(|distance| *distance > 0).collect();
         (self.acked, got, std::mem::take(&mut self.wait_due))
     }
 
-    /// Whether nothing is kept, half assembled or unconfirmed.
+    /// Whether nothing is buffered, half assembled or unconfirmed.
     pub fn is_idle(&self) -> bool {
         self.arrived.is_empty() && self.unconfirmed.is_empty() && self.assembly.is_empty()
     }
@@ -193,92 +193,92 @@ mod tests {
         Frame::All { r: 1, id, at: 0, text: text.to_owned() }
     }
 
-    fn next(inbound: &mut Receiver) -> Option<(u64, Frame)> {
-        inbound.prepare();
-        inbound.take(Instant::ZERO)
+    fn next(receiver: &mut Receiver) -> Option<(u64, Frame)> {
+        receiver.prepare();
+        receiver.take(Instant::ZERO)
     }
 
     #[test]
-    fn frames_come_out_in_order_and_are_acknowledged_when_confirmed() {
-        let mut inbound = Receiver::default();
-        assert!(inbound.arrive(Instant::ZERO, 2, vec![Frame::Bye]), "out of order is answered");
-        assert_eq!(next(&mut inbound), None);
-        assert_eq!(inbound.report(), (0, vec![2], false));
+    fn frames_are_returned_in_order_and_acknowledged_when_confirmed() {
+        let mut receiver = Receiver::default();
+        assert!(receiver.arrive(Instant::ZERO, 2, vec![Frame::Bye]), "out of order is answered");
+        assert_eq!(next(&mut receiver), None);
+        assert_eq!(receiver.report(), (0, vec![2], false));
         assert!(
-            !inbound.arrive(Instant::ZERO, 1, vec![Frame::Bye, Frame::Unknown]),
+            !receiver.arrive(Instant::ZERO, 1, vec![Frame::Bye, Frame::Unknown]),
             "the expected one waits for its confirmation"
         );
         for n in [1, 1, 2] {
-            assert_eq!(next(&mut inbound).map(|(n, _)| n), Some(n));
+            assert_eq!(next(&mut receiver).map(|(n, _)| n), Some(n));
         }
-        assert_eq!(inbound.report().0, 0);
-        assert!(!inbound.confirm(2));
-        assert!(!inbound.confirm(1));
-        assert!(inbound.confirm(1));
-        assert_eq!(inbound.report(), (2, vec![], false));
-        assert!(inbound.is_idle());
+        assert_eq!(receiver.report().0, 0);
+        assert!(!receiver.confirm(2));
+        assert!(!receiver.confirm(1));
+        assert!(receiver.confirm(1));
+        assert_eq!(receiver.report(), (2, vec![], false));
+        assert!(receiver.is_idle());
     }
 
     #[test]
-    fn a_doubled_datagram_that_is_not_confirmed_for_long_is_answered_by_wait() {
-        let mut inbound = Receiver::default();
-        inbound.arrive(Instant::ZERO, 1, vec![Frame::Bye]);
-        let _ = next(&mut inbound);
-        inbound.prepare();
+    fn a_duplicate_of_a_datagram_that_is_not_confirmed_in_time_is_answered_by_wait() {
+        let mut receiver = Receiver::default();
+        receiver.arrive(Instant::ZERO, 1, vec![Frame::Bye]);
+        let _ = next(&mut receiver);
+        receiver.prepare();
         let slow = Instant::ZERO + SLOW;
-        assert!(inbound.arrive(slow - Duration::from_micros(1), 1, vec![Frame::Bye]));
-        assert!(!inbound.report().2, "it may still be shown in time");
-        assert!(inbound.arrive(slow, 1, vec![Frame::Bye]));
-        assert!(inbound.report().2);
-        inbound.confirm(1);
-        assert!(inbound.arrive(slow, 1, vec![Frame::Bye]));
-        assert_eq!(inbound.report(), (1, vec![], false));
+        assert!(receiver.arrive(slow - Duration::from_micros(1), 1, vec![Frame::Bye]));
+        assert!(!receiver.report().2, "it may still be displayed in time");
+        assert!(receiver.arrive(slow, 1, vec![Frame::Bye]));
+        assert!(receiver.report().2);
+        receiver.confirm(1);
+        assert!(receiver.arrive(slow, 1, vec![Frame::Bye]));
+        assert_eq!(receiver.report(), (1, vec![], false));
     }
 
     #[test]
-    fn a_text_in_pieces_is_put_together_up_to_its_limit() {
-        let mut inbound = Receiver::default();
-        inbound.arrive(Instant::ZERO, 1, vec![part("one "), part("two ")]);
-        assert_eq!(next(&mut inbound), None);
-        inbound.arrive(Instant::ZERO, 2, vec![all("three")]);
-        assert_eq!(next(&mut inbound), Some((2, all("one two three"))));
-        inbound.confirm(2);
-        inbound.arrive(Instant::ZERO, 3, vec![part(&"x".repeat(Text::MAX)), part("y"), all("z")]);
-        assert_eq!(next(&mut inbound), Some((3, Frame::Unknown)), "too long to be a text");
-        inbound.confirm(3);
-        inbound.arrive(Instant::ZERO, 4, vec![all("whole")]);
-        assert_eq!(next(&mut inbound), Some((4, all("whole"))));
-        inbound.confirm(4);
-        assert!(inbound.is_idle());
+    fn a_text_in_pieces_is_reassembled_up_to_its_limit() {
+        let mut receiver = Receiver::default();
+        receiver.arrive(Instant::ZERO, 1, vec![part("one "), part("two ")]);
+        assert_eq!(next(&mut receiver), None);
+        receiver.arrive(Instant::ZERO, 2, vec![all("three")]);
+        assert_eq!(next(&mut receiver), Some((2, all("one two three"))));
+        receiver.confirm(2);
+        receiver.arrive(Instant::ZERO, 3, vec![part(&"x".repeat(Text::MAX)), part("y"), all("z")]);
+        assert_eq!(next(&mut receiver), Some((3, Frame::Unknown)), "too long to be a text");
+        receiver.confirm(3);
+        receiver.arrive(Instant::ZERO, 4, vec![all("whole")]);
+        assert_eq!(next(&mut receiver), Some((4, all("whole"))));
+        receiver.confirm(4);
+        assert!(receiver.is_idle());
     }
 
     #[test]
-    fn what_was_withdrawn_is_never_handed_on() {
-        let mut inbound = Receiver::default();
-        inbound.arrive(Instant::ZERO, 1, vec![part("begun")]);
-        inbound.prepare();
-        inbound.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
-        inbound.advance_floor(5);
-        inbound.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
-        assert_eq!(next(&mut inbound), None);
-        inbound.arrive(Instant::ZERO, 5, vec![all("new")]);
-        assert_eq!(next(&mut inbound), Some((5, all("new"))));
-        inbound.confirm(5);
-        assert_eq!(inbound.report(), (5, vec![], false));
+    fn aborted_frames_are_never_returned() {
+        let mut receiver = Receiver::default();
+        receiver.arrive(Instant::ZERO, 1, vec![part("begun")]);
+        receiver.prepare();
+        receiver.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
+        receiver.advance_floor(5);
+        receiver.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
+        assert_eq!(next(&mut receiver), None);
+        receiver.arrive(Instant::ZERO, 5, vec![all("new")]);
+        assert_eq!(next(&mut receiver), Some((5, all("new"))));
+        receiver.confirm(5);
+        assert_eq!(receiver.report(), (5, vec![], false));
     }
 
     #[test]
-    fn no_more_is_kept_than_the_window() {
-        let mut inbound = Receiver::default();
+    fn no_more_datagrams_are_buffered_than_the_window() {
+        let mut receiver = Receiver::default();
         for n in 2..2000 {
-            inbound.arrive(Instant::ZERO, n, vec![Frame::Bye]);
+            receiver.arrive(Instant::ZERO, n, vec![Frame::Bye]);
         }
-        assert_eq!(inbound.waiting() as u64, RECEIVE_WINDOW - 1);
-        let mut inbound = Receiver::default();
-        inbound.limit(16);
+        assert_eq!(receiver.waiting() as u64, RECEIVE_WINDOW - 1);
+        let mut receiver = Receiver::default();
+        receiver.limit(16);
         for n in 1..2000 {
-            inbound.arrive(Instant::ZERO, n, vec![Frame::Bye]);
+            receiver.arrive(Instant::ZERO, n, vec![Frame::Bye]);
         }
-        assert_eq!(inbound.waiting(), 16);
+        assert_eq!(receiver.waiting(), 16);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-/// Smoothed round-trip time after RFC 6298, section 2, by Karn's algorithm: only what was sent once is measured.
+/// Smoothed round-trip time after RFC 6298, section 2, with Karn's algorithm: only datagrams that were sent once are
+/// measured.
 ///
-/// The timeout is not RFC 6298's: a direct message has 500 ms, so a lost datagram is sent again after two smoothed
-/// round trips, at least [`Rtt::LEAST`], doubling to at most [`Rtt::MOST`].
+/// The timeout is not that of RFC 6298: a direct message has 500 ms, so a lost datagram is retransmitted after two
+/// smoothed round trips, at least [`Rtt::LEAST`], doubling to at most [`Rtt::MOST`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rtt {
     smoothed: Option<Duration>,
@@ -19,7 +20,7 @@ impl Rtt {
     /// The longest retransmission timeout. Without this cap, doubling spends the 500 ms on waiting.
     pub const MOST: Duration = Duration::from_millis(40);
 
-    /// Takes in one measured round trip.
+    /// Adds one measured round trip.
     pub fn measured(&mut self, sample: Duration) {
         self.smoothed = Some(match self.smoothed {
             None => sample,
@@ -27,7 +28,7 @@ impl Rtt {
         });
     }
 
-    /// When to send again what was sent `copies` times.
+    /// The retransmission timeout of a datagram that was sent `copies` times.
     #[must_use]
     pub fn timeout(&self, copies: u32) -> Duration {
         let first = self.smoothed.map_or(Self::UNKNOWN, |smoothed| smoothed * 2).clamp(Self::LEAST, Self::MOST);

@@ -1,4 +1,4 @@
-//! All links of one machine: who has something to send, and when the next of them wants to be called.
+//! All links of one machine: which of them may have something to send, and when the first timer fires.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::proto::time::Instant;
 /// The most links of one machine: one for each name that a server can know.
 pub const MAX_LINKS: usize = 65_536;
 
-/// Links by the life at their other end. Only links that were touched, or whose time has come, cost anything.
+/// Links by the incarnation of the peer. A call costs work only for links that were used, or whose timer fired.
 #[derive(Debug)]
 pub struct Links {
     me: Incarnation,
@@ -22,14 +22,14 @@ pub struct Links {
 }
 
 impl Links {
-    /// No links yet, of the life `me`.
+    /// No links yet, of the incarnation `me`.
     #[must_use]
     pub fn new(me: Incarnation) -> Self {
         let (dirty, timers) = (BTreeSet::new(), BTreeSet::new());
         Self { me, links: BTreeMap::new(), dirty, timers, scheduled: BTreeMap::new(), closed: 0 }
     }
 
-    /// The link to `peer`, if there is one, to look at.
+    /// The link to `peer`, if there is one, to read.
     #[must_use]
     pub fn get(&self, peer: Incarnation) -> Option<&Link> {
         self.links.get(&peer)
@@ -48,15 +48,15 @@ impl Links {
             if self.links.len() >= MAX_LINKS {
                 return None;
             }
-            // A peer may remember an earlier link of these two lives: all that this one sends must look new to it, and
-            // no late acknowledgement of that one may look like one of this one.
+            // The peer may remember an earlier link of these two incarnations. The numbers of this link must be new to
+            // the peer, and a late acknowledgement of the earlier link must not count here.
             let first = (self.closed << 32) + 1;
             self.links.insert(peer, Link::new(self.me, peer, addr, first));
         }
         self.get_mut(peer)
     }
 
-    /// Forgets the link to `peer` and all that was under way on it.
+    /// Forgets the link to `peer` and everything in flight on it.
     pub fn close(&mut self, peer: Incarnation) {
         self.closed += u64::from(self.links.remove(&peer).is_some());
         self.dirty.remove(&peer);
@@ -77,9 +77,9 @@ impl Links {
         self.links.is_empty()
     }
 
-    /// All links, in order of life.
+    /// All links, in order of incarnation.
     pub fn iter(&self) -> impl Iterator<Item = (Incarnation, &Link)> {
-        self.links.iter().map(|(incarnation, link)| (*incarnation, link))
+        self.links.iter().map(|(peer, link)| (*peer, link))
     }
 
     /// All links, to use.
@@ -88,49 +88,49 @@ impl Links {
         self.links.values_mut()
     }
 
-    /// Tells the fates of messages whose patience has ended by now.
+    /// Reports the messages whose acknowledgement timeout ended.
     pub fn expire(&mut self, now: Instant) -> Vec<(Incarnation, MessageOutcome)> {
-        let mut told = Vec::new();
+        let mut timed_out = Vec::new();
         let due: Vec<Incarnation> =
-            self.timers.range(..=(now, Incarnation(u128::MAX))).map(|(_, incarnation)| *incarnation).collect();
-        for incarnation in due {
-            let mut fates = Vec::new();
-            if let Some(link) = self.get_mut(incarnation) {
-                link.expire(now, &mut fates);
+            self.timers.range(..=(now, Incarnation(u128::MAX))).map(|(_, peer)| *peer).collect();
+        for peer in due {
+            let mut outcomes = Vec::new();
+            if let Some(link) = self.get_mut(peer) {
+                link.expire(now, &mut outcomes);
             }
-            told.extend(fates.into_iter().map(|fate| (incarnation, fate)));
+            timed_out.extend(outcomes.into_iter().map(|outcome| (peer, outcome)));
         }
-        told
+        timed_out
     }
 
     /// The next datagram to send, if any; call until `None`.
     pub fn transmit(&mut self, now: Instant) -> Option<(SocketAddr, Transmission)> {
-        while let Some(incarnation) = self.dirty.first().copied() {
-            let Some(link) = self.links.get_mut(&incarnation) else {
-                self.dirty.remove(&incarnation);
+        while let Some(peer) = self.dirty.first().copied() {
+            let Some(link) = self.links.get_mut(&peer) else {
+                self.dirty.remove(&peer);
                 continue;
             };
-            if let Some(departure) = link.transmit(now) {
-                return Some((link.addr(), departure));
+            if let Some(transmission) = link.transmit(now) {
+                return Some((link.addr(), transmission));
             }
             let deadline = link.deadline();
-            self.dirty.remove(&incarnation);
-            self.arm(incarnation, deadline);
+            self.dirty.remove(&peer);
+            self.schedule(peer, deadline);
         }
         None
     }
 
-    fn arm(&mut self, incarnation: Incarnation, deadline: Option<Instant>) {
-        if let Some(at) = self.scheduled.remove(&incarnation) {
-            self.timers.remove(&(at, incarnation));
+    fn schedule(&mut self, peer: Incarnation, deadline: Option<Instant>) {
+        if let Some(at) = self.scheduled.remove(&peer) {
+            self.timers.remove(&(at, peer));
         }
         if let Some(at) = deadline {
-            self.scheduled.insert(incarnation, at);
-            self.timers.insert((at, incarnation));
+            self.scheduled.insert(peer, at);
+            self.timers.insert((at, peer));
         }
     }
 
-    /// When the first link wants to be called. Right only after [`Links::transmit`] gave `None`.
+    /// When the first timer fires. Valid only after [`Links::transmit`] returned `None`.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
@@ -146,15 +146,15 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], 9))
     }
 
-    /// The number of the first datagram of a new link to life 2.
+    /// The number of the first datagram of a new link to incarnation 2.
     fn first_number(links: &mut Links) -> u64 {
         links.open(Incarnation(2), addr()).unwrap().push(Frame::Unknown, None, None);
-        let (_, departure) = links.transmit(Instant::ZERO).unwrap();
-        parse(&departure.bytes).unwrap().head.n.unwrap()
+        let (_, transmission) = links.transmit(Instant::ZERO).unwrap();
+        parse(&transmission.bytes).unwrap().head.n.unwrap()
     }
 
     #[test]
-    fn a_link_that_is_opened_again_goes_on_above_all_earlier_numbers() {
+    fn a_reopened_link_continues_above_all_earlier_numbers() {
         let mut links = Links::new(Incarnation(1));
         assert_eq!(first_number(&mut links), 1);
         links.close(Incarnation(2));
