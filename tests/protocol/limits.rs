@@ -14,7 +14,7 @@ use chat::proto::link::{WINDOW_CLEAR, WINDOW_LOSSY};
 use chat::proto::machine::{Input, Machine, Output, ServerEffect, ServerInput};
 use chat::proto::name::Name;
 use chat::proto::record::{GroupRecord, PersistedState, Record};
-use chat::proto::server::{FETCH_BYTES, GROUPS, GUESTS, MEMBERS, REPLY_BYTES, Server};
+use chat::proto::server::{FETCH_BYTES, GROUPS, MEMBERS, REPLY_BYTES, Server, UNREGISTERED};
 use chat::proto::wire::{self, Frame, Header};
 use chat::sim::simulation::{SERVER, Simulation};
 
@@ -113,13 +113,13 @@ fn who_has_proven_its_address_and_has_no_name_is_remembered_within_limits() {
     let mut world = world(&["x"]);
     let links = stats(&mut world)["links"];
     assert_eq!(links, 1);
-    for _ in 0..=GUESTS {
+    for _ in 0..=UNREGISTERED {
         world.client("x");
     }
     world.run_for(ms(100));
-    assert_eq!(stats(&mut world)["links"], links + GUESTS as u64);
+    assert_eq!(stats(&mut world)["links"], links + UNREGISTERED as u64);
     world.run_for(ms(9_899));
-    assert_eq!(stats(&mut world)["links"], links + GUESTS as u64);
+    assert_eq!(stats(&mut world)["links"], links + UNREGISTERED as u64);
     // The first one was forgotten for the last one, asked again, and was remembered anew.
     world.run_for(SECOND);
     assert_eq!(stats(&mut world)["links"], links, "after ten seconds they are forgotten");

@@ -1,4 +1,4 @@
-//! Proof that a client receives at its address, without a byte of state a client.
+//! Cookies: prove that a client receives at its address, without state for each client.
 
 use std::hash::Hasher as _;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use siphasher::sip::SipHasher24;
 use crate::proto::id::Incarnation;
 use crate::proto::time::Instant;
 
-/// How long a cookie is good, at least; at most twice as long.
-const GOOD_FOR: Duration = Duration::from_secs(30);
+/// A cookie is valid for at least this long, and at most twice as long.
+const VALID_FOR: Duration = Duration::from_secs(30);
 
-/// Makes and checks cookies: SipHash-2-4 of address, life and time under a secret key, as in the SYN cookies of TCP
+/// Makes and checks cookies: SipHash-2-4 of address, incarnation and time with a secret key, as in the SYN cookies of TCP
 /// and the HelloVerifyRequest of DTLS (RFC 6347, 4.2.1).
 #[derive(Debug)]
 pub struct Cookies {
@@ -20,7 +20,7 @@ pub struct Cookies {
 }
 
 impl Cookies {
-    /// Cookies under this key.
+    /// Cookies with this key.
     #[must_use]
     pub fn new(key: [u64; 2]) -> Self {
         Self { key }
@@ -32,7 +32,7 @@ impl Cookies {
         self.at(Self::slot(now), addr, incarnation)
     }
 
-    /// Whether it is one that was made lately.
+    /// Whether the cookie was made for this client and is valid.
     #[must_use]
     pub fn check(&self, now: Instant, addr: SocketAddr, incarnation: Incarnation, cookie: &str) -> bool {
         let slot = Self::slot(now);
@@ -40,7 +40,7 @@ impl Cookies {
     }
 
     fn slot(now: Instant) -> u64 {
-        now.micros() / u64::try_from(GOOD_FOR.as_micros()).unwrap_or(u64::MAX)
+        now.micros() / u64::try_from(VALID_FOR.as_micros()).unwrap_or(u64::MAX)
     }
 
     fn at(&self, slot: u64, addr: SocketAddr, incarnation: Incarnation) -> String {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_is_good_for_one_address_one_life_and_a_while() {
+    fn a_cookie_is_valid_for_one_address_one_incarnation_and_a_while() {
         let cookies = Cookies::new([1, 2]);
         let (here, there) = (SocketAddr::from(([127, 0, 0, 1], 5)), SocketAddr::from(([127, 0, 0, 1], 6)));
         let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);

@@ -57,7 +57,7 @@ pub use crate::proto::server::ping::WAITING;
 pub use crate::proto::server::presence::NAME_KEPT;
 pub use crate::proto::server::replay_window::RUNS;
 pub use crate::proto::server::replies::REPLY_BYTES;
-pub use crate::proto::server::sessions::GUESTS;
+pub use crate::proto::server::sessions::UNREGISTERED;
 pub use crate::proto::server::table::{DROPPED, NAMES};
 
 /// Time limit for a client to acknowledge a message, and to answer a ping.

@@ -18,7 +18,7 @@ use crate::proto::server::table::TableCursor;
 use crate::proto::time::{Instant, earliest};
 
 /// The most clients without a name.
-pub const GUESTS: usize = 1_024;
+pub const UNREGISTERED: usize = 1_024;
 /// Time limit for a client to get a name.
 const UNREGISTERED_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client is pinged after this silence. It sends a keep-alive every 20 s, so that two may be lost.
@@ -117,10 +117,10 @@ impl Sessions {
         self.sessions.iter().filter(|(_, session)| session.is_online()).map(|(client, _)| *client)
     }
 
-    /// Ends the time limit of the oldest new session when [`GUESTS`] is reached. Returns the client to close, if it
+    /// Ends the time limit of the oldest new session when [`UNREGISTERED`] is reached. Returns the client to close, if it
     /// has no name.
     pub fn make_room(&mut self) -> Option<Incarnation> {
-        let oldest = if self.unregistered.len() < GUESTS { None } else { self.unregistered.pop_front() };
+        let oldest = if self.unregistered.len() < UNREGISTERED { None } else { self.unregistered.pop_front() };
         oldest.map(|(_, client)| client).filter(|client| self.is_unregistered(*client))
     }
 
@@ -350,11 +350,11 @@ mod tests {
     #[test]
     fn the_oldest_session_without_a_name_makes_room() {
         let mut sessions = Sessions::default();
-        for client in 1..GUESTS as u128 {
+        for client in 1..UNREGISTERED as u128 {
             open(&mut sessions, Incarnation(client));
         }
         assert_eq!(sessions.make_room(), None);
-        open(&mut sessions, Incarnation(GUESTS as u128));
+        open(&mut sessions, Incarnation(UNREGISTERED as u128));
         assert_eq!(sessions.make_room(), Some(X));
     }
 

@@ -1,4 +1,4 @@
-//! The table and its versions: each change reaches everybody online, in updates no larger than what changed.
+//! The table and its versions: each change reaches all online clients, in updates no larger than the change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -17,37 +17,37 @@ use crate::proto::wire::{Frame, Row};
 
 /// The most names a server knows.
 pub const NAMES: usize = 65_536;
-/// The most dropped names that are remembered; who missed more gets the whole table.
+/// The most dropped names that are remembered. A client that missed more gets the whole table.
 pub const DROPPED: usize = 4_096;
 /// How many rows travel in a frame: the longest ones fit.
 const ROWS_A_FRAME: usize = 5;
-/// How many frames of rows are under way to one client.
-const FRAMES_UNDER_WAY: usize = 48;
+/// The most frames of rows in flight to one client.
+const FRAMES_IN_FLIGHT: usize = 48;
 
 /// A row of the table.
 #[derive(Clone, Debug)]
 pub struct TableRow {
-    /// Where.
+    /// The address of the client.
     pub addr: SocketAddr,
-    /// In which life.
+    /// The incarnation of the client.
     pub incarnation: Incarnation,
-    /// Whether it can be reached.
+    /// Whether the client is online.
     pub online: bool,
-    /// When it was last online or went offline.
+    /// The time at which it was last online or went offline.
     pub seen: Timestamp,
     version: u64,
 }
 
-/// How much of the table one client was sent.
+/// The position of one client in the versions of the table.
 #[derive(Debug, Default)]
 pub struct TableCursor {
-    /// Everything up to this version; 0 is nothing.
+    /// All changes up to this version were sent; 0 for none.
     pub sent: u64,
-    /// The update under way.
-    pub under_way: Option<Tag>,
-    /// Whether an update is due although nothing changed: it ends a registration.
+    /// The update in flight.
+    pub in_flight: Option<Tag>,
+    /// Whether an update is due even without a change: it ends a registration.
     pub owed: bool,
-    /// Whether the update under way does not end there.
+    /// Whether the update in flight continues in another one.
     continues: bool,
 }
 
@@ -55,27 +55,27 @@ pub struct TableCursor {
 #[derive(Debug, Default)]
 pub struct Table {
     rows: BTreeMap<Name, TableRow>,
-    names: BTreeMap<Incarnation, Name>,
+    holders: BTreeMap<Incarnation, Name>,
     by_version: BTreeMap<u64, Name>,
     dropped: BTreeMap<u64, Name>,
-    /// Who saw only versions up to here missed names that were dropped and forgotten.
+    /// A client that is at this version or below may have missed dropped names that are not remembered.
     forgotten: u64,
     version: u64,
-    /// Changed since the last event about it.
-    news: BTreeSet<Name>,
-    /// Who has not been sent everything.
+    /// Names that changed since the last event about the table.
+    changed: BTreeSet<Name>,
+    /// Clients that may lack a change.
     stale: BTreeSet<Incarnation>,
 }
 
 impl Table {
-    /// The table that an earlier life kept.
+    /// The table that an earlier incarnation persisted.
     #[must_use]
     pub fn new(records: Vec<NameRecord>) -> Self {
         let mut table = Self::default();
         for NameRecord { name, addr, incarnation, online, seen } in records {
             table.put(name, addr, incarnation, online, seen);
         }
-        table.news.clear();
+        table.changed.clear();
         table
     }
 
@@ -85,10 +85,10 @@ impl Table {
         self.rows.get(name)
     }
 
-    /// Whose life this is.
+    /// The name that this incarnation holds.
     #[must_use]
     pub fn name_of(&self, incarnation: Incarnation) -> Option<&Name> {
-        self.names.get(&incarnation)
+        self.holders.get(&incarnation)
     }
 
     /// All rows, in order of name.
@@ -108,28 +108,28 @@ impl Table {
         self.version
     }
 
-    /// Writes a row: a change, that everybody will be told.
+    /// Writes a row. This is a new version.
     pub fn put(&mut self, name: Name, addr: SocketAddr, incarnation: Incarnation, online: bool, seen: Timestamp) {
         self.version += 1;
         let entry = TableRow { addr, incarnation, online, seen, version: self.version };
         if let Some(before) = self.rows.insert(name.clone(), entry) {
             self.by_version.remove(&before.version);
             if before.incarnation != incarnation {
-                self.names.remove(&before.incarnation);
+                self.holders.remove(&before.incarnation);
             }
         }
-        self.names.insert(incarnation, name.clone());
+        self.holders.insert(incarnation, name.clone());
         self.by_version.insert(self.version, name.clone());
-        self.news.insert(name);
+        self.changed.insert(name);
     }
 
     fn drop_name(&mut self, name: &Name) {
         let Some(row) = self.rows.remove(name) else { return };
-        self.names.remove(&row.incarnation);
+        self.holders.remove(&row.incarnation);
         self.by_version.remove(&row.version);
         self.version += 1;
         self.dropped.insert(self.version, name.clone());
-        self.news.insert(name.clone());
+        self.changed.insert(name.clone());
         if self.dropped.len() > DROPPED
             && let Some((version, _)) = self.dropped.pop_first()
         {
@@ -137,13 +137,13 @@ impl Table {
         }
     }
 
-    /// The names that were dropped after version `from`, up to version `upto`, and are not back.
+    /// The names that were dropped after version `from`, up to version `upto`, and do not exist again.
     fn gone(&self, from: u64, upto: u64) -> Vec<Name> {
         let dropped = self.dropped.range(from.saturating_add(1)..).take_while(|(version, _)| **version <= upto);
         dropped.map(|(_, name)| name).filter(|name| !self.rows.contains_key(*name)).cloned().collect()
     }
 
-    /// All rows for people.
+    /// All rows, as events show them.
     #[must_use]
     pub fn view(&self) -> Vec<ClientInfo> {
         self.rows.iter().map(|(name, row)| view(name, row)).collect()
@@ -158,13 +158,14 @@ fn view(name: &Name, row: &TableRow) -> ClientInfo {
     ClientInfo { name: name.clone(), addr: row.addr.to_string(), online: row.online }
 }
 
-/// How a reader sees an address: a client on the server's own host is where that reader reached the server.
+/// The address at which a reader reaches a client. A client on the server's own host is at the address at which the
+/// reader reaches the server.
 fn seen_from(addr: SocketAddr, reader: SocketAddr, via: IpAddr) -> SocketAddr {
     if addr.ip().is_loopback() && !reader.ip().is_loopback() { SocketAddr::new(via, addr.port()) } else { addr }
 }
 
 impl Server {
-    /// Changes a row on disk and in the table of everybody who is online.
+    /// Changes a row on disk and in the tables of all online clients.
     pub(super) fn change_row(
         &mut self,
         name: &Name,
@@ -201,16 +202,16 @@ impl Server {
         self.table.stale.extend(self.sessions.online());
     }
 
-    /// This client is to have everything that changed.
+    /// Sends a client the changes that it lacks, with the next flush.
     pub(super) fn schedule_update(&mut self, client: Incarnation) {
         self.table.stale.insert(client);
     }
 
-    /// A client says which version it has. If that is not what it acknowledged, it gets the whole table.
+    /// A client reports its version. It gets the whole table if it acknowledged another version.
     pub(super) fn check_version(&mut self, client: Incarnation, version: u64) {
         if let Some(session) = self.sessions.get_mut(client)
             && session.is_online()
-            && session.table.under_way.is_none()
+            && session.table.in_flight.is_none()
             && session.table.sent != version
         {
             session.table = TableCursor { owed: true, ..TableCursor::default() };
@@ -221,18 +222,18 @@ impl Server {
     /// A client acknowledged an update.
     pub(super) fn update_acknowledged(&mut self, client: Incarnation) {
         if let Some(session) = self.sessions.get_mut(client) {
-            session.table.under_way = None;
+            session.table.in_flight = None;
             if session.table.sent < self.table.version && session.is_online() {
                 self.table.stale.insert(client);
             }
         }
     }
 
-    /// Sends updates to all who lack something and have none under way.
+    /// Sends updates to all clients that lack a change and have no update in flight.
     pub(super) fn send_updates(&mut self) {
-        if !self.table.news.is_empty() {
-            let news = std::mem::take(&mut self.table.news);
-            let changed = news.iter().filter_map(|name| Some(view(name, self.table.rows.get(name)?))).collect();
+        if !self.table.changed.is_empty() {
+            let names = std::mem::take(&mut self.table.changed);
+            let changed = names.iter().filter_map(|name| Some(view(name, self.table.rows.get(name)?))).collect();
             let (version, incarnation, total) = (self.table.version, self.me, self.table.len());
             let online_count = self.table.online_count();
             self.say(ServerEvent::Table { version, incarnation, changed, total, online_count });
@@ -244,22 +245,22 @@ impl Server {
 
     fn send_update(&mut self, client: Incarnation) {
         let Some(session) = self.sessions.get_mut(client).filter(|session| session.is_online()) else { return };
-        if session.table.under_way.is_some() {
+        if session.table.in_flight.is_some() {
             return;
         }
         let whole = !session.table.continues && session.table.sent <= self.table.forgotten;
         let from = if whole { 0 } else { session.table.sent };
-        let most = ROWS_A_FRAME * FRAMES_UNDER_WAY;
-        // One more than travels tells whether anything remains: an update has to end, whatever its size.
-        let mut changed: Vec<(u64, Row)> = (self.table.by_version.range(from + 1..).take(most + 1))
+        let rows_max = ROWS_A_FRAME * FRAMES_IN_FLIGHT;
+        // Reads one row more than fits, to know whether this update is the last one.
+        let mut changed: Vec<(u64, Row)> = (self.table.by_version.range(from + 1..).take(rows_max + 1))
             .filter_map(|(version, name)| {
                 let row = self.table.rows.get(name)?;
                 let addr = seen_from(row.addr, session.addr(), session.via());
                 Some((*version, Row(name.clone(), addr, row.incarnation, row.online)))
             })
             .collect();
-        let last = changed.len() <= most;
-        changed.truncate(most);
+        let last = changed.len() <= rows_max;
+        changed.truncate(rows_max);
         let upto = if last { self.table.version } else { changed.last().map_or(from, |(version, _)| *version) };
         let gone = if whole { Vec::new() } else { self.table.gone(from, upto) };
         if last && changed.is_empty() && gone.is_empty() && !session.table.owed {
@@ -294,7 +295,7 @@ impl Server {
         }
         session.table.sent = upto;
         session.table.owed = false;
-        session.table.under_way = Some(tag);
+        session.table.in_flight = Some(tag);
         session.expect_ack(tag, AckAction::Rows);
     }
 
@@ -309,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_gone_from_the_version_that_dropped_them_until_they_are_back() {
+    fn names_are_gone_from_the_version_that_dropped_them_until_they_exist_again() {
         let (mut table, addr) = (Table::default(), SocketAddr::from(([10, 0, 0, 2], 7000)));
         let [x, y] = ["x", "y"].map(|word| Name::new(word).unwrap());
         for (incarnation, name) in [(Incarnation(1), &x), (Incarnation(2), &y)] {
