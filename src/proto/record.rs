@@ -1,4 +1,6 @@
-//! What a server keeps on disk, as data: the core says what, the store says when it is there.
+//! Records: the changes that a server writes to disk, and the state that it finds there.
+//!
+//! The machine decides what to write, and the store reports when it is on disk.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -9,58 +11,58 @@ use crate::proto::name::Name;
 use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
 
-/// One change of what is kept. A record is atomic; so are all records of one turn, unless one of them is refused.
+/// One change of the persisted state. A record is atomic; so are all records of one turn, unless one of them is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// A name, new or changed.
+    /// A name was added, or its row changed.
     Name(NameRecord),
-    /// A name is dropped.
+    /// A name was dropped.
     NameRemoved(Name),
     /// A group was created.
     Group(GroupRecord),
-    /// A message is kept.
+    /// A message was accepted.
     Mail(Mail),
-    /// Some readers of a message have it; it is dropped when nobody lacks it any more.
+    /// Some readers acknowledged a message. It is dropped when all of them did.
     Delivered {
-        /// Which message.
+        /// The number of the message.
         seq: u64,
-        /// Who still lacks it.
+        /// The readers that have not acknowledged it yet.
         undelivered_to: BTreeSet<Name>,
-        /// The receipt that is owed to its sender from now on.
+        /// The receipt for the sender of a direct message.
         receipt: Option<Receipt>,
     },
     /// A receipt was acknowledged.
     ReceiptGone {
-        /// Which.
+        /// The number of the receipt.
         seq: u64,
     },
 }
 
-/// A row of the table, as it is kept.
+/// A row of the table, as it is persisted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameRecord {
-    /// Whose.
+    /// The name.
     pub name: Name,
-    /// Where it was.
+    /// The last address of its client.
     pub addr: SocketAddr,
-    /// Which life it had.
+    /// The last incarnation of its client.
     pub incarnation: Incarnation,
-    /// Whether it was online.
+    /// Whether the client is online.
     pub online: bool,
     /// When it was last online or went offline.
     pub seen: Timestamp,
 }
 
-/// A group and the request that created it, by which the same request is known when its answer was lost.
+/// A group and the request that created it. When the answer to that request is lost, its repetition is recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupRecord {
     /// Its name.
     pub group: Name,
-    /// Who created it.
+    /// The name that created it.
     pub creator: Name,
-    /// The creator's life.
+    /// The creator's incarnation.
     pub incarnation: Incarnation,
-    /// The number of the request in that life.
+    /// The number of the request in that incarnation.
     pub request: u64,
 }
 
@@ -114,22 +116,22 @@ impl Mail {
     }
 }
 
-/// Word for a sender that its kept direct message reached its reader.
+/// A receipt: tells a sender that its kept direct message reached its reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// Unique among receipts: the `seq` of the message.
     pub seq: u64,
-    /// Who is to be told.
+    /// The sender of the message.
     pub owner: Name,
-    /// The message.
+    /// The id of the message.
     pub id: MessageId,
-    /// Who read it.
+    /// The reader of the message.
     pub reader: Name,
-    /// When the server had kept the message.
+    /// When the server accepted the message.
     pub kept_at: Timestamp,
 }
 
-/// Everything that an earlier life of the server left, as the store reads it at start.
+/// The state that an earlier incarnation of the server persisted, as the store reads it at start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PersistedState {
     /// In order of name.
@@ -140,6 +142,6 @@ pub struct PersistedState {
     pub mail: Vec<MailHeader>,
     /// In order of `seq`.
     pub receipts: Vec<Receipt>,
-    /// The highest `seq` ever given to a message, 0 if none was, also when that message is gone.
+    /// The highest `seq` ever given to a message, also when that message is gone; 0 for none.
     pub last_seq: u64,
 }
