@@ -2,11 +2,14 @@
 //!
 //! Machines are shared and noisy: the ratios are for people to compare, no test asserts on them.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+#[path = "../support/mod.rs"]
+mod support;
+
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::support::{Program, ProgramBuilder, program};
 
 /// How many messages each measurement sends.
 const MESSAGES: u32 = 5_000;
@@ -19,8 +22,8 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let round_trip = raw_round_trip();
     row("raw UDP, one at a time", MESSAGES, round_trip, None);
-    let server = Server::start(folder.path());
-    let _reader = server.client("y", folder.path(), &["--on-eof", "stay"], "");
+    let server = Server::start();
+    let _reader = server.reader("y", folder.path());
     let sends = |count: u32, to: &str| format!("send {to} hi\n").repeat(count as usize);
     let one = server.timed("x", folder.path(), &[], &sends(MESSAGES, "y"));
     row("direct messages, one at a time", MESSAGES, one, Some(round_trip));
@@ -84,50 +87,36 @@ fn raw_commits(folder: &Path) -> Duration {
 }
 
 struct Server {
-    process: Child,
+    _process: Program,
     port: u64,
 }
 
 impl Server {
-    fn start(folder: &Path) -> Self {
-        let mut process = chat(folder).args(["-s", "0", "--json"]).stdout(Stdio::piped()).spawn().expect("a server");
-        let mut line = String::new();
-        let mut out = BufReader::new(process.stdout.take().expect("its output"));
-        out.read_line(&mut line).expect("a line");
-        let port = event(&line)["port"].as_u64().expect("a port");
-        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        Self { process, port }
+    fn start() -> Self {
+        let process = Program::start(&["-s", "0", "--json"]);
+        let port = event(&process.line())["port"].as_u64().expect("a port");
+        Self { _process: process, port }
     }
 
-    fn command(&self, name: &str, folder: &Path, options: &[&str], script: &str) -> Command {
+    fn client(&self, name: &str, folder: &Path, options: &[&str], script: &str) -> ProgramBuilder {
         let file = folder.join(format!("{name}.txt"));
         std::fs::write(&file, script).expect("a script");
-        let mut command = chat(folder);
-        command.args(["-c", name, "127.0.0.1", &self.port.to_string(), "0", "--json", "--script"]).arg(file);
-        command.args(options).stdout(Stdio::piped());
-        command
+        let client = program(["-c", name, "127.0.0.1", &self.port.to_string(), "0", "--json", "--script"]);
+        client.arg(file).args(options)
     }
 
     /// A client that listens until it is dropped; returns when it is registered.
-    fn client(&self, name: &str, folder: &Path, options: &[&str], script: &str) -> Running {
-        let mut process = self.command(name, folder, options, script).spawn().expect("a client");
-        let mut out = BufReader::new(process.stdout.take().expect("its output"));
-        let mut line = String::new();
-        while !line.contains("\"registered\"") {
-            line.clear();
-            out.read_line(&mut line).expect("a line");
-        }
-        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        Running(process)
+    fn reader(&self, name: &str, folder: &Path) -> Program {
+        let reader = self.client(name, folder, &["--on-eof", "stay"], "").start();
+        reader.until_line(|line| line.contains("\"registered\""));
+        reader
     }
 
     /// Runs a client to its end; returns the time from its registration to its last outcome, by its own clock.
     fn timed(&self, name: &str, folder: &Path, options: &[&str], script: &str) -> Duration {
-        let mut process = self.command(name, folder, options, script).spawn().expect("a client");
-        let mut text = String::new();
-        process.stdout.take().expect("its output").read_to_string(&mut text).expect("its events");
-        assert!(process.wait().expect("an end").success(), "{text}");
-        let events: Vec<serde_json::Value> = text.lines().map(event).collect();
+        let run = self.client(name, folder, options, script).run();
+        assert_eq!(run.status, Some(0), "{}", run.stdout);
+        let events: Vec<serde_json::Value> = run.stdout.lines().map(event).collect();
         let at = |event: &serde_json::Value| {
             let stamp: jiff::Timestamp = event["ts"].as_str().and_then(|ts| ts.parse().ok()).expect("a time");
             stamp
@@ -141,28 +130,6 @@ impl Server {
     fn leave(&self, name: &str, folder: &Path) {
         self.timed(name, folder, &[], "table\n");
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-fn chat(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    command.env("XDG_STATE_HOME", folder).env("HOME", folder).stdin(Stdio::null());
-    command
 }
 
 fn event(line: &str) -> serde_json::Value {

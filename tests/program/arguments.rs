@@ -1,25 +1,21 @@
 //! A wrong argument gives one clear sentence on standard error, nothing on standard output, and exit status 1.
 
-use assert_cmd::Command;
+use crate::support::{ProgramBuilder, program};
 use predicates::ord::eq;
 use predicates::str::is_empty;
 
-/// `chat` with these arguments, somewhere where nobody lives.
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::cargo_bin("chat").unwrap();
-    command.args(arguments).env_clear().env("HOME", "/nonexistent").env("LC_ALL", "C.UTF-8").write_stdin("");
-    command
+/// `chat` with these arguments and no home.
+fn homeless(arguments: &[&str]) -> ProgramBuilder {
+    program(arguments).env("HOME", "/nonexistent")
 }
 
 /// Whole standard output, whole standard error and the exit status.
 fn chat(arguments: &[&str]) -> (String, String, Option<i32>) {
-    let output = command(arguments).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (text(output.stdout), text(output.stderr), output.status.code())
+    homeless(arguments).run().parts()
 }
 
 fn refused(arguments: &[&str], sentence: &str) {
-    command(arguments).assert().code(1).stdout(is_empty()).stderr(eq(format!("{sentence}\n")));
+    homeless(arguments).assert().code(1).stdout(is_empty()).stderr(eq(format!("{sentence}\n")));
 }
 
 #[test]
@@ -163,14 +159,12 @@ fn the_environment_has_a_status_of_its_own() {
 
 #[test]
 fn the_launcher_answers_mistakes_with_the_same_sentences() {
-    let mut command = Command::cargo_bin("chat").unwrap();
-    let output = command.write_stdin("ls\nChatApp -s 80\n-c x\nhelp\nexit\nChatApp -s 80\n").output().unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
+    let input = "ls\nChatApp -s 80\n-c x\nhelp\nexit\nChatApp -s 80\n";
+    let (out, err, status) = homeless(&[]).input(input).run().parts();
     let expected = "There is no command \"ls\" here; type ChatApp -s PORT, ChatApp -c NAME SERVER-IP SERVER-PORT \
                     CLIENT-PORT, help or exit.\n\
                     The port must be 1024 to 65535, or 0 for a free one, and \"80\" is not.\n\
                     -c needs 4 arguments, NAME SERVER-IP SERVER-PORT CLIENT-PORT, and got 1.\n";
-    assert_eq!((err.as_str(), output.status.code()), (expected, Some(1)));
-    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((err.as_str(), status), (expected, Some(1)));
     assert!(out.starts_with("ChatApp -s PORT ") && !out.contains("$ "), "{out}");
 }

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::support::{Program, command, wait};
+use crate::support::{Program, program};
 use nix::sys::signal::Signal;
 
 /// Plays a script to its end: lines without that of the port, standard error, status.
@@ -92,10 +92,9 @@ fn a_failed_command_ends_a_script_that_wants_it() {
 
 #[test]
 fn without_a_server_it_says_so_and_ends() {
-    let home = tempfile::tempdir().unwrap();
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port().to_string();
-    let mut client = Program::start_in(home, &["-c", "x", "127.0.0.1", &port, "0"]);
+    let mut client = Program::start(&["-c", "x", "127.0.0.1", &port, "0"]);
     client.stdin = None;
     let (mut lines, errors, status) = client.end();
     lines.remove(0);
@@ -167,10 +166,7 @@ fn the_end_of_the_input_is_what_the_options_say() {
 #[test]
 fn a_reader_that_went_away_is_a_leave_with_notice() {
     let (server, port) = Program::server();
-    let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-c", "x", "127.0.0.1", &port, "0"]);
-    let mut x = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut x = program(["-c", "x", "127.0.0.1", &port, "0"]).unread().start();
     let mut reader = std::io::BufReader::new(x.stdout.take().unwrap());
     let mut line = String::new();
     while !line.ends_with("[Client table updated.]\n") {
@@ -179,27 +175,22 @@ fn a_reader_that_went_away_is_a_leave_with_notice() {
     drop(reader);
     let _y = Program::client("y", &port, &[]);
     server.until(">>> [Client x is offline]");
-    let mut errors = String::new();
-    std::io::Read::read_to_string(x.stderr.as_mut().unwrap(), &mut errors).unwrap();
-    assert_eq!((wait(&mut x).code(), errors.as_str()), (Some(0), ""));
+    assert_eq!(x.end(), (vec![], String::new(), Some(0)));
 }
 
 #[test]
 fn a_blocked_output_delays_no_signal_and_loses_no_message() {
     let (server, port) = Program::server();
-    let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-c", "x", "127.0.0.1", &port, "0", "--on-eof", "stay"]);
-    // Nobody reads this pipe, which holds 64 KiB.
-    let mut x = program.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    // Nobody reads its output, a pipe that holds 64 KiB.
+    let x = program(["-c", "x", "127.0.0.1", &port, "0", "--on-eof", "stay"]).stdin(Stdio::null()).unread().start();
     server.until(">>> [Client x registered]");
     let mut y = Program::client("y", &port, &[]);
     let text = "a".repeat(60_000);
     y.send(&format!("send x {text}"));
     y.until(">>> [Message received by x.]");
     y.send(&format!("send x {text}"));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(x.id()).unwrap()), Signal::SIGTERM).unwrap();
-    assert_eq!(wait(&mut x).code(), Some(143));
+    x.signal(Signal::SIGTERM);
+    assert_eq!(x.end().2, Some(143));
     // What could not be shown was not acknowledged.
     y.until(">>> [Messages received by the server and saved]");
 }
@@ -231,48 +222,37 @@ fn the_launcher_in_a_pipe_becomes_what_its_first_line_starts() {
 #[test]
 fn input_without_end_delays_no_signal() {
     let (server, port) = Program::server();
-    let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-c", "x", "127.0.0.1", &port, "0"]);
     // A line that never ends.
-    program.stdin(std::fs::File::open("/dev/zero").unwrap()).stdout(Stdio::null());
-    let mut x = program.spawn().unwrap();
+    let zeros = std::fs::File::open("/dev/zero").unwrap();
+    let x = program(["-c", "x", "127.0.0.1", &port, "0"]).stdin(zeros).start();
     server.until(">>> [Client x registered]");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(x.id()).unwrap()), Signal::SIGTERM).unwrap();
-    assert_eq!(wait(&mut x).code(), Some(143));
+    x.signal(Signal::SIGTERM);
+    assert_eq!(x.end().2, Some(143));
 
     // Empty lines as fast as they can be written.
-    let mut program = command(&home);
-    program.args(["-c", "z", "127.0.0.1", &port, "0"]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut z = program.spawn().unwrap();
+    let mut z = program(["-c", "z", "127.0.0.1", &port, "0"]).stdout(Stdio::null()).start();
     let mut stdin = z.stdin.take().unwrap();
     let writer = std::thread::spawn(move || while std::io::Write::write_all(&mut stdin, &[b'\n'; 4096]).is_ok() {});
     server.until(">>> [Client z registered]");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(z.id()).unwrap()), Signal::SIGTERM).unwrap();
-    assert_eq!(wait(&mut z).code(), Some(143));
+    z.signal(Signal::SIGTERM);
+    assert_eq!(z.end().2, Some(143));
     writer.join().unwrap();
 }
 
 #[test]
 fn an_output_that_cannot_be_written_is_named() {
     let (_server, port) = Program::server();
-    let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-c", "x", "127.0.0.1", &port, "0"]).stdin(Stdio::null());
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let output = program.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let x = program(["-c", "x", "127.0.0.1", &port, "0"]).stdin(Stdio::null()).stdout(full).start();
     let sentence = "The output could not be written: no storage space.\n";
-    assert_eq!((String::from_utf8(output.stderr).unwrap().as_str(), output.status.code()), (sentence, Some(3)));
+    assert_eq!(x.end(), (vec![], sentence.to_owned(), Some(3)));
 }
 
 #[test]
 fn a_script_that_cannot_be_read_is_not_an_empty_one() {
     let (_server, port) = Program::server();
     let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-c", "x", "127.0.0.1", &port, "0", "--script"]).arg(home.path()).stdin(Stdio::null());
-    let output = program.output().unwrap();
-    let shown = String::from_utf8(output.stdout).unwrap();
+    let (shown, _, status) = program(["-c", "x", "127.0.0.1", &port, "0", "--script"]).arg(home.path()).run().parts();
     assert_eq!(shown.lines().last(), Some(">>> The input could not be read: is a directory."), "{shown}");
-    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(status, Some(3));
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-use crate::support::{PATIENCE, Program};
+use crate::support::{PROGRAM, Program, TIME_LIMIT, program};
 use chat::proto::status::Status;
 use chat::runner::run::seed::Seed;
 use chat::runner::run::{RunOptions, run};
@@ -59,7 +59,7 @@ impl Orders {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(folder.path().join("orders")).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIME_LIMIT)).unwrap();
         Self { folder, socket }
     }
 
@@ -200,7 +200,7 @@ fn a_server_tells_what_it_lost() {
     let addr: SocketAddr = peer.local_addr().unwrap();
     let (server, port) = server(&["--fault", &format!("to={addr},drop=1")]);
     let hello = "{\"chat\":1,\"me\":\"00000000000000000000000000000001\"}\n{\"t\":\"hello\",\"token\":\"1\"}\n";
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_read_timeout(Some(TIME_LIMIT)).unwrap();
     for _ in 0..2 {
         peer.send_to(hello.as_bytes(), format!("127.0.0.1:{port}")).unwrap();
     }
@@ -215,7 +215,7 @@ fn play(text: &str, seed: Option<u64>) -> (Status, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.chat");
     std::fs::write(&file, text).unwrap();
-    let program = Some(PathBuf::from(env!("CARGO_BIN_EXE_chat")));
+    let program = Some(PathBuf::from(PROGRAM));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let options = RunOptions { files: vec![file], program, seed: seed.map(Seed), ..RunOptions::default() };
     let status = run(&options, &mut out, &mut err);
@@ -410,10 +410,8 @@ fn where_no_control_socket_can_be_faults_are_skipped_with_the_reason() {
     std::fs::create_dir(&deep).unwrap();
     let file = home.path().join("a.chat");
     std::fs::write(&file, "server\nclient x\ncase \"a\" needs=faults\nx alive\ncase \"b\"\nx alive\n").unwrap();
-    let mut command = crate::support::command(&home);
-    let ran = command.env("TMPDIR", &deep).arg("run").arg(&file).output().unwrap();
-    let report = String::from_utf8(ran.stdout).unwrap();
-    assert_eq!(ran.status.code(), Some(0), "{report}");
+    let (report, _, status) = program(["run"]).arg(&file).env("TMPDIR", &deep).run().parts();
+    assert_eq!(status, Some(0), "{report}");
     let skipped = report.lines().find(|line| line.starts_with("SKIP  a  ")).unwrap();
     assert!(skipped.contains("The path of a control socket can have about 100 bytes, and "), "{skipped}");
     assert!(report.contains("2 cases: 1 passed, 0 failed, 1 skipped or not run; "), "{report}");

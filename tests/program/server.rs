@@ -1,6 +1,6 @@
 //! A server with pipes: its words, its files, and every way in which it ends.
 
-use crate::support::Program;
+use crate::support::{Program, program};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -55,8 +55,7 @@ fn events_are_json_and_exit_is_the_last() {
 
 #[test]
 fn what_it_keeps_stands_in_the_state_folder_under_its_port() {
-    let home = tempfile::tempdir().unwrap();
-    let server = Program::start_in(home, &["-s", "0"]);
+    let server = Program::start(&["-s", "0"]);
     let port = server.port();
     let mut x = Program::client("x", &port, &[]);
     x.send("create_group g");
@@ -100,11 +99,8 @@ fn a_closed_window_ends_it_as_a_signal_does() {
 
 #[test]
 fn an_output_that_cannot_be_written_is_named() {
-    let home = tempfile::tempdir().unwrap();
-    let mut program = crate::support::command(&home);
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    program.args(["-s", "0", "--ephemeral"]).stdin(std::process::Stdio::null()).stdout(full);
-    let output = program.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let server = program(["-s", "0", "--ephemeral"]).stdout(full).start();
     let sentence = "The output could not be written: no storage space.\n";
-    assert_eq!((String::from_utf8(output.stderr).unwrap().as_str(), output.status.code()), (sentence, Some(3)));
+    assert_eq!(server.end(), (vec![], sentence.to_owned(), Some(3)));
 }

@@ -1,38 +1,29 @@
 //! A client at a terminal: output never damages the line being typed, and every way out leaves the terminal as found.
 
-use crate::support::pty::Terminal;
-use crate::support::{Program, command};
+use crate::support::{Program, Terminal, program};
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
 
 /// A client in a terminal, registered.
 struct Seat {
     terminal: Terminal,
     start: Vec<String>,
-    _home: TempDir,
 }
 
 fn seat(name: &str, port: &str) -> Seat {
-    let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-c", name, "127.0.0.1", port, "0"]);
-    let mut terminal = Terminal::start(program);
+    let mut terminal = program(["-c", name, "127.0.0.1", port, "0"]).start_in_terminal();
     let known = [">>> [Welcome, You are registered.]", ">>> [Client table updated.]", ">>>"];
     terminal.until(|screen| screen.rows().get(1..) == Some(&known.map(str::to_owned)[..]));
     let mut start = terminal.rows();
     assert!(start[0].starts_with(">>> [Client listening on port "), "{start:?}");
     start.pop();
-    Seat { terminal, start, _home: home }
+    Seat { terminal, start }
 }
 
 /// The client x in a terminal that nobody reads, registered.
-fn unread(server: &Program, port: &str) -> (Terminal, TempDir) {
-    let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-c", "x", "127.0.0.1", port, "0"]);
-    let terminal = Terminal::start_unread(program);
+fn unread(server: &Program, port: &str) -> Terminal {
+    let terminal = program(["-c", "x", "127.0.0.1", port, "0"]).unread().start_in_terminal();
     server.until(">>> [Client x registered]");
-    (terminal, home)
+    terminal
 }
 
 impl Seat {
@@ -209,7 +200,7 @@ fn the_last_words_of_a_client_without_server_are_seen() {
 #[test]
 fn a_closed_window_is_a_leave_with_notice() {
     let (server, port) = Program::server();
-    let (mut terminal, _home) = unread(&server, &port);
+    let mut terminal = unread(&server, &port);
     terminal.close_window();
     server.until(">>> [Client x is offline]");
     assert_eq!(terminal.end().0, Some(129));
@@ -218,7 +209,7 @@ fn a_closed_window_is_a_leave_with_notice() {
 #[test]
 fn a_terminal_that_nobody_reads_delays_no_signal() {
     let (server, port) = Program::server();
-    let (mut terminal, _home) = unread(&server, &port);
+    let mut terminal = unread(&server, &port);
     // Each answer is longer than what a terminal holds for its reader.
     for _ in 0..64 {
         terminal.press("help\r");

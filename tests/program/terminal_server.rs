@@ -1,7 +1,6 @@
 //! A server at a terminal takes words there, and leaves a terminal alone that listens to another process.
 
-use crate::support::pty::Terminal;
-use crate::support::{Program, command};
+use crate::support::{Program, program};
 use nix::sys::signal::Signal;
 
 fn listening(rows: &[String]) -> Option<String> {
@@ -11,10 +10,7 @@ fn listening(rows: &[String]) -> Option<String> {
 
 #[test]
 fn words_are_taken_and_events_stand_above_the_line() {
-    let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-s", "0", "--ephemeral"]);
-    let mut server = Terminal::start(program);
+    let mut server = program(["-s", "0", "--ephemeral"]).start_in_terminal();
     server.until(|screen| screen.rows().last().is_some_and(|row| row == ">>>") && screen.rows().len() == 2);
     server.press("gro");
     server.until(|screen| screen.rows().last().is_some_and(|row| row == ">>> gro"));
@@ -33,10 +29,7 @@ fn words_are_taken_and_events_stand_above_the_line() {
 
 #[test]
 fn a_terminal_is_not_read_from_the_background() {
-    let home = tempfile::tempdir().unwrap();
-    let mut program = command(&home);
-    program.args(["-s", "0", "--ephemeral"]);
-    let mut server = Terminal::start_in_background(program);
+    let mut server = program(["-s", "0", "--ephemeral"]).start_in_background();
     // Were it read, this would end the server.
     server.press("exit\r");
     server.until(|screen| listening(&screen.rows()).is_some());
@@ -52,8 +45,7 @@ fn a_terminal_is_not_read_from_the_background() {
 #[test]
 fn the_launcher_becomes_a_server_or_a_client() {
     let (server, port) = Program::server();
-    let home = tempfile::tempdir().unwrap();
-    let mut launcher = Terminal::start(command(&home));
+    let mut launcher = program([""; 0]).start_in_terminal();
     launcher.until_rows(&["$"]);
     launcher.press("ChatApp -s 80\r");
     let refused = "The port must be 1024 to 65535, or 0 for a free one, and \"80\" is not.";
@@ -71,8 +63,7 @@ fn the_launcher_becomes_a_server_or_a_client() {
 fn what_is_pasted_into_the_launcher_with_its_command_reaches_the_client() {
     let (server, port) = Program::server();
     for json in ["", " --json"] {
-        let home = tempfile::tempdir().unwrap();
-        let mut launcher = Terminal::start(command(&home));
+        let mut launcher = program([""; 0]).start_in_terminal();
         launcher.until_rows(&["$"]);
         launcher.press(&format!("\u{1b}[200~ChatApp -c x 127.0.0.1 {port} 0{json}\nsend x hi\nexit\u{1b}[201~\r"));
         server.until(">>> [Client x is offline]");

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+
+use crate::support::root;
 
 /// Who may import from whom, beside itself. `lib.rs` and `main.rs` are the top.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -51,10 +53,6 @@ const PRINTING: &[&str] = &["println!", "print!", "eprintln!", "eprint!", "dbg!"
 
 const TOP_LEVEL: &[&str] =
     &[".ci", ".gitignore", "Cargo.lock", "Cargo.toml", "LICENSE", "Makefile", "README.md", "scenarios", "src", "tests"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// Every source file below `src`: its path from there, and its text.
 fn sources() -> BTreeMap<String, String> {

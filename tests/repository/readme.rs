@@ -6,17 +6,14 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{self, PROGRAM, TIME_LIMIT, root};
 use chat::proto::wire;
 use regex::Regex;
 use serde_json::Value;
-
-/// Far beyond what anything here needs; only a failing test waits so long.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every document, by its path from the root.
 const DOCUMENTS: [&str; 6] = [README, LANGUAGE, "scenarios/GRADING.md", "src/README.md", WIRE, EVENTS];
@@ -28,10 +25,6 @@ const EVENTS: &str = "src/proto/event/README.md";
 /// Limits of all documents, and of the README.
 const WIDTH_MAX: usize = 100;
 const README_LINES_MAX: usize = 220;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// A document with its ports replaced by free ones, and a home for its examples.
 struct Document {
@@ -69,11 +62,8 @@ impl Document {
 
     /// A shell in a folder of its own, where `chat` is the program under test.
     fn shell(&self, script: &str) -> Command {
-        let built = Path::new(env!("CARGO_BIN_EXE_chat")).parent().unwrap();
-        let path = format!("{}:{}", built.display(), std::env::var("PATH").unwrap());
-        let mut shell = Command::new("bash");
-        shell.args(["-c", script]).current_dir(self.home.path()).process_group(0);
-        shell.env("PATH", path).env("HOME", self.home.path()).env_remove("XDG_STATE_HOME").env("TZ", "UTC");
+        let mut shell = support::shell(script, self.home.path());
+        shell.process_group(0).env("HOME", self.home.path()).env_remove("XDG_STATE_HOME").env("TZ", "UTC");
         shell
     }
 }
@@ -116,7 +106,7 @@ impl<'a> Terminal<'a> {
     fn wait_for(&self, lines: usize) {
         let since = Instant::now();
         while self.lines().len() < lines {
-            assert!(since.elapsed() < PATIENCE, "{:?} and no more of {:?}", self.lines(), self.shown);
+            assert!(since.elapsed() < TIME_LIMIT, "{:?} and no more of {:?}", self.lines(), self.shown);
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -227,7 +217,7 @@ fn the_picture_is_of_a_real_session() {
     let folder = tempfile::tempdir().unwrap();
     let drawn = folder.path().join("session.svg");
     let script = root().join("tests/support/picture.py");
-    let status = Command::new("python3").arg(script).arg(env!("CARGO_BIN_EXE_chat")).arg(&drawn).status().unwrap();
+    let status = Command::new("python3").arg(script).arg(PROGRAM).arg(&drawn).status().unwrap();
     assert!(status.success());
     let committed = fs::read_to_string(root().join("scenarios/session.svg")).unwrap();
     assert!(fs::read_to_string(drawn).unwrap() == committed, "scenarios/session.svg is outdated: run `make picture`");

@@ -3,14 +3,12 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::Command;
 
+use crate::support::{program, root};
 use tempfile::TempDir;
 
 fn run(folder: &Path, options: &[&str]) -> (String, Option<i32>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    let output = command.arg("run").args(options).current_dir(folder).output().unwrap();
-    (String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.code())
+    program(["run"]).args(options).folder(folder).run().combined()
 }
 
 #[test]
@@ -46,7 +44,7 @@ fn what_is_no_scenario_is_refused_before_anything_is_started() {
 fn a_daemon_without_group_and_environment_is_ended_and_its_port_is_free() {
     let folder = TempDir::new().unwrap();
     let number = folder.path().join("number");
-    let daemon = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stand-ins/daemon.py");
+    let daemon = root().join("tests/data/stand-ins/daemon.py");
     let program = format!("python3 {} {}", daemon.display(), number.display());
     fs::write(folder.path().join("a.chat"), "server\nserver< it has begun\n").unwrap();
     let (report, code) = run(folder.path(), &["--impl", &program, "a.chat"]);

@@ -1,7 +1,8 @@
 //! `chat run --bless`: what is rewritten, and what is not.
 
 use std::path::Path;
-use std::process::Command;
+
+use crate::support::program;
 
 const BEFORE: &str = "# A comment with x< x: hello\n\
 server\n\
@@ -41,11 +42,9 @@ x> dereg x\n\
 x< [You are Offline. Bye.]\n";
 
 fn bless(folder: &Path, ci: &str) -> (String, Option<i32>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
     // Limits are as short as they can be: all that is awaited has come.
-    command.current_dir(folder).args(["run", "a.chat", "--bless", "--time-scale", "0.25"]).env("CI", ci);
-    let output = command.output().unwrap();
-    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+    let run = program(["run", "a.chat", "--bless", "--time-scale", "0.25"]).folder(folder).env("CI", ci).run();
+    (run.stderr, run.status)
 }
 
 #[test]

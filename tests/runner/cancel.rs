@@ -3,33 +3,30 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::ChildStdout;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::support::{Program, program};
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 /// A run of `chat run` whose actors live below a folder of its own.
 struct Run {
     folder: TempDir,
-    child: Child,
+    program: Program,
     out: BufReader<ChildStdout>,
 }
 
 impl Run {
     fn start(text: &str, options: &[&str]) -> Self {
-        crate::support::undo_nohup();
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("a.chat");
         fs::write(&file, text).unwrap();
         let actors = folder.path().join("actors");
         fs::create_dir(&actors).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-        command.arg("run").args(options).arg(file).env("TMPDIR", actors);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Self { folder, child, out }
+        let mut program = program(["run"]).args(options).arg(file).env("TMPDIR", actors).unread().start();
+        let out = BufReader::new(program.stdout.take().unwrap());
+        Self { folder, program, out }
     }
 
     fn actors(&self) -> PathBuf {
@@ -46,16 +43,17 @@ impl Run {
     }
 
     fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        self.program.signal(signal);
     }
 
     /// Reads the rest of the report and waits for the end: the report and the status.
     fn finish(mut self) -> (String, Option<i32>) {
+        let actors = self.actors();
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();
-        let status = self.child.wait().unwrap().code();
-        assert_eq!(living(&self.actors()), Vec::<String>::new());
-        assert_eq!(fs::read_dir(self.actors()).unwrap().count(), 0, "folders are left");
+        let (_, _, status) = self.program.end();
+        assert_eq!(living(&actors), Vec::<String>::new());
+        assert_eq!(fs::read_dir(actors).unwrap().count(), 0, "folders are left");
         (rest, status)
     }
 }
@@ -156,8 +154,8 @@ fn a_runner_whose_report_nobody_reads_ends_everybody_all_the_same() {
 
 #[test]
 fn a_reader_that_goes_away_does_not_end_the_run() {
-    let Run { folder, mut child, out } = Run::start("server\nclient x\nx> send x hi\nx< x: hi\n", &[]);
+    let Run { folder, program, out } = Run::start("server\nclient x\nx> send x hi\nx< x: hi\n", &[]);
     drop(out);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(program.end().2, Some(0));
     assert_eq!(living(folder.path()), Vec::<String>::new());
 }

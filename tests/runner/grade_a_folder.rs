@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
 
+use crate::support::{program, root, shell};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -18,10 +19,6 @@ const AT_ONCE: usize = 2;
 /// What one class has its programs say instead of a sentence of the contract.
 const OF_THE_CLASS: (&str, &str) =
     ("\"[Messages received by the server and saved]\"", "\"[Saved for \" + name + \"]\"");
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// The block of the example in one language.
 fn block(language: &str) -> String {
@@ -94,16 +91,7 @@ fn the_example_grades_a_folder() {
     for (name, fault) in [("ada", None), ("ben", Some("no-brackets")), ("cleo", Some("exits-on-dereg"))] {
         submit(&path("submissions").join(name), fault, OF_THE_CLASS);
     }
-    let built = Path::new(env!("CARGO_BIN_EXE_chat")).parent().unwrap();
-    let search = format!("{}:{}", built.display(), std::env::var("PATH").unwrap());
-    let mut shell = Command::new("bash");
-    let graded = shell
-        .args(["-c", &block("sh")])
-        .current_dir(&folder)
-        .env("PATH", search)
-        .env("LC_ALL", "C.UTF-8")
-        .output()
-        .unwrap();
+    let graded = shell(&block("sh"), folder.path()).output().unwrap();
     let complaints = String::from_utf8(graded.stderr).unwrap();
     assert_eq!((String::from_utf8(graded.stdout).unwrap(), complaints), (block("text"), String::new()));
     loses_only(&path("grades/ada.json"), None, "");
@@ -133,13 +121,10 @@ fn each_fault_costs_the_points_of_its_own_case() {
         submit(&home, Some(fault), ("", ""));
         let formats = ["gradescope", "junit", "tap", "json", "classroom", "markdown"];
         let reports = formats.map(|format| (format, home.join(format)));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-        command.args(["run", "--impl", "python3 ChatApp.py", "--impl-dir"]).arg(&home);
-        for (format, file) in &reports {
-            command.arg("--report").arg(format!("{format}={}", file.display()));
-        }
-        let run = command.arg(root().join("scenarios/grade-classic.chat")).output().unwrap();
-        let text = String::from_utf8_lossy(&run.stdout);
+        let files =
+            reports.iter().flat_map(|(format, file)| ["--report".to_owned(), format!("{format}={}", file.display())]);
+        let run = program(["run", "--impl", "python3 ChatApp.py", "--impl-dir"]).arg(&home).args(files);
+        let text = run.arg(root().join("scenarios/grade-classic.chat")).run().stdout;
         assert!(text.contains("7 cases: 5 passed, 1 failed, 1 skipped"), "{fault}: {text}");
         loses_only(&reports[0].1, Some(title), cause);
         read_by_others(&reports);

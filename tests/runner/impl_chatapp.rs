@@ -2,13 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
+use crate::support::{program, root};
 use tempfile::TempDir;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// The command of the other program, with these faults.
 fn chatapp(faults: &[&str]) -> String {
@@ -16,19 +12,15 @@ fn chatapp(faults: &[&str]) -> String {
     format!("python3 {}{faults}", root().join("tests/peers/chatapp.py").display())
 }
 
-fn play(implementation: &str, options: &[&str], file: &Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    command.args(["run", "--impl", implementation]).args(options).arg(file);
-    command.output().unwrap()
+fn play(implementation: &str, options: &[&str], file: &Path) -> (String, Option<i32>) {
+    program(["run", "--impl", implementation]).args(options).arg(file).run().combined()
 }
 
 fn play_text(implementation: &str, options: &[&str], text: &str) -> (String, Option<i32>) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.chat");
     fs::write(&file, text).unwrap();
-    let output = play(implementation, options, &file);
-    let text = [output.stdout, output.stderr].concat();
-    (String::from_utf8(text).unwrap(), output.status.code())
+    play(implementation, options, &file)
 }
 
 fn scenario(name: &str) -> PathBuf {
@@ -38,9 +30,8 @@ fn scenario(name: &str) -> PathBuf {
 #[test]
 fn the_right_one_passes_the_cases_of_the_classic_edition() {
     for name in ["test-case-1.chat", "test-case-2.chat"] {
-        let output = play(&chatapp(&[]), &[], &scenario(name));
-        let report = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{report}");
+        let (report, status) = play(&chatapp(&[]), &[], &scenario(name));
+        assert_eq!(status, Some(0), "{report}");
         assert!(report.contains("1 case: 1 passed"), "{report}");
     }
 }
@@ -87,13 +78,11 @@ fn play_stubborn(implementation: &str, tail: &str) -> (String, Option<i32>) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.chat");
     fs::write(&file, format!("client x\n{tail}")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    command.args(["run", "--impl", implementation]).arg(&file).env("TMPDIR", folder.path());
-    let output = command.output().unwrap();
+    let run = program(["run", "--impl", implementation]).arg(&file).env("TMPDIR", folder.path()).run();
     assert_eq!(left(folder.path()), Vec::<String>::new(), "{implementation}");
     let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["a.chat"]);
-    (String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.code())
+    run.combined()
 }
 
 #[test]

@@ -1,19 +1,13 @@
 //! `chat run --jobs`: cases are played beside each other, and reported as if they were played one after another.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use crate::support::{obedient, program};
 use chat::proto::status::Status;
 use chat::runner::backend::simulated::LinkModel;
 use chat::runner::report::summary::{Format, ReportFile};
 use chat::runner::run::{RunOptions, SimulationOptions, run};
 use tempfile::TempDir;
-
-/// A program that says that it is ready, and lets the shell run what is typed to it.
-fn obedient() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stand-ins/obedient.sh")
-}
 
 /// What somebody types to wait until a file is there.
 fn awaits(file: &str) -> String {
@@ -134,10 +128,7 @@ fn chat(words: &[&str]) -> (String, String, Option<i32>) {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("a.chat"), "case \"a\"\nsleep 1ms\ncase \"b\"\nclient x\nx< {\"event\":\"zz\"}\n")
         .unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    let output = command.current_dir(folder.path()).args(["run", "a.chat"]).args(words).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (text(output.stdout), text(output.stderr), output.status.code())
+    program(["run", "a.chat"]).args(words).folder(folder.path()).run().parts()
 }
 
 #[test]
@@ -170,9 +161,7 @@ fn of_two_words_against_each_other_the_last_counts() {
         (&["--fail-fast", "--keep-going"], "1 passed, 1 failed, 0 skipped"),
         (&["--keep-going", "--fail-fast"], "0 passed, 1 failed, 1 skipped"),
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-        let output = command.args(["run", "--jobs", "1"]).args(words).arg(&file).output().unwrap();
-        let shown = String::from_utf8(output.stdout).unwrap();
+        let shown = program(["run", "--jobs", "1"]).args(words).arg(&file).run().stdout;
         assert!(shown.contains(summary), "{words:?}: {shown}");
     }
 }

@@ -1,8 +1,8 @@
 //! What `chat run` says of files without playing them, and of the language they are written in.
 
 use std::fs;
-use std::process::Command;
 
+use crate::support::program;
 use tempfile::TempDir;
 
 const GOOD: &str = "server\nclient x\ncase \"one\" points=2 needs=offline,groups\nx alive\n\
@@ -13,11 +13,8 @@ fn chat(words: &[&str]) -> (String, String, Option<i32>) {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("good.chat"), GOOD).unwrap();
     fs::write(folder.path().join("bad.chat"), "server\nclent x\n").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    // Whoever would play a case would need a folder for it.
-    let output = command.current_dir(folder.path()).arg("run").args(words).env("TMPDIR", "/nowhere").output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (text(output.stdout), text(output.stderr), output.status.code())
+    // To run a case takes a folder for it.
+    program(["run"]).args(words).folder(folder.path()).env("TMPDIR", "/nowhere").run().parts()
 }
 
 #[test]

@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::support::root;
 use chat::runner::lang::caret;
 use chat::runner::lang::diagnostics::LoadError;
 use chat::runner::lang::parser::parse;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/mistakes")
+    root().join("tests/data/mistakes")
 }
 
 fn shown(file: &Path) -> String {

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::support::obedient;
 use chat::io::clock::Clock;
 use chat::proto::status::Status;
 use chat::runner::backend::process::{CancelToken, ProcessBackend, Program};
@@ -14,11 +14,6 @@ use chat::runner::run::seed::Seed;
 use chat::runner::run::{RunOptions, run};
 use chat::script::pattern::MatchMode;
 use tempfile::TempDir;
-
-/// A program that says that it is ready, and lets the shell run what is typed to it.
-fn obedient() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stand-ins/obedient.sh")
-}
 
 struct Ran {
     status: Status,

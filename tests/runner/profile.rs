@@ -2,9 +2,9 @@
 //! found in them as well.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
+use crate::support::{program, root};
 use tempfile::TempDir;
 
 /// What the peer says with `--fault other-words`.
@@ -19,10 +19,6 @@ prompt = "chat> "
 "{who}: {when} {text}" = "{who} said ({when}): {text}"
 "{who}: {text}" = "{who} says {text}"
 "#;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn scenario(name: &str) -> String {
     fs::read_to_string(root().join("scenarios").join(name)).unwrap()
@@ -52,9 +48,7 @@ impl Class {
     /// Plays a text: what was reported, and the status.
     fn play(&self, options: &[&str], text: &str) -> (String, Option<i32>) {
         fs::write(self.path("a.chat"), text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-        let output = command.arg("run").args(options).arg("a.chat").current_dir(&self.folder).output().unwrap();
-        (String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.code())
+        program(["run"]).args(options).arg("a.chat").folder(&self.folder).run().combined()
     }
 
     fn play_with_profile(&self, text: &str) -> (String, Option<i32>) {

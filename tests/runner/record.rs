@@ -1,8 +1,8 @@
 //! `chat run --record`: what stands in the folder of a case.
 
 use std::path::Path;
-use std::process::Command;
 
+use crate::support::program;
 use serde_json::Value;
 
 /// The first two datagrams of x are lost; later y is gone. The server is played as people see it.
@@ -22,9 +22,7 @@ y< /x: (.* )?again/
 
 fn run(folder: &Path, options: &[&str]) -> (String, Option<i32>) {
     std::fs::write(folder.join("a.chat"), CASE).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    let output = command.current_dir(folder).args(["run", "a.chat"]).args(options).output().unwrap();
-    (String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(), output.status.code())
+    program(["run", "a.chat"]).args(options).folder(folder).run().combined()
 }
 
 /// The lines of a diagram without their times, and not more than one of those that are alike and follow each other.

@@ -1,10 +1,10 @@
 //! `chat run` again and again: what passes now and then is called what it is, in every report.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::support::Program;
+use crate::support::{Program, obedient, program};
 use chat::proto::status::Status;
 use chat::runner::report::summary::{Format, ReportFile};
 use chat::runner::run::{Rounds, RunOptions, run};
@@ -34,7 +34,7 @@ impl Ran {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let report = |(name, format)| ReportFile { format, path: folder.path().join(name) };
         let reports = Format::ALL.map(report).to_vec();
-        let program = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/stand-ins/obedient.sh"));
+        let program = Some(obedient());
         let options = RunOptions { files: vec![file], program, reports, ..options };
         let status = run(&options, &mut out, &mut err);
         assert_eq!(String::from_utf8(err).unwrap(), "");
@@ -117,7 +117,7 @@ fn endless(options: &[&str]) -> Program {
     let file = home.path().join("a.chat");
     fs::write(&file, "server\nclient x\nx> send x hi\nx< x: hi\n").unwrap();
     let file = file.display().to_string();
-    let program = Program::start_in(home, &[&["run", "--until-fail", "--jobs", "2", &file], options].concat());
+    let program = program(["run", "--until-fail", "--jobs", "2", &file]).args(options).home(home).start();
     while !program.line().contains("round 3") {}
     program
 }

@@ -1,11 +1,9 @@
 //! `chat run --report`: the files are whole after every case, whatever ends the run.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::support::{Program, program};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// One that passes, one that needs nobody and lasts long, one that is never reached.
@@ -19,16 +17,12 @@ sleep 1ms
 ";
 
 /// The run of these cases in a folder, with reports there, once its second case is being played.
-fn begun(folder: &Path) -> Child {
+fn begun(folder: &Path) -> Program {
     std::fs::write(folder.join("a.chat"), CASES).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    command.current_dir(folder).args(["run", "a.chat", "--verbose", "--jobs", "1"]);
-    command.args(["--report", "gradescope=results.json", "--report", "tap=results.tap"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let shown = BufReader::new(child.stdout.as_mut().unwrap());
-    let found = shown.lines().any(|line| line.unwrap().starts_with("CASE  second"));
-    assert!(found, "the second case began");
-    child
+    let reports = ["--report", "gradescope=results.json", "--report", "tap=results.tap"];
+    let run = program(["run", "a.chat", "--verbose", "--jobs", "1"]).args(reports).folder(folder).start();
+    run.until_line(|line| line.starts_with("CASE  second"));
+    run
 }
 
 /// Names, statuses and what the tags say, from Gradescope's file.
@@ -51,9 +45,9 @@ fn files(folder: &Path) -> Vec<String> {
 #[test]
 fn a_run_that_is_killed_keeps_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
-    let mut child = begun(folder.path());
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let run = begun(folder.path());
+    run.signal(Signal::SIGKILL);
+    assert_eq!(run.end().2, None);
     assert_eq!(results(folder.path()), ["first passed 2", "second not run 0", "third not run 0"]);
     assert_eq!(files(folder.path()), ["a.chat", "results.json", "results.tap"]);
 }
@@ -61,9 +55,9 @@ fn a_run_that_is_killed_keeps_what_it_has() {
 #[test]
 fn a_run_that_is_asked_to_end_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let mut child = begun(folder.path());
-    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let run = begun(folder.path());
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.end().2, Some(143));
     assert_eq!(results(folder.path()), ["first passed 2", "second failed 0", "third not run 0"]);
     let tap = std::fs::read_to_string(folder.path().join("results.tap")).unwrap();
     let reasons: Vec<&str> = tap.lines().filter(|line| line.starts_with("  message: ")).collect();
@@ -74,9 +68,8 @@ fn a_run_that_is_asked_to_end_says_so() {
 /// A run of one quick case: what it said on standard error, and its status.
 fn quick(folder: &Path, options: &[&str]) -> (String, Option<i32>) {
     std::fs::write(folder.join("a.chat"), "sleep 1ms\n").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    let output = command.current_dir(folder).args(["run", "a.chat"]).args(options).output().unwrap();
-    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+    let run = program(["run", "a.chat"]).args(options).folder(folder).run();
+    (run.stderr, run.status)
 }
 
 #[test]
@@ -95,10 +88,7 @@ fn a_report_replaces_what_stands_there_and_links_lead_to_it() {
 fn a_pipe_gets_the_last_report_alone() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.chat"), "sleep 1ms\n").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    command.current_dir(folder.path()).args(["run", "a.chat", "--report", "tap=/dev/stderr"]);
-    let output = command.output().unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
+    let text = program(["run", "a.chat", "--report", "tap=/dev/stderr"]).folder(folder.path()).run().stderr;
     assert_eq!(text.matches("TAP version 14").count(), 1, "{text}");
     assert!(text.contains("\nok 1 - a\n"), "{text}");
 }
@@ -141,12 +131,9 @@ fn no_report_takes_the_place_of_what_is_read_or_of_another_report() {
         (&["tap=./class.toml"], read("./class.toml")),
         (&["tap=c", "json=./c"], "Two reports would be written to ./c; name a file for each.\n".to_owned()),
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-        command.current_dir(folder.path()).args(["run", "--profile", "class.toml", "a.chat"]);
-        reports.iter().for_each(|report| _ = command.args(["--report", report]));
-        let output = command.output().unwrap();
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), sentence);
-        assert_eq!((output.stdout, output.status.code()), (Vec::new(), Some(1)));
+        let reports = reports.iter().flat_map(|report| ["--report", report]);
+        let run = program(["run", "--profile", "class.toml", "a.chat"]).args(reports).folder(folder.path()).run();
+        assert_eq!(run.parts(), (String::new(), sentence, Some(1)));
     }
     assert_eq!(files(folder.path()), ["a.chat", "b.chat", "class.toml", "link"]);
 }

@@ -2,11 +2,12 @@
 //! parsers that are not ours read in them is what came of it.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::root;
 use chat::proto::status::Status;
 use chat::proto::time::Instant;
 use chat::runner::backend::ActorExit;
@@ -132,7 +133,7 @@ fn endings() -> [(Format, &'static str); 6] {
 
 #[test]
 fn every_form_is_exactly_so() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reports");
+    let folder = root().join("tests/data/reports");
     let mut wrong = String::new();
     for (format, ending) in endings() {
         for (view, who) in [(View::Teacher, "small"), (View::Student, "small-student")] {
@@ -191,7 +192,7 @@ struct Reader {
 
 impl Reader {
     fn start() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/read_report.py");
+        let script = root().join("tests/peers/read_report.py");
         let mut command = Command::new("python3");
         let mut child =
             command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is installed");

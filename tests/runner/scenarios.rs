@@ -1,7 +1,8 @@
 //! Every scenario passes, played as events and as people see it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::support::{PROGRAM, root};
 use chat::proto::status::Status;
 use chat::runner::run::{RunOptions, run};
 
@@ -9,7 +10,7 @@ use chat::runner::run::{RunOptions, run};
 const AT_ONCE: usize = 2;
 
 fn scenarios() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let folder = root().join("scenarios");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "chat")).collect();
     files.sort();
@@ -18,7 +19,7 @@ fn scenarios() -> Vec<PathBuf> {
 
 /// Plays files, of which nothing may fail or be skipped.
 fn pass(files: Vec<PathBuf>, text: bool) {
-    let program = Some(PathBuf::from(env!("CARGO_BIN_EXE_chat")));
+    let program = Some(PathBuf::from(PROGRAM));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let options = RunOptions { files, program, text, jobs: AT_ONCE, ..RunOptions::default() };
     let status = run(&options, &mut out, &mut err);

@@ -1,7 +1,7 @@
 //! Every scenario on the simulated network, with many seeds; the seeds that once failed; and what a simulation must
 //! judge as real processes do.
 
-use assert_cmd::Command;
+use crate::support::{PROGRAM, program, root, undo_nohup};
 use chat::runner::backend::simulated::LinkModel;
 use chat::runner::run::{RunOptions, SimulationOptions, run};
 use tempfile::TempDir;
@@ -13,11 +13,9 @@ fn simulate(arguments: &[&str]) -> String {
         .filter(|path| path.ends_with(".chat"))
         .collect();
     files.sort();
-    let mut command = Command::cargo_bin("chat").unwrap();
-    let output = command.args(["run", "--simulate"]).args(arguments).args(files).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    text
+    let run = program(["run", "--simulate"]).args(arguments).args(files).folder(root()).run();
+    assert_eq!(run.status, Some(0), "{}{}", run.stdout, run.stderr);
+    run.stdout
 }
 
 #[test]
@@ -54,7 +52,7 @@ fn judged(text: &str, simulation: Option<SimulationOptions>) -> Vec<String> {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.chat");
     std::fs::write(&file, text).unwrap();
-    let program = Some(env!("CARGO_BIN_EXE_chat").into());
+    let program = Some(PROGRAM.into());
     let options = RunOptions { files: vec![file], program, simulation, jobs: 4, ..RunOptions::default() };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     run(&options, &mut out, &mut err);
@@ -72,7 +70,7 @@ fn judged(text: &str, simulation: Option<SimulationOptions>) -> Vec<String> {
 
 /// Plays these cases on real processes and simulated: both judge them like this.
 fn judged_alike(text: &str, expected: &[&str]) {
-    crate::support::undo_nohup();
+    undo_nohup();
     let simulation = SimulationOptions { first: 1, seeds: 1, net: ("perfect", LinkModel::PERFECT) };
     assert_eq!(judged(text, Some(simulation)), expected, "simulated");
     assert_eq!(judged(text, None), expected, "on processes");

@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use crate::support::pty::Terminal;
-use crate::support::{Program, command};
+use crate::support::{Program, program};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -23,10 +22,8 @@ fn timeless(rows: &[String]) -> Vec<String> {
 fn a_line_says_what_is_being_played_and_goes() {
     let folder = TempDir::new().unwrap();
     two(&folder);
-    let mut program = command(&folder);
-    program.current_dir(folder.path()).env("NO_COLOR", "1").env("TMPDIR", folder.path());
-    program.args(["run", "--jobs", "1", "--deadline", "9m", "a.chat"]);
-    let mut terminal = Terminal::start(program);
+    let run = program(["run", "--jobs", "1", "--deadline", "9m", "a.chat"]).folder(folder.path());
+    let mut terminal = run.env("NO_COLOR", "1").env("TMPDIR", folder.path()).start_in_terminal();
     // It stands below what is reported already, and counts the seconds.
     let live = regex::Regex::new("^2 of 2, 5[0-9]{2} s left: waits [1-9][0-9]* s$").unwrap();
     terminal.until(|screen| screen.rows().len() == 2 && live.is_match(&screen.rows()[1]));
@@ -47,10 +44,8 @@ fn titles_are_shown_and_not_obeyed() {
     let folder = TempDir::new().unwrap();
     let text = "case \"a\u{202e}b\u{2066}\"\nserver\nclient x\nx<10m nothing\n";
     fs::write(folder.path().join("a.chat"), text).unwrap();
-    let mut program = command(&folder);
-    program.current_dir(folder.path()).env("NO_COLOR", "1").env("TMPDIR", folder.path());
-    program.args(["run", "--jobs", "1", "a.chat"]);
-    let mut terminal = Terminal::start(program);
+    let run = program(["run", "--jobs", "1", "a.chat"]).folder(folder.path());
+    let mut terminal = run.env("NO_COLOR", "1").env("TMPDIR", folder.path()).start_in_terminal();
     let live = regex::Regex::new(r"^1 of 1: a\\u\{202e\}b\\u\{2066\} [1-9][0-9]* s$").unwrap();
     terminal.until(|screen| screen.rows().len() == 1 && live.is_match(&screen.rows()[0]));
     terminal.signal(Signal::SIGTERM);
@@ -63,16 +58,14 @@ fn elsewhere_there_is_no_such_line() {
     fs::write(folder.path().join("a.chat"), "case \"a\"\nsleep 1500ms\n").unwrap();
     let file = folder.path().join("a.chat").display().to_string();
     for words in [&["run", &file][..], &["run", "--json", &file]] {
-        let program = Program::start(words);
-        let (lines, _, status) = program.end();
+        let (lines, _, status) = Program::start(words).end();
         assert_eq!(status, Some(0));
         assert!(!lines.concat().contains(['\u{1b}', '\r']), "{lines:?}");
     }
     // Nor for programs that read a terminal, or where a line cannot be taken away again.
     for (term, words) in [("xterm", &["run", "--json", &file][..]), ("dumb", &["run", &file])] {
-        let mut program = command(&folder);
-        program.env("TERM", term).env("NO_COLOR", "1").args(words);
-        let (status, rows) = Terminal::start(program).end();
+        let terminal = program(words).env("TERM", term).env("NO_COLOR", "1").start_in_terminal();
+        let (status, rows) = terminal.end();
         assert_eq!(status, Some(0));
         assert!(!rows.iter().any(|row| row.contains("1 of 1")), "{rows:?}");
     }

@@ -1,26 +1,43 @@
-//! Real programs for tests: started in folders of their own, listened to line by line, and ended whatever happens.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
+//! Starts real programs for tests, with pipes or in a terminal, and ends them when the test ends.
+#![allow(dead_code, reason = "each test program uses its own part of this")]
 
-pub mod pty;
-pub mod screen;
+mod program;
+mod pty;
+mod screen;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Once};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// Far more than anything takes: reaching it is a failure, never part of a test's course.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub use self::program::{Program, wait};
+pub use self::pty::Terminal;
 
-/// Lets programs started from here on be ended by a hangup, also where these tests are behind `nohup` themselves: what
-/// is ignored is inherited, what is handled is not.
+/// Time limit for anything that a test waits for. Nothing takes nearly as long: to reach it is a failure.
+pub const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Time limit for a program that runs to its end by itself, such as a run of many cases.
+const RUN_TIME_LIMIT: Duration = Duration::from_secs(300);
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_chat");
+
+/// The folder of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A program that says that it is ready, and lets the shell run every line of its input.
+pub fn obedient() -> PathBuf {
+    root().join("tests/data/stand-ins/obedient.sh")
+}
+
+/// Programs inherit an ignored SIGHUP, but not a handled one. Handling it here lets them be ended by a hangup, even when
+/// the tests run behind `nohup`.
 pub fn undo_nohup() {
     static DONE: Once = Once::new();
     DONE.call_once(|| {
@@ -28,135 +45,170 @@ pub fn undo_nohup() {
     });
 }
 
-/// `chat` in an environment that knows nothing of the person who runs the tests.
-pub fn command(home: &TempDir) -> Command {
-    undo_nohup();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    command.env_clear().env("HOME", home.path()).env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
-    command
+/// The program with these arguments. It starts in an environment that holds nothing of the person who runs the tests.
+pub fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> ProgramBuilder {
+    ProgramBuilder {
+        args: args.into_iter().map(|arg| arg.as_ref().to_owned()).collect(),
+        envs: Vec::new(),
+        folder: None,
+        home: tempfile::tempdir().unwrap(),
+        before: None,
+        stdin: None,
+        stdout: None,
+        is_read: true,
+        input: Vec::new(),
+    }
 }
 
-/// A program with pipes.
-pub struct Program {
-    child: Child,
-    pub stdin: Option<ChildStdin>,
-    lines: Receiver<String>,
-    errors: Option<JoinHandle<String>>,
-    pub home: TempDir,
+/// A script of bash in which `chat` is the program under test, in this folder.
+pub fn shell(script: &str, folder: &Path) -> Command {
+    let built = Path::new(PROGRAM).parent().unwrap();
+    let path = format!("{}:{}", built.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script]).current_dir(folder).env("PATH", path).env("LC_ALL", "C.UTF-8");
+    shell
 }
 
-impl Program {
-    /// Starts it with these arguments.
-    pub fn start(arguments: &[&str]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), arguments)
+/// How the program is to be started.
+pub struct ProgramBuilder {
+    args: Vec<OsString>,
+    envs: Vec<(OsString, OsString)>,
+    folder: Option<PathBuf>,
+    home: TempDir,
+    before: Option<String>,
+    stdin: Option<Stdio>,
+    stdout: Option<Stdio>,
+    is_read: bool,
+    input: Vec<u8>,
+}
+
+/// A program that ran to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finished {
+    pub stdout: String,
+    pub stderr: String,
+    /// None after a signal.
+    pub status: Option<i32>,
+}
+
+impl Finished {
+    /// Both outputs and the status.
+    pub fn combined(self) -> (String, Option<i32>) {
+        (self.stdout + &self.stderr, self.status)
     }
 
-    /// The same, in this home.
-    pub fn start_in(home: TempDir, arguments: &[&str]) -> Self {
-        let mut command = command(&home);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (send, lines) = channel();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
-        let mut stderr = child.stderr.take().unwrap();
-        let errors = std::thread::spawn(move || {
-            let mut text = String::new();
-            stderr.read_to_string(&mut text).unwrap();
-            text
-        });
-        Self { stdin: child.stdin.take(), child, lines, errors: Some(errors), home }
+    pub fn parts(self) -> (String, String, Option<i32>) {
+        (self.stdout, self.stderr, self.status)
+    }
+}
+
+impl ProgramBuilder {
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
     }
 
-    /// A server that keeps nothing, listening; with its port.
-    pub fn server() -> (Self, String) {
-        Self::server_with(&["--ephemeral"])
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
     }
 
-    /// A server with these options, listening; with its port.
-    pub fn server_with(options: &[&str]) -> (Self, String) {
-        let server = Self::start(&[&["-s", "0"], options].concat());
-        let port = server.port();
-        (server, port)
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.envs.push((name.into(), value.as_ref().to_owned()));
+        self
     }
 
-    /// Reads the line that names the port.
-    pub fn port(&self) -> String {
-        let line = self.line();
-        let port = line.strip_prefix(">>> [Server listening on port ").and_then(|rest| rest.strip_suffix(']'));
-        port.unwrap_or_else(|| panic!("no port in {line:?}")).to_owned()
+    /// The working directory.
+    pub fn folder(mut self, folder: impl AsRef<Path>) -> Self {
+        self.folder = Some(folder.as_ref().to_owned());
+        self
     }
 
-    /// A client of the server on this port, on a free port of its own, that is registered and has its table.
-    pub fn client(name: &str, port: &str, options: &[&str]) -> Self {
-        let client = Self::start(&[&["-c", name, "127.0.0.1", port, "0"], options].concat());
-        client.until(">>> [Client table updated.]");
-        client
+    /// A home that holds files already. It is removed with the program.
+    pub fn home(mut self, home: TempDir) -> Self {
+        self.home = home;
+        self
     }
 
-    /// Types a line.
-    pub fn send(&mut self, line: &str) {
-        let stdin = self.stdin.as_mut().unwrap();
-        writeln!(stdin, "{line}").unwrap();
-        stdin.flush().unwrap();
+    /// A shell runs these words, then becomes the program.
+    pub fn after_shell_words(mut self, before: &str) -> Self {
+        self.before = Some(before.to_owned());
+        self
     }
 
-    /// The next line of output.
-    pub fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line of output")
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
     }
 
-    /// All lines up to this one, which is among them.
-    pub fn until(&self, last: &str) -> Vec<String> {
-        let mut seen = Vec::new();
-        while seen.last().is_none_or(|line| line != last) {
-            let line = self.lines.recv_timeout(PATIENCE);
-            seen.push(line.unwrap_or_else(|_| panic!("{last:?} did not come after {seen:?}")));
+    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
+    /// Nobody reads the output: that of a program with pipes stays in [`Program::stdout`].
+    pub fn unread(mut self) -> Self {
+        self.is_read = false;
+        self
+    }
+
+    /// The whole input of a program that is [`run`](Self::run).
+    pub fn input(mut self, input: &str) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// Starts it with pipes.
+    pub fn start(self) -> Program {
+        Program::spawn(self)
+    }
+
+    /// Starts it in a new terminal.
+    pub fn start_in_terminal(self) -> Terminal {
+        Terminal::spawn(self, true)
+    }
+
+    /// Starts it in a new terminal that listens to another process: the program is in the background.
+    pub fn start_in_background(self) -> Terminal {
+        Terminal::spawn(self, false)
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Finished {
+        let mut command = self.one_shot();
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Finished { stdout: text(output.stdout), stderr: text(output.stderr), status: output.status.code() }
+    }
+
+    /// Runs it to its end; the result checks its output and status.
+    pub fn assert(self) -> assert_cmd::assert::Assert {
+        self.one_shot().assert()
+    }
+
+    fn one_shot(&self) -> assert_cmd::Command {
+        let mut command = assert_cmd::Command::from_std(self.command());
+        command.write_stdin(self.input.clone()).timeout(RUN_TIME_LIMIT);
+        command
+    }
+
+    fn command(&self) -> Command {
+        undo_nohup();
+        let mut command = match &self.before {
+            None => Command::new(PROGRAM),
+            Some(before) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("{before} exec \"$0\" \"$@\""), PROGRAM]);
+                shell
+            }
+        };
+        // Programs of other authors are found by PATH.
+        command.args(&self.args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.home.path()).env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
+        command.envs(self.envs.iter().map(|(name, value)| (name, value)));
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
         }
-        seen
-    }
-
-    /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
-    }
-
-    pub fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
-    }
-
-    /// Waits until it has closed its output, which is the last that it does.
-    pub fn until_end(&self) {
-        while self.lines.recv_timeout(PATIENCE).is_ok() {}
-    }
-
-    /// Waits for its end: the rest of its lines, its standard error, its status. Its input stays open until then.
-    pub fn end(mut self) -> (Vec<String>, String, Option<i32>) {
-        let mut rest = Vec::new();
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
-            rest.push(line);
-        }
-        let status = wait(&mut self.child);
-        (rest, self.errors.take().unwrap().join().unwrap(), status.code())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It has ended already where a test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Waits for the end of a process, within patience.
-pub fn wait(child: &mut Child) -> ExitStatus {
-    let until = std::time::Instant::now() + PATIENCE;
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        assert!(std::time::Instant::now() < until, "the program did not end");
-        std::thread::sleep(Duration::from_millis(2));
+        command
     }
 }

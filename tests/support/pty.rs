@@ -1,4 +1,4 @@
-//! A program in a terminal of its own, with a person's keyboard and eyes.
+//! A program in a terminal of its own: a test types and looks at the screen.
 #![allow(unsafe_code, reason = "a controlling terminal can only be taken between fork and exec")]
 
 use std::fs::File;
@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
@@ -15,11 +15,12 @@ use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::{Pid, setsid};
+use tempfile::TempDir;
 
-use super::screen::Screen;
-use super::{PATIENCE, wait};
+use crate::support::screen::Screen;
+use crate::support::{ProgramBuilder, TIME_LIMIT, wait};
 
-/// How wide it is.
+/// Its width.
 pub const COLUMNS: u16 = 80;
 
 /// A program and its terminal.
@@ -32,25 +33,12 @@ pub struct Terminal {
     seen: Receiver<Vec<u8>>,
     screen: Screen,
     reading: bool,
+    pub home: TempDir,
 }
 
 impl Terminal {
-    /// Starts a program whose input, output and errors are a new terminal.
-    pub fn start(command: Command) -> Self {
-        Self::start_how(command, true, true)
-    }
-
-    /// The same, but nobody ever reads what the program shows.
-    pub fn start_unread(command: Command) -> Self {
-        Self::start_how(command, true, false)
-    }
-
-    /// The same as [`Terminal::start`], but the terminal listens to another process: the program is in the background.
-    pub fn start_in_background(command: Command) -> Self {
-        Self::start_how(command, false, true)
-    }
-
-    fn start_how(mut command: Command, foreground: bool, read: bool) -> Self {
+    pub(super) fn spawn(builder: ProgramBuilder, foreground: bool) -> Self {
+        let mut command = builder.command();
         let (keyboard, line) = open();
         let before = tcgetattr(&line).unwrap();
         let end = || Stdio::from(line.try_clone().unwrap());
@@ -69,7 +57,7 @@ impl Terminal {
         // Its copies of the terminal would keep it open.
         drop(command);
         let (send, seen) = channel();
-        if read {
+        if builder.is_read {
             let mut eyes = keyboard.try_clone().unwrap();
             std::thread::spawn(move || {
                 let mut buffer = [0; 4096];
@@ -81,7 +69,16 @@ impl Terminal {
             });
         }
         let screen = Screen::new(usize::from(COLUMNS));
-        Self { child, keyboard: Some(keyboard), line: Some(line), before, seen, screen, reading: read }
+        Self {
+            child,
+            keyboard: Some(keyboard),
+            line: Some(line),
+            before,
+            seen,
+            screen,
+            reading: builder.is_read,
+            home: builder.home,
+        }
     }
 
     /// Types.
@@ -89,9 +86,9 @@ impl Terminal {
         self.keyboard.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Looks until the picture is as wished.
+    /// Waits until the screen is as wished.
     pub fn until(&mut self, wished: impl Fn(&Screen) -> bool) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIME_LIMIT;
         while !wished(&self.screen) {
             match self.seen.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.screen.feed(&bytes),
@@ -100,12 +97,12 @@ impl Terminal {
         }
     }
 
-    /// The rows of the picture as it was at last.
+    /// The rows of the screen at the last look.
     pub fn rows(&self) -> Vec<String> {
         self.screen.rows()
     }
 
-    /// Looks until these rows, and no others, are seen, the cursor behind the last.
+    /// Waits until these rows, and no others, are on the screen, the cursor in the last one.
     pub fn until_rows(&mut self, rows: &[&str]) {
         self.until(|screen| screen.rows() == rows && screen.cursor().0 + 1 == rows.len());
     }
@@ -129,14 +126,14 @@ impl Terminal {
         }
         // With the last copy of its other end the reader comes to an end.
         self.line = None;
-        while let Ok(bytes) = self.seen.recv_timeout(PATIENCE) {
+        while let Ok(bytes) = self.seen.recv_timeout(TIME_LIMIT) {
             self.screen.feed(&bytes);
         }
         (status, self.screen.rows())
     }
 }
 
-/// A new terminal, of which no program inherits more than it is given: another one's copy would keep a window open.
+/// A new terminal. No program inherits its ends by accident: a copy would keep the window open.
 fn open() -> (File, File) {
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&master).unwrap();
