@@ -3,6 +3,7 @@
 //! No clock, socket, file, thread or output is used here. Time, random seeds and bytes are arguments.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+#![warn(missing_docs)]
 
 pub mod client;
 pub mod command;
