@@ -6,15 +6,11 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::thread;
 
 use crate::support::{program, root, shell};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// How many submissions are graded at once: they wait more than they work.
-const AT_ONCE: usize = 2;
 
 /// What one class has its programs say instead of a sentence of the contract.
 const OF_THE_CLASS: (&str, &str) =
@@ -109,13 +105,13 @@ fn the_example_grades_a_folder() {
 fn each_fault_costs_the_points_of_its_own_case() {
     let folder = TempDir::new().unwrap();
     let attempts = "five attempts of half a second, no more and no fewer";
-    let faults = Mutex::new(vec![
+    let faults = [
         ("shows-twice", "a message arrives, and is shown once", "DUPLICATE"),
         ("forgets-mail", "mail waits for its reader", "SILENCE"),
         ("never-retries", attempts, "FORBIDDEN"),
         ("six-attempts", attempts, "LATE"),
         ("crashes-on-empty", "an empty line is no command", "EXITED"),
-    ]);
+    ];
     let grade = |(fault, title, cause): (&str, &str, &str)| {
         let home = folder.path().join(fault);
         submit(&home, Some(fault), ("", ""));
@@ -129,14 +125,11 @@ fn each_fault_costs_the_points_of_its_own_case() {
         loses_only(&reports[0].1, Some(title), cause);
         read_by_others(&reports);
     };
+    // At once: they wait more than they work.
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let Some(next) = faults.lock().unwrap().pop() else { return };
-                    grade(next);
-                }
-            });
+        for fault in faults {
+            let grade = &grade;
+            scope.spawn(move || grade(fault));
         }
     });
 }

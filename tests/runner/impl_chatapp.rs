@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::support::{program, root};
 use tempfile::TempDir;
@@ -48,20 +49,27 @@ fn each_fault_is_found_by_a_case_made_for_it() {
         format!("{TWO}kill server\nmark\nx> dereg x\nx!<2s {{*}}\nx<900ms [Server not responding]\nx exits 3\n");
     let leaves = format!("{TWO}y> dereg y\ny< [You are Offline. Bye.]\ny!< {{*}}\ny alive\n");
     let empty = format!("{TWO}mark\nx> \nx!< {{*}}\nx alive\n");
-    for (fault, text, status, cause) in [
-        ("shows-twice", &twice, 4, "DUPLICATE: y showed it again: `x: hi`"),
-        ("no-brackets", &brackets, 5, "WRONG TEXT: x showed something else within 4s"),
-        ("exits-on-dereg", &leaves, 4, "EXITED"),
-        ("never-retries", &retries, 4, "FORBIDDEN: x showed `[Server not responding]`"),
-        ("six-attempts", &retries, 5, "LATE: x showed it "),
-        ("crashes-on-empty", &empty, 4, "EXITED"),
-    ] {
+    let check = |(fault, text, status, cause): (&str, &str, i32, &str)| {
         let (report, code) = play_text(&chatapp(&[fault]), &[], text);
         assert_eq!(code, Some(status), "{fault}: {report}");
         assert!(report.contains(cause), "{fault}: {report}");
         let (report, code) = play_text(&chatapp(&[]), &[], text);
         assert_eq!(code, Some(0), "without {fault}: {report}");
-    }
+    };
+    let faults = [
+        ("shows-twice", twice.as_str(), 4, "DUPLICATE: y showed it again: `x: hi`"),
+        ("no-brackets", brackets.as_str(), 5, "WRONG TEXT: x showed something else within 4s"),
+        ("exits-on-dereg", leaves.as_str(), 4, "EXITED"),
+        ("never-retries", retries.as_str(), 4, "FORBIDDEN: x showed `[Server not responding]`"),
+        ("six-attempts", retries.as_str(), 5, "LATE: x showed it "),
+        ("crashes-on-empty", empty.as_str(), 4, "EXITED"),
+    ];
+    // At once: they wait more than they work.
+    thread::scope(|scope| {
+        for fault in faults {
+            scope.spawn(move || check(fault));
+        }
+    });
 }
 
 /// Those who outlive their run, by their command lines.

@@ -7,7 +7,7 @@ use chat::proto::status::Status;
 use chat::runner::run::{RunOptions, run};
 
 /// How many cases are played at once: they wait more than they work.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 4;
 
 fn scenarios() -> Vec<PathBuf> {
     let folder = root().join("scenarios");
