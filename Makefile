@@ -12,6 +12,8 @@ build:            ## build the program: target/release/chat
 install:          ## build it and put it where `cargo install` puts programs
 	$(CARGO) install --locked --path .
 
+# Most tests wait for programs and for time limits of half a second: far more of them than processors run at once.
+test: export RUST_TEST_THREADS ?= 12
 test:             ## run all tests
 	$(CARGO) test
 
