@@ -16,10 +16,10 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |word| word.parse().unwrap())
 }
 
-/// Moments to kill at: an xorshift generator (Marsaglia 2003) is random enough, and replays.
-struct Moments(u64);
+/// KillTimes to kill at: an xorshift generator (Marsaglia 2003) is random enough, and replays.
+struct KillTimes(u64);
 
-impl Moments {
+impl KillTimes {
     fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -32,14 +32,14 @@ fn event(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
-struct Scene {
+struct CrashTest {
     server: Program,
     port: String,
     folder: TempDir,
     kills: u64,
 }
 
-impl Scene {
+impl CrashTest {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("chat.db").display().to_string();
@@ -114,8 +114,8 @@ impl Scene {
 #[test]
 fn what_was_saved_survives_any_kill() {
     let (kills, seed) = (setting("CHAT_KILLS", 25), setting("CHAT_SEED", 1));
-    let mut moments = Moments(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut scene = Scene::new();
+    let mut moments = KillTimes(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut scene = CrashTest::new();
     scene.read(&[], 0);
     let mut round = 0;
     while scene.kills < kills {

@@ -49,13 +49,13 @@ fn of_kind<'a>(events: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a V
     events.iter().filter(move |event| event["event"] == kind)
 }
 
-/// Whoever gives orders, from a path of its own.
-struct Orders {
+/// Sends orders to control sockets, from a socket of its own.
+struct ControlClient {
     folder: TempDir,
     socket: UnixDatagram,
 }
 
-impl Orders {
+impl ControlClient {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(folder.path().join("orders")).unwrap();
@@ -142,7 +142,7 @@ fn what_is_overtaken_is_shown_in_the_order_typed() {
 
 #[test]
 fn orders_are_in_force_when_they_are_answered() {
-    let orders = Orders::new();
+    let orders = ControlClient::new();
     let path = orders.path("y");
     let (_server, port) = server(&[]);
     let (y, _) = client("y", &port, &["--control", path.to_str().unwrap()]);
@@ -177,7 +177,7 @@ fn orders_are_in_force_when_they_are_answered() {
 
 #[test]
 fn a_program_that_was_killed_leaves_its_path_to_the_next_one() {
-    let orders = Orders::new();
+    let orders = ControlClient::new();
     let path = orders.path("server");
     let with = ["--control", path.to_str().unwrap()];
     let (killed, _) = server(&with);

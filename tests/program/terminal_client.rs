@@ -4,19 +4,19 @@ use crate::support::{Program, Terminal, program};
 use nix::sys::signal::Signal;
 
 /// A client in a terminal, registered.
-struct Seat {
+struct ClientTerminal {
     terminal: Terminal,
     start: Vec<String>,
 }
 
-fn seat(name: &str, port: &str) -> Seat {
+fn client_terminal(name: &str, port: &str) -> ClientTerminal {
     let mut terminal = program(["-c", name, "127.0.0.1", port, "0"]).start_in_terminal();
     let known = [">>> [Welcome, You are registered.]", ">>> [Client table updated.]", ">>>"];
     terminal.until(|screen| screen.rows().get(1..) == Some(&known.map(str::to_owned)[..]));
     let mut start = terminal.rows();
     assert!(start[0].starts_with(">>> [Client listening on port "), "{start:?}");
     start.pop();
-    Seat { terminal, start }
+    ClientTerminal { terminal, start }
 }
 
 /// The client x in a terminal that nobody reads, registered.
@@ -26,7 +26,7 @@ fn unread(server: &Program, port: &str) -> Terminal {
     terminal
 }
 
-impl Seat {
+impl ClientTerminal {
     /// Looks until exactly these rows follow the start.
     fn until(&mut self, rows: &[&str]) {
         let all: Vec<&str> = self.start.iter().map(String::as_str).chain(rows.iter().copied()).collect();
@@ -43,7 +43,7 @@ impl Seat {
 #[test]
 fn what_arrives_while_somebody_types_stands_above_the_line() {
     let (_server, port) = Program::server();
-    let mut x = seat("x", &port);
+    let mut x = client_terminal("x", &port);
     x.terminal.press("send y hal");
     x.until(&[">>> send y hal"]);
     let mut y = Program::client("y", &port, &[]);
@@ -65,7 +65,7 @@ fn what_arrives_while_somebody_types_stands_above_the_line() {
 #[test]
 fn a_line_longer_than_the_screen_is_kept_as_well() {
     let (_server, port) = Program::server();
-    let mut x = seat("x", &port);
+    let mut x = client_terminal("x", &port);
     let text = "0123456789".repeat(20);
     x.terminal.press(&format!("send x {text}"));
     let typed = format!(">>> send x {text}");
@@ -83,7 +83,7 @@ fn a_line_longer_than_the_screen_is_kept_as_well() {
 #[test]
 fn the_prompt_names_the_group() {
     let (_server, port) = Program::server();
-    let mut x = seat("x", &port);
+    let mut x = client_terminal("x", &port);
     x.terminal.press("create_group g\r");
     let mut rows = vec![">>> create_group g", ">>> [Group g created by Server.]", ">>>"];
     x.until(&rows);
@@ -112,7 +112,7 @@ fn the_prompt_names_the_group() {
 #[test]
 fn what_would_be_obeyed_is_shown() {
     let (_server, port) = Program::server();
-    let mut x = seat("x", &port);
+    let mut x = client_terminal("x", &port);
     let mut y = Program::client("y", &port, &[]);
     y.send("send x \u{1b}[2J\u{1b}]0;title\u{7}\u{202e}evil\u{9b}31m");
     y.until(">>> [Message received by x.]");
@@ -123,7 +123,7 @@ fn what_would_be_obeyed_is_shown() {
 #[test]
 fn commands_and_names_are_completed() {
     let (_server, port) = Program::server();
-    let mut x = seat("x", &port);
+    let mut x = client_terminal("x", &port);
     let _other = Program::client("somebody", &port, &[]);
     x.until(&[">>> [Client table updated.]", ">>>"]);
     x.terminal.press("tab\t\r");
@@ -135,7 +135,7 @@ fn commands_and_names_are_completed() {
 #[test]
 fn ctrl_c_is_a_leave_with_notice() {
     let (server, port) = Program::server();
-    let mut x = seat("x", &port);
+    let mut x = client_terminal("x", &port);
     x.terminal.press("send y half");
     x.until(&[">>> send y half"]);
     x.terminal.press("\u{3}");
@@ -146,7 +146,7 @@ fn ctrl_c_is_a_leave_with_notice() {
 #[test]
 fn ctrl_d_is_the_end_of_the_input() {
     let (server, port) = Program::server();
-    let mut x = seat("x", &port);
+    let mut x = client_terminal("x", &port);
     x.terminal.press("send x last\r");
     let rows = [">>> send x last", ">>> x: last", ">>> [Message received by x.]", ">>>"];
     x.until(&rows);
@@ -159,7 +159,7 @@ fn ctrl_d_is_the_end_of_the_input() {
 fn signals_end_it_and_nothing_is_left_of_the_line() {
     for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
         let (server, port) = Program::server();
-        let mut x = seat("x", &port);
+        let mut x = client_terminal("x", &port);
         x.terminal.press("send y half");
         x.until(&[">>> send y half"]);
         x.terminal.signal(signal);
@@ -171,7 +171,7 @@ fn signals_end_it_and_nothing_is_left_of_the_line() {
 #[test]
 fn commands_without_outcome_are_counted_when_a_signal_comes() {
     let (server, port) = Program::server();
-    let mut x = seat("x", &port);
+    let mut x = client_terminal("x", &port);
     server.signal(Signal::SIGSTOP);
     x.terminal.press("list_groups\r");
     x.terminal.press("create_group g\r");
@@ -187,7 +187,7 @@ fn commands_without_outcome_are_counted_when_a_signal_comes() {
 fn the_last_words_of_a_client_without_server_are_seen() {
     for _ in 0..2 {
         let (server, port) = Program::server();
-        let mut x = seat("x", &port);
+        let mut x = client_terminal("x", &port);
         drop(server);
         x.terminal.press("list_groups\r");
         x.until(&[">>> list_groups", ">>>"]);
@@ -222,7 +222,7 @@ fn a_terminal_that_nobody_reads_delays_no_signal() {
 #[test]
 fn ctrl_z_without_a_shell_goes_on_with_the_same_line() {
     let (_server, port) = Program::server();
-    let mut x = seat("x", &port);
+    let mut x = client_terminal("x", &port);
     x.terminal.press("send x so");
     x.until(&[">>> send x so"]);
     x.terminal.press("\u{1a}");

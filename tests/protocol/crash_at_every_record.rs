@@ -40,7 +40,7 @@ const LINES: &[(usize, &str)] = &[
 ];
 
 fn tell(every: Duration, dies_at: Option<usize>, before_next: bool) -> History {
-    History::tell(NAMES, LINES, every, dies_at, before_next)
+    History::scripted(NAMES, LINES, every, dies_at, before_next)
 }
 
 /// How many records of each kind there are that a person would miss.

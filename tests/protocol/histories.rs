@@ -17,7 +17,7 @@ fn number(variable: &str) -> Option<u64> {
 
 /// Plays a seed; on a fault, says which and how to see it again. Counts the limits of 500 and of 2,500 ms that passed.
 fn verdict(seed: u64) -> Result<(usize, usize), String> {
-    let history = History::play(seed);
+    let history = History::run(seed);
     let mut faults = check::faults(&history);
     let limits = timing::faults(&history, &mut faults);
     if faults.is_empty() {

@@ -15,27 +15,27 @@ use chat::runner::run::{RunOptions, run};
 use chat::script::pattern::MatchMode;
 use tempfile::TempDir;
 
-struct Ran {
+struct RunOutput {
     status: Status,
     out: String,
     err: String,
 }
 
-fn run_with(text: &str, options: RunOptions) -> Ran {
+fn run_with(text: &str, options: RunOptions) -> RunOutput {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.chat");
     fs::write(&file, text).unwrap();
     let program = Some(options.program.clone().unwrap_or_else(obedient));
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let status = run(&RunOptions { files: vec![file], program, ..options }, &mut out, &mut err);
-    Ran { status, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+    RunOutput { status, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
-fn ran(text: &str) -> Ran {
+fn ran(text: &str) -> RunOutput {
     run_with(text, RunOptions::default())
 }
 
-fn passes(text: &str) -> Ran {
+fn passes(text: &str) -> RunOutput {
     let ran = ran(text);
     assert_eq!(ran.status, Status::Ok, "{}{}", ran.out, ran.err);
     ran

@@ -25,11 +25,11 @@ fn scenario(name: &str) -> String {
 }
 
 /// A folder with a profile and a scenario, where runs are started.
-struct Class {
+struct ProfileFolder {
     folder: TempDir,
 }
 
-impl Class {
+impl ProfileFolder {
     /// `faults` are those of the peer; without any the profile names no command.
     fn new(profile: &str, faults: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
@@ -58,23 +58,23 @@ impl Class {
 
 #[test]
 fn a_program_in_other_words_passes_with_its_profile_alone() {
-    let class = Class::new(WORDS, &["other-words"]);
+    let class = ProfileFolder::new(WORDS, &["other-words"]);
     for name in ["test-case-1.chat", "test-case-2.chat"] {
         let (report, status) = class.play_with_profile(&scenario(name));
         assert!(status == Some(0) && report.contains("1 case: 1 passed"), "{report}");
     }
-    let bare = Class::new("", &["other-words"]);
+    let bare = ProfileFolder::new("", &["other-words"]);
     let (report, status) = bare.play_with_profile("server\nclient x y\nx> send y hi\nx< [Message received by y.]\n");
     assert_eq!(status, Some(5), "{report}");
     // One that says what the contract says is as right as ever.
-    let plain = Class::new(WORDS, &["none"]);
+    let plain = ProfileFolder::new(WORDS, &["none"]);
     let (report, status) = plain.play_with_profile(&scenario("test-case-1.chat"));
     assert!(status == Some(0) && report.contains("1 case: 1 passed"), "{report}");
 }
 
 #[test]
 fn every_kind_of_pattern_is_in_the_words_of_the_contract() {
-    let class = Class::new(WORDS, &["other-words"]);
+    let class = ProfileFolder::new(WORDS, &["other-words"]);
     let text = "server\nclient x y\n\
         x< /^\\[Welcome, (?<whom>\\w+) are/\nset text=what is this\nx> send y ${text}\n\
         y<~ {from}: ${text}\nx< [Message {done} by {by}]\nx!< [No ACK from {*}\n\
@@ -99,7 +99,7 @@ fn every_fault_is_found_in_other_words_too() {
         ("exits-on-dereg", &leaves, 4, "EXITED"),
         ("never-mind", &silent, 4, "FORBIDDEN: x showed `y is silent, asking the server`"),
     ] {
-        let (report, code) = Class::new(WORDS, &["other-words", fault]).play_with_profile(text);
+        let (report, code) = ProfileFolder::new(WORDS, &["other-words", fault]).play_with_profile(text);
         assert_eq!(code, Some(status), "{fault}: {report}");
         assert!(report.contains(cause), "{fault}: {report}");
         if fault == "no-brackets" {
@@ -120,7 +120,7 @@ fn a_message_without_brackets_is_wrong_but_for_a_class_that_wants_it_so() {
         (wording, &["--profile", "class.toml"], 0),
         (wording, &["--profile", "class.toml", "--match", "loose"], 0),
     ] {
-        let (report, code) = Class::new(profile, &["no-brackets"]).play(options, text);
+        let (report, code) = ProfileFolder::new(profile, &["no-brackets"]).play(options, text);
         assert_eq!(code, Some(status), "{profile}{options:?} {report}");
         assert_eq!(status == 5, report.contains("WRONG TEXT"), "{report}");
     }
@@ -132,7 +132,7 @@ const TELLS: &str =
 
 #[test]
 fn options_win_over_the_profile() {
-    let class = Class::new(&TELLS.replace("[env", "folder = \"rooms\"\nready = \"it is {*}\"\n[env"), &[]);
+    let class = ProfileFolder::new(&TELLS.replace("[env", "folder = \"rooms\"\nready = \"it is {*}\"\n[env"), &[]);
     fs::create_dir(class.path("rooms")).unwrap();
     fs::create_dir(class.path("other")).unwrap();
     let profile = &["--profile", "class.toml"];
@@ -150,7 +150,7 @@ fn options_win_over_the_profile() {
     // What is played again is the same.
     assert!(report.contains(" --profile class.toml --impl-dir rooms --ready never --capabilities '' "), "{report}");
     let needs = "case \"a\" needs=groups\nclient x\ncase \"b\" needs=offline\nclient x\n";
-    let class = Class::new(&("capabilities = [\"groups\"]\n".to_owned() + TELLS), &[]);
+    let class = ProfileFolder::new(&("capabilities = [\"groups\"]\n".to_owned() + TELLS), &[]);
     let (report, _) = class.play(profile, needs);
     assert!(report.contains("PASS  a  ") && report.contains("SKIP  b  "), "{report}");
     let (report, _) = class.play(&[profile, &["--capabilities", "offline"][..]].concat(), needs);
@@ -159,7 +159,7 @@ fn options_win_over_the_profile() {
 
 #[test]
 fn a_profile_that_cannot_be_used_is_refused() {
-    let class = Class::new("prompt = \"$ \"\n", &[]);
+    let class = ProfileFolder::new("prompt = \"$ \"\n", &[]);
     for (options, status, said) in [
         (
             &["--profile", "class.toml"][..],

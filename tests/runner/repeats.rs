@@ -12,15 +12,15 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What came of a run.
-struct Ran {
+/// A run that ended.
+struct RepeatedRun {
     status: Status,
     /// Its lines, but for those below a failure.
     lines: Vec<String>,
     folder: TempDir,
 }
 
-impl Ran {
+impl RepeatedRun {
     /// One that fails in these of its plays, and one that always passes.
     fn with(failing: &[u32], options: RunOptions) -> Self {
         let folder = TempDir::new().unwrap();
@@ -68,7 +68,7 @@ impl Ran {
 
 #[test]
 fn all_rounds_are_played_and_one_that_failed_is_named() {
-    let ran = Ran::with(&[2], RunOptions { rounds: Rounds::Number(3), ..RunOptions::default() });
+    let ran = RepeatedRun::with(&[2], RunOptions { rounds: Rounds::Number(3), ..RunOptions::default() });
     assert_eq!(ran.status, Status::Failed);
     ran.lines_are(&[
         "PASS  now and then  a.chat  round 1 of 3  3 steps in TIME, 5 points",
@@ -98,7 +98,7 @@ fn all_rounds_are_played_and_one_that_failed_is_named() {
 
 #[test]
 fn rounds_without_a_number_end_when_a_case_fails() {
-    let ran = Ran::with(&[3], RunOptions { rounds: Rounds::UntilFail, ..RunOptions::default() });
+    let ran = RepeatedRun::with(&[3], RunOptions { rounds: Rounds::UntilFail, ..RunOptions::default() });
     assert_eq!(ran.status, Status::Failed);
     ran.lines_are(&[
         "PASS  now and then  a.chat  round 1  3 steps in TIME, 5 points",
@@ -138,7 +138,7 @@ fn rounds_without_a_number_end_on_request() {
 fn rounds_without_a_number_end_well_when_their_time_is_over() {
     let options =
         RunOptions { rounds: Rounds::UntilFail, deadline: Some(Duration::from_secs(3)), ..RunOptions::default() };
-    let ran = Ran::with(&[], options);
+    let ran = RepeatedRun::with(&[], options);
     assert_eq!(ran.status, Status::Ok, "{:#?}", ran.lines);
     let last = ran.lines.last().unwrap();
     assert!(last.starts_with("2 cases: 2 passed, 0 failed, 0 skipped") && last.contains(" rounds in "), "{last}");
@@ -146,7 +146,7 @@ fn rounds_without_a_number_end_well_when_their_time_is_over() {
 
 #[test]
 fn what_passes_on_a_retry_is_flaky_and_fails_the_run() {
-    let ran = Ran::with(&[1, 2], RunOptions { retries: 3, ..RunOptions::default() });
+    let ran = RepeatedRun::with(&[1, 2], RunOptions { retries: 3, ..RunOptions::default() });
     assert_eq!(ran.status, Status::Failed);
     ran.lines_are(&[
         "FAIL  now and then  a.chat  step 3 of 3 in TIME, 5 points",
@@ -173,7 +173,7 @@ fn what_passes_on_a_retry_is_flaky_and_fails_the_run() {
 
 #[test]
 fn what_is_flaky_may_be_allowed() {
-    let ran = Ran::with(&[1], RunOptions { retries: 1, allow_flaky: true, ..RunOptions::default() });
+    let ran = RepeatedRun::with(&[1], RunOptions { retries: 1, allow_flaky: true, ..RunOptions::default() });
     assert_eq!(ran.status, Status::Ok);
     ran.lines_are(&[
         "FAIL  now and then  a.chat  step 3 of 3 in TIME, 5 points",
@@ -194,13 +194,13 @@ fn what_is_flaky_may_be_allowed() {
 
 #[test]
 fn a_case_is_played_again_so_often_and_no_more() {
-    let ran = Ran::with(&[1, 2, 3, 4], RunOptions { retries: 2, ..RunOptions::default() });
+    let ran = RepeatedRun::with(&[1, 2, 3, 4], RunOptions { retries: 2, ..RunOptions::default() });
     assert_eq!(ran.status, Status::Failed);
     assert_eq!(ran.lines.iter().filter(|line| line.starts_with("FAIL  now and then")).count(), 3);
     assert!(ran.lines.last().unwrap().starts_with("2 cases: 1 passed, 1 failed, 0 skipped"), "{:?}", ran.lines);
     let most = RunOptions::MAX_RETRIES;
     let all: Vec<u32> = (1..=most).collect();
-    let ran = Ran::with(&all, RunOptions { retries: most, ..RunOptions::default() });
+    let ran = RepeatedRun::with(&all, RunOptions { retries: most, ..RunOptions::default() });
     assert!(ran.lines.iter().any(|line| line.starts_with(&format!("FLAKY now and then  a.chat  retry {most}  "))));
 }
 
@@ -216,11 +216,11 @@ fn folders(path: PathBuf) -> Vec<String> {
 fn each_play_has_a_record_of_its_own() {
     let kept = TempDir::new().unwrap();
     let record = || Some(kept.path().to_owned());
-    Ran::with(&[1], RunOptions { retries: 1, record: record(), ..RunOptions::default() });
+    RepeatedRun::with(&[1], RunOptions { retries: 1, record: record(), ..RunOptions::default() });
     assert_eq!(folders(kept.path().to_owned()), ["01-now-and-then", "01-now-and-then-retry-1", "02-ever"]);
     let kept = TempDir::new().unwrap();
     let record = Some(kept.path().to_owned());
     // Of rounds without a number those that passed are forgotten, but for the first.
-    Ran::with(&[3], RunOptions { rounds: Rounds::UntilFail, record, ..RunOptions::default() });
+    RepeatedRun::with(&[3], RunOptions { rounds: Rounds::UntilFail, record, ..RunOptions::default() });
     assert_eq!(folders(kept.path().to_owned()), ["01-now-and-then", "01-now-and-then-round-3", "02-ever"]);
 }

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use chat::proto::event::client::ClientEvent;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::event::{Body, ClientInfo, Event, MessageKind};
-use chat::proto::id::{Incarnation as LifeId, MessageId};
+use chat::proto::id::{Incarnation, MessageId};
 use chat::proto::record::{Mail, Record};
 use chat::proto::time::Instant;
 use chat::sim::simulation::SERVER;
 
-use crate::history::{Actor, End, History, Life};
+use crate::history::{ClientRun, History, RunEnd, TestClient};
 
-/// A message as one life of its reader saw it.
-struct Shown<'a> {
+/// A message as one run of its reader displayed it.
+struct DisplayedMessage<'a> {
     kind: MessageKind,
     id: MessageId,
     stored: bool,
@@ -24,18 +24,18 @@ struct Shown<'a> {
     text: &'a str,
 }
 
-/// One life of a client, as its log tells it.
-struct Seen<'a> {
-    actor: &'a Actor,
-    life: &'a Life,
+/// The log of one run of a client.
+struct RunLog<'a> {
+    actor: &'a TestClient,
+    run: &'a ClientRun,
     last: bool,
     log: &'a [(Instant, Event)],
-    shown: Vec<Shown<'a>>,
+    shown: Vec<DisplayedMessage<'a>>,
 }
 
 /// Everything that is wrong with a history, one a line.
 pub fn faults(history: &History) -> Vec<String> {
-    let seen = lives(history);
+    let seen = runs(history);
     let mut faults = Vec::new();
     let kept = kept(history);
     nothing_is_left(history, &mut faults);
@@ -56,15 +56,15 @@ pub fn faults(history: &History) -> Vec<String> {
     faults
 }
 
-fn lives(history: &History) -> Vec<Seen<'_>> {
+fn runs(history: &History) -> Vec<RunLog<'_>> {
     let mut all = Vec::new();
     for actor in &history.actors {
         let log = history.world.log(actor.index);
-        for (at, life) in actor.lives.iter().enumerate() {
-            let until = actor.lives.get(at + 1).map_or(log.len(), |next| next.log_from);
-            let log = &log[life.log_from..until];
+        for (at, run) in actor.runs.iter().enumerate() {
+            let until = actor.runs.get(at + 1).map_or(log.len(), |next| next.log_from);
+            let log = &log[run.log_from..until];
             let shown = log.iter().filter_map(|(at, event)| shown(*at, event)).collect();
-            all.push(Seen { actor, life, last: at + 1 == actor.lives.len(), log, shown });
+            all.push(RunLog { actor, run, last: at + 1 == actor.runs.len(), log, shown });
         }
     }
     all
@@ -77,9 +77,9 @@ fn client_event(event: &Event) -> Option<&ClientEvent> {
     }
 }
 
-fn shown(at: Instant, event: &Event) -> Option<Shown<'_>> {
+fn shown(at: Instant, event: &Event) -> Option<DisplayedMessage<'_>> {
     match client_event(event)? {
-        ClientEvent::Message { kind, from, text, id, stored, .. } => Some(Shown {
+        ClientEvent::Message { kind, from, text, id, stored, .. } => Some(DisplayedMessage {
             kind: *kind,
             id: *id,
             stored: stored.is_some(),
@@ -104,7 +104,8 @@ fn mail(history: &History) -> impl Iterator<Item = &Mail> {
 
 fn nothing_is_left(history: &History, faults: &mut Vec<String>) {
     if !history.world.is_idle() {
-        let busy = |actor: &&Actor| history.world.client_machine(actor.index).is_some_and(|client| !client.is_idle());
+        let busy =
+            |actor: &&TestClient| history.world.client_machine(actor.index).is_some_and(|client| !client.is_idle());
         let busy: Vec<&str> = history.present().iter().filter(busy).map(|actor| actor.name.as_str()).collect();
         let server = history.world.server_machine().is_some_and(|server| !server.is_idle());
         faults.push(format!("the world does not come to rest: server {server}, clients {busy:?}"));
@@ -125,15 +126,15 @@ fn nothing_is_left(history: &History, faults: &mut Vec<String>) {
 }
 
 /// When everything is well again, direct messages go from client to client.
-fn last_words_were_direct(history: &History, seen: &[Seen<'_>], faults: &mut Vec<String>) {
+fn last_words_were_direct(history: &History, seen: &[RunLog<'_>], faults: &mut Vec<String>) {
     for text in &history.last_words {
-        let live = |seen: &&Seen<'_>| seen.shown.iter().any(|message| message.text == text && !message.stored);
+        let live = |seen: &&RunLog<'_>| seen.shown.iter().any(|message| message.text == text && !message.stored);
         if seen.iter().filter(live).count() != 1 {
             faults.push(format!("{:.20} did not come live", text));
         }
     }
     // Word that a kept message was read may have gone to another program of the same name: that costs a detour.
-    let alone = |seen: &&Seen<'_>| history.actors.iter().filter(|actor| actor.name == seen.actor.name).count() == 1;
+    let alone = |seen: &&RunLog<'_>| history.actors.iter().filter(|actor| actor.name == seen.actor.name).count() == 1;
     for seen in seen.iter().filter(|seen| seen.last).filter(alone) {
         let lacked = |event: &Event| matches!(client_event(event), Some(ClientEvent::NoAck { .. }));
         for (at, _) in seen.log.iter().filter(|(at, event)| *at >= history.well_since && lacked(event)) {
@@ -142,7 +143,7 @@ fn last_words_were_direct(history: &History, seen: &[Seen<'_>], faults: &mut Vec
     }
 }
 
-fn each_command_has_its_outcome(seen: &Seen<'_>, faults: &mut Vec<String>) {
+fn each_command_has_its_outcome(seen: &RunLog<'_>, faults: &mut Vec<String>) {
     let mut done: BTreeMap<u64, u32> = BTreeMap::new();
     for (at, event) in seen.log {
         let Some(cmd) = event.cmd else { continue };
@@ -153,15 +154,15 @@ fn each_command_has_its_outcome(seen: &Seen<'_>, faults: &mut Vec<String>) {
             *done.entry(cmd).or_default() += 1;
         }
     }
-    if seen.life.end == End::ByItself {
-        for cmd in (1..=seen.life.typed).filter(|cmd| !done.contains_key(cmd)) {
-            faults.push(format!("{}: command {cmd} of {} has no outcome", seen.actor.name, seen.life.typed));
+    if seen.run.end == RunEnd::ByItself {
+        for cmd in (1..=seen.run.typed).filter(|cmd| !done.contains_key(cmd)) {
+            faults.push(format!("{}: command {cmd} of {} has no outcome", seen.actor.name, seen.run.typed));
         }
     }
 }
 
 /// Whoever is told that a group exists already did not create it by the very command that is answered.
-fn who_creates_a_group_is_told_so(history: &History, seen: &[Seen<'_>], faults: &mut Vec<String>) {
+fn who_creates_a_group_is_told_so(history: &History, seen: &[RunLog<'_>], faults: &mut Vec<String>) {
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
     for (_, event) in seen.iter().flat_map(|seen| seen.log) {
         if let Some(ClientEvent::GroupExists { group }) = client_event(event) {
@@ -176,7 +177,7 @@ fn who_creates_a_group_is_told_so(history: &History, seen: &[Seen<'_>], faults: 
     }
 }
 
-fn messages_are_what_was_typed(history: &History, seen: &Seen<'_>, faults: &mut Vec<String>) {
+fn messages_are_what_was_typed(history: &History, seen: &RunLog<'_>, faults: &mut Vec<String>) {
     for message in &seen.shown {
         let fits = history.texts.get(message.text).is_some_and(|typed| {
             let direct = message.kind == MessageKind::Direct;
@@ -190,7 +191,7 @@ fn messages_are_what_was_typed(history: &History, seen: &Seen<'_>, faults: &mut 
     }
 }
 
-fn each_message_is_shown_once(seen: &Seen<'_>, faults: &mut Vec<String>) {
+fn each_message_is_shown_once(seen: &RunLog<'_>, faults: &mut Vec<String>) {
     let mut ids = BTreeSet::new();
     for message in &seen.shown {
         if !ids.insert(message.id) {
@@ -199,8 +200,8 @@ fn each_message_is_shown_once(seen: &Seen<'_>, faults: &mut Vec<String>) {
     }
 }
 
-fn direct_messages_are_in_order(seen: &Seen<'_>, faults: &mut Vec<String>) {
-    let mut last: BTreeMap<LifeId, (u64, &str)> = BTreeMap::new();
+fn direct_messages_are_in_order(seen: &RunLog<'_>, faults: &mut Vec<String>) {
+    let mut last: BTreeMap<Incarnation, (u64, &str)> = BTreeMap::new();
     // A direct message is shown inside a group only when no more can be held: before those that are.
     for message in seen.shown.iter().filter(|message| message.kind == MessageKind::Direct && !message.in_group) {
         let (number, text) = last.insert(message.id.incarnation, (message.id.number, message.text)).unwrap_or((0, ""));
@@ -211,14 +212,14 @@ fn direct_messages_are_in_order(seen: &Seen<'_>, faults: &mut Vec<String>) {
     }
 }
 
-fn what_the_server_passed_on_is_in_order(history: &History, seen: &Seen<'_>, faults: &mut Vec<String>) {
+fn what_the_server_passed_on_is_in_order(history: &History, seen: &RunLog<'_>, faults: &mut Vec<String>) {
     // A server that was killed may accept a message again whose sender did not hear of the first time.
     let mut places: BTreeMap<MessageId, BTreeSet<u64>> = BTreeMap::new();
     for mail in mail(history) {
         places.entry(mail.header.id).or_default().insert(mail.header.seq);
     }
     let mut last = 0;
-    let passed_on = |message: &&Shown<'_>| message.kind != MessageKind::Direct || message.stored;
+    let passed_on = |message: &&DisplayedMessage<'_>| message.kind != MessageKind::Direct || message.stored;
     for message in seen.shown.iter().filter(passed_on) {
         let Some(places) = places.get(&message.id) else {
             faults.push(format!("{}: {:.20} was passed on and never kept", seen.actor.name, message.text));
@@ -233,7 +234,7 @@ fn what_the_server_passed_on_is_in_order(history: &History, seen: &Seen<'_>, fau
     }
 }
 
-fn nobody_offline_is_shown_a_message(seen: &Seen<'_>, faults: &mut Vec<String>) {
+fn nobody_offline_is_shown_a_message(seen: &RunLog<'_>, faults: &mut Vec<String>) {
     let mut offline = None;
     for (at, event) in seen.log {
         match client_event(event) {
@@ -248,7 +249,7 @@ fn nobody_offline_is_shown_a_message(seen: &Seen<'_>, faults: &mut Vec<String>) 
     }
 }
 
-fn limits_are_kept(history: &History, seen: &Seen<'_>, faults: &mut Vec<String>) {
+fn limits_are_kept(history: &History, seen: &RunLog<'_>, faults: &mut Vec<String>) {
     if history.held_up.is_some() {
         return;
     }
@@ -264,7 +265,7 @@ fn limits_are_kept(history: &History, seen: &Seen<'_>, faults: &mut Vec<String>)
 /// Received, saved and accepted mean that the reader is shown it.
 fn promises_are_kept(
     history: &History,
-    seen: &[Seen<'_>],
+    seen: &[RunLog<'_>],
     kept: &BTreeMap<MessageId, &Mail>,
     faults: &mut Vec<String>,
 ) {
@@ -273,7 +274,7 @@ fn promises_are_kept(
     };
     // What a group member held when it was killed is lost with it.
     let may_have_held = |name: &str| {
-        seen.iter().any(|seen| seen.actor.name == name && seen.life.joined && seen.life.end == End::Killed)
+        seen.iter().any(|seen| seen.actor.name == name && seen.run.joined && seen.run.end == RunEnd::Killed)
     };
     for seen in seen {
         for (at, event) in seen.log {
@@ -323,32 +324,32 @@ fn promises_are_kept(
 
 fn receipts_are_true(
     history: &History,
-    seen: &[Seen<'_>],
+    seen: &[RunLog<'_>],
     kept: &BTreeMap<MessageId, &Mail>,
     faults: &mut Vec<String>,
 ) {
     let mut told: BTreeMap<MessageId, u32> = BTreeMap::new();
-    for life in seen {
+    for run in seen {
         let mut here = BTreeSet::new();
-        for (at, event) in life.log {
+        for (at, event) in run.log {
             let Some(ClientEvent::Receipt { to, id, .. }) = client_event(event) else { continue };
             *told.entry(*id).or_default() += 1;
             if !here.insert(*id) {
-                faults.push(format!("{} at {at:?}: a second receipt for {id}", life.actor.name));
+                faults.push(format!("{} at {at:?}: a second receipt for {id}", run.actor.name));
             }
-            let shown = |other: &Seen<'_>| {
+            let shown = |other: &RunLog<'_>| {
                 let early = other.shown.iter().any(|message| message.id == *id && message.at <= *at);
-                other.actor.name == to.as_str() && (early || other.life.joined)
+                other.actor.name == to.as_str() && (early || other.run.joined)
             };
             if !seen.iter().any(shown) {
-                faults.push(format!("{} at {at:?}: a receipt for {id}, which {to} was not shown", life.actor.name));
+                faults.push(format!("{} at {at:?}: a receipt for {id}, which {to} was not shown", run.actor.name));
             }
         }
     }
     for mail in kept.values().filter(|mail| mail.header.kind == MessageKind::Direct) {
         match told.get(&mail.header.id) {
             None => faults.push(format!("no receipt for {:.20}", mail.text.as_str())),
-            // A life may have seen one, and ended before that was acknowledged.
+            // A run may have shown one and ended before that was acknowledged.
             Some(2..) if !history.server_killed && !history.ended_unheard(mail.header.from.as_str()) => {
                 faults.push(format!("more than one receipt for {:.20}", mail.text.as_str()));
             }
@@ -357,7 +358,7 @@ fn receipts_are_true(
     }
 }
 
-fn tables_converge(history: &History, seen: &[Seen<'_>], faults: &mut Vec<String>) {
+fn tables_converge(history: &History, seen: &[RunLog<'_>], faults: &mut Vec<String>) {
     let server = history.world.log(SERVER).iter().rev().find_map(|(_, event)| match &event.body {
         Body::Server(ServerEvent::Clients { clients, .. }) => Some(clients),
         _ => None,

@@ -19,40 +19,40 @@ const REST: Duration = Duration::from_secs(90);
 const HALF_LOST: LinkModel =
     LinkModel { latency: Duration::from_millis(5), jitter: Duration::from_millis(5), loss: 0.5, ..LinkModel::PERFECT };
 
-/// How one life of a client ended.
+/// How one run of a client ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum RunEnd {
     /// It runs, or ended by itself.
     ByItself,
     /// Killed.
     Killed,
-    /// Asked to end at once.
-    Asked,
+    /// Asked to shut down.
+    Requested,
 }
 
-/// One life of a client.
+/// One run of a client, from its start to its end.
 #[derive(Clone, Debug)]
-pub struct Life {
+pub struct ClientRun {
     /// Where its part of the log begins.
     pub log_from: usize,
     /// How many commands were typed.
     pub typed: u64,
     /// Whether it was ever told to join a group.
     pub joined: bool,
-    pub end: End,
+    pub end: RunEnd,
 }
 
-/// A client over all its lives.
+/// A client with all its runs.
 #[derive(Clone, Debug)]
-pub struct Actor {
+pub struct TestClient {
     pub index: usize,
     pub name: String,
-    pub lives: Vec<Life>,
+    pub runs: Vec<ClientRun>,
 }
 
 /// A message that was typed.
 #[derive(Clone, Debug)]
-pub struct Typed {
+pub struct TypedMessage {
     pub from: String,
     pub to: Option<String>,
 }
@@ -60,9 +60,9 @@ pub struct Typed {
 /// A history, played.
 pub struct History {
     pub world: Simulation,
-    pub actors: Vec<Actor>,
+    pub actors: Vec<TestClient>,
     /// What was typed, by text; each text is typed once.
-    pub texts: BTreeMap<String, Typed>,
+    pub texts: BTreeMap<String, TypedMessage>,
     /// Texts that were typed when everything was well again.
     pub last_words: BTreeSet<String>,
     /// When they were.
@@ -80,7 +80,7 @@ pub struct History {
 
 impl History {
     /// Plays the history of this seed to its end.
-    pub fn play(seed: u64) -> Self {
+    pub fn run(seed: u64) -> Self {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let mut rng = Rng::new(bytes);
@@ -109,7 +109,7 @@ impl History {
 
     /// Plays what these people type, one line every so often. The server dies when so many records were synced, or when
     /// the next one is about to be, and starts again at once.
-    pub fn tell(
+    pub fn scripted(
         names: &[&str],
         lines: &[(usize, &str)],
         every: Duration,
@@ -131,7 +131,7 @@ impl History {
                 ["send_all" | "send_group", ..] => (None, line.split_once(' ').expect("a text").1),
                 _ => (None, ""),
             };
-            history.texts.insert(text.to_owned(), Typed { from: names[*at].to_owned(), to });
+            history.texts.insert(text.to_owned(), TypedMessage { from: names[*at].to_owned(), to });
             history.type_line(*at, line);
             history.world.run_for(every);
         }
@@ -177,11 +177,11 @@ impl History {
     fn add(&mut self, name: &str) {
         let index = self.world.client(name);
         self.note(format!("start {name} as {index}"));
-        let life = Life { log_from: 0, typed: 0, joined: false, end: End::ByItself };
-        self.actors.push(Actor { index, name: name.to_owned(), lives: vec![life] });
+        let run = ClientRun { log_from: 0, typed: 0, joined: false, end: RunEnd::ByItself };
+        self.actors.push(TestClient { index, name: name.to_owned(), runs: vec![run] });
     }
 
-    fn runs(&self, at: usize) -> bool {
+    fn is_running(&self, at: usize) -> bool {
         self.world.client_machine(self.actors[at].index).is_some()
     }
 
@@ -190,23 +190,23 @@ impl History {
         let log_from = self.world.log(index).len();
         self.note(format!("start {} again", self.actors[at].name));
         self.world.start(index);
-        self.actors[at].lives.push(Life { log_from, typed: 0, joined: false, end: End::ByItself });
+        self.actors[at].runs.push(ClientRun { log_from, typed: 0, joined: false, end: RunEnd::ByItself });
     }
 
     fn kill(&mut self, at: usize) {
         self.note(format!("kill {}", self.actors[at].name));
-        self.life(at).end = End::Killed;
+        self.last_run(at).end = RunEnd::Killed;
         self.world.kill(self.actors[at].index);
     }
 
-    fn life(&mut self, at: usize) -> &mut Life {
-        self.actors[at].lives.last_mut().expect("a life")
+    fn last_run(&mut self, at: usize) -> &mut ClientRun {
+        self.actors[at].runs.last_mut().expect("a run")
     }
 
     fn type_line(&mut self, at: usize, line: &str) {
-        if self.runs(at) && !self.world.is_paused(self.actors[at].index) {
-            self.life(at).typed += 1;
-            self.life(at).joined |= line.starts_with("join_group");
+        if self.is_running(at) && !self.world.is_paused(self.actors[at].index) {
+            self.last_run(at).typed += 1;
+            self.last_run(at).joined |= line.starts_with("join_group");
             let shown: String = line.chars().take(60).collect();
             self.note(format!("{}> {shown}", self.actors[at].name));
             self.world.type_line(self.actors[at].index, line);
@@ -224,7 +224,7 @@ impl History {
         while text.len() < length {
             text.push(['.', 'ä', '\u{1}', '"', '😀', 'x'][self.below(6)]);
         }
-        self.texts.insert(text.clone(), Typed { from: self.actors[at].name.clone(), to });
+        self.texts.insert(text.clone(), TypedMessage { from: self.actors[at].name.clone(), to });
         text
     }
 
@@ -308,18 +308,18 @@ impl History {
         let index = self.actors[at].index;
         match self.below(20) {
             0..4 => self.end_and_start_server(),
-            4..9 if self.runs(at) => self.kill(at),
+            4..9 if self.is_running(at) => self.kill(at),
             4..9 => self.start(at),
-            9 if self.runs(at) && !self.world.is_paused(index) => {
+            9 if self.is_running(at) && !self.world.is_paused(index) => {
                 self.note(format!("ask {} to leave", self.actors[at].name));
-                self.life(at).end = End::Asked;
+                self.last_run(at).end = RunEnd::Requested;
                 self.world.leave(index);
             }
-            10 if self.runs(at) && !self.world.is_paused(index) => {
+            10 if self.is_running(at) && !self.world.is_paused(index) => {
                 self.note(format!("end of input of {}", self.actors[at].name));
                 self.world.finish(index);
             }
-            9..13 if !self.runs(at) => self.start(at),
+            9..13 if !self.is_running(at) => self.start(at),
             11..14 => {
                 let index = if self.below(4) == 0 { SERVER } else { index };
                 let paused = !self.world.is_paused(index);
@@ -378,14 +378,14 @@ impl History {
             self.world.block(index, false);
         }
         for at in self.originals..self.actors.len() {
-            if self.runs(at) {
+            if self.is_running(at) {
                 self.kill(at);
             }
         }
         self.world.run_for(REST);
         for _ in 0..2 {
             for at in 0..self.originals {
-                if self.runs(at) {
+                if self.is_running(at) {
                     self.type_line(at, "leave_group");
                     self.type_line(at, "reg");
                 } else {
@@ -419,10 +419,10 @@ impl History {
         }
     }
 
-    /// Whether a life of this name may have ended before the server had heard all that it acknowledged.
+    /// Whether a run of this name may have ended before the server received all its acknowledgements.
     pub fn ended_unheard(&self, name: &str) -> bool {
         let mut actors = self.actors.iter().filter(|actor| actor.name == name);
-        let cut_short = |actor: &Actor| actor.lives.iter().any(|life| life.end != End::ByItself);
+        let cut_short = |actor: &TestClient| actor.runs.iter().any(|run| run.end != RunEnd::ByItself);
         actors.any(|actor| cut_short(actor) || self.cut_off.contains(&actor.index))
     }
 
@@ -441,7 +441,7 @@ impl History {
     }
 
     /// Those who are there at the end.
-    pub fn present(&self) -> &[Actor] {
+    pub fn present(&self) -> &[TestClient] {
         &self.actors[..self.originals]
     }
 }

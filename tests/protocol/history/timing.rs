@@ -15,9 +15,9 @@ use crate::history::History;
 /// How long it takes until an event is shown.
 const SHOW: Duration = Duration::from_micros(20);
 
-/// What one client sent and was sent.
+/// Times of the datagrams that one client sent and received.
 #[derive(Default)]
-struct Talk {
+struct ClientTraffic {
     /// When each direct message left for the first time on a link, or anew.
     left: BTreeMap<MessageId, Vec<Instant>>,
     /// Messages in pieces: their time began with the first piece, which does not name them.
@@ -34,10 +34,10 @@ pub fn faults(history: &History, faults: &mut Vec<String>) -> (usize, usize) {
     let mut seen = (0, 0);
     // A program that is stopped, or whose output is, is late for reasons of its own.
     let is_timed = |at: Instant| history.held_up.is_none_or(|since| at < since);
-    let talks = talks(history);
+    let traffic = traffic(history);
     let typed: BTreeSet<Instant> = history.script.iter().map(|(at, _)| *at).collect();
     for actor in &history.actors {
-        let Some(talk) = talks.get(&actor.index) else { continue };
+        let Some(own) = traffic.get(&actor.index) else { continue };
         let log = history.world.log(actor.index);
         let said: BTreeSet<Instant> = log.iter().map(|(at, _)| Instant::from_micros(at.micros() - 20)).collect();
         for (at, event) in log.iter().filter(|(at, _)| is_timed(*at)) {
@@ -50,14 +50,14 @@ pub fn faults(history: &History, faults: &mut Vec<String>) -> (usize, usize) {
                 moment.micros().checked_sub(limit).map(Instant::from_micros)
             };
             match event {
-                ClientEvent::NoAck { id, .. } if !talk.long.contains(id) => {
-                    let left = talk.left.get(id);
+                ClientEvent::NoAck { id, .. } if !own.long.contains(id) => {
+                    let left = own.left.get(id);
                     let is_limit = |moment: &Instant| {
                         before(*moment, LIMIT).is_some_and(|since| {
-                            left.is_some_and(|left| left.contains(&since)) || talk.waits.contains(&since)
+                            left.is_some_and(|left| left.contains(&since)) || own.waits.contains(&since)
                         })
                     };
-                    let is_told = |moment: &Instant| talk.came.contains(moment) || typed.contains(moment);
+                    let is_told = |moment: &Instant| own.came.contains(moment) || typed.contains(moment);
                     if moments.iter().any(is_limit) {
                         seen.0 += 1;
                     } else if left.is_some() && !moments.iter().any(is_told) {
@@ -67,7 +67,7 @@ pub fn faults(history: &History, faults: &mut Vec<String>) -> (usize, usize) {
                 ClientEvent::ServerUnreachable { what, .. } => {
                     let is_limit = |moment: &Instant| {
                         before(*moment, LIMIT * ATTEMPTS).is_some_and(|since| {
-                            let began = talk.came.contains(&since) || talk.began.contains(&since);
+                            let began = own.came.contains(&since) || own.began.contains(&since);
                             began || typed.contains(&since) || said.contains(&since)
                         })
                     };
@@ -84,28 +84,28 @@ pub fn faults(history: &History, faults: &mut Vec<String>) -> (usize, usize) {
     seen
 }
 
-fn talks(history: &History) -> BTreeMap<usize, Talk> {
-    let mut talks: BTreeMap<usize, Talk> = BTreeMap::new();
+fn traffic(history: &History) -> BTreeMap<usize, ClientTraffic> {
+    let mut traffic: BTreeMap<usize, ClientTraffic> = BTreeMap::new();
     let mut known = BTreeSet::new();
     for passage in history.world.traffic() {
         let Ok(datagram) = wire::parse(&passage.bytes) else { continue };
-        let (head, talk) = (datagram.head, talks.entry(passage.actor).or_default());
+        let (head, own) = (datagram.head, traffic.entry(passage.actor).or_default());
         if passage.came {
-            talk.came.insert(passage.at);
+            own.came.insert(passage.at);
             if head.wait {
-                talk.waits.insert(passage.at);
+                own.waits.insert(passage.at);
             }
         } else if known.insert((head.me, head.you, head.n)) {
-            talk.began.insert(passage.at);
+            own.began.insert(passage.at);
             for frame in datagram.frames {
                 if let Frame::Msg { id, text, .. } = frame {
-                    talk.left.entry(id).or_default().push(passage.at);
+                    own.left.entry(id).or_default().push(passage.at);
                     if text.is_empty() {
-                        talk.long.insert(id);
+                        own.long.insert(id);
                     }
                 }
             }
         }
     }
-    talks
+    traffic
 }
