@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::io::control::ControlPath;
-use crate::netem::fault::{FaultCommand, Faults};
+use crate::netem::emulator::Faults;
+use crate::netem::fault::FaultCommand;
 
 /// How the network of a server or a client is disturbed.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::io::control::Control;
-use crate::netem::fault::{FaultCommand, Faults};
+use crate::netem::emulator::Faults;
+use crate::netem::fault::FaultCommand;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::time::Instant;
 

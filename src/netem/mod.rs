@@ -2,5 +2,6 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod emulator;
 pub mod fault;
 pub mod link_model;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::netem::fault::Faults;
+use crate::netem::emulator::Faults;
 use crate::proto::client::Client;
 use crate::proto::event::Event;
 use crate::proto::machine::{ClientInput, Exit, Input, Machine, Output, ServerEffect, ServerInput};

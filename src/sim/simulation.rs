@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::netem::fault::Faults;
+use crate::netem::emulator::Faults;
 use crate::netem::link_model::LinkModel;
 use crate::proto::client::Client;
 use crate::proto::command;
