@@ -7,4 +7,3 @@ pub mod disk;
 pub(crate) mod inspect;
 mod network;
 pub mod simulation;
-pub(crate) mod turn;
