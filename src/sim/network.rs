@@ -58,13 +58,9 @@ impl Network {
         *self.drops.entry(way).or_default() += count;
     }
 
-    /// Cuts one way, or mends it.
-    pub(crate) fn cut(&mut self, way: Route, cut: bool) {
-        if cut {
-            self.cut.insert(way);
-        } else {
-            self.cut.remove(&way);
-        }
+    /// Cuts one way.
+    pub(crate) fn cut(&mut self, way: Route) {
+        self.cut.insert(way);
     }
 
     /// Mends everything.

@@ -211,9 +211,9 @@ impl Simulation {
         self.air.drop_next((from, to), count);
     }
 
-    /// Cuts one direction, or mends it.
-    pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
-        self.air.cut((from, to), cut);
+    /// Cuts one direction until [`Simulation::heal`].
+    pub fn cut(&mut self, from: usize, to: usize) {
+        self.air.cut((from, to));
     }
 
     /// Mends everything.

@@ -56,7 +56,7 @@ fn a_client_that_was_silent_for_50_s_is_asked_and_half_a_second_later_offline() 
     run_to_keep_alive(&mut world);
     world.run_for(us(50));
     let since = mark(&world);
-    world.cut(X, SERVER, true);
+    world.cut(X, SERVER);
     world.run_for(50 * SECOND + us(500_019));
     assert_eq!(since.trace(&world, SERVER), [] as [&str; 0]);
     world.run_for(us(1));

@@ -58,8 +58,8 @@ fn the_last_notice_alone_is_enough() {
 #[test]
 fn the_notice_of_one_that_was_found_silent_is_answered_and_changes_nothing() {
     let mut world = world(&["x", "y"]);
-    world.cut(X, SERVER, true);
-    world.cut(SERVER, X, true);
+    world.cut(X, SERVER);
+    world.cut(SERVER, X);
     let before = mark(&world);
     world.type_line(Y, "send_all hi");
     world.run_for(2 * SECOND);

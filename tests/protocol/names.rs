@@ -31,7 +31,7 @@ fn a_live_holder_keeps_its_name_and_the_newcomer_ends_with_status_4() {
 #[test]
 fn a_holder_that_is_gone_loses_its_name_after_500_ms() {
     let mut world = world(&["x", "y"]);
-    world.cut(SERVER, X, true);
+    world.cut(SERVER, X);
     let since = mark(&world);
     let other = world.client("x");
     world.run_for(us(500_169));
@@ -94,8 +94,8 @@ fn a_refused_reg_stays_offline() {
 #[test]
 fn a_client_that_is_refused_when_it_registers_again_drops_what_it_had_asked() {
     let mut world = world(&["x", "y"]);
-    world.cut(X, SERVER, true);
-    world.cut(SERVER, X, true);
+    world.cut(X, SERVER);
+    world.cut(SERVER, X);
     let other = world.client("x");
     world.run_for(SECOND);
     assert_eq!(world.lines(other)[0], "[Welcome, You are registered.]");
@@ -118,7 +118,7 @@ fn a_client_that_is_refused_when_it_registers_again_drops_what_it_had_asked() {
 #[test]
 fn the_first_of_many_newcomers_has_the_name_of_a_dead_holder() {
     let mut world = world(&["x"]);
-    world.cut(SERVER, X, true);
+    world.cut(SERVER, X);
     let others: Vec<usize> = (0..WAITING + 2).map(|_| world.client("x")).collect();
     world.run_for(3 * SECOND);
     let welcome = |other: &&usize| world.lines(**other).iter().any(|line| line == "[Welcome, You are registered.]");

@@ -49,7 +49,7 @@ fn who_is_not_there_any_more_is_offline_one_second_later() {
 fn a_client_that_the_question_missed_is_told_when_it_speaks() {
     let mut world = world(&["x", "y"]);
     world.kill(SERVER);
-    world.cut(SERVER, X, true);
+    world.cut(SERVER, X);
     world.start(SERVER);
     world.run_for(2 * SECOND);
     world.heal();
@@ -72,7 +72,7 @@ fn a_client_that_the_question_missed_is_told_when_it_speaks() {
 fn a_client_that_says_nothing_is_told_at_its_keep_alive() {
     let mut world = world(&["x"]);
     world.kill(SERVER);
-    world.cut(SERVER, X, true);
+    world.cut(SERVER, X);
     world.start(SERVER);
     world.run_for(2 * SECOND);
     world.heal();
@@ -132,7 +132,7 @@ fn what_was_kept_is_still_there() {
 fn a_server_that_dies_during_a_registration_may_come_back_in_time() {
     let mut world = world(&["y"]);
     // The request was received, and nothing else happened yet: y, who has the name, is being asked.
-    world.cut(SERVER, 1, true);
+    world.cut(SERVER, 1);
     let other = world.client("y");
     world.run_for(ms(300));
     world.kill(SERVER);

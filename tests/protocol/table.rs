@@ -57,7 +57,7 @@ fn an_update_that_fills_its_frames_exactly_ends() {
     for changes in [239, 240, 241] {
         let mut world = world(&["x"]);
         // While x acknowledges nothing, the changes gather behind the first one.
-        world.cut(X, SERVER, true);
+        world.cut(X, SERVER);
         let since = mark(&world);
         for number in 0..=changes {
             world.client(&format!("n{number}"));
@@ -89,7 +89,7 @@ fn one_change_leaves_at_once_and_what_changes_meanwhile_travels_together() {
 #[test]
 fn who_does_not_acknowledge_an_update_is_asked_after_500_ms_and_offline_after_500_more() {
     let mut world = world(&["x", "y", "z"]);
-    world.cut(SERVER, X, true);
+    world.cut(SERVER, X);
     let since = mark(&world);
     world.leave(Y);
     world.run_for(us(1_000_069));

@@ -273,7 +273,7 @@ impl History {
     }
 
     fn cut(&mut self, from: usize, to: usize) {
-        self.world.cut(from, to, true);
+        self.world.cut(from, to);
         if to == SERVER {
             self.cut_off.insert(from);
         }
