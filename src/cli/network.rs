@@ -1,18 +1,19 @@
 //! Faults of the network on the command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::io::control::ControlPath;
-use crate::netem::emulator::Faults;
+use crate::netem::emulator::Emulator;
 use crate::netem::fault::FaultCommand;
 
 /// How the network of a server or a client is disturbed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetworkFaults {
     /// The faults to begin with.
-    pub faults: Option<Box<Faults>>,
+    pub faults: Option<Box<Emulator<SocketAddr>>>,
     /// Where orders for more of them are taken.
     pub control: Option<ControlPath>,
 }
@@ -37,9 +38,9 @@ impl NetworkArgs {
 
     /// What it asks for, or the sentence that says what is wrong.
     pub(crate) fn trouble(&self) -> Result<NetworkFaults, String> {
-        let mut faults = None::<Box<Faults>>;
+        let mut faults = None::<Box<Emulator<SocketAddr>>>;
         for order in &self.fault {
-            faults.get_or_insert_default().obey(&order.parse::<FaultCommand>()?)?;
+            faults.get_or_insert_default().execute(&order.parse::<FaultCommand>()?)?;
         }
         let control = self.control.as_ref().map(ControlPath::new).transpose()?;
         Ok(NetworkFaults { faults, control })

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::io::control::Control;
-use crate::netem::emulator::Faults;
+use crate::netem::emulator::Emulator;
 use crate::netem::fault::FaultCommand;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::time::Instant;
@@ -14,14 +14,14 @@ pub type Transmit = (SocketAddr, Vec<u8>);
 /// The way out of a program. Without faults it holds and costs nothing.
 #[derive(Debug, Default)]
 pub struct DatagramSender {
-    faults: Option<Faults>,
+    faults: Option<Emulator<SocketAddr>>,
     control: Option<Control>,
 }
 
 impl DatagramSender {
     /// A way with these faults, and with more to come from there.
     #[must_use]
-    pub fn new(faults: Option<Faults>, control: Option<Control>) -> Self {
+    pub fn new(faults: Option<Emulator<SocketAddr>>, control: Option<Control>) -> Self {
         Self { faults, control }
     }
 
@@ -40,13 +40,13 @@ impl DatagramSender {
     pub fn obey(&mut self) {
         if let Some(control) = &mut self.control {
             let faults = &mut self.faults;
-            control.serve(|order: &FaultCommand| faults.get_or_insert_default().obey(order));
+            control.serve(|order: &FaultCommand| faults.get_or_insert_default().execute(order));
         }
     }
 
     /// Takes what is to be sent, and gives back what leaves now, in order, and what never will.
     pub fn pass(&mut self, now: Instant, transmits: Vec<Transmit>) -> (Vec<Transmit>, Vec<TraceEvent>) {
-        let Some(faults) = self.faults.as_mut().filter(|faults| !faults.is_idle()) else {
+        let Some(faults) = self.faults.as_mut().filter(|faults| !faults.is_transparent()) else {
             return (transmits, Vec::new());
         };
         let mut swallowed = Vec::new();
@@ -67,7 +67,7 @@ impl DatagramSender {
     /// When something that is held back leaves.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.faults.as_ref().and_then(Faults::deadline)
+        self.faults.as_ref().and_then(Emulator::deadline)
     }
 }
 
@@ -81,8 +81,8 @@ mod tests {
     const NOW: Instant = Instant::from_micros(1_000_000);
 
     fn with(order: &str) -> DatagramSender {
-        let mut faults = Faults::default();
-        faults.obey(&order.parse().unwrap()).unwrap();
+        let mut faults = Emulator::default();
+        faults.execute(&order.parse().unwrap()).unwrap();
         DatagramSender::new(Some(faults), None)
     }
 

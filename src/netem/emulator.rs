@@ -1,161 +1,289 @@
-//! Faults of the network, decided at the sender: what is swallowed, late, doubled or overtaken, seeded.
+//! The emulator of networks: it takes every datagram, swallows some, and gives the others back when they are due.
+//!
+//! One instance stands behind the socket of a program ([`FaultCommand`] sets its faults) and one between the actors of
+//! a simulation ([`LinkModel`] describes its links). After each [`Emulator::send`], take everything that
+//! [`Emulator::due`] has, then wait until [`Emulator::deadline`].
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::netem::fault::{Fault, FaultCommand, Percent};
+use crate::netem::fault::{Fault, FaultCommand};
+use crate::netem::link_model::LinkModel;
 use crate::proto::event::reason::FaultKind;
 use crate::proto::rng::Rng;
 use crate::proto::time::Instant;
 
-/// The most datagrams held back at once; beyond that they leave at once.
+/// The most datagrams held back at once; when so many are held, further ones leave at once.
 pub const HELD: usize = 65_536;
-/// The most addresses that have faults of their own.
-pub const WAYS: usize = 4_096;
-/// How long a datagram waits at most for the one that is to overtake it.
+/// The most addresses with faults of their own that commands can set.
+pub const ADDRESSES: usize = 4_096;
+/// The most paths with a memory of their last datagrams; on further paths, each datagram is treated as the first.
+pub const PATHS: usize = 65_536;
+/// How long a datagram waits for its successor at most, when it is to arrive after it.
 pub const REORDER_WAITS: Duration = Duration::from_millis(30);
 
-/// What happens on the way to one address, or to anybody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Rules {
-    drop: u32,
-    loss: u16,
-    delay: Duration,
-    duplicate: u16,
-    reorder: u16,
-    cut: bool,
-}
-
-/// The faults of one program, and the datagrams they hold back.
+/// An emulated network. A path, `K`, is a destination address, or two actors.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Faults {
+pub struct Emulator<K> {
     rng: Rng,
-    ways: BTreeMap<Option<SocketAddr>, Rules>,
-    /// What waits to be overtaken, by its place in the air.
-    overtaken: BTreeMap<SocketAddr, Vec<(Instant, u64)>>,
-    /// What is held back, by when it leaves and in which order.
-    air: BTreeMap<(Instant, u64), (SocketAddr, Vec<u8>)>,
-    count: u64,
+    /// The link of each path that has none of its own.
+    link: LinkModel,
+    links: BTreeMap<K, LinkModel>,
+    /// The faults of single paths, and of all paths (`None`). They add up.
+    faults: BTreeMap<Option<K>, PathFaults>,
+    memory: BTreeMap<K, PathMemory>,
+    /// Datagrams that are held back, in the order in which they leave.
+    held: BTreeMap<Place, (K, Vec<u8>)>,
+    /// The number of places given out.
+    places: u64,
 }
 
-/// No faults, and those to come with the seed 0.
-impl Default for Faults {
+/// When a held datagram leaves, and its rank among those that leave at the same time.
+type Place = (Instant, u64);
+
+/// Faults of one path, or of all paths.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct PathFaults {
+    /// How many of the next datagrams are dropped.
+    drop: u32,
+    cut: bool,
+    /// The other faults, as a second link behind the first.
+    link: LinkModel,
+}
+
+impl Default for PathFaults {
     fn default() -> Self {
-        Self::new(0)
+        Self { drop: 0, cut: false, link: LinkModel::TRANSPARENT }
     }
 }
 
-impl Faults {
-    /// No faults, and the random numbers for those to come.
+/// State of a path from one datagram to the next.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct PathMemory {
+    lost_last: bool,
+    /// When the bytes sent so far have passed the bandwidth limit.
+    busy_until: Instant,
+    /// The datagram that waits for its successor, once for each copy.
+    waiting: Vec<Place>,
+}
+
+impl PathMemory {
+    fn is_needed(&self, now: Instant) -> bool {
+        self.lost_last || self.busy_until > now || !self.waiting.is_empty()
+    }
+}
+
+/// The random numbers of one datagram. Each datagram takes all of them, so that runs with the same seed and other
+/// probabilities stay comparable.
+struct Draws {
+    loss: f64,
+    duplicate: f64,
+    reorder: f64,
+    jitter: [u64; 2],
+}
+
+impl Draws {
+    fn new(rng: &mut Rng) -> Self {
+        Self { loss: fraction(rng), duplicate: fraction(rng), reorder: fraction(rng), jitter: [rng.bits(), rng.bits()] }
+    }
+}
+
+/// No faults, on links that change nothing, with the seed 0.
+impl<K: Copy + Ord> Default for Emulator<K> {
+    fn default() -> Self {
+        Self::new(0, LinkModel::TRANSPARENT)
+    }
+}
+
+impl<K: Copy + Ord> Emulator<K> {
+    /// A network without faults, with this link on each path.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        let (ways, overtaken, air) = Default::default();
-        Self { rng: Rng::from_number(seed), ways, overtaken, air, count: 0 }
+    pub fn new(seed: u64, link: LinkModel) -> Self {
+        let (links, faults, memory, held) = Default::default();
+        Self { rng: Rng::from_number(seed), link, links, faults, memory, held, places: 0 }
     }
 
-    /// Carries an order out. What is held back already still arrives.
-    ///
-    /// # Errors
-    /// One sentence, when [`WAYS`] addresses have faults already; nothing is changed then.
-    pub fn obey(&mut self, order: &FaultCommand) -> Result<(), String> {
-        let is_new = !order.faults.is_empty() && order.to.is_some() && !self.ways.contains_key(&order.to);
-        if is_new && !order.heal && self.ways.len() >= WAYS {
-            return Err(format!("At most {WAYS} addresses can have faults of their own; heal undoes all of them."));
+    /// Replaces the links of all paths.
+    pub fn set_link(&mut self, link: LinkModel) {
+        self.link = link;
+        self.links.clear();
+    }
+
+    /// Replaces the link of one path, until [`Emulator::heal`].
+    pub fn set_path_link(&mut self, path: K, link: LinkModel) {
+        self.links.insert(path, link);
+    }
+
+    /// Adds a fault to one path, or to all (`None`). It replaces an earlier fault of the same kind there, but drops are
+    /// added up.
+    pub fn add_fault(&mut self, path: Option<K>, fault: Fault) {
+        let faults = self.faults.entry(path).or_default();
+        match fault {
+            Fault::Drop(count) => faults.drop = faults.drop.saturating_add(count),
+            Fault::Loss(percent) => faults.link.loss = percent.probability(),
+            Fault::Delay(delay) => faults.link.latency = delay,
+            Fault::Duplicate(percent) => faults.link.duplicate = percent.probability(),
+            Fault::Reorder(percent) => faults.link.reorder = percent.probability(),
+            Fault::Cut => faults.cut = true,
         }
-        if order.heal {
-            self.ways.clear();
+    }
+
+    /// Ends all faults and the links of single paths. Datagrams that are held back still arrive.
+    pub fn heal(&mut self) {
+        self.faults.clear();
+        self.links.clear();
+    }
+
+    /// Whether each datagram would leave at once, unchanged, and none is held back.
+    #[must_use]
+    pub fn is_transparent(&self) -> bool {
+        self.faults.is_empty() && self.links.is_empty() && self.link == LinkModel::TRANSPARENT && self.is_empty()
+    }
+
+    /// Whether no datagram is held back.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Takes a datagram, and holds it until it is due. Returns the fault that swallowed it instead, if one did.
+    pub fn send(&mut self, now: Instant, path: K, bytes: &[u8]) -> Option<FaultKind> {
+        let draws = Draws::new(&mut self.rng);
+        if let Some(fault) = self.take_cut_or_drop(path) {
+            return Some(fault);
         }
-        if let Some(seed) = order.seed {
-            self.rng = Rng::from_number(seed);
+        let link = self.whole_link(path);
+        let mut memory = self.memory.remove(&path).unwrap_or_default();
+        let lost = draws.loss < link.loss_after(memory.lost_last);
+        memory.lost_last = lost && link.burst > 0.0;
+        if !lost {
+            self.hold_copies(now, path, bytes, &link, &draws, &mut memory);
         }
-        for fault in &order.faults {
-            let rules = self.ways.entry(order.to).or_default();
-            match *fault {
-                Fault::Drop(count) => rules.drop = rules.drop.saturating_add(count),
-                Fault::Loss(percent) => rules.loss = percent.hundredths(),
-                Fault::Delay(delay) => rules.delay = delay,
-                Fault::Duplicate(percent) => rules.duplicate = percent.hundredths(),
-                Fault::Reorder(percent) => rules.reorder = percent.hundredths(),
-                Fault::Cut => rules.cut = true,
+        if memory.is_needed(now) && self.memory.len() < PATHS {
+            self.memory.insert(path, memory);
+        }
+        lost.then_some(FaultKind::Loss)
+    }
+
+    /// Takes back a datagram that leaves by now: the earliest one.
+    pub fn due(&mut self, now: Instant) -> Option<(K, Vec<u8>)> {
+        let entry = self.held.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let (place, (path, bytes)) = entry.remove_entry();
+        if let Some(memory) = self.memory.get_mut(&path) {
+            memory.waiting.retain(|waiting| *waiting != place);
+            if !memory.is_needed(now) {
+                self.memory.remove(&path);
             }
         }
-        Ok(())
+        Some((path, bytes))
     }
 
-    /// Whether there is nothing that could happen to a datagram.
+    /// When the next datagram leaves.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.ways.is_empty() && self.air.is_empty()
+    pub fn deadline(&self) -> Option<Instant> {
+        self.held.keys().next().map(|(at, _)| *at)
     }
 
-    /// Takes a datagram to be sent; [`Faults::due`] gives back what is to be sent and when. Returns by which fault it
-    /// was swallowed, if it was.
-    pub fn send(&mut self, now: Instant, to: SocketAddr, bytes: &[u8]) -> Option<FaultKind> {
-        let ways = [Some(to), None].map(|way| self.ways.get(&way).copied().unwrap_or_default());
-        if ways.iter().any(|rules| rules.cut) {
+    fn take_cut_or_drop(&mut self, path: K) -> Option<FaultKind> {
+        let scopes = [Some(path), None];
+        if scopes.iter().any(|scope| self.faults.get(scope).is_some_and(|faults| faults.cut)) {
             return Some(FaultKind::Cut);
         }
-        for way in [Some(to), None] {
-            if let Some(rules) = self.ways.get_mut(&way).filter(|rules| rules.drop > 0) {
-                rules.drop -= 1;
+        for scope in scopes {
+            if let Some(faults) = self.faults.get_mut(&scope).filter(|faults| faults.drop > 0) {
+                faults.drop -= 1;
                 return Some(FaultKind::Drop);
-            }
-        }
-        if ways.iter().any(|rules| self.chance(rules.loss)) {
-            return Some(FaultKind::Loss);
-        }
-        let delay = ways[0].delay.saturating_add(ways[1].delay);
-        let copies = 1 + usize::from(ways.iter().any(|rules| self.chance(rules.duplicate)));
-        let overtaken = self.overtaken.remove(&to).unwrap_or_default();
-        // One that overtakes is not overtaken itself, or all of them would be late and none out of order.
-        let held = ways.iter().any(|rules| self.chance(rules.reorder)) && overtaken.is_empty();
-        let is_full = self.air.len() + copies > HELD;
-        let arrives = if is_full { now } else { now + delay };
-        let leaves = if held && !is_full { arrives + REORDER_WAITS } else { arrives };
-        for _ in 0..copies {
-            let place = self.hold(leaves, to, bytes.to_vec());
-            if held && !is_full {
-                self.overtaken.entry(to).or_default().push(place);
-            }
-        }
-        // What waited to be overtaken leaves right behind this one.
-        for place in overtaken {
-            if let Some((to, bytes)) = self.air.remove(&place) {
-                self.hold(place.0.min(arrives), to, bytes);
             }
         }
         None
     }
 
-    fn hold(&mut self, leaves: Instant, to: SocketAddr, bytes: Vec<u8>) -> (Instant, u64) {
-        self.count += 1;
-        self.air.insert((leaves, self.count), (to, bytes));
-        (leaves, self.count)
+    /// The link of a path with the faults of the path and of all paths.
+    fn whole_link(&self, path: K) -> LinkModel {
+        let link = self.links.get(&path).copied().unwrap_or(self.link);
+        let faults = [Some(path), None].map(|scope| self.faults.get(&scope));
+        faults.into_iter().flatten().fold(link, |link, faults| link.and_then(faults.link))
     }
 
-    /// The next datagram that leaves now.
-    pub fn due(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
-        let entry = self.air.first_entry().filter(|entry| entry.key().0 <= now)?;
-        let (place, datagram) = entry.remove_entry();
-        if let Some(waiting) = self.overtaken.get_mut(&datagram.0) {
-            waiting.retain(|other| *other != place);
-            if waiting.is_empty() {
-                self.overtaken.remove(&datagram.0);
+    /// Holds a datagram that is not lost, once or twice.
+    fn hold_copies(
+        &mut self,
+        now: Instant,
+        path: K,
+        bytes: &[u8],
+        link: &LinkModel,
+        draws: &Draws,
+        memory: &mut PathMemory,
+    ) {
+        let copies = 1 + usize::from(draws.duplicate < link.duplicate);
+        let is_full = self.held.len() + copies > HELD;
+        if link.bandwidth > 0 && !is_full {
+            memory.busy_until = memory.busy_until.max(now) + link.transmission_time(bytes.len());
+        }
+        let earliest = now.max(memory.busy_until) + link.latency;
+        let arrivals = draws.jitter.map(|draw| if is_full { now } else { earliest + part(link.jitter, draw) });
+        let arrivals = &arrivals[..copies];
+        let predecessor = std::mem::take(&mut memory.waiting);
+        // A datagram that overtakes does not wait itself: otherwise all would be late and none out of order.
+        let waits = predecessor.is_empty() && !is_full && draws.reorder < link.reorder;
+        for arrival in arrivals {
+            let place = self.hold(if waits { *arrival + REORDER_WAITS } else { *arrival }, path, bytes.to_vec());
+            memory.waiting.extend(waits.then_some(place));
+        }
+        let first = arrivals.iter().copied().min().unwrap_or(now);
+        for place in predecessor {
+            if let Some((path, bytes)) = self.held.remove(&place) {
+                // Right behind this one, but no earlier than without the fault.
+                let own = place.0 - REORDER_WAITS;
+                self.hold(place.0.min(own.max(first)), path, bytes);
             }
         }
-        Some(datagram)
     }
 
-    /// When the next one does.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        self.air.keys().next().map(|(at, _)| *at)
+    fn hold(&mut self, leaves: Instant, path: K, bytes: Vec<u8>) -> Place {
+        self.places += 1;
+        let place = (leaves, self.places);
+        self.held.insert(place, (path, bytes));
+        place
     }
+}
 
-    fn chance(&mut self, hundredths: u16) -> bool {
-        self.rng.bits() % u64::from(Percent::CERTAIN) < u64::from(hundredths)
+impl Emulator<SocketAddr> {
+    /// Executes a command. Datagrams that are held back still arrive.
+    ///
+    /// # Errors
+    /// One sentence, when [`ADDRESSES`] addresses have faults already; nothing is changed then.
+    pub fn execute(&mut self, command: &FaultCommand) -> Result<(), String> {
+        let is_new = !command.faults.is_empty() && command.to.is_some() && !self.faults.contains_key(&command.to);
+        let addresses = self.faults.len() - usize::from(self.faults.contains_key(&None));
+        if is_new && !command.heal && addresses >= ADDRESSES {
+            return Err(format!(
+                "At most {ADDRESSES} addresses can have faults of their own; heal undoes all of them."
+            ));
+        }
+        if command.heal {
+            self.heal();
+        }
+        if let Some(seed) = command.seed {
+            self.rng = Rng::from_number(seed);
+        }
+        for fault in &command.faults {
+            self.add_fault(command.to, *fault);
+        }
+        Ok(())
     }
+}
+
+/// A random number from 0 to 1, without 1.
+fn fraction(rng: &mut Rng) -> f64 {
+    (rng.bits() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// A random part of a duration.
+fn part(whole: Duration, draw: u64) -> Duration {
+    let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(draw % micros.saturating_add(1))
 }
 
 #[cfg(test)]
@@ -168,31 +296,77 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    fn faults(order: &str) -> Faults {
-        let mut faults = Faults::new(7);
-        faults.obey(&order.parse().unwrap()).unwrap();
-        faults
+    fn with(command: &str) -> Emulator<SocketAddr> {
+        let mut emulator = Emulator::default();
+        emulator.execute(&command.parse().unwrap()).unwrap();
+        emulator
     }
 
-    fn arrivals(faults: &mut Faults, until: Instant) -> Vec<u8> {
-        std::iter::from_fn(|| faults.due(until)).map(|(_, bytes)| bytes[0]).collect()
+    fn on(link: LinkModel) -> Emulator<u32> {
+        Emulator::new(7, link)
+    }
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn arrivals<K: Copy + Ord>(emulator: &mut Emulator<K>, until: Instant) -> Vec<u8> {
+        std::iter::from_fn(|| emulator.due(until)).map(|(_, bytes)| bytes[0]).collect()
+    }
+
+    /// Nothing is held, and no path is remembered.
+    fn assert_at_rest<K: Copy + Ord>(emulator: &Emulator<K>) {
+        assert!(emulator.is_empty() && emulator.memory.is_empty() && emulator.deadline().is_none());
+    }
+
+    #[test]
+    fn without_faults_a_datagram_leaves_at_once_and_nothing_is_remembered() {
+        let mut emulator = Emulator::default();
+        assert!(emulator.is_transparent());
+        assert_eq!(emulator.send(NOW, 9, &[1]), None);
+        assert!(!emulator.is_transparent());
+        assert_eq!(arrivals(&mut emulator, NOW), [1]);
+        assert_at_rest(&emulator);
     }
 
     #[test]
     fn so_many_are_dropped_and_no_more_and_only_there() {
-        let mut faults = faults("to=127.0.0.1:9,drop=2");
-        assert_eq!(faults.send(NOW, addr(8), &[0]), None);
-        let swallowed = [1, 2, 3].map(|n| faults.send(NOW, addr(9), &[n]));
+        let mut emulator = with("to=127.0.0.1:9,drop=2");
+        assert_eq!(emulator.send(NOW, addr(8), &[0]), None);
+        let swallowed = [1, 2, 3].map(|n| emulator.send(NOW, addr(9), &[n]));
         assert_eq!(swallowed, [Some(FaultKind::Drop), Some(FaultKind::Drop), None]);
-        assert_eq!(arrivals(&mut faults, NOW), [0, 3]);
-        assert_eq!(faults.deadline(), None);
+        assert_eq!(arrivals(&mut emulator, NOW), [0, 3]);
+        assert_at_rest(&emulator);
     }
 
     #[test]
-    fn a_share_is_lost_the_same_one_for_the_same_seed() {
+    fn drops_add_up_and_other_faults_are_replaced_on_the_same_path() {
+        let mut emulator = with("drop=1,loss=100%");
+        emulator.execute(&"drop=1,loss=0%".parse().unwrap()).unwrap();
+        assert_eq!(
+            [1, 2, 3].map(|n| emulator.send(NOW, addr(9), &[n])),
+            [Some(FaultKind::Drop), Some(FaultKind::Drop), None]
+        );
+    }
+
+    #[test]
+    fn faults_of_an_address_and_of_all_add_up() {
+        let mut emulator = with("delay=10ms,drop=1");
+        emulator.execute(&"to=127.0.0.1:9,delay=5ms,drop=1".parse().unwrap()).unwrap();
+        assert_eq!(
+            [1, 2, 3].map(|n| emulator.send(NOW, addr(9), &[n])),
+            [Some(FaultKind::Drop), Some(FaultKind::Drop), None]
+        );
+        assert_eq!(emulator.deadline(), Some(NOW + ms(15)));
+        emulator.execute(&"cut".parse().unwrap()).unwrap();
+        assert_eq!([8, 9].map(|port| emulator.send(NOW, addr(port), &[0])), [Some(FaultKind::Cut); 2]);
+    }
+
+    #[test]
+    fn the_same_seed_loses_the_same_datagrams() {
         let lost = |seed: u64| -> Vec<bool> {
-            let mut faults = faults(&format!("loss=30%,seed={seed}"));
-            (0..1000).map(|_| faults.send(NOW, addr(9), &[0]).is_some()).collect()
+            let mut emulator = with(&format!("loss=30%,seed={seed}"));
+            (0..1000).map(|_| emulator.send(NOW, addr(9), &[0]).is_some()).collect()
         };
         assert_eq!(lost(7), lost(7));
         assert_ne!(lost(7), lost(8));
@@ -201,63 +375,163 @@ mod tests {
     }
 
     #[test]
-    fn what_is_delayed_or_overtaken_arrives_later() {
-        let mut delayed = faults("delay=20ms");
-        delayed.send(NOW, addr(9), &[1]);
-        assert_eq!(arrivals(&mut delayed, NOW + Duration::from_micros(19_999)), [] as [u8; 0]);
-        assert_eq!(arrivals(&mut delayed, NOW + Duration::from_millis(20)), [1]);
-        let mut overtaken = faults("reorder=100%");
-        overtaken.send(NOW, addr(9), &[1]);
-        overtaken.obey(&"heal".parse().unwrap()).unwrap();
-        assert_eq!(arrivals(&mut overtaken, NOW), [] as [u8; 0]);
-        overtaken.send(NOW, addr(9), &[2]);
-        assert_eq!(arrivals(&mut overtaken, NOW), [2, 1]);
-        let mut alone = faults("reorder=100%");
+    fn losses_come_in_bursts_on_their_path() {
+        let mut emulator = on(LinkModel { loss: 0.05, burst: 0.8, ..LinkModel::TRANSPARENT });
+        let lost: Vec<bool> = (0..20_000).map(|_| emulator.send(NOW, 1, &[0]).is_some()).collect();
+        let after_loss: Vec<bool> = lost.windows(2).filter(|pair| pair[0]).map(|pair| pair[1]).collect();
+        let share = |lost: &[bool]| lost.iter().filter(|lost| **lost).count() * 100 / lost.len();
+        assert!((75..85).contains(&share(&after_loss)), "{}", share(&after_loss));
+        // One in six is lost in bursts of five: 0.05 / (0.05 + 0.2) of all.
+        assert!((17..23).contains(&share(&lost)), "{}", share(&lost));
+        let one = on(LinkModel { loss: 1.0, burst: 1.0, ..LinkModel::TRANSPARENT }).send(NOW, 1, &[0]);
+        assert_eq!(one, Some(FaultKind::Loss));
+    }
+
+    #[test]
+    fn latency_and_jitter_are_within_their_bounds() {
+        let mut emulator = on(LinkModel { latency: ms(10), jitter: ms(20), ..LinkModel::TRANSPARENT });
+        let mut delays = Vec::new();
+        for _ in 0..1_000 {
+            emulator.send(NOW, 1, &[0]);
+            delays.extend(emulator.deadline().map(|at| at.since(NOW)));
+            arrivals(&mut emulator, NOW + ms(30));
+        }
+        let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
+        assert!(*least >= ms(10) && *least < ms(11) && *most > ms(29) && *most <= ms(30), "{least:?} to {most:?}");
+        assert_at_rest(&emulator);
+    }
+
+    #[test]
+    fn bandwidth_makes_datagrams_queue_on_their_path_alone() {
+        let mut emulator = on(LinkModel { latency: ms(1), bandwidth: 1_000, ..LinkModel::TRANSPARENT });
+        for (path, byte) in [(1, 1), (1, 2), (2, 3)] {
+            emulator.send(NOW, path, &[byte; 10]);
+        }
+        assert_eq!(arrivals(&mut emulator, NOW + ms(10)), [] as [u8; 0]);
+        assert_eq!(arrivals(&mut emulator, NOW + ms(11)), [1, 3]);
+        assert_eq!(arrivals(&mut emulator, NOW + ms(20)), [] as [u8; 0]);
+        assert_eq!(arrivals(&mut emulator, NOW + ms(21)), [2]);
+        assert_at_rest(&emulator);
+    }
+
+    #[test]
+    fn a_path_has_a_link_of_its_own_until_it_heals_or_all_are_replaced() {
+        let mut emulator = on(LinkModel::PERFECT);
+        let dead = LinkModel { loss: 1.0, ..LinkModel::PERFECT };
+        emulator.set_path_link(1, dead);
+        assert_eq!([1, 2].map(|path| emulator.send(NOW, path, &[0])), [Some(FaultKind::Loss), None]);
+        emulator.heal();
+        assert_eq!(emulator.send(NOW, 1, &[0]), None);
+        emulator.set_path_link(1, LinkModel::PERFECT);
+        emulator.set_link(dead);
+        assert_eq!([1, 2].map(|path| emulator.send(NOW, path, &[0])), [Some(FaultKind::Loss); 2]);
+    }
+
+    #[test]
+    fn a_cut_lets_nothing_pass_until_it_is_healed() {
+        let mut emulator = with("cut");
+        assert!(!emulator.is_transparent());
+        assert_eq!(emulator.send(NOW, addr(9), &[1]), Some(FaultKind::Cut));
+        emulator.execute(&"heal".parse().unwrap()).unwrap();
+        assert!(emulator.is_transparent());
+    }
+
+    #[test]
+    fn a_duplicate_leaves_with_its_original_or_with_a_jitter_of_its_own() {
+        let mut emulator = with("duplicate=100%");
+        assert_eq!(emulator.send(NOW, addr(9), &[2]), None);
+        assert_eq!(arrivals(&mut emulator, NOW), [2, 2]);
+        let mut jittery = on(LinkModel { duplicate: 1.0, jitter: ms(500), ..LinkModel::TRANSPARENT });
+        jittery.send(NOW, 1, &[1]);
+        let first = jittery.deadline().unwrap();
+        assert_eq!(arrivals(&mut jittery, first), [1]);
+        assert!(jittery.deadline().unwrap() > first);
+    }
+
+    #[test]
+    fn a_reordered_datagram_leaves_behind_its_successor_or_after_a_while() {
+        let mut emulator = with("reorder=100%");
+        emulator.send(NOW, addr(9), &[1]);
+        emulator.execute(&"heal".parse().unwrap()).unwrap();
+        assert_eq!(arrivals(&mut emulator, NOW), [] as [u8; 0]);
+        emulator.send(NOW, addr(8), &[3]);
+        emulator.send(NOW, addr(9), &[2]);
+        assert_eq!(arrivals(&mut emulator, NOW), [3, 2, 1]);
+        assert_at_rest(&emulator);
+        let mut alone = with("reorder=100%");
         alone.send(NOW, addr(9), &[1]);
         assert_eq!(alone.deadline(), Some(NOW + REORDER_WAITS));
     }
 
     #[test]
-    fn a_cut_lets_nothing_pass_until_it_is_healed_and_doubles_come_twice() {
-        let mut faults = faults("cut");
-        assert!(!faults.is_idle() && Faults::default().is_idle());
-        assert_eq!(faults.send(NOW, addr(9), &[1]), Some(FaultKind::Cut));
-        faults.obey(&"heal,duplicate=100%".parse().unwrap()).unwrap();
-        assert_eq!(faults.send(NOW, addr(9), &[2]), None);
-        assert_eq!(arrivals(&mut faults, NOW), [2, 2]);
-    }
-
-    #[test]
-    fn if_each_is_to_be_overtaken_every_other_one_is() {
-        let mut faults = faults("reorder=100%");
+    fn if_all_are_to_be_overtaken_every_other_one_is() {
+        let mut emulator = with("reorder=100%");
         for n in 1..=4 {
-            faults.send(NOW, addr(9), &[n]);
+            emulator.send(NOW, addr(9), &[n]);
         }
-        assert_eq!(arrivals(&mut faults, NOW), [2, 1, 4, 3]);
-        faults.send(NOW, addr(9), &[5]);
-        assert_eq!(arrivals(&mut faults, NOW + REORDER_WAITS), [5]);
-        assert!(faults.overtaken.is_empty() && faults.deadline().is_none());
+        assert_eq!(arrivals(&mut emulator, NOW), [2, 1, 4, 3]);
+        emulator.send(NOW, addr(9), &[5]);
+        assert_eq!(arrivals(&mut emulator, NOW + REORDER_WAITS), [5]);
+        assert_at_rest(&emulator);
     }
 
     #[test]
-    fn what_is_held_back_has_a_limit_and_so_have_the_addresses() {
-        let mut late = faults("delay=1s,reorder=100%");
+    fn an_overtaken_datagram_is_not_faster_than_its_link() {
+        let mut emulator = on(LinkModel { latency: ms(20), reorder: 1.0, ..LinkModel::TRANSPARENT });
+        emulator.send(NOW, 1, &[1]);
+        emulator.set_link(LinkModel { latency: ms(5), ..LinkModel::TRANSPARENT });
+        emulator.send(NOW, 1, &[2]);
+        assert_eq!(arrivals(&mut emulator, NOW + ms(5)), [2]);
+        assert_eq!(emulator.deadline(), Some(NOW + ms(20)));
+    }
+
+    #[test]
+    fn a_lost_datagram_overtakes_nothing() {
+        let mut emulator = with("reorder=100%");
+        emulator.send(NOW, addr(9), &[1]);
+        emulator.execute(&"loss=100%".parse().unwrap()).unwrap();
+        emulator.send(NOW, addr(9), &[2]);
+        assert_eq!(emulator.deadline(), Some(NOW + REORDER_WAITS));
+    }
+
+    #[test]
+    fn beyond_the_most_held_datagrams_each_leaves_at_once() {
+        let mut late = with("delay=1s,reorder=100%");
         for _ in 0..=HELD {
             late.send(NOW, addr(9), &[1]);
         }
-        assert_eq!(late.air.len(), HELD + 1);
+        assert_eq!(late.held.len(), HELD + 1);
         assert_eq!(arrivals(&mut late, NOW), [1]);
+        assert_eq!(late.held.len(), HELD);
+    }
 
-        let mut many = Faults::new(7);
-        let order =
+    #[test]
+    fn commands_set_faults_of_so_many_addresses_and_of_all() {
+        let mut many = with("loss=1%");
+        let command =
             |n: usize| format!("to=127.0.0.{}:{},drop=1", n / 256 + 1, 1024 + n % 256).parse::<FaultCommand>().unwrap();
-        for n in 0..WAYS {
-            assert_eq!(many.obey(&order(n)), Ok(()));
+        for n in 0..ADDRESSES {
+            assert_eq!(many.execute(&command(n)), Ok(()));
         }
-        assert_eq!(many.obey(&order(0)), Ok(()));
+        assert_eq!(many.execute(&command(0)), Ok(()));
         let sentence = "At most 4096 addresses can have faults of their own; heal undoes all of them.";
-        assert_eq!(many.obey(&order(WAYS)), Err(sentence.to_owned()));
-        assert_eq!(many.obey(&FaultCommand { heal: true, ..order(WAYS) }), Ok(()));
-        assert_eq!(many.ways.len(), 1);
+        assert_eq!(many.execute(&command(ADDRESSES)), Err(sentence.to_owned()));
+        assert_eq!(many.execute(&FaultCommand { heal: true, ..command(ADDRESSES) }), Ok(()));
+        assert_eq!(many.faults.len(), 1);
+    }
+
+    #[test]
+    fn so_many_paths_are_remembered() {
+        let mut emulator = on(LinkModel { loss: 1.0, burst: 1.0, ..LinkModel::TRANSPARENT });
+        for path in 0..=u32::try_from(PATHS).unwrap() {
+            emulator.send(NOW, path, &[0]);
+        }
+        assert_eq!(emulator.memory.len(), PATHS);
+        emulator.set_link(LinkModel::TRANSPARENT);
+        for path in 0..=u32::try_from(PATHS).unwrap() {
+            emulator.send(NOW, path, &[0]);
+        }
+        arrivals(&mut emulator, NOW);
+        assert_at_rest(&emulator);
     }
 }

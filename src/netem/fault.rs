@@ -36,10 +36,10 @@ impl Percent {
         (hundredths <= Self::CERTAIN).then_some(Self(hundredths))
     }
 
-    /// In hundredths of a percent.
+    /// From 0 to 1.
     #[must_use]
-    pub fn hundredths(self) -> u16 {
-        self.0
+    pub fn probability(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::CERTAIN)
     }
 
     /// Reads `30%` or `0.5%`, with at most two decimals.

@@ -1,26 +1,28 @@
-//! A network that loses, delays, doubles and reorders datagrams, seeded.
+//! Models of paths between two hosts: plain data, presets, and how two models add up. [`Emulator`] applies them.
+//!
+//! [`Emulator`]: crate::netem::emulator::Emulator
 
 use std::time::Duration;
 
-use crate::proto::rng::Rng;
-
-/// How a path between two hosts behaves. Probabilities are from 0 to 1.
+/// How a path between two hosts behaves, in one direction. Probabilities are from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinkModel {
-    /// One way, at least.
+    /// The least time that a datagram takes.
     pub latency: Duration,
-    /// Added to it, evenly distributed from nothing to this.
+    /// Added to the latency, evenly distributed from zero to this.
     pub jitter: Duration,
-    /// The share of datagrams that is lost.
+    /// The probability that a datagram is lost.
     pub loss: f64,
-    /// The share of datagrams that arrives twice.
+    /// The probability that a datagram arrives twice.
     pub duplicate: f64,
-    /// The share of datagrams that is held back by up to four latencies, so that later ones overtake.
+    /// The probability that a datagram arrives after its successor; see [`REORDER_WAITS`].
+    ///
+    /// [`REORDER_WAITS`]: crate::netem::emulator::REORDER_WAITS
     pub reorder: f64,
-    /// Losses come in bursts: after a loss, the next datagram is lost with this probability instead
-    /// (the two states of Gilbert and Elliott). 0 for independent losses.
+    /// The probability of another loss right after a loss, for losses in bursts (the two states of Gilbert and
+    /// Elliott). With 0, losses are independent.
     pub burst: f64,
-    /// How many bytes a second pass; 0 is no limit.
+    /// Bytes per second; 0 is no limit.
     pub bandwidth: u64,
 }
 
@@ -29,9 +31,9 @@ const fn ms(ms: u64) -> Duration {
 }
 
 impl LinkModel {
-    /// Nothing is lost, and a round trip takes 100 µs.
-    pub const PERFECT: LinkModel = LinkModel {
-        latency: Duration::from_micros(50),
+    /// Changes nothing: a datagram arrives when it is sent. The default of a program without faults.
+    pub const TRANSPARENT: LinkModel = LinkModel {
+        latency: Duration::ZERO,
         jitter: Duration::ZERO,
         loss: 0.0,
         duplicate: 0.0,
@@ -39,14 +41,16 @@ impl LinkModel {
         burst: 0.0,
         bandwidth: 0,
     };
-    /// A wired office: half a millisecond, one datagram in 10,000 lost.
+    /// No losses, and a round trip of 100 µs.
+    pub const PERFECT: LinkModel = LinkModel { latency: Duration::from_micros(50), ..LinkModel::TRANSPARENT };
+    /// A wired office: half a millisecond there and back, one datagram in 10,000 lost.
     pub const LAN: LinkModel = LinkModel {
         latency: Duration::from_micros(250),
         jitter: Duration::from_micros(100),
         loss: 0.000_1,
-        ..LinkModel::PERFECT
+        ..LinkModel::TRANSPARENT
     };
-    /// A bad corner of a wireless network: 5 % lost, in bursts.
+    /// A wireless network with a bad signal: 5 % of the datagrams start a burst of losses.
     pub const WIFI_LOSSY: LinkModel = LinkModel {
         latency: ms(2),
         jitter: ms(8),
@@ -54,12 +58,12 @@ impl LinkModel {
         reorder: 0.02,
         burst: 0.4,
         bandwidth: 2_000_000,
-        ..LinkModel::PERFECT
+        ..LinkModel::TRANSPARENT
     };
     /// Across an ocean: 80 ms there and back.
     pub const TRANSATLANTIC: LinkModel =
-        LinkModel { latency: ms(38), jitter: ms(4), loss: 0.005, ..LinkModel::PERFECT };
-    /// Everything at once.
+        LinkModel { latency: ms(38), jitter: ms(4), loss: 0.005, ..LinkModel::TRANSPARENT };
+    /// Every disturbance at once.
     pub const HOSTILE: LinkModel = LinkModel {
         latency: ms(10),
         jitter: ms(20),
@@ -79,46 +83,70 @@ impl LinkModel {
         ("wifi-lossy", LinkModel::WIFI_LOSSY),
     ];
 
-    /// When a datagram of this length arrives, once for each copy, counted from now. `path` is the path's memory.
-    pub fn arrivals(&self, rng: &mut Rng, path: &mut Path, now: Duration, bytes: usize) -> Vec<Duration> {
-        let loss = if path.lost_last && self.burst > 0.0 { self.burst } else { self.loss };
-        path.lost_last = chance(rng, loss);
-        if path.lost_last {
-            return Vec::new();
+    /// The path that leads through both, one after the other: delays add up, losses, duplicates and reordering are
+    /// independent, and the smaller bandwidth counts.
+    #[must_use]
+    pub fn and_then(self, next: LinkModel) -> LinkModel {
+        let bandwidths = [self.bandwidth, next.bandwidth].into_iter().filter(|bytes| *bytes > 0);
+        let has_bursts = self.burst > 0.0 || next.burst > 0.0;
+        LinkModel {
+            latency: self.latency.saturating_add(next.latency),
+            jitter: self.jitter.saturating_add(next.jitter),
+            loss: either(self.loss, next.loss),
+            duplicate: either(self.duplicate, next.duplicate),
+            reorder: either(self.reorder, next.reorder),
+            burst: if has_bursts { either(self.loss_after(true), next.loss_after(true)) } else { 0.0 },
+            bandwidth: bandwidths.min().unwrap_or(0),
         }
-        let mut queued = Duration::ZERO;
+    }
+
+    /// The probability that a datagram is lost, given whether the one before it was.
+    #[must_use]
+    pub fn loss_after(&self, lost_last: bool) -> f64 {
+        if lost_last && self.burst > 0.0 { self.burst } else { self.loss }
+    }
+
+    /// How long so many bytes occupy the path.
+    #[must_use]
+    pub fn transmission_time(&self, bytes: usize) -> Duration {
         let scaled = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000);
-        if let Some(micros) = scaled.checked_div(self.bandwidth) {
-            path.busy_until = path.busy_until.max(now) + Duration::from_micros(micros);
-            queued = path.busy_until - now;
-        }
-        let copies = 1 + usize::from(chance(rng, self.duplicate));
-        let arrival = |_| {
-            let mut takes = queued + self.latency + part(rng, self.jitter);
-            if chance(rng, self.reorder) {
-                takes += part(rng, self.latency * 4);
-            }
-            takes
-        };
-        (0..copies).map(arrival).collect()
+        Duration::from_micros(scaled.checked_div(self.bandwidth).unwrap_or(0))
     }
 }
 
-/// What a path remembers from one datagram to the next.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Path {
-    lost_last: bool,
-    busy_until: Duration,
+/// The probability that at least one of two independent events happens. Exact when one probability is 0 or 1.
+fn either(a: f64, b: f64) -> f64 {
+    a + (1.0 - a) * b
 }
 
-/// True with this probability.
-pub fn chance(rng: &mut Rng, probability: f64) -> bool {
-    // The draw is made in any case, so that a run with other probabilities stays comparable.
-    let draw = (rng.bits() >> 11) as f64 / (1u64 << 53) as f64;
-    draw < probability
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn part(rng: &mut Rng, whole: Duration) -> Duration {
-    let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
-    Duration::from_micros(rng.bits() % (micros + 1))
+    #[test]
+    fn a_transparent_link_changes_no_other() {
+        for (name, link) in LinkModel::PRESETS {
+            assert_eq!(link.and_then(LinkModel::TRANSPARENT), *link, "{name}");
+            assert_eq!(LinkModel::TRANSPARENT.and_then(*link), *link, "{name}");
+        }
+    }
+
+    #[test]
+    fn two_links_in_a_row_add_up() {
+        let half = LinkModel { loss: 0.5, duplicate: 0.5, reorder: 1.0, ..LinkModel::TRANSPARENT };
+        let both = half.and_then(LinkModel { bandwidth: 3_000_000, ..LinkModel::WIFI_LOSSY });
+        assert_eq!((both.latency, both.jitter, both.bandwidth), (ms(2), ms(8), 3_000_000));
+        assert_eq!((both.loss, both.duplicate, both.reorder), (0.525, 0.5, 1.0));
+        assert_eq!((both.burst, both.loss_after(true), both.loss_after(false)), (0.7, 0.7, 0.525));
+        assert_eq!(half.and_then(half), LinkModel { loss: 0.75, duplicate: 0.75, ..half });
+        let slow = LinkModel { bandwidth: 1_000, ..both };
+        assert_eq!(slow.and_then(both).bandwidth, 1_000);
+    }
+
+    #[test]
+    fn bytes_occupy_a_path_by_its_bandwidth() {
+        let link = LinkModel { bandwidth: 2_000_000, ..LinkModel::TRANSPARENT };
+        assert_eq!(link.transmission_time(1_200), Duration::from_micros(600));
+        assert_eq!(LinkModel::TRANSPARENT.transmission_time(1_200), Duration::ZERO);
+    }
 }

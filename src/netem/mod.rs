@@ -1,4 +1,4 @@
-//! Networks as they misbehave, sans I/O: faults of one program, and models of links. Pure.
+//! A sans-IO network emulator: commands that set faults, models of links, and the queue that applies both. Pure.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

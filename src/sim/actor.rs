@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::netem::emulator::Faults;
+use crate::netem::emulator::Emulator;
 use crate::proto::client::Client;
 use crate::proto::event::Event;
 use crate::proto::machine::{ClientInput, Exit, Input, Machine, Output, ServerEffect, ServerInput};
@@ -91,7 +91,8 @@ pub(crate) struct SimActor {
     /// What came while it was paused: the datagrams, and everything else.
     socket: VecDeque<(SocketAddr, Vec<u8>)>,
     inputs: VecDeque<Input<'static, SimInput>>,
-    pub(crate) faults: Faults,
+    /// Faults of the datagrams that it sends.
+    pub(crate) faults: Emulator<SocketAddr>,
     /// Events on their way to its reader.
     pub(crate) showing: VecDeque<(Instant, Event)>,
     shown: u64,
@@ -106,7 +107,7 @@ pub(crate) struct SimActor {
 
 impl SimActor {
     /// One that was not started yet, on the host of this number.
-    pub(crate) fn new(host: usize, name: Option<Name>, faults: Faults) -> Self {
+    pub(crate) fn new(host: usize, name: Option<Name>, faults: Emulator<SocketAddr>) -> Self {
         let host = 0x0a00_0000 + u32::try_from(host).unwrap_or(u32::MAX);
         Self {
             addr: SocketAddr::from((Ipv4Addr::from(host), PORT)),
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn so_many_datagrams_wait_in_a_socket_and_none_in_that_of_another_life() {
-        let mut actor = SimActor::new(0, None, Faults::new(0));
+        let mut actor = SimActor::new(0, None, Emulator::default());
         let from = actor.addr;
         actor.keep_datagram(from, vec![0]);
         assert_eq!(actor.next_datagram(), None, "it does not run");

@@ -85,7 +85,7 @@ impl Simulation {
     /// Whether nothing is under way anywhere.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.air.is_empty() && self.disk.next().is_none() && self.actors.iter().all(SimActor::is_idle)
+        self.network.is_empty() && self.disk.next().is_none() && self.actors.iter().all(SimActor::is_idle)
     }
 
     /// Every datagram that left or came since [`Simulation::keep_traffic`], in order.
@@ -97,6 +97,6 @@ impl Simulation {
     /// How many datagrams were sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.air.sent()
+        self.sent
     }
 }

@@ -5,5 +5,4 @@
 mod actor;
 pub mod disk;
 pub(crate) mod inspect;
-mod network;
 pub mod simulation;

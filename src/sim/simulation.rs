@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::netem::emulator::Faults;
+use crate::netem::emulator::Emulator;
+use crate::netem::fault::Fault;
 use crate::netem::link_model::LinkModel;
 use crate::proto::client::Client;
 use crate::proto::command;
@@ -17,7 +18,6 @@ use crate::proto::server::{MAILBOX, Server};
 use crate::proto::time::{Instant, Now, Timestamp, earliest};
 use crate::sim::actor::{PORT, SimActor, SimInput, SimMachine};
 use crate::sim::disk::Disk;
-use crate::sim::network::{Flying, Network, OutgoingDatagram};
 
 /// The server's actor.
 pub const SERVER: usize = 0;
@@ -25,6 +25,9 @@ pub const SERVER: usize = 0;
 pub(super) const EPOCH: i64 = 1_767_225_600_000_000;
 /// How long a sync takes.
 pub(super) const SYNC: Duration = Duration::from_micros(200);
+/// One direction between two actors, by their numbers.
+pub(super) type Route = (usize, usize);
+
 /// A datagram at one end of its way.
 #[derive(Clone, Debug)]
 pub struct PacketTrace {
@@ -44,7 +47,9 @@ pub struct Simulation {
     pub(super) rng: Rng,
     pub(super) actors: Vec<SimActor>,
     pub(super) disk: Disk,
-    pub(super) air: Network,
+    pub(super) network: Emulator<Route>,
+    /// How many datagrams were sent, including those to an address without an actor.
+    pub(super) sent: u64,
     /// Every datagram that left or came, if anybody wants to know.
     pub(super) traffic: Option<Vec<PacketTrace>>,
 }
@@ -61,12 +66,15 @@ impl Simulation {
     /// The same world, whose server was not started yet.
     #[must_use]
     pub fn without_server(seed: u64, net: LinkModel) -> Self {
+        let mut rng = Rng::from_number(seed);
+        let network = Emulator::new(rng.bits(), net);
         let mut world = Self {
             now: Instant::from_micros(1_000_000),
-            rng: Rng::from_number(seed),
+            rng,
             actors: Vec::new(),
             disk: Disk::default(),
-            air: Network::new(net),
+            network,
+            sent: 0,
             traffic: None,
         };
         world.add(None);
@@ -75,7 +83,7 @@ impl Simulation {
 
     pub(super) fn add(&mut self, name: Option<Name>) -> usize {
         let index = self.actors.len();
-        let faults = Faults::new(self.rng.bits());
+        let faults = Emulator::new(self.rng.bits(), LinkModel::TRANSPARENT);
         self.actors.push(SimActor::new(index, name, faults));
         index
     }
@@ -111,7 +119,7 @@ impl Simulation {
     }
 
     /// What disturbs the datagrams that an actor sends, before the network has them.
-    pub fn faults(&mut self, index: usize) -> &mut Faults {
+    pub fn faults(&mut self, index: usize) -> &mut Emulator<SocketAddr> {
         &mut self.actors[index].faults
     }
 
@@ -198,27 +206,27 @@ impl Simulation {
 
     /// Changes the whole network.
     pub fn set_net(&mut self, net: LinkModel) {
-        self.air.set_net(net);
+        self.network.set_link(net);
     }
 
     /// Changes one direction of one path.
     pub fn set_path(&mut self, from: usize, to: usize, net: LinkModel) {
-        self.air.set_path((from, to), net);
+        self.network.set_path_link((from, to), net);
     }
 
     /// Swallows the next datagrams of one direction.
     pub fn drop_next(&mut self, from: usize, to: usize, count: u32) {
-        self.air.drop_next((from, to), count);
+        self.network.add_fault(Some((from, to)), Fault::Drop(count));
     }
 
     /// Cuts one direction until [`Simulation::heal`].
     pub fn cut(&mut self, from: usize, to: usize) {
-        self.air.cut((from, to));
+        self.network.add_fault(Some((from, to)), Fault::Cut);
     }
 
     /// Mends everything.
     pub fn heal(&mut self) {
-        self.air.heal();
+        self.network.heal();
     }
 
     /// The disk.
@@ -300,10 +308,11 @@ impl Simulation {
     /// Gives the network what an actor's faults let go by now.
     fn depart(&mut self, index: usize) {
         while let Some((to, bytes)) = self.actors[index].faults.due(self.now) {
-            let reader = self.actors.iter().position(|actor| actor.addr == to);
             self.passes(index, false, &bytes);
-            let datagram = OutgoingDatagram { from: self.actors[index].addr, bytes };
-            self.air.send(self.now, &mut self.rng, index, reader, datagram);
+            self.sent += 1;
+            if let Some(reader) = self.actors.iter().position(|actor| actor.addr == to) {
+                let _ = self.network.send(self.now, (index, reader), &bytes);
+            }
         }
     }
 
@@ -311,7 +320,7 @@ impl Simulation {
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         let all = self.actors.iter().map(SimActor::next);
-        all.fold(earliest(self.air.next(), self.disk.next()), earliest)
+        all.fold(earliest(self.network.deadline(), self.disk.next()), earliest)
     }
 
     /// Goes to the next thing that happens, but not beyond `until`. Returns whether there was one.
@@ -321,7 +330,8 @@ impl Simulation {
             return false;
         };
         self.now = self.now.max(next);
-        while let Some(Flying { to: index, from, bytes }) = self.air.arrived(self.now) {
+        while let Some(((sender, index), bytes)) = self.network.due(self.now) {
+            let from = self.actors[sender].addr;
             if self.actors[index].paused {
                 self.actors[index].keep_datagram(from, bytes);
             } else {

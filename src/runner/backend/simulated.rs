@@ -147,7 +147,7 @@ impl SimulatedBackend {
     }
 
     fn obey(&mut self, index: usize, order: &FaultCommand) -> Result<(), BackendError> {
-        self.world.faults(index).obey(order).map_err(BackendError)
+        self.world.faults(index).execute(order).map_err(BackendError)
     }
 }
 
