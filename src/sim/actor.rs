@@ -1,4 +1,4 @@
-//! A server or a client of a simulated world, over all its lives.
+//! A server or a client of a simulation, with its socket, its output and its log, over all its incarnations.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,14 +12,14 @@ use crate::proto::name::Name;
 use crate::proto::server::Server;
 use crate::proto::time::{Instant, Now, earliest};
 
-/// How long it takes until an event is where its reader has it.
+/// The time from an event to its display.
 const SHOW: Duration = Duration::from_micros(20);
-/// The most datagrams that wait in the socket of one that is paused; what comes then is lost.
+/// The most datagrams in the socket of a paused actor; further ones are lost.
 const SOCKET: usize = 4096;
-/// The port of everybody, each being on a host of its own.
+/// The port of each actor. Their hosts differ.
 pub(crate) const PORT: u16 = 7000;
 
-/// The machine of one life.
+/// The machine of one incarnation.
 pub(crate) enum SimMachine {
     Server(Box<Server>),
     Client(Box<Client>),
@@ -34,7 +34,7 @@ impl SimMachine {
     }
 }
 
-/// An input of either role.
+/// An input of a server or a client.
 #[derive(Debug)]
 pub(crate) enum SimInput {
     Server(ServerInput),
@@ -81,32 +81,33 @@ impl Machine for SimMachine {
 /// See the module.
 pub(crate) struct SimActor {
     pub(crate) addr: SocketAddr,
-    /// The server has none.
+    /// `None` for the server.
     pub(crate) name: Option<Name>,
-    /// `None` between two lives.
+    /// `None` while the actor does not run.
     pub(crate) role: Option<SimMachine>,
     pub(crate) paused: bool,
-    /// Whether its output takes nothing.
+    /// Whether its output is blocked.
     pub(crate) blocked: bool,
-    /// What came while it was paused: the datagrams, and everything else.
+    /// Datagrams and other inputs that arrived while it was paused.
     socket: VecDeque<(SocketAddr, Vec<u8>)>,
     inputs: VecDeque<Input<'static, SimInput>>,
     /// Faults of the datagrams that it sends.
     pub(crate) faults: Emulator<SocketAddr>,
-    /// Events on their way to its reader.
+    /// Events that are not displayed yet, with the time of their display.
     pub(crate) showing: VecDeque<(Instant, Event)>,
+    /// The number of events that this incarnation displayed.
     shown: u64,
-    /// What its reader has seen, in all lives.
+    /// The displayed events of all incarnations.
     pub(crate) log: Vec<(Instant, Event)>,
     pub(crate) ending: Option<Exit>,
-    /// What it asked of the disk, and when that answers.
+    /// Messages requested from the disk, with the time of the answer.
     pub(crate) fetched: VecDeque<(Instant, Vec<u64>)>,
-    /// When its machine wants to be called.
+    /// The deadline of its machine.
     pub(crate) deadline: Option<Instant>,
 }
 
 impl SimActor {
-    /// One that was not started yet, on the host of this number.
+    /// An actor that does not run, on the host of this number.
     pub(crate) fn new(host: usize, name: Option<Name>, faults: Emulator<SocketAddr>) -> Self {
         let host = 0x0a00_0000 + u32::try_from(host).unwrap_or(u32::MAX);
         Self {
@@ -127,53 +128,53 @@ impl SimActor {
         }
     }
 
-    /// Begins a life.
+    /// Begins an incarnation.
     pub(crate) fn begin(&mut self, role: SimMachine) {
         self.role = Some(role);
-        self.forget();
+        self.discard_backlog();
         (self.paused, self.blocked) = (false, false);
         (self.shown, self.ending) = (0, None);
     }
 
-    /// Ends its life without a word.
+    /// Ends its incarnation at once.
     pub(crate) fn kill(&mut self) {
         self.role = None;
         self.showing.clear();
         self.fetched.clear();
-        self.forget();
+        self.discard_backlog();
     }
 
-    /// Nobody will find what waits.
-    fn forget(&mut self) {
+    /// Discards what waits for it.
+    fn discard_backlog(&mut self) {
         self.socket.clear();
         self.inputs.clear();
     }
 
-    /// Keeps a datagram until it is resumed. One that does not run keeps none.
+    /// Keeps a datagram until the actor is resumed, unless it does not run.
     pub(crate) fn keep_datagram(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         if self.role.is_some() && self.socket.len() < SOCKET {
             self.socket.push_back((from, bytes));
         }
     }
 
-    /// Keeps anything else: whoever gives it has the limit.
+    /// Keeps another input. The caller limits their number.
     pub(crate) fn keep_input(&mut self, input: Input<'static, SimInput>) {
         if self.role.is_some() {
             self.inputs.push_back(input);
         }
     }
 
-    /// The first datagram that waits.
+    /// Takes the first datagram that waits.
     pub(crate) fn next_datagram(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
         self.socket.pop_front()
     }
 
-    /// The first of the other things that wait.
+    /// Takes the first of the other inputs that wait.
     pub(crate) fn next_input(&mut self) -> Option<Input<'static, SimInput>> {
         self.inputs.pop_front()
     }
 
-    /// Its machine has ended: what it had to say is shown, then it is gone.
+    /// The machine has ended: displays its last events, and removes it.
     pub(crate) fn ended(&mut self, now: Instant, ending: Exit) {
         let last = std::mem::take(&mut self.showing);
         self.log.extend(last.into_iter().map(|(_, event)| (now, event)));
@@ -181,11 +182,12 @@ impl SimActor {
         self.role = None;
     }
 
-    pub(crate) fn say(&mut self, now: Instant, event: Event) {
+    /// Queues an event for display.
+    pub(crate) fn emit(&mut self, now: Instant, event: Event) {
         self.showing.push_back((now + SHOW, event));
     }
 
-    /// Shows what is due. Returns how many events of this life were shown in all, if there are more now.
+    /// Displays events that are due. Returns the number of events that this incarnation displayed so far, if it grew.
     pub(crate) fn show(&mut self, now: Instant) -> Option<u64> {
         let before = self.shown;
         while !self.blocked
@@ -198,7 +200,7 @@ impl SimActor {
         (self.shown > before).then_some(self.shown)
     }
 
-    /// When something happens to it by itself.
+    /// The time of its next event, besides inputs and datagrams.
     pub(crate) fn next(&self) -> Option<Instant> {
         if self.paused {
             return None;
@@ -212,7 +214,7 @@ impl SimActor {
         [self.deadline, showing, fetched].into_iter().fold(faults, earliest)
     }
 
-    /// Whether nothing of it is under way.
+    /// Whether it has nothing left to do.
     pub(crate) fn is_idle(&self) -> bool {
         let waits = !(self.socket.is_empty() && self.inputs.is_empty());
         !waits && self.showing.is_empty() && self.role.as_ref().is_none_or(SimMachine::is_idle)

@@ -1,4 +1,4 @@
-//! A disk that forgets what was not synced, and may be full.
+//! The simulated disk of the server. A crash loses records that are not synced; a full disk refuses some.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,7 +6,7 @@ use crate::proto::name::Name;
 use crate::proto::record::{GroupRecord, Mail, NameRecord, PersistedState, Receipt, Record};
 use crate::proto::time::Instant;
 
-/// The disk of one server; survives its crashes, but for what was on the way.
+/// A disk; see the module.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     names: BTreeMap<Name, NameRecord>,
@@ -15,31 +15,32 @@ pub struct Disk {
     receipts: BTreeMap<u64, Receipt>,
     last_seq: u64,
     unsynced: VecDeque<(Instant, Record)>,
-    /// How many records have their outcome in this life of the server.
+    /// How many records of this incarnation of the server were synced or refused.
     through: u64,
     /// Every record that was ever synced, in order.
     history: Vec<Record>,
-    /// The server dies when so many records were ever synced, before it hears of the last one.
+    /// The server dies when so many records were ever synced, before the last one is reported to it.
     pub dies_at: Option<usize>,
-    /// It dies only when another record is about to be synced, which is lost.
+    /// The server dies only when another record is about to be synced. That record is lost.
     pub dies_before_next: bool,
     /// Whether new messages and groups are refused.
     pub full: bool,
 }
 
 impl Disk {
-    /// A record is on its way, and is there at `at`.
+    /// Writes a record that is synced at `at`.
     pub fn write(&mut self, at: Instant, record: Record) {
         self.unsynced.push_back((at, record));
     }
 
-    /// When the next record is there.
+    /// When the next record is synced.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         self.unsynced.front().map(|(at, _)| *at)
     }
 
-    /// Syncs what is there by now. Returns how many records have their outcome, and which of them were refused.
+    /// Syncs records that are due. Returns how many records of this incarnation are processed, and which of them were
+    /// refused now.
     pub fn sync(&mut self, now: Instant) -> Option<(u64, Vec<u64>)> {
         let before = self.through;
         let mut refused = Vec::new();
@@ -57,7 +58,7 @@ impl Disk {
         (self.through > before).then_some((self.through, refused))
     }
 
-    /// The server ends by itself: it waits until everything is there, and hears no more of it.
+    /// Syncs all records, for a server that shuts down.
     pub fn close(&mut self) {
         if let Some((last, _)) = self.unsynced.back() {
             let _ = self.sync(*last);
@@ -101,29 +102,29 @@ impl Disk {
         }
     }
 
-    /// The messages with these numbers, as far as they are there.
+    /// The messages with these numbers. Numbers without a message are skipped.
     #[must_use]
     pub fn fetch(&self, seqs: &[u64]) -> Vec<Mail> {
         seqs.iter().filter_map(|seq| self.mail.get(seq)).cloned().collect()
     }
 
-    /// All kept messages, in order.
+    /// All kept messages, by number.
     pub fn mail(&self) -> impl Iterator<Item = &Mail> {
         self.mail.values()
     }
 
-    /// Every record that was ever synced, in order; refused ones are not among them.
+    /// Every record that was ever synced, in order. Refused records are not included.
     #[must_use]
     pub fn history(&self) -> &[Record] {
         &self.history
     }
 
-    /// All receipts that wait, in order.
+    /// All waiting receipts, by number.
     pub fn receipts(&self) -> impl Iterator<Item = &Receipt> {
         self.receipts.values()
     }
 
-    /// The server crashed: what was not synced never was. Returns what its next life finds.
+    /// Discards records that are not synced. Returns the state for the next incarnation of the server.
     pub fn recover(&mut self) -> PersistedState {
         self.unsynced.clear();
         self.through = 0;

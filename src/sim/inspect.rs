@@ -1,4 +1,4 @@
-//! What can be seen of a world; nothing of it changes.
+//! Read access to a simulation, for tests and the scenario runner.
 
 use crate::proto::client::Client;
 use crate::proto::event::Event;
@@ -10,19 +10,19 @@ use crate::sim::actor::{SimActor, SimMachine};
 use crate::sim::simulation::{PacketTrace, SERVER, Simulation};
 
 impl Simulation {
-    /// How many actors there are, the server among them.
+    /// The number of actors, including the server.
     #[must_use]
     pub fn actors(&self) -> usize {
         self.actors.len()
     }
 
-    /// The time.
+    /// The virtual time.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.now
     }
 
-    /// The time, for people.
+    /// The civil time.
     #[must_use]
     pub fn unix(&self) -> Timestamp {
         self.clock().unix
@@ -34,37 +34,37 @@ impl Simulation {
         self.disk.history()
     }
 
-    /// How many messages and how many receipts are on disk.
+    /// The number of messages and of receipts on disk.
     #[must_use]
     pub fn disk_holds(&self) -> (usize, usize) {
         (self.disk.mail().count(), self.disk.receipts().count())
     }
 
-    /// What an actor has shown, in all its lives.
+    /// The events that an actor has displayed, in all its incarnations.
     #[must_use]
     pub fn log(&self, index: usize) -> &[(Instant, Event)] {
         &self.actors[index].log
     }
 
-    /// The lines an actor has shown.
+    /// The lines that an actor has displayed.
     #[must_use]
     pub fn lines(&self, index: usize) -> Vec<String> {
         self.log(index).iter().filter_map(|(_, event)| event.line()).collect()
     }
 
-    /// How many events wait in front of an actor's output.
+    /// The number of events that an actor has not displayed yet.
     #[must_use]
     pub fn showing(&self, index: usize) -> usize {
         self.actors[index].showing.len()
     }
 
-    /// How an actor's last life ended, if it did by itself.
+    /// How the last incarnation of an actor ended; `None` if it runs or was killed.
     #[must_use]
     pub fn ending(&self, index: usize) -> Option<&Exit> {
         self.actors[index].ending.as_ref()
     }
 
-    /// The client machine of an actor that runs.
+    /// The machine of a running client.
     #[must_use]
     pub fn client_machine(&self, index: usize) -> Option<&Client> {
         match self.actors[index].role.as_ref()? {
@@ -73,7 +73,7 @@ impl Simulation {
         }
     }
 
-    /// The server machine, if it runs.
+    /// The machine of the server, if it runs.
     #[must_use]
     pub fn server_machine(&self) -> Option<&Server> {
         match self.actors[SERVER].role.as_ref()? {
@@ -82,19 +82,19 @@ impl Simulation {
         }
     }
 
-    /// Whether nothing is under way anywhere.
+    /// Whether no datagram, record or event is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.network.is_empty() && self.disk.next().is_none() && self.actors.iter().all(SimActor::is_idle)
     }
 
-    /// Every datagram that left or came since [`Simulation::keep_traffic`], in order.
+    /// Every datagram that left or arrived since [`Simulation::keep_traffic`], in order.
     #[must_use]
     pub fn traffic(&self) -> &[PacketTrace] {
         self.traffic.as_deref().unwrap_or_default()
     }
 
-    /// How many datagrams were sent so far.
+    /// The number of datagrams that were sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent

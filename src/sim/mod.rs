@@ -1,4 +1,4 @@
-//! The same machines on a simulated network and a forgetful disk, in virtual time, replayable from a seed.
+//! The machines of the protocol on a simulated network and disk, in virtual time, replayable from a seed. Pure.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

@@ -1,4 +1,7 @@
-//! A world of one server and some clients: everything that happens in it follows from its seed and what it is told.
+//! A simulation of one server and its clients in virtual time. The same seed and the same calls give the same run.
+//!
+//! A datagram passes two emulators: the one of its sender, with the faults of that program, then the network between
+//! the actors. Every input of a machine is followed by a complete drain of its outputs.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,43 +22,43 @@ use crate::proto::time::{Instant, Now, Timestamp, earliest};
 use crate::sim::actor::{PORT, SimActor, SimInput, SimMachine};
 use crate::sim::disk::Disk;
 
-/// The server's actor.
+/// The index of the server among the actors.
 pub const SERVER: usize = 0;
-/// When the world begins: 2026-01-01T00:00:00Z.
+/// The civil time at the origin of virtual time: 2026-01-01T00:00:00Z.
 pub(super) const EPOCH: i64 = 1_767_225_600_000_000;
 /// How long a sync takes.
 pub(super) const SYNC: Duration = Duration::from_micros(200);
-/// One direction between two actors, by their numbers.
+/// One direction between two actors, by their indices.
 pub(super) type Route = (usize, usize);
 
-/// A datagram at one end of its way.
+/// A datagram as it leaves its sender or arrives at its receiver.
 #[derive(Clone, Debug)]
 pub struct PacketTrace {
-    /// When.
+    /// The virtual time.
     pub at: Instant,
-    /// At whom.
+    /// The sender or the receiver.
     pub actor: usize,
-    /// Whether it came there, or else left.
+    /// Whether it arrived at the actor; otherwise it left there.
     pub came: bool,
-    /// All of it.
+    /// The whole datagram.
     pub bytes: Vec<u8>,
 }
 
-/// The world; see the module.
+/// See the module.
 pub struct Simulation {
     pub(super) now: Instant,
-    pub(super) rng: Rng,
+    rng: Rng,
     pub(super) actors: Vec<SimActor>,
     pub(super) disk: Disk,
     pub(super) network: Emulator<Route>,
     /// How many datagrams were sent, including those to an address without an actor.
     pub(super) sent: u64,
-    /// Every datagram that left or came, if anybody wants to know.
+    /// Every datagram that left or arrived, after [`Simulation::keep_traffic`].
     pub(super) traffic: Option<Vec<PacketTrace>>,
 }
 
 impl Simulation {
-    /// A world with a server that runs, on this network. Everybody is at the same port of a host of its own.
+    /// A simulation with a running server, whose network has these links. Each actor has its own host.
     #[must_use]
     pub fn new(seed: u64, net: LinkModel) -> Self {
         let mut world = Self::without_server(seed, net);
@@ -63,7 +66,7 @@ impl Simulation {
         world
     }
 
-    /// The same world, whose server was not started yet.
+    /// The same simulation before the start of its server.
     #[must_use]
     pub fn without_server(seed: u64, net: LinkModel) -> Self {
         let mut rng = Rng::from_number(seed);
@@ -77,18 +80,18 @@ impl Simulation {
             sent: 0,
             traffic: None,
         };
-        world.add(None);
+        world.add_actor(None);
         world
     }
 
-    pub(super) fn add(&mut self, name: Option<Name>) -> usize {
+    fn add_actor(&mut self, name: Option<Name>) -> usize {
         let index = self.actors.len();
         let faults = Emulator::new(self.rng.bits(), LinkModel::TRANSPARENT);
         self.actors.push(SimActor::new(index, name, faults));
         index
     }
 
-    pub(super) fn seed(&mut self) -> [u8; 32] {
+    fn seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
         for chunk in seed.chunks_exact_mut(8) {
             chunk.copy_from_slice(&self.rng.bits().to_le_bytes());
@@ -96,40 +99,40 @@ impl Simulation {
         seed
     }
 
-    pub(super) fn start_server(&mut self, kept: PersistedState) {
+    fn start_server(&mut self, kept: PersistedState) {
         let seed = self.seed();
         let config = ServerConfig { port: PORT, seed, kept, mailbox: MAILBOX, file: "disk".to_owned(), trace: false };
         let server = Server::new(self.clock(), config);
         self.begin(SERVER, SimMachine::Server(Box::new(server)));
     }
 
-    /// Adds a client with this name, and starts it.
+    /// Adds a client with this name and starts it. Returns its index.
     ///
     /// # Panics
-    /// When the name is none: worlds are built by tests and scenarios that checked it.
+    /// If the name is not valid. Callers pass names that are valid.
     pub fn client(&mut self, name: &str) -> usize {
         let index = self.enter(Name::new(name).expect("a name"));
         self.start(index);
         index
     }
 
-    /// Adds a client that is not started yet.
+    /// Adds a client without starting it. Returns its index.
     pub fn enter(&mut self, name: Name) -> usize {
-        self.add(Some(name))
+        self.add_actor(Some(name))
     }
 
-    /// What disturbs the datagrams that an actor sends, before the network has them.
+    /// The emulator behind the socket of an actor: its faults apply before those of the network.
     pub fn faults(&mut self, index: usize) -> &mut Emulator<SocketAddr> {
         &mut self.actors[index].faults
     }
 
-    /// Where an actor is.
+    /// The address of an actor.
     #[must_use]
     pub fn addr(&self, index: usize) -> SocketAddr {
         self.actors[index].addr
     }
 
-    /// Starts an actor (again): a client in a new life, the server with what is on its disk.
+    /// Starts an actor, also again. A client begins a new incarnation; the server reads its disk.
     pub fn start(&mut self, index: usize) {
         let Some(name) = self.actors[index].name.clone() else {
             let kept = self.disk.recover();
@@ -150,12 +153,12 @@ impl Simulation {
         self.begin(index, SimMachine::Client(Box::new(client)));
     }
 
-    pub(super) fn begin(&mut self, index: usize, role: SimMachine) {
+    fn begin(&mut self, index: usize, role: SimMachine) {
         self.actors[index].begin(role);
         self.drain(index);
     }
 
-    /// Ends an actor without a word. What it had not shown or synced never was.
+    /// Kills an actor. Events that were not shown and records that were not synced are lost.
     pub fn kill(&mut self, index: usize) {
         self.actors[index].kill();
         if index == SERVER {
@@ -163,58 +166,58 @@ impl Simulation {
         }
     }
 
-    /// Stops or continues an actor; what is sent to it, typed and asked of it meanwhile waits.
+    /// Pauses or resumes an actor. Its datagrams and other inputs wait meanwhile.
     pub fn pause(&mut self, index: usize, paused: bool) {
         let resumed = std::mem::replace(&mut self.actors[index].paused, paused) && !paused;
         if resumed {
-            self.catch_up(index);
+            self.process_backlog(index);
         }
     }
 
-    /// Whether an actor is stopped.
+    /// Whether an actor is paused.
     #[must_use]
     pub fn is_paused(&self, index: usize) -> bool {
         self.actors[index].paused
     }
 
-    /// Whether an actor's output takes anything.
+    /// Blocks or unblocks the output of an actor. Its events wait meanwhile.
     pub fn block(&mut self, index: usize, blocked: bool) {
         self.actors[index].blocked = blocked;
     }
 
-    /// Types a line.
+    /// Types a line at an actor.
     pub fn type_line(&mut self, index: usize, line: &str) {
         if let Some(command) = command::parse(line.as_bytes()).transpose() {
-            self.tell(index, Input::Role(SimInput::Client(ClientInput::Command(command))));
+            self.give(index, Input::Role(SimInput::Client(ClientInput::Command(command))));
         }
     }
 
-    /// Says a word at the server's terminal.
-    pub fn console(&mut self, word: Console) {
-        self.tell(SERVER, Input::Role(SimInput::Server(ServerInput::Console(word))));
+    /// Types a command at the terminal of the server.
+    pub fn console(&mut self, command: Console) {
+        self.give(SERVER, Input::Role(SimInput::Server(ServerInput::Console(command))));
     }
 
-    /// Asks an actor to leave at once.
+    /// Asks an actor to shut down, as a signal does.
     pub fn leave(&mut self, index: usize) {
-        self.tell(index, Input::Shutdown);
+        self.give(index, Input::Shutdown);
     }
 
-    /// Closes an actor's input.
+    /// Closes the input of an actor.
     pub fn finish(&mut self, index: usize) {
-        self.tell(index, Input::Role(SimInput::Client(ClientInput::EndOfInput)));
+        self.give(index, Input::Role(SimInput::Client(ClientInput::EndOfInput)));
     }
 
-    /// Changes the whole network.
+    /// Replaces the links of all paths.
     pub fn set_net(&mut self, net: LinkModel) {
         self.network.set_link(net);
     }
 
-    /// Changes one direction of one path.
+    /// Replaces the link of one direction, until [`Simulation::heal`].
     pub fn set_path(&mut self, from: usize, to: usize, net: LinkModel) {
         self.network.set_path_link((from, to), net);
     }
 
-    /// Swallows the next datagrams of one direction.
+    /// Drops so many of the next datagrams of one direction.
     pub fn drop_next(&mut self, from: usize, to: usize, count: u32) {
         self.network.add_fault(Some((from, to)), Fault::Drop(count));
     }
@@ -224,28 +227,28 @@ impl Simulation {
         self.network.add_fault(Some((from, to)), Fault::Cut);
     }
 
-    /// Mends everything.
+    /// Ends all faults of the network, and the links of single directions. Faults of senders stay.
     pub fn heal(&mut self) {
         self.network.heal();
     }
 
-    /// The disk.
+    /// The disk of the server.
     pub fn disk(&mut self) -> &mut Disk {
         &mut self.disk
     }
 
-    /// Everything on the disk is lost.
+    /// Replaces the disk by an empty one.
     pub fn wipe_disk(&mut self) {
         self.disk = Disk::default();
     }
 
-    /// Keeps every datagram from now on, for [`Simulation::traffic`].
+    /// Keeps every datagram from now on for [`Simulation::traffic`].
     pub fn keep_traffic(&mut self) {
         self.traffic = Some(Vec::new());
     }
 
-    /// Tells an actor something; one that is paused hears of it when it is resumed.
-    fn tell(&mut self, index: usize, input: Input<'static, SimInput>) {
+    /// Passes an input to an actor, or keeps it while the actor is paused.
+    fn give(&mut self, index: usize, input: Input<'static, SimInput>) {
         if self.actors[index].paused {
             self.actors[index].keep_input(input);
         } else {
@@ -253,20 +256,20 @@ impl Simulation {
         }
     }
 
-    /// One that goes on finds what a stopped process finds: first the datagrams in its socket, then what is late, then
-    /// what was typed and asked of it, in order.
-    fn catch_up(&mut self, index: usize) {
+    /// Processes what waited for a paused actor, in the order of a stopped process: the datagrams in its socket, the
+    /// timers that are due, then the other inputs.
+    fn process_backlog(&mut self, index: usize) {
         while let Some((from, bytes)) = self.actors[index].next_datagram() {
             self.receive(index, from, &bytes);
         }
-        self.wake(index);
+        self.process_due(index);
         while let Some(input) = self.actors[index].next_input() {
             self.handle(index, input);
         }
     }
 
     fn receive(&mut self, index: usize, from: SocketAddr, bytes: &[u8]) {
-        self.passes(index, true, bytes);
+        self.trace(index, true, bytes);
         self.handle(index, Input::Datagram { from, bytes });
     }
 
@@ -283,15 +286,15 @@ impl Simulation {
         while let Some(output) = self.actors[index].role.as_mut().and_then(|role| role.poll(now)) {
             match output {
                 Output::Transmit { to, bytes } => {
-                    // Who swallowed it is of no interest here.
+                    // A simulation does not trace faults.
                     let _ = self.actors[index].faults.send(self.now, to, &bytes);
-                    self.depart(index);
+                    self.send_due(index);
                 }
                 Output::Effect(ServerEffect::Persist(record)) => self.disk.write(self.now + SYNC, record),
                 Output::Effect(ServerEffect::Fetch(seqs)) => {
                     self.actors[index].fetched.push_back((self.now + SYNC, seqs));
                 }
-                Output::Event(event) => self.actors[index].say(self.now, event),
+                Output::Event(event) => self.actors[index].emit(self.now, event),
                 Output::Ended(ending) => {
                     let rest = self.actors[index].role.as_mut().and_then(|role| role.poll(now));
                     assert!(rest.is_none(), "nothing comes after the end: {rest:?}");
@@ -305,10 +308,10 @@ impl Simulation {
         self.actors[index].deadline = self.actors[index].role.as_mut().and_then(|role| role.deadline());
     }
 
-    /// Gives the network what an actor's faults let go by now.
-    fn depart(&mut self, index: usize) {
+    /// Passes datagrams that are due at the emulator of an actor to the network.
+    fn send_due(&mut self, index: usize) {
         while let Some((to, bytes)) = self.actors[index].faults.due(self.now) {
-            self.passes(index, false, &bytes);
+            self.trace(index, false, &bytes);
             self.sent += 1;
             if let Some(reader) = self.actors.iter().position(|actor| actor.addr == to) {
                 let _ = self.network.send(self.now, (index, reader), &bytes);
@@ -316,14 +319,14 @@ impl Simulation {
         }
     }
 
-    /// When something happens next, if nothing is typed.
+    /// The time of the next event, unless an input comes first.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         let all = self.actors.iter().map(SimActor::next);
         all.fold(earliest(self.network.deadline(), self.disk.next()), earliest)
     }
 
-    /// Goes to the next thing that happens, but not beyond `until`. Returns whether there was one.
+    /// Advances to the next event and processes it, but does not go beyond `until`. Returns whether there was one.
     pub fn step(&mut self, until: Instant) -> bool {
         let Some(next) = self.next().filter(|next| *next <= until) else {
             self.now = self.now.max(until);
@@ -341,13 +344,14 @@ impl Simulation {
         self.sync();
         for index in 0..self.actors.len() {
             if !self.actors[index].paused {
-                self.wake(index);
+                self.process_due(index);
             }
         }
         true
     }
 
-    /// Syncs what is due; the server hears of it, or dies before and starts again.
+    /// Syncs records that are due. Reports them to the server, or kills and restarts it if this is its death
+    /// ([`Disk::dies_at`]).
     fn sync(&mut self) {
         if self.disk.next().is_none_or(|at| at > self.now) {
             return;
@@ -358,18 +362,19 @@ impl Simulation {
             self.kill(SERVER);
             self.start(SERVER);
         } else if let Some((through, refused)) = synced {
-            self.tell(SERVER, Input::Role(SimInput::Server(ServerInput::Persisted { through, refused })));
+            self.give(SERVER, Input::Role(SimInput::Server(ServerInput::Persisted { through, refused })));
         }
     }
 
-    fn wake(&mut self, index: usize) {
+    /// Processes everything of an actor that is due now, besides datagrams.
+    fn process_due(&mut self, index: usize) {
         while self.actors[index].fetched.front().is_some_and(|(at, _)| *at <= self.now)
             && let Some((_, seqs)) = self.actors[index].fetched.pop_front()
         {
             let mail = self.disk.fetch(&seqs);
             self.handle(index, Input::Role(SimInput::Server(ServerInput::Mail(mail))));
         }
-        self.depart(index);
+        self.send_due(index);
         if let Some(shown) = self.actors[index].show(self.now) {
             self.handle(index, Input::Displayed(shown));
         }
@@ -378,13 +383,13 @@ impl Simulation {
         }
     }
 
-    /// Lets this much time pass.
+    /// Advances by this time.
     pub fn run_for(&mut self, time: Duration) {
         let until = self.now + time;
         while self.step(until) {}
     }
 
-    fn passes(&mut self, actor: usize, came: bool, bytes: &[u8]) {
+    fn trace(&mut self, actor: usize, came: bool, bytes: &[u8]) {
         if let Some(traffic) = &mut self.traffic {
             traffic.push(PacketTrace { at: self.now, actor, came, bytes: bytes.to_vec() });
         }
