@@ -9,12 +9,12 @@ use crate::io::control::ControlPath;
 use crate::netem::emulator::Emulator;
 use crate::netem::fault::FaultCommand;
 
-/// How the network of a server or a client is disturbed.
+/// Faults of the network of a server or a client.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetworkFaults {
-    /// The faults to begin with.
-    pub faults: Option<Box<Emulator<SocketAddr>>>,
-    /// Where orders for more of them are taken.
+    /// The emulator with the faults from the start.
+    pub emulator: Option<Box<Emulator<SocketAddr>>>,
+    /// The path of the socket for further commands.
     pub control: Option<ControlPath>,
 }
 
@@ -31,18 +31,18 @@ pub(crate) struct NetworkArgs {
 }
 
 impl NetworkArgs {
-    /// Whether any of this stands on the command line.
+    /// Whether one of these options is given.
     pub(crate) fn is_given(&self) -> bool {
         !self.fault.is_empty() || self.control.is_some()
     }
 
-    /// What it asks for, or the sentence that says what is wrong.
+    /// The faults that the options ask for, or one sentence that says what is wrong.
     pub(crate) fn trouble(&self) -> Result<NetworkFaults, String> {
-        let mut faults = None::<Box<Emulator<SocketAddr>>>;
-        for order in &self.fault {
-            faults.get_or_insert_default().execute(&order.parse::<FaultCommand>()?)?;
+        let mut emulator = None::<Box<Emulator<SocketAddr>>>;
+        for command in &self.fault {
+            emulator.get_or_insert_default().execute(&command.parse::<FaultCommand>()?)?;
         }
         let control = self.control.as_ref().map(ControlPath::new).transpose()?;
-        Ok(NetworkFaults { faults, control })
+        Ok(NetworkFaults { emulator, control })
     }
 }

@@ -1,7 +1,7 @@
-//! Orders to the faults of the network while a program runs: a Unix datagram socket in the file system.
+//! The control socket: a Unix datagram socket that takes fault commands while a program runs.
 //!
-//! One datagram is one [`FaultCommand`]. It is answered by `ok` when it is in force, or by the sentence that says what is
-//! wrong with it, if whoever sent it has a path of its own to answer to.
+//! One datagram is one [`FaultCommand`]. The answer is `ok` when the command is in force, or one sentence that says what
+//! is wrong. A sender without a path of its own gets no answer.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -14,24 +14,24 @@ use mio::{Interest, Registry, Token, event};
 
 use crate::netem::fault::FaultCommand;
 
-/// The most bytes of one order.
-pub const MAX_ORDER: usize = 4_096;
+/// The most bytes of one command.
+pub const MAX_COMMAND: usize = 4_096;
 
-/// The most orders of one turn of the loop.
+/// The most commands of one turn of the loop.
 pub const BATCH: usize = 16;
 
-/// The answer to an order that is in force.
-pub const OBEYED: &str = "ok";
+/// The answer to a command that is in force.
+pub const DONE: &str = "ok";
 
-/// A path that a socket can have.
+/// A path that is short enough for a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlPath(PathBuf);
 
 impl ControlPath {
-    /// This path.
+    /// Checks a path.
     ///
     /// # Errors
-    /// One sentence, when it is empty or longer than the system takes for a socket: 107 bytes on Linux.
+    /// One sentence, when it is empty or longer than the system allows for a socket: 107 bytes on Linux.
     pub fn new(path: impl AsRef<OsStr>) -> Result<Self, String> {
         let path = Path::new(path.as_ref());
         if path.as_os_str().is_empty() {
@@ -49,27 +49,27 @@ impl ControlPath {
         }
     }
 
-    /// As a path.
+    /// The path itself.
     #[must_use]
     pub fn as_path(&self) -> &Path {
         &self.0
     }
 }
 
-/// The socket that takes orders. Its path is removed when it is dropped.
+/// The socket that takes commands. Its path is removed when it is dropped.
 #[derive(Debug)]
 pub struct Control {
     socket: UnixDatagram,
     path: ControlPath,
-    /// It was left before it said that nothing waits.
+    /// Whether commands may wait: the last read did not block.
     readable: bool,
 }
 
 impl Control {
-    /// Takes orders at this path, from this user alone. What an ended program left there is replaced.
+    /// Binds a socket at this path, for this user alone. It replaces the socket of a program that was killed.
     ///
     /// # Errors
-    /// When somebody else listens there, something else stands there, or the system refuses.
+    /// When another program listens there, the path is no socket, or the system refuses.
     pub fn bind(path: &ControlPath) -> io::Result<Self> {
         let socket = match UnixDatagram::bind(&path.0) {
             Err(why) if why.kind() == ErrorKind::AddrInUse && is_left_behind(&path.0) => {
@@ -83,35 +83,35 @@ impl Control {
         Ok(control)
     }
 
-    /// Something came.
-    pub fn is_ready(&mut self) {
+    /// Notes that the system reported the socket as readable.
+    pub fn set_readable(&mut self) {
         self.readable = true;
     }
 
-    /// Whether something may wait still.
+    /// Whether commands may wait.
     #[must_use]
     pub const fn is_readable(&self) -> bool {
         self.readable
     }
 
-    /// Has the orders that came obeyed, at most [`BATCH`] of them, and answers. Never blocks.
-    pub fn serve(&mut self, mut obey: impl FnMut(&FaultCommand) -> Result<(), String>) {
-        let mut buffer = [0; MAX_ORDER + 1];
+    /// Executes the commands that wait, at most [`BATCH`] of them, and answers each. Never blocks.
+    pub fn serve(&mut self, mut execute: impl FnMut(&FaultCommand) -> Result<(), String>) {
+        let mut buffer = [0; MAX_COMMAND + 1];
         for _ in 0..BATCH {
             if !self.readable {
                 return;
             }
             match self.socket.recv_from(&mut buffer) {
                 Ok((bytes, from)) => {
-                    let obeyed = order(&buffer[..bytes]).and_then(|order| obey(&order));
-                    let answer = obeyed.err().unwrap_or_else(|| OBEYED.to_owned());
+                    let done = parse(&buffer[..bytes]).and_then(|command| execute(&command));
+                    let answer = done.err().unwrap_or_else(|| DONE.to_owned());
                     if let Some(path) = from.as_pathname() {
-                        // Whoever does not take an answer has none.
+                        // An answer that cannot be sent is lost: the program does not wait for its sender.
                         drop(self.socket.send_to(answer.as_bytes(), path));
                     }
                 }
                 Err(why) if why.kind() == ErrorKind::Interrupted => {}
-                // There is nothing else that could be wrong with it and be of any use to somebody.
+                // It would block; no other error has a remedy here.
                 Err(_) => self.readable = false,
             }
         }
@@ -120,7 +120,7 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // Somebody who removed it before us wished the same.
+        // If it is gone already, nothing is left to do.
         drop(std::fs::remove_file(&self.path.0));
     }
 }
@@ -139,17 +139,17 @@ impl event::Source for Control {
     }
 }
 
-/// Whether a socket stands there that nobody listens to: its program was killed.
+/// Whether the path is a socket without a listener: its program was killed.
 fn is_left_behind(path: &Path) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     let refused = |why: io::Error| why.kind() == ErrorKind::ConnectionRefused;
     is_socket && UnixDatagram::unbound().and_then(|socket| socket.connect(path)).is_err_and(refused)
 }
 
-/// The order in a datagram, which may end with the end of a line.
-fn order(bytes: &[u8]) -> Result<FaultCommand, String> {
-    if bytes.len() > MAX_ORDER {
-        return Err(format!("An order has at most {MAX_ORDER} bytes."));
+/// Parses the command in a datagram, which may end with a newline.
+fn parse(bytes: &[u8]) -> Result<FaultCommand, String> {
+    if bytes.len() > MAX_COMMAND {
+        return Err(format!("An order has at most {MAX_COMMAND} bytes."));
     }
     String::from_utf8_lossy(bytes).trim_end_matches('\n').parse()
 }
@@ -182,21 +182,21 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_obeyed_and_answered_and_wrong_ones_are_answered() {
+    fn commands_are_executed_and_answered_and_wrong_ones_are_answered() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(&folder, "control");
         let mut control = Control::bind(&path).unwrap();
         let asker = asker(&folder, &path);
-        let orders = ["cut\n", "seed=7", "drop=x", "cut\ncut", "\u{fffd}", &"a".repeat(MAX_ORDER + 1)];
-        orders.iter().for_each(|order| _ = asker.send(order.as_bytes()).unwrap());
-        let mut obeyed = Vec::new();
-        control.serve(|order| {
-            obeyed.push(order.clone());
-            if order.seed.is_some() { Err("No.".to_owned()) } else { Ok(()) }
+        let commands = ["cut\n", "seed=7", "drop=x", "cut\ncut", "\u{fffd}", &"a".repeat(MAX_COMMAND + 1)];
+        commands.iter().for_each(|command| _ = asker.send(command.as_bytes()).unwrap());
+        let mut executed = Vec::new();
+        control.serve(|command| {
+            executed.push(command.clone());
+            if command.seed.is_some() { Err("No.".to_owned()) } else { Ok(()) }
         });
         assert!(!control.is_readable());
         let cut = FaultCommand { faults: vec![Fault::Cut], ..FaultCommand::default() };
-        assert_eq!(obeyed, [cut, FaultCommand { seed: Some(7), ..FaultCommand::default() }]);
+        assert_eq!(executed, [cut, FaultCommand { seed: Some(7), ..FaultCommand::default() }]);
         assert_eq!((answer(&asker), answer(&asker)), ("ok".to_owned(), "No.".to_owned()));
         for wrong in ["drop=x", "cut\\ncut", "\u{fffd}"] {
             let sentence = answer(&asker);
@@ -217,7 +217,7 @@ mod tests {
         for turn in [BATCH, 1] {
             // As many as the system lets wait, which may be fewer than a turn takes.
             let sent = (0..turn).filter(|_| nobody.send_to(b"heal", path.as_path()).is_ok()).count();
-            control.is_ready();
+            control.set_readable();
             while control.is_readable() {
                 let before = served;
                 control.serve(|_| {

@@ -109,7 +109,7 @@ impl EventLoop {
     fn run_turns<M: Machine, H: Host<M>>(&mut self, machine: &mut M, front: &mut H) -> io::Result<Option<Exit>> {
         loop {
             // First, so that an order to a program that was stopped is in force before it sends anything.
-            self.outgoing.obey();
+            self.outgoing.execute_commands();
             if !front.is_full() {
                 self.receive(machine)?;
                 let now = self.clock.now();
@@ -199,7 +199,7 @@ impl EventLoop {
     }
 
     fn wait(&mut self, until: Option<Instant>, busy: bool) -> io::Result<()> {
-        let busy = busy || self.outgoing.has_orders();
+        let busy = busy || self.outgoing.has_commands();
         let limit = if busy { Some(Duration::ZERO) } else { until.map(|at| at.since(self.clock.now().mono)) };
         if let Err(error) = self.poll.poll(&mut self.ready, limit)
             && error.kind() != io::ErrorKind::Interrupted
@@ -208,7 +208,7 @@ impl EventLoop {
         }
         self.readable |= self.ready.iter().any(|event| event.token() == SOCKET);
         if let Some(control) = self.outgoing.control().filter(|_| self.ready.iter().any(|e| e.token() == CONTROL)) {
-            control.is_ready();
+            control.set_readable();
         }
         Ok(())
     }

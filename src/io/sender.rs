@@ -1,4 +1,4 @@
-//! Datagrams on their way out: straight to the socket, or through the faults of the network that were asked for.
+//! Outgoing datagrams: they pass straight to the socket, or through the network emulator of `--fault` and `--control`.
 
 use std::net::SocketAddr;
 
@@ -8,66 +8,66 @@ use crate::netem::fault::FaultCommand;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::time::Instant;
 
-/// A datagram and where it goes.
+/// The destination and the bytes of a datagram.
 pub type Transmit = (SocketAddr, Vec<u8>);
 
-/// The way out of a program. Without faults it holds and costs nothing.
+/// The sender of a program. Without faults it holds no datagram and costs nothing.
 #[derive(Debug, Default)]
 pub struct DatagramSender {
-    faults: Option<Emulator<SocketAddr>>,
+    emulator: Option<Emulator<SocketAddr>>,
     control: Option<Control>,
 }
 
 impl DatagramSender {
-    /// A way with these faults, and with more to come from there.
+    /// A sender with the faults of this emulator, and a socket for further commands.
     #[must_use]
-    pub fn new(faults: Option<Emulator<SocketAddr>>, control: Option<Control>) -> Self {
-        Self { faults, control }
+    pub fn new(emulator: Option<Emulator<SocketAddr>>, control: Option<Control>) -> Self {
+        Self { emulator, control }
     }
 
-    /// Where orders come from, if from anywhere.
+    /// The socket for fault commands, if there is one.
     pub fn control(&mut self) -> Option<&mut Control> {
         self.control.as_mut()
     }
 
-    /// Whether orders may wait.
+    /// Whether fault commands may wait.
     #[must_use]
-    pub fn has_orders(&self) -> bool {
+    pub fn has_commands(&self) -> bool {
         self.control.as_ref().is_some_and(Control::is_readable)
     }
 
-    /// Obeys the orders that came.
-    pub fn obey(&mut self) {
+    /// Executes the fault commands that wait.
+    pub fn execute_commands(&mut self) {
         if let Some(control) = &mut self.control {
-            let faults = &mut self.faults;
-            control.serve(|order: &FaultCommand| faults.get_or_insert_default().execute(order));
+            let emulator = &mut self.emulator;
+            control.serve(|command: &FaultCommand| emulator.get_or_insert_default().execute(command));
         }
     }
 
-    /// Takes what is to be sent, and gives back what leaves now, in order, and what never will.
+    /// Takes datagrams to send. Returns those that leave now, in order, and an event for each that a fault swallowed.
     pub fn pass(&mut self, now: Instant, transmits: Vec<Transmit>) -> (Vec<Transmit>, Vec<TraceEvent>) {
-        let Some(faults) = self.faults.as_mut().filter(|faults| !faults.is_transparent()) else {
+        let Some(emulator) = self.emulator.as_mut().filter(|emulator| !emulator.is_transparent()) else {
             return (transmits, Vec::new());
         };
         let mut swallowed = Vec::new();
         for (to, bytes) in transmits {
-            if let Some(fault) = faults.send(now, to, &bytes) {
+            if let Some(fault) = emulator.send(now, to, &bytes) {
                 swallowed.push(TraceEvent::fault(to, &bytes, fault));
             }
         }
-        (std::iter::from_fn(|| faults.due(now)).collect(), swallowed)
+        (std::iter::from_fn(|| emulator.due(now)).collect(), swallowed)
     }
 
-    /// What was held back and is in the air when its sender ends: it arrives, if early.
+    /// Takes the datagrams that are held back when the program ends. They leave early instead of never.
     pub fn rest(&mut self) -> Vec<Transmit> {
         let forever = Instant::from_micros(u64::MAX);
-        self.faults.iter_mut().flat_map(|faults| std::iter::from_fn(|| faults.due(forever))).collect()
+        self.emulator.iter_mut().flat_map(|emulator| std::iter::from_fn(|| emulator.due(forever))).collect()
     }
 
-    /// When something that is held back leaves.
+    /// When the next datagram that is held back leaves.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.faults.as_ref().and_then(Emulator::deadline)
+        self.emulator.as_ref().and_then(Emulator::deadline)
     }
 }
 
@@ -80,10 +80,10 @@ mod tests {
 
     const NOW: Instant = Instant::from_micros(1_000_000);
 
-    fn with(order: &str) -> DatagramSender {
-        let mut faults = Emulator::default();
-        faults.execute(&order.parse().unwrap()).unwrap();
-        DatagramSender::new(Some(faults), None)
+    fn with(command: &str) -> DatagramSender {
+        let mut emulator = Emulator::default();
+        emulator.execute(&command.parse().unwrap()).unwrap();
+        DatagramSender::new(Some(emulator), None)
     }
 
     fn datagram(port: u16) -> Transmit {
@@ -95,7 +95,7 @@ mod tests {
         let mut outgoing = DatagramSender::default();
         let all = vec![datagram(1), datagram(2)];
         assert_eq!(outgoing.pass(NOW, all.clone()), (all, Vec::new()));
-        assert_eq!((outgoing.deadline(), outgoing.has_orders()), (None, false));
+        assert_eq!((outgoing.deadline(), outgoing.has_commands()), (None, false));
     }
 
     #[test]

@@ -1,24 +1,24 @@
-//! Faults of the network as they are written: `loss=30%,delay=20ms,seed=7`.
+//! Fault commands: their data, and how they are parsed and printed (`loss=30%,delay=20ms,seed=7`).
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proto::time::parse_duration;
 
-/// What happens to datagrams.
+/// A disturbance of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The next so many are swallowed.
+    /// So many of the next datagrams are swallowed.
     Drop(u32),
-    /// Each is swallowed with this probability.
+    /// Each datagram is swallowed with this probability.
     Loss(Percent),
-    /// Each arrives later by this.
+    /// Each datagram arrives later by this time.
     Delay(Duration),
-    /// Each arrives twice with this probability.
+    /// Each datagram arrives twice with this probability.
     Duplicate(Percent),
-    /// Each arrives behind the one after it with this probability.
+    /// Each datagram arrives after its successor with this probability.
     Reorder(Percent),
-    /// Nothing passes.
+    /// All datagrams are swallowed.
     Cut,
 }
 
@@ -27,16 +27,16 @@ pub enum Fault {
 pub struct Percent(u16);
 
 impl Percent {
-    /// Certainty, in hundredths of a percent.
+    /// 100 %, in hundredths of a percent.
     pub const CERTAIN: u16 = 10_000;
 
-    /// This many hundredths of a percent, if it is a probability.
+    /// A probability in hundredths of a percent; `None` above 100 %.
     #[must_use]
     pub fn new(hundredths: u16) -> Option<Self> {
         (hundredths <= Self::CERTAIN).then_some(Self(hundredths))
     }
 
-    /// From 0 to 1.
+    /// The probability as a number from 0 to 1.
     #[must_use]
     pub fn probability(self) -> f64 {
         f64::from(self.0) / f64::from(Self::CERTAIN)
@@ -65,17 +65,16 @@ impl std::fmt::Display for Percent {
     }
 }
 
-/// An order to the faults of one program, as it is written: `loss=30%,delay=20ms,seed=7`, `to=127.0.0.1:9,drop=2`,
-/// `heal`.
+/// A command that changes the faults of one program: `loss=30%,delay=20ms,seed=7`, `to=127.0.0.1:9,drop=2`, `heal`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultCommand {
-    /// Undo everything first.
+    /// Ends all earlier faults first.
     pub heal: bool,
-    /// Begin a new sequence of random numbers.
+    /// Starts a new sequence of random numbers.
     pub seed: Option<u64>,
-    /// Only datagrams to this address; to anybody otherwise.
+    /// The destination of the disturbed datagrams; `None` is any.
     pub to: Option<SocketAddr>,
-    /// What happens to them.
+    /// The faults, in the order of the command.
     pub faults: Vec<Fault>,
 }
 
@@ -84,25 +83,25 @@ impl std::str::FromStr for FaultCommand {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const WORDS: &str = "loss=30%, delay=20ms, duplicate=10%, reorder=10%, drop=2, cut, to=IP:PORT, seed=7 or heal";
-        let mut order = Self::default();
+        let mut command = Self::default();
         for item in text.split(',') {
             let (word, value) = item.split_once('=').unwrap_or((item, ""));
             let wrong = || format!("A fault is {WORDS}, separated by commas, and {item:?} is not.");
             let percent = || Percent::parse(value).ok_or_else(wrong);
             match (word, value) {
-                ("heal", "") => order.heal = true,
-                ("cut", "") => order.faults.push(Fault::Cut),
-                ("seed", _) => order.seed = Some(value.parse().map_err(|_| wrong())?),
-                ("to", _) => order.to = Some(value.parse().map_err(|_| wrong())?),
-                ("drop", _) => order.faults.push(Fault::Drop(value.parse().map_err(|_| wrong())?)),
-                ("loss", _) => order.faults.push(Fault::Loss(percent()?)),
-                ("duplicate", _) => order.faults.push(Fault::Duplicate(percent()?)),
-                ("reorder", _) => order.faults.push(Fault::Reorder(percent()?)),
-                ("delay", _) => order.faults.push(Fault::Delay(parse_duration(value.trim()).map_err(|_| wrong())?)),
+                ("heal", "") => command.heal = true,
+                ("cut", "") => command.faults.push(Fault::Cut),
+                ("seed", _) => command.seed = Some(value.parse().map_err(|_| wrong())?),
+                ("to", _) => command.to = Some(value.parse().map_err(|_| wrong())?),
+                ("drop", _) => command.faults.push(Fault::Drop(value.parse().map_err(|_| wrong())?)),
+                ("loss", _) => command.faults.push(Fault::Loss(percent()?)),
+                ("duplicate", _) => command.faults.push(Fault::Duplicate(percent()?)),
+                ("reorder", _) => command.faults.push(Fault::Reorder(percent()?)),
+                ("delay", _) => command.faults.push(Fault::Delay(parse_duration(value.trim()).map_err(|_| wrong())?)),
                 _ => return Err(wrong()),
             }
         }
-        Ok(order)
+        Ok(command)
     }
 }
 
@@ -129,11 +128,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_are_read_as_they_are_written() {
+    fn commands_are_parsed_as_they_are_printed() {
         let text = "seed=7,to=127.0.0.1:9,drop=2,loss=0.05%,delay=1500us,duplicate=10%,reorder=100%,cut";
-        let order: FaultCommand = text.parse().unwrap();
-        assert_eq!(order.to_string(), text);
-        assert_eq!("heal".parse::<FaultCommand>().map(|order| order.heal), Ok(true));
+        let command: FaultCommand = text.parse().unwrap();
+        assert_eq!(command.to_string(), text);
+        assert_eq!("heal".parse::<FaultCommand>().map(|command| command.heal), Ok(true));
         for wrong in ["", "loss", "loss=30", "loss=101%", "loss=-1%", "loss=1.234%", "delay=20", "to=x", "drop=-1"] {
             let error = wrong.parse::<FaultCommand>().unwrap_err();
             assert!(error.starts_with("A fault is loss=30%"), "{wrong}: {error}");

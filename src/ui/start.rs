@@ -40,7 +40,7 @@ pub fn outgoing(trouble: &NetworkFaults) -> anyhow::Result<DatagramSender> {
             _ => anyhow!("Orders cannot be taken at {}: {why}.", path.as_path().display()),
         })?),
     };
-    Ok(DatagramSender::new(trouble.faults.as_deref().cloned(), control))
+    Ok(DatagramSender::new(trouble.emulator.as_deref().cloned(), control))
 }
 
 /// 32 bytes of the system's randomness.
