@@ -1,4 +1,4 @@
-//! Faults of the network that a case asked for and has not healed, and the orders that each sender gets for them.
+//! The faults of the network that a case has set and not healed, and the commands for each sender.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,17 +7,17 @@ use crate::netem::fault::FaultCommand;
 use crate::runner::backend::NetworkChange;
 use crate::runner::lang::ast::{ActorId, Direction, Fault, Peer};
 
-/// What stands on the ways between actors. There is at most one fault of a kind on a way: a new one takes the place of
-/// the one before it.
+/// The faults of each direction. There is at most one fault of a kind in a direction: a new one replaces the earlier
+/// one.
 #[derive(Debug, Default)]
 pub(crate) struct ActiveFaults {
     faults: BTreeMap<(Direction, u8), Fault>,
 }
 
 impl ActiveFaults {
-    /// Takes a disturbance in, and gives back what those who run must be told; nothing where all is healed.
-    pub(crate) fn take(&mut self, disturbance: &NetworkChange<'_>) -> Vec<(Direction, Fault)> {
-        let new = match *disturbance {
+    /// Applies a change. Returns the new faults, for the actors that run; none for `heal`.
+    pub(crate) fn apply(&mut self, change: &NetworkChange<'_>) -> Vec<(Direction, Fault)> {
+        let new = match *change {
             NetworkChange::Fault(way, fault) => vec![(way.clone(), fault)],
             NetworkChange::Cut(a, b) => [(a, b), (b, a)]
                 .map(|(from, to)| (Direction { from: from.clone(), to: to.clone() }, Fault::Cut))
@@ -28,7 +28,7 @@ impl ActiveFaults {
             }
         };
         for (way, fault) in &new {
-            // So many datagrams are counted once, by those who run: they stand for nobody else.
+            // The actors that run count dropped datagrams: a later start does not drop them again.
             if !matches!(fault, Fault::Drop(_)) {
                 self.faults.insert((way.clone(), kind(*fault)), *fault);
             }
@@ -36,14 +36,19 @@ impl ActiveFaults {
         new
     }
 
-    /// The orders for all that stands, for one who begins to send.
-    pub(crate) fn orders(&self, sender: &ActorId, addr: impl Fn(&ActorId) -> Option<SocketAddr>) -> Vec<FaultCommand> {
-        self.faults.iter().filter_map(|((way, _), fault)| order(sender, way, *fault, &addr)).collect()
+    /// The commands for a sender that starts.
+    pub(crate) fn commands(
+        &self,
+        sender: &ActorId,
+        addr: impl Fn(&ActorId) -> Option<SocketAddr>,
+    ) -> Vec<FaultCommand> {
+        self.faults.iter().filter_map(|((way, _), fault)| command(sender, way, *fault, &addr)).collect()
     }
 }
 
-/// What a sender is told about a fault on a way; `None` when it is not on that way, or nobody knows yet where it leads.
-pub(crate) fn order(
+/// The command to a sender for a fault; `None` when the sender is not in that direction, or the receiver has no address
+/// yet.
+pub(crate) fn command(
     sender: &ActorId,
     way: &Direction,
     fault: Fault,
@@ -87,7 +92,7 @@ mod tests {
     }
 
     /// Everybody but `new` has an address.
-    fn orders(standing: &ActiveFaults, sender: &str) -> Vec<String> {
+    fn commands(standing: &ActiveFaults, sender: &str) -> Vec<String> {
         let port = |actor: &ActorId| match actor.to_string().as_str() {
             "new" => None,
             "server" => Some(1),
@@ -95,44 +100,44 @@ mod tests {
         };
         let addr = |actor: &ActorId| port(actor).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let Peer::Actor(sender) = peer(sender) else { return Vec::new() };
-        standing.orders(&sender, addr).iter().map(ToString::to_string).collect()
+        standing.commands(&sender, addr).iter().map(ToString::to_string).collect()
     }
 
     fn add(standing: &mut ActiveFaults, from: &str, to: &str, fault: Fault) -> usize {
-        standing.take(&NetworkChange::Fault(&Direction { from: peer(from), to: peer(to) }, fault)).len()
+        standing.apply(&NetworkChange::Fault(&Direction { from: peer(from), to: peer(to) }, fault)).len()
     }
 
     #[test]
-    fn each_sender_is_told_what_is_on_its_ways() {
+    fn each_sender_gets_the_faults_of_its_directions() {
         let mut standing = ActiveFaults::default();
         let half = Fault::Loss(Percent::new(5_000).unwrap());
         add(&mut standing, "x", "y", half);
         add(&mut standing, "*", "server", Fault::Delay(std::time::Duration::from_millis(1)));
         add(&mut standing, "y", "*", half);
         add(&mut standing, "x", "new", half);
-        assert_eq!(orders(&standing, "x"), ["to=127.0.0.1:1,delay=1000us", "to=127.0.0.1:121,loss=50%"]);
-        assert_eq!(orders(&standing, "y"), ["to=127.0.0.1:1,delay=1000us", "loss=50%"]);
-        assert_eq!(orders(&standing, "z"), ["to=127.0.0.1:1,delay=1000us"]);
+        assert_eq!(commands(&standing, "x"), ["to=127.0.0.1:1,delay=1000us", "to=127.0.0.1:121,loss=50%"]);
+        assert_eq!(commands(&standing, "y"), ["to=127.0.0.1:1,delay=1000us", "loss=50%"]);
+        assert_eq!(commands(&standing, "z"), ["to=127.0.0.1:1,delay=1000us"]);
     }
 
     #[test]
-    fn a_later_fault_of_a_kind_takes_the_place_of_the_first_and_healing_takes_all() {
+    fn a_later_fault_of_a_kind_replaces_the_first_and_heal_ends_all() {
         let mut standing = ActiveFaults::default();
         for hundredths in [1_000, 2_000] {
             add(&mut standing, "x", "y", Fault::Loss(Percent::new(hundredths).unwrap()));
         }
-        let cut = standing.take(&NetworkChange::Cut(&peer("x"), &peer("y")));
+        let cut = standing.apply(&NetworkChange::Cut(&peer("x"), &peer("y")));
         assert_eq!(cut.len(), 2);
-        assert_eq!(orders(&standing, "x"), ["to=127.0.0.1:121,loss=20%", "to=127.0.0.1:121,cut"]);
-        assert_eq!(orders(&standing, "y"), ["to=127.0.0.1:120,cut"]);
-        assert_eq!(standing.take(&NetworkChange::Heal), []);
-        assert_eq!(orders(&standing, "x"), [""; 0]);
+        assert_eq!(commands(&standing, "x"), ["to=127.0.0.1:121,loss=20%", "to=127.0.0.1:121,cut"]);
+        assert_eq!(commands(&standing, "y"), ["to=127.0.0.1:120,cut"]);
+        assert_eq!(standing.apply(&NetworkChange::Heal), []);
+        assert_eq!(commands(&standing, "x"), [""; 0]);
     }
 
     #[test]
-    fn so_many_datagrams_do_not_stand() {
+    fn drops_do_not_outlive_an_incarnation() {
         let mut standing = ActiveFaults::default();
         assert_eq!(add(&mut standing, "*", "y", Fault::Drop(2)), 1);
-        assert_eq!(orders(&standing, "x"), [""; 0]);
+        assert_eq!(commands(&standing, "x"), [""; 0]);
     }
 }

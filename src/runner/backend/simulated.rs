@@ -12,7 +12,7 @@ use crate::proto::machine::Exit;
 use crate::proto::name::Name;
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::backend::active_faults::{ActiveFaults, order};
+use crate::runner::backend::active_faults::{ActiveFaults, command};
 use crate::runner::backend::{
     ActorExit, ActorOutput, Backend, BackendError, BackendEvent, InputError, LaunchSpec, MAX_UNREAD, NetworkChange,
 };
@@ -133,21 +133,21 @@ impl SimulatedBackend {
         self.happened.push_back(BackendEvent::Ended { actor: actor.clone(), at: self.world.now(), end });
     }
 
-    fn order(&mut self, way: &Direction, fault: Fault) -> Result<(), BackendError> {
-        let orders = self
+    fn add_fault(&mut self, way: &Direction, fault: Fault) -> Result<(), BackendError> {
+        let commands = self
             .actors
             .iter()
-            .filter_map(|(actor, player)| Some((player.index, order(actor, way, fault, |to| self.addr(to))?)));
-        let orders: Vec<_> = orders.collect();
-        orders.into_iter().try_for_each(|(index, order)| self.obey(index, &order))
+            .filter_map(|(actor, player)| Some((player.index, command(actor, way, fault, |to| self.addr(to))?)));
+        let commands: Vec<_> = commands.collect();
+        commands.into_iter().try_for_each(|(index, command)| self.execute(index, &command))
     }
 
     fn addr(&self, actor: &ActorId) -> Option<SocketAddr> {
         self.actors.get(actor).map(|player| self.world.addr(player.index))
     }
 
-    fn obey(&mut self, index: usize, order: &FaultCommand) -> Result<(), BackendError> {
-        self.world.faults(index).execute(order).map_err(BackendError)
+    fn execute(&mut self, index: usize, command: &FaultCommand) -> Result<(), BackendError> {
+        self.world.faults(index).execute(command).map_err(BackendError)
     }
 }
 
@@ -206,9 +206,9 @@ impl Backend for SimulatedBackend {
                 }
             },
         };
-        // Disturbed from its first datagram on.
-        for order in self.standing.orders(&launch.actor, |to| self.addr(to)) {
-            self.obey(index, &order)?;
+        // The faults are in force for its first datagram.
+        for command in self.standing.commands(&launch.actor, |to| self.addr(to)) {
+            self.execute(index, &command)?;
         }
         self.world.start(index);
         self.actors.insert(launch.actor.clone(), SimulatedActor::new(index, launch.clone()));
@@ -280,13 +280,13 @@ impl Backend for SimulatedBackend {
     }
 
     fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
-        let new = self.standing.take(disturbance);
+        let new = self.standing.apply(disturbance);
         if matches!(disturbance, NetworkChange::Heal) {
             let heal = FaultCommand { heal: true, ..FaultCommand::default() };
             let everybody: Vec<usize> = self.actors.values().map(|player| player.index).collect();
-            return everybody.into_iter().try_for_each(|index| self.obey(index, &heal));
+            return everybody.into_iter().try_for_each(|index| self.execute(index, &heal));
         }
-        new.iter().try_for_each(|(way, fault)| self.order(way, *fault))
+        new.iter().try_for_each(|(way, fault)| self.add_fault(way, *fault))
     }
 }
 

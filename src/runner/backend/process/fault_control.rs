@@ -1,4 +1,5 @@
-//! Faults of the network between own actors: orders to the control socket of each, obeyed before the case goes on.
+//! Faults of the network between own actors: commands to the control socket of each. A case continues when they are in
+//! force.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,74 +8,74 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::io::control::{ControlPath, OBEYED};
+use crate::io::control::{ControlPath, DONE};
 use crate::netem::fault::FaultCommand;
-use crate::runner::backend::active_faults::{ActiveFaults, order};
+use crate::runner::backend::active_faults::{ActiveFaults, command};
 use crate::runner::backend::process::{Process, ProcessBackend};
 use crate::runner::backend::{Backend, BackendError, NetworkChange};
 use crate::runner::lang::ast::{ActorId, Direction, Fault, Signal};
 use crate::runner::run::seed::Seed;
 
-/// How long an actor may take to obey: far longer than a turn of its loop.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long an answer is waited for before the actor itself is looked after.
-const GLANCE: Duration = Duration::from_millis(20);
+/// Time limit for the answer of an actor: far longer than a turn of its event loop.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How often the actor itself is checked during the wait for its answer.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// The longest answer: a sentence.
 const MAX_ANSWER: usize = 1024;
 
-/// The faults of a case, and the way to those who are to obey them.
+/// The faults of a case, and the control sockets of its actors.
 #[derive(Debug)]
 pub(crate) struct FaultControl {
-    /// Or why there is none.
-    orders: Result<FaultCommands, String>,
+    /// The end of the runner, or the reason why faults are impossible.
+    socket: Result<ControlSocket, String>,
     standing: ActiveFaults,
-    /// How many datagrams those who do not run will lose, by address or to anybody, from their next start on.
+    /// Drops for actors that do not run, by destination (`None` is any). They begin at the next start.
     waiting: BTreeMap<ActorId, BTreeMap<Option<SocketAddr>, u32>>,
-    /// The last life of each actor.
-    lines: BTreeMap<ActorId, ControlChannel>,
+    /// The control channel of the last incarnation of each actor.
+    channels: BTreeMap<ActorId, ControlChannel>,
     seed: Seed,
 }
 
-/// The way to one life of an actor.
+/// The control socket of one incarnation of an actor.
 #[derive(Debug)]
 struct ControlChannel {
     control: PathBuf,
-    /// How many orders it has not answered.
+    /// How many commands are not answered.
     unanswered: usize,
     paused: bool,
 }
 
 impl FaultControl {
-    /// No faults yet. Sockets are in this folder, random numbers come from the seed.
+    /// Starts without faults. Sockets are in this folder; the seed is for the random numbers of the faults.
     pub(crate) fn new(folder: &Path, seed: Seed) -> Self {
-        let (standing, waiting, lines) = Default::default();
-        Self { orders: FaultCommands::new(folder), standing, waiting, lines, seed }
+        let (standing, waiting, channels) = Default::default();
+        Self { socket: ControlSocket::new(folder), standing, waiting, channels, seed }
     }
 
-    /// Why there can be no faults, if that is so.
+    /// Why faults are impossible, if they are.
     pub(crate) fn lacking(&self) -> Option<String> {
-        self.orders.as_ref().err().cloned()
+        self.socket.as_ref().err().cloned()
     }
 
-    /// Takes in that an actor is sent this signal.
+    /// Notes a signal to an actor.
     pub(crate) fn signal(&mut self, actor: &ActorId, signal: Signal) {
-        if let Some(line) = self.lines.get_mut(actor) {
-            line.paused = signal == Signal::Pause || (line.paused && signal != Signal::Resume);
+        if let Some(channel) = self.channels.get_mut(actor) {
+            channel.paused = signal == Signal::Pause || (channel.paused && signal != Signal::Resume);
         }
     }
 }
 
-/// The runner's end of all control sockets.
+/// The end of the runner, for the control sockets of all actors.
 #[derive(Debug)]
-struct FaultCommands {
+struct ControlSocket {
     socket: UnixDatagram,
     folder: PathBuf,
-    /// How many paths were given out.
+    /// The number of paths given out.
     given: u64,
 }
 
-impl FaultCommands {
-    /// An end in this folder, where the other ends will be too.
+impl ControlSocket {
+    /// Binds a socket in this folder, where those of the actors will be too.
     ///
     /// # Errors
     /// One sentence: the path of the folder is too long for sockets, or the system refuses.
@@ -82,26 +83,26 @@ impl FaultCommands {
         if folder.to_str().is_none() {
             return Err(format!("The network cannot be disturbed: {} is no UTF-8 text.", folder.display()));
         }
-        // As long as the last path that is given out.
+        // The longest path that can be given out.
         ControlPath::new(folder.join(format!("_{}", u64::MAX)))?;
         let bound = || {
             let socket = UnixDatagram::bind(folder.join("_orders"))?;
-            socket.set_read_timeout(Some(GLANCE))?;
-            socket.set_write_timeout(Some(GLANCE))?;
+            socket.set_read_timeout(Some(CHECK_INTERVAL))?;
+            socket.set_write_timeout(Some(CHECK_INTERVAL))?;
             Ok(socket)
         };
         let socket = bound().map_err(|why: io::Error| format!("The network cannot be disturbed: {why}."))?;
         Ok(Self { socket, folder: folder.to_owned(), given: 0 })
     }
 
-    /// Where the next life of an actor takes its orders. No two have the same, so that no answer is taken for another;
-    /// no folder of an actor has such a name.
+    /// The path for the control socket of the next incarnation of an actor. Each path is used once, so that an answer
+    /// belongs to one incarnation. No folder of an actor has such a name.
     fn next_path(&mut self) -> PathBuf {
         self.given += 1;
         self.folder.join(format!("_{}", self.given))
     }
 
-    /// The next answer, and from which path it came. `None` when there was none for a while.
+    /// Reads the next answer and the path of its sender. `None` after [`CHECK_INTERVAL`] without one.
     fn answer(&self) -> Option<(PathBuf, String)> {
         let mut buffer = [0; MAX_ANSWER];
         let (bytes, from) = self.socket.recv_from(&mut buffer).ok()?;
@@ -110,52 +111,52 @@ impl FaultCommands {
 }
 
 impl ProcessBackend {
-    /// Tells everybody who runs what is new, and remembers the rest for those who do not.
-    pub(crate) fn order_all(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
-        let new = self.trouble.standing.take(disturbance);
-        if matches!(disturbance, NetworkChange::Heal) {
+    /// Applies a change to all actors that run, and keeps it for those that start later.
+    pub(crate) fn change_network(&mut self, change: &NetworkChange<'_>) -> Result<(), BackendError> {
+        let new = self.trouble.standing.apply(change);
+        if matches!(change, NetworkChange::Heal) {
             self.trouble.waiting.clear();
             let heal = FaultCommand { heal: true, ..FaultCommand::default() };
-            return self.runners().iter().try_for_each(|actor| self.tell(actor, &heal));
+            return self.runners().iter().try_for_each(|actor| self.execute(actor, &heal));
         }
-        new.iter().try_for_each(|(way, fault)| self.order(way, *fault))
+        new.iter().try_for_each(|(way, fault)| self.add_fault(way, *fault))
     }
 
-    fn order(&mut self, way: &Direction, fault: Fault) -> Result<(), BackendError> {
+    fn add_fault(&mut self, way: &Direction, fault: Fault) -> Result<(), BackendError> {
         let actors: Vec<ActorId> = self.actors.keys().cloned().collect();
         for actor in actors {
-            let Some(order) = order(&actor, way, fault, |to| self.address(to)) else { continue };
+            let Some(command) = command(&actor, way, fault, |to| self.address(to)) else { continue };
             let runs = self.actors.get(&actor).is_some_and(Process::runs);
             if runs {
-                self.tell(&actor, &order)?;
+                self.execute(&actor, &command)?;
             } else if let Fault::Drop(count) = fault {
-                let waiting = self.trouble.waiting.entry(actor).or_default().entry(order.to).or_default();
+                let waiting = self.trouble.waiting.entry(actor).or_default().entry(command.to).or_default();
                 *waiting = waiting.saturating_add(count);
             }
         }
         Ok(())
     }
 
-    /// The words of the command line by which a life of an actor takes orders, and has its faults from its first
-    /// datagram on.
-    pub(crate) fn words_of_trouble(&mut self, actor: &ActorId, life: u32) -> Vec<String> {
-        let Ok(control) = self.trouble.orders.as_mut().map(FaultCommands::next_path) else { return Vec::new() };
+    /// The arguments that give an incarnation of an actor its control socket, and its faults from the first datagram
+    /// on.
+    pub(crate) fn fault_args(&mut self, actor: &ActorId, life: u32) -> Vec<String> {
+        let Ok(control) = self.trouble.socket.as_mut().map(ControlSocket::next_path) else { return Vec::new() };
         let seed = self.trouble.seed.of_life(actor, life);
-        let mut orders = vec![FaultCommand { seed: Some(seed.0), ..FaultCommand::default() }];
-        orders.extend(self.trouble.standing.orders(actor, |to| self.address(to)));
+        let mut commands = vec![FaultCommand { seed: Some(seed.0), ..FaultCommand::default() }];
+        commands.extend(self.trouble.standing.commands(actor, |to| self.address(to)));
         for (to, count) in self.trouble.waiting.remove(actor).unwrap_or_default() {
-            orders.push(FaultCommand { to, faults: vec![Fault::Drop(count)], ..FaultCommand::default() });
+            commands.push(FaultCommand { to, faults: vec![Fault::Drop(count)], ..FaultCommand::default() });
         }
-        let mut words = vec!["--control".to_owned(), control.to_string_lossy().into_owned()];
-        words.extend(orders.iter().flat_map(|order| ["--fault".to_owned(), order.to_string()]));
-        self.trouble.lines.insert(actor.clone(), ControlChannel { control, unanswered: 0, paused: false });
-        words
+        let mut args = vec!["--control".to_owned(), control.to_string_lossy().into_owned()];
+        args.extend(commands.iter().flat_map(|command| ["--fault".to_owned(), command.to_string()]));
+        self.trouble.channels.insert(actor.clone(), ControlChannel { control, unanswered: 0, paused: false });
+        args
     }
 
-    /// Gives one order, and returns when it is in force. Who has ended obeys every order; who is paused will obey
+    /// Sends one command, and returns when it is in force. An actor that has ended needs none; a paused one executes it
     /// before it sends anything.
-    fn tell(&mut self, actor: &ActorId, order: &FaultCommand) -> Result<(), BackendError> {
-        let until = self.now() + PATIENCE;
+    fn execute(&mut self, actor: &ActorId, command: &FaultCommand) -> Result<(), BackendError> {
+        let until = self.now() + ANSWER_LIMIT;
         let mut sent = false;
         loop {
             while let Ok(message) = self.inbox.try_recv() {
@@ -163,22 +164,22 @@ impl ProcessBackend {
             }
             let now = self.now();
             let runs = self.actors.get(actor).is_some_and(Process::runs);
-            let FaultControl { orders, lines, .. } = &mut self.trouble;
-            let (Ok(orders), Some(line), true) = (orders, lines.get_mut(actor), runs) else { return Ok(()) };
-            if !sent && orders.socket.send_to(order.to_string().as_bytes(), &line.control).is_ok() {
+            let FaultControl { socket, channels, .. } = &mut self.trouble;
+            let (Ok(socket), Some(channel), true) = (socket, channels.get_mut(actor), runs) else { return Ok(()) };
+            if !sent && socket.socket.send_to(command.to_string().as_bytes(), &channel.control).is_ok() {
                 sent = true;
-                line.unanswered += 1;
+                channel.unanswered += 1;
             }
-            if sent && (line.paused || line.unanswered == 0) {
+            if sent && (channel.paused || channel.unanswered == 0) {
                 return Ok(());
             }
-            if now >= until || line.paused {
+            if now >= until || channel.paused {
                 return Err(BackendError(format!("{actor} does not take orders for its network")));
             }
-            let Some((path, answer)) = orders.answer() else { continue };
-            if let Some(line) = lines.values_mut().find(|line| line.control == path) {
-                line.unanswered = line.unanswered.saturating_sub(1);
-                if answer != OBEYED {
+            let Some((path, answer)) = socket.answer() else { continue };
+            if let Some(channel) = channels.values_mut().find(|channel| channel.control == path) {
+                channel.unanswered = channel.unanswered.saturating_sub(1);
+                if answer != DONE {
                     return Err(BackendError(answer));
                 }
             }
@@ -189,7 +190,7 @@ impl ProcessBackend {
         self.actors.iter().filter(|(_, process)| process.runs()).map(|(actor, _)| actor.clone()).collect()
     }
 
-    /// Where everybody else sends what is for this actor, if it was started.
+    /// The address of an actor that was started.
     fn address(&self, actor: &ActorId) -> Option<SocketAddr> {
         let port = self.actors.get(actor).map(|process| process.port)?;
         Some(SocketAddr::from(([127, 0, 0, 1], port)))

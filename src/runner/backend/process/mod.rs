@@ -162,7 +162,7 @@ impl ProcessBackend {
         if !launch.text {
             words.push("--json".to_owned());
         }
-        words.extend(self.words_of_trouble(&launch.actor, life));
+        words.extend(self.fault_args(&launch.actor, life));
         words.extend(launch.args.iter().cloned());
         Ok(words)
     }
@@ -399,6 +399,6 @@ impl Backend for ProcessBackend {
     }
 
     fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
-        self.order_all(disturbance)
+        self.change_network(disturbance)
     }
 }
