@@ -8,8 +8,8 @@ use crate::proto::event::server::{ServerEvent, WaitingMail};
 use crate::proto::server::Server;
 
 impl Server {
-    pub(super) fn console(&mut self, word: Console) {
-        match word {
+    pub(super) fn console(&mut self, command: Console) {
+        match command {
             Console::Table => {
                 self.say(ServerEvent::Clients { version: self.table.version(), clients: self.table.view() });
             }

@@ -31,7 +31,7 @@ pub struct DeliveryState {
     /// Messages up to this number waited when the client registered. They are sent as stored mail.
     stored_upto: u64,
     /// The stored mail that the client has not acknowledged. It is online when there is none.
-    pub(super) backlog: BTreeSet<u64>,
+    backlog: BTreeSet<u64>,
     in_flight: BTreeSet<u64>,
     is_fetching: bool,
     receipts_in_flight: BTreeSet<u64>,
@@ -49,6 +49,12 @@ impl DeliveryState {
     pub fn start(&mut self, backlog: BTreeSet<u64>) {
         self.stored_upto = backlog.last().copied().unwrap_or(0);
         self.backlog = backlog;
+    }
+
+    /// Whether the client has not acknowledged all its stored mail.
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
     }
 
     /// Forgets everything in flight. A fetch goes on: its answer is on the way.

@@ -276,7 +276,7 @@ impl Machine for Server {
             Input::Datagram { from, bytes } => self.datagram(now.mono, from, bytes),
             Input::Role(ServerInput::Persisted { through, refused }) => self.persisted(through, &refused),
             Input::Role(ServerInput::Mail(mail)) => self.fetched(mail),
-            Input::Role(ServerInput::Console(word)) => self.console(word),
+            Input::Role(ServerInput::Console(command)) => self.console(command),
             Input::Shutdown => self.end(),
             Input::Timeout => self.timeout(now.mono),
             Input::Displayed(_) => {}

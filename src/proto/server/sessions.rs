@@ -256,7 +256,7 @@ impl Session {
 
     /// A returning client without stored mail goes online. Returns whether it did. It is owed the table then.
     pub fn go_online(&mut self) -> bool {
-        let goes = self.state == SessionState::Returning && self.name.is_some() && self.delivery.backlog.is_empty();
+        let goes = self.state == SessionState::Returning && self.name.is_some() && !self.delivery.has_backlog();
         if goes {
             self.state = SessionState::Online;
             self.table.owed = true;
@@ -380,7 +380,7 @@ mod tests {
         sessions.get_mut(X).unwrap().set_name(Name::new("x").unwrap());
         sessions.welcome(at(0), X, BTreeSet::from([3]));
         assert!(!sessions.get_mut(X).unwrap().go_online() && sessions.is_returning(X) && sessions.is_reading(X));
-        sessions.get_mut(X).unwrap().delivery.backlog.clear();
+        sessions.get_mut(X).unwrap().delivery.abort();
         assert!(sessions.get_mut(X).unwrap().go_online() && sessions.online().eq([X]));
         sessions.get_mut(X).unwrap().lose();
         assert!(sessions.get_mut(X).unwrap().hear(at(1)) && !sessions.is_active(X) && !sessions.is_reading(X));
