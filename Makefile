@@ -1,7 +1,7 @@
 # What can be done with this project; `make` alone lists it. Needs Rust and a C compiler; the tests Python 3 too.
 
 CARGO ?= cargo
-CHAT   = target/release/chat
+CHAT   = $(or $(CARGO_TARGET_DIR),target)/release/chat
 
 help:             ## list these words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
