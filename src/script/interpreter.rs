@@ -21,8 +21,6 @@ use crate::script::vars::Vars;
 /// How a script is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Options {
-    /// Lines mean what they mean at a terminal: chat commands only; nothing is waited for, nothing replaced.
-    pub typed: bool,
     /// Messages are sent without waiting for the outcome of the one before. Other commands wait for all of them.
     pub pipeline: bool,
     /// The first command that fails ends the script.
@@ -133,8 +131,8 @@ impl Script {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         match std::str::from_utf8(bytes) {
-            Ok(line) if !self.options.typed => self.script_line(now, line),
-            _ => self.command(command::parse(bytes)),
+            Ok(line) => self.script_line(now, line),
+            Err(_) => self.command(Err(CommandError::NotUtf8)),
         }
     }
 
@@ -153,9 +151,7 @@ impl Script {
         if self.input == ScriptInput::Over {
             return;
         }
-        if !self.options.typed {
-            self.log.event(now, self.seq, event);
-        }
+        self.log.event(now, self.seq, event);
         if let (Some(cmd), Body::Client(ClientEvent::Done { ok, .. })) = (event.cmd, &event.body) {
             self.outstanding.remove(&cmd);
             if !ok && self.options.fail_fast {
@@ -232,7 +228,13 @@ impl Script {
             }
             ScriptLine::Expect(expectation) => return self.expect(now, &expectation),
             ScriptLine::Command => match self.vars.replace(line) {
-                Ok(line) => return self.command(command::parse(line.as_bytes())),
+                Ok(line) => {
+                    // A replacement may leave an empty line.
+                    if let Some(command) = command::parse(line.as_bytes()).transpose() {
+                        self.command(command);
+                    }
+                    return;
+                }
                 Err(bad) => return self.mistake(bad.to_string().trim_end_matches('.')),
             },
         }
@@ -251,10 +253,9 @@ impl Script {
         self.proceed();
     }
 
-    fn command(&mut self, parsed: Result<Option<Command>, CommandError>) {
-        let Some(command) = parsed.transpose() else { return };
+    fn command(&mut self, command: Result<Command, CommandError>) {
         let sends = matches!(command, Ok(Command::Send(..) | Command::SendAll(_) | Command::SendGroup(_)));
-        if self.options.typed || self.options.pipeline && sends {
+        if self.options.pipeline && sends {
             self.give(command);
         } else {
             self.pending = Pending::Turn(command);

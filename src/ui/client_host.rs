@@ -198,6 +198,7 @@ impl Host<Client> for ClientHost {
                 }
                 SourceEvent::Nothing => self.printer.answered(),
                 SourceEvent::End => {
+                    self.printer.answered();
                     self.finished = true;
                     return Some(Input::Role(ClientInput::EndOfInput));
                 }

@@ -1,136 +1,187 @@
-//! Lines of input become commands: as they are typed at a terminal, or as a script that waits and looks.
+//! Turns the input lines of a client into commands: those of a keyboard at once, those of a script when it is their turn.
 
 use crate::cli::{ClientOptions, OnEof};
 use crate::io::input::{InputLine, Lines};
 use crate::proto::command::{Command, CommandError, parse};
-use crate::proto::event::Event;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::Problem;
+use crate::proto::event::{Body, Event};
 use crate::proto::status::Status;
 use crate::proto::text::BadText;
 use crate::proto::time::{Instant, Now, earliest};
 use crate::script::interpreter::{Options, Script, ScriptOutput};
 
-/// What comes out of the input.
+/// The commands of a client.
+pub enum CommandSource {
+    /// A person types them.
+    Keyboard(Keyboard),
+    /// A script gives them.
+    Script(Box<ScriptReader>),
+}
+
+/// Output of a [`CommandSource`].
 #[derive(Debug, PartialEq)]
 pub enum SourceEvent {
-    /// The next command, or what was typed instead of one.
+    /// The next command, or the mistake in its line.
     Command(Result<Command, CommandError>),
-    /// A line that is no command: an empty one, or one of the script's own.
+    /// A line without a command: an empty one, or a directive of the script.
     Nothing,
-    /// There will be no more commands.
+    /// No more commands will come.
     End,
-    /// There will be no more commands, since the script failed.
+    /// No more commands will come, because the input failed.
     Failed(ScriptFailure),
 }
 
-/// How a script failed.
+/// A failed script, or an input that cannot be read.
 #[derive(Debug, PartialEq)]
 pub struct ScriptFailure {
-    /// What to show.
+    /// The event to display.
     pub event: ClientEvent,
     /// The exit status.
     pub status: Status,
 }
 
-/// The input cannot be read any further.
-fn unreadable(kind: std::io::ErrorKind) -> ScriptFailure {
-    let message = format!("The input could not be read: {kind}.");
-    ScriptFailure {
-        event: ClientEvent::Error { code: Problem::Unreadable, message, definite: true },
-        status: Status::Environment,
-    }
-}
-
-/// The input of a client.
-pub struct CommandSource {
-    lines: Lines,
-    script: Script,
-    on_eof: OnEof,
-    end: InputEnd,
-}
-
-/// How far the end of the input is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum InputEnd {
-    NotYet,
-    /// The last line was read.
-    Read,
-    /// To be told then, or never.
-    At(Option<Instant>),
-    Told,
-}
-
 impl CommandSource {
-    /// The input in these lines; `typed` where they mean what they mean at a terminal.
+    /// The commands in `lines`; `is_typed` if a person types them.
     #[must_use]
-    pub fn new(lines: Lines, typed: bool, options: &ClientOptions) -> Self {
-        let how = Options { typed, pipeline: options.pipeline, fail_fast: options.fail_fast };
-        Self { lines, script: Script::new(options.name.as_str(), how), on_eof: options.on_eof, end: InputEnd::NotYet }
+    pub fn new(lines: Lines, is_typed: bool, options: &ClientOptions) -> Self {
+        let input = CommandInput { lines, on_eof: options.on_eof, end: InputEnd::Open };
+        if is_typed {
+            return Self::Keyboard(Keyboard { input, fail_fast: options.fail_fast, outstanding: 0, has_exited: false });
+        }
+        let script_options = Options { pipeline: options.pipeline, fail_fast: options.fail_fast };
+        let script = Script::new(options.name.as_str(), script_options);
+        Self::Script(Box::new(ScriptReader { input, script }))
     }
 
-    /// What is next, if anything is there already.
+    /// The next event, if there is one. Never blocks.
     pub fn next(&mut self, now: Now) -> Option<SourceEvent> {
+        match self {
+            Self::Keyboard(keyboard) => keyboard.next(now),
+            Self::Script(reader) => reader.next(now),
+        }
+    }
+
+    /// Takes an event that the client displays: all of them, in order.
+    pub fn event(&mut self, now: Now, event: &Event) {
+        match self {
+            Self::Keyboard(keyboard) => keyboard.event(now, event),
+            Self::Script(reader) => reader.script.event(now.mono, event),
+        }
+    }
+
+    /// Takes the end of the client, which fails a script that still expects output.
+    pub fn client_ended(&mut self) -> Option<ScriptFailure> {
+        match self {
+            Self::Keyboard(_) => None,
+            Self::Script(reader) => reader.client_ended(),
+        }
+    }
+
+    /// When to call [`CommandSource::next`] at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Keyboard(keyboard) => keyboard.input.deadline(),
+            Self::Script(reader) => earliest(reader.script.deadline(), reader.input.deadline()),
+        }
+    }
+}
+
+/// Chat commands as a person types them: nothing waits for an outcome, and nothing in a line is replaced.
+pub struct Keyboard {
+    input: CommandInput,
+    /// The first command that fails ends the input.
+    fail_fast: bool,
+    /// Commands without outcome.
+    outstanding: usize,
+    /// `exit` was given: the lines after it are not read.
+    has_exited: bool,
+}
+
+impl Keyboard {
+    /// The most commands without outcome.
+    const MAX_OUTSTANDING: usize = Script::MAX_OUTSTANDING;
+
+    fn next(&mut self, now: Now) -> Option<SourceEvent> {
+        if self.input.end != InputEnd::Open {
+            return self.input.poll_end(now);
+        }
+        if self.has_exited || self.outstanding >= Self::MAX_OUTSTANDING {
+            return None;
+        }
+        let parsed = match self.input.lines.take()? {
+            InputLine::Whole(line) => parse(&line).transpose(),
+            InputLine::Long { head, bytes } => Some(Err(too_long(&head, bytes))),
+            InputLine::Broken(kind) => return Some(self.input.fail(unreadable(kind))),
+            InputLine::End => {
+                self.input.schedule_end(now);
+                None
+            }
+        };
+        let Some(command) = parsed else { return Some(SourceEvent::Nothing) };
+        self.outstanding += 1;
+        self.has_exited = command == Ok(Command::Exit);
+        Some(SourceEvent::Command(command))
+    }
+
+    fn event(&mut self, now: Now, event: &Event) {
+        if let (Some(_), Body::Client(ClientEvent::Done { ok, .. })) = (event.cmd, &event.body) {
+            self.outstanding = self.outstanding.saturating_sub(1);
+            if !ok && self.fail_fast && self.input.end == InputEnd::Open {
+                self.input.end = InputEnd::At(Some(now.mono));
+            }
+        }
+    }
+}
+
+/// Lines of a script, read when the interpreter wants them.
+pub struct ScriptReader {
+    input: CommandInput,
+    script: Script,
+}
+
+impl ScriptReader {
+    fn next(&mut self, now: Now) -> Option<SourceEvent> {
         self.script.timeout(now.mono);
         if let Some(output) = self.script.poll() {
-            return self.put_out(output, now);
+            return Some(self.source_event(output, now));
         }
-        match self.end {
-            InputEnd::NotYet if self.script.wants_line() => {
-                let line = self.lines.take()?;
-                if let InputLine::Broken(kind) = line {
-                    self.end = InputEnd::Told;
-                    return Some(SourceEvent::Failed(unreadable(kind)));
-                }
-                self.line(&line, now);
-                self.script.poll().map_or(Some(SourceEvent::Nothing), |output| self.put_out(output, now))
-            }
-            InputEnd::At(Some(at)) if at <= now.mono => {
-                self.end = InputEnd::Told;
-                Some(SourceEvent::End)
-            }
-            _ => None,
+        if self.input.end != InputEnd::Open {
+            return self.input.poll_end(now);
         }
-    }
-
-    fn line(&mut self, line: &InputLine, now: Now) {
-        match line {
-            InputLine::Whole(line) => self.script.line(now.mono, line),
-            InputLine::Long { head, bytes } => self.script.long_line(too_long(head, *bytes)),
-            InputLine::Broken(_) | InputLine::End => {
-                self.end = InputEnd::Read;
+        if !self.script.wants_line() {
+            return None;
+        }
+        match self.input.lines.take()? {
+            InputLine::Whole(line) => self.script.line(now.mono, &line),
+            InputLine::Long { head, bytes } => self.script.long_line(too_long(&head, bytes)),
+            InputLine::Broken(kind) => return Some(self.input.fail(unreadable(kind))),
+            InputLine::End => {
+                self.input.end = InputEnd::Read;
                 self.script.end_of_input(now.mono);
             }
         }
+        Some(self.script.poll().map_or(SourceEvent::Nothing, |output| self.source_event(output, now)))
     }
 
-    fn put_out(&mut self, output: ScriptOutput, now: Now) -> Option<SourceEvent> {
+    fn source_event(&mut self, output: ScriptOutput, now: Now) -> SourceEvent {
         match output {
-            ScriptOutput::Command(command) => return Some(SourceEvent::Command(command)),
-            ScriptOutput::Failed { event, status } => {
-                self.end = InputEnd::Told;
-                return Some(SourceEvent::Failed(ScriptFailure { event, status }));
+            ScriptOutput::Command(command) => SourceEvent::Command(command),
+            ScriptOutput::Failed { event, status } => self.input.fail(ScriptFailure { event, status }),
+            // The script ended before its input.
+            ScriptOutput::Finished if self.input.end == InputEnd::Open => {
+                self.input.end = InputEnd::At(Some(now.mono));
+                SourceEvent::Nothing
             }
-            ScriptOutput::Finished => {}
+            ScriptOutput::Finished => {
+                self.input.schedule_end(now);
+                SourceEvent::Nothing
+            }
         }
-        let at = match self.on_eof {
-            // It ended before its input did.
-            _ if self.end == InputEnd::NotYet => Some(now.mono),
-            OnEof::Exit => Some(now.mono),
-            OnEof::Stay => None,
-            OnEof::Linger(time) => Some(now.mono + time),
-        };
-        self.end = InputEnd::At(at);
-        Some(SourceEvent::Nothing)
     }
 
-    /// Takes in what the client shows; all of it, in order.
-    pub fn event(&mut self, now: Now, event: &Event) {
-        self.script.event(now.mono, event);
-    }
-
-    /// The client has ended: what the script still waited for will never come.
-    pub fn client_ended(&mut self) -> Option<ScriptFailure> {
+    fn client_ended(&mut self) -> Option<ScriptFailure> {
         self.script.client_ended();
         while let Some(output) = self.script.poll() {
             if let ScriptOutput::Failed { event, status } = output {
@@ -139,24 +190,66 @@ impl CommandSource {
         }
         None
     }
+}
 
-    /// When to look again at the latest.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        let end = if let InputEnd::At(at) = self.end { at } else { None };
-        earliest(self.script.deadline(), end)
+/// The lines of a client, and the time at which it leaves after the last one.
+struct CommandInput {
+    lines: Lines,
+    on_eof: OnEof,
+    end: InputEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InputEnd {
+    Open,
+    /// The last line was read.
+    Read,
+    /// [`SourceEvent::End`] is due at this time, or never.
+    At(Option<Instant>),
+    Reported,
+}
+
+impl CommandInput {
+    fn schedule_end(&mut self, now: Now) {
+        self.end = InputEnd::At(match self.on_eof {
+            OnEof::Exit => Some(now.mono),
+            OnEof::Stay => None,
+            OnEof::Linger(time) => Some(now.mono + time),
+        });
+    }
+
+    fn poll_end(&mut self, now: Now) -> Option<SourceEvent> {
+        self.deadline().filter(|at| *at <= now.mono)?;
+        self.end = InputEnd::Reported;
+        Some(SourceEvent::End)
+    }
+
+    fn fail(&mut self, failure: ScriptFailure) -> SourceEvent {
+        self.end = InputEnd::Reported;
+        SourceEvent::Failed(failure)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if let InputEnd::At(at) = self.end { at } else { None }
     }
 }
 
-/// The mistake in a line whose first bytes alone are over the limit of a text, with the true length of the text.
-#[must_use]
-pub fn too_long(head: &[u8], bytes: usize) -> CommandError {
+fn unreadable(kind: std::io::ErrorKind) -> ScriptFailure {
+    let message = format!("The input could not be read: {kind}.");
+    ScriptFailure {
+        event: ClientEvent::Error { code: Problem::Unreadable, message, definite: true },
+        status: Status::Environment,
+    }
+}
+
+/// The mistake in a line of this many bytes, of which only `head` was kept. A text is reported with its full length.
+fn too_long(head: &[u8], bytes: usize) -> CommandError {
     match parse(head) {
         Err(CommandError::BadText(BadText::TooLong(kept))) => {
             CommandError::BadText(BadText::TooLong(kept.saturating_add(bytes.saturating_sub(head.len()))))
         }
         Err(mistake) => mistake,
-        // Only a text can be that long; a short command with many blanks behind it is none of ours.
+        // A short command with many trailing blanks is no command either.
         Ok(_) => CommandError::Invalid(None),
     }
 }
@@ -164,8 +257,87 @@ pub fn too_long(head: &[u8], bytes: usize) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::input::read_line;
+    use crate::cli::NetworkFaults;
+    use crate::io::input::{LineSender, read_line};
     use crate::proto::text::Text;
+    use crate::proto::time::Timestamp;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn keyboard(fail_fast: bool, on_eof: OnEof) -> (LineSender, CommandSource) {
+        let options = ClientOptions {
+            name: "x".parse().unwrap(),
+            host: "127.0.0.1".to_owned(),
+            server_port: 8888,
+            port: 0,
+            json: false,
+            typed: true,
+            script: None,
+            pipeline: false,
+            fail_fast,
+            on_eof,
+            silent_leave: false,
+            trace: false,
+            trouble: NetworkFaults::default(),
+        };
+        let (sender, lines) = Lines::queue(Arc::new(|| ()));
+        (sender, CommandSource::new(lines, true, &options))
+    }
+
+    fn at(millis: u64) -> Now {
+        Now { mono: Instant::ZERO + Duration::from_millis(millis), unix: Timestamp::default() }
+    }
+
+    fn type_line(sender: &LineSender, line: &str) {
+        assert!(sender.send(InputLine::Whole(line.as_bytes().to_vec())));
+    }
+
+    fn done(cmd: u64, ok: bool) -> Event {
+        let body = Body::Client(ClientEvent::Done { ok, reason: None });
+        Event { at: Timestamp::default(), cmd: Some(cmd), group: None, body }
+    }
+
+    #[test]
+    fn a_keyboard_gives_chat_commands_only() {
+        let (sender, mut source) = keyboard(false, OnEof::Linger(Duration::from_millis(20)));
+        for line in ["wait", "# hi", "send y ${a}$${a}", ""] {
+            type_line(&sender, line);
+        }
+        assert!(sender.send(InputLine::End));
+        let invalid = || Some(SourceEvent::Command(Err(CommandError::Invalid(None))));
+        assert_eq!((source.next(at(0)), source.next(at(0))), (invalid(), invalid()));
+        let sent = Command::Send("y".parse().unwrap(), Text::new("${a}$${a}").unwrap());
+        assert_eq!(source.next(at(0)), Some(SourceEvent::Command(Ok(sent))));
+        assert_eq!(source.next(at(0)), Some(SourceEvent::Nothing), "an empty line");
+        assert_eq!(source.next(at(0)), Some(SourceEvent::Nothing), "the end of the input");
+        assert_eq!((source.next(at(19)), source.deadline()), (None, Some(at(20).mono)));
+        assert_eq!((source.next(at(20)), source.next(at(20))), (Some(SourceEvent::End), None));
+        assert_eq!(source.client_ended(), None);
+    }
+
+    #[test]
+    fn a_keyboard_has_a_limit_of_commands_without_outcome() {
+        let (sender, mut source) = keyboard(false, OnEof::Exit);
+        for _ in 0..Keyboard::MAX_OUTSTANDING {
+            type_line(&sender, "table");
+            assert_eq!(source.next(at(0)), Some(SourceEvent::Command(Ok(Command::Table))));
+        }
+        type_line(&sender, "table");
+        assert_eq!(source.next(at(0)), None);
+        source.event(at(0), &done(7, true));
+        assert_eq!(source.next(at(0)), Some(SourceEvent::Command(Ok(Command::Table))));
+    }
+
+    #[test]
+    fn a_keyboard_is_not_read_after_exit_or_a_failure_that_ends_it() {
+        let (sender, mut source) = keyboard(true, OnEof::Stay);
+        type_line(&sender, "exit");
+        type_line(&sender, "table");
+        assert_eq!(source.next(at(0)), Some(SourceEvent::Command(Ok(Command::Exit))));
+        assert_eq!((source.next(at(0)), source.deadline()), (None, None));
+        source.event(at(1), &done(1, false));
+        assert_eq!((source.next(at(1)), source.next(at(1))), (Some(SourceEvent::End), None));
+    }
 
     fn read(line: &str) -> CommandError {
         match read_line(&mut line.as_bytes()) {

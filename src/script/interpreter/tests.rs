@@ -4,8 +4,7 @@ use super::*;
 use crate::proto::time::Timestamp;
 use proptest::prelude::*;
 
-const PIPELINE: Options = Options { typed: false, pipeline: true, fail_fast: false };
-const TYPED: Options = Options { typed: true, pipeline: false, fail_fast: false };
+const PIPELINE: Options = Options { pipeline: true, fail_fast: false };
 
 struct Play {
     script: Script,
@@ -191,26 +190,13 @@ fn in_a_pipeline_sends_overlap_and_other_commands_wait_for_all() {
 
 #[test]
 fn commands_without_outcome_are_limited() {
-    for options in [PIPELINE, TYPED] {
-        let mut play = Play::new(options);
-        for _ in 0..Script::MAX_OUTSTANDING {
-            assert_eq!(play.line("send y hi").len(), 1);
-        }
-        assert!(!play.script.wants_line());
-        play.done(7, true);
-        assert!(play.script.wants_line());
+    let mut play = Play::new(PIPELINE);
+    for _ in 0..Script::MAX_OUTSTANDING {
+        assert_eq!(play.line("send y hi").len(), 1);
     }
-}
-
-#[test]
-fn typed_lines_are_chat_commands_only() {
-    let mut play = Play::new(TYPED);
-    assert_eq!(play.line("wait"), ["[Invalid command]"]);
-    assert_eq!(play.line("# hi"), ["[Invalid command]"]);
-    assert_eq!(play.line("send y ${a}$${a}"), ["send y ${a}$${a}"]);
-    assert!(play.line("").is_empty());
-    play.script.end_of_input(play.now);
-    assert_eq!(play.drain(), ["finished"]);
+    assert!(!play.script.wants_line());
+    play.done(7, true);
+    assert!(play.script.wants_line());
 }
 
 #[test]
@@ -267,7 +253,7 @@ fn values_that_grow_without_end_are_a_mistake() {
 proptest! {
     #[test]
     fn any_input_ends(lines in prop::collection::vec("[<!~wait sleep1smend xy{}$=#]*|send y .*|\\PC*", 0..20)) {
-        for options in [Options::default(), PIPELINE, TYPED] {
+        for options in [Options::default(), PIPELINE] {
             let mut play = Play::new(options);
             for line in &lines {
                 play.script.line(play.now, line.as_bytes());
