@@ -41,7 +41,7 @@ pub struct ServerOptions {
     /// Its port, 0 for a free one.
     pub port: u16,
     /// Where names and mail are kept.
-    pub place: StoreChoice,
+    pub store: StoreChoice,
     /// The most messages kept for one reader.
     pub mailbox: usize,
     /// Events as JSON.
@@ -49,7 +49,7 @@ pub struct ServerOptions {
     /// Every datagram as an event.
     pub trace: bool,
     /// How its network is disturbed.
-    pub trouble: NetworkFaults,
+    pub faults: NetworkFaults,
 }
 
 /// Where a server keeps what it keeps.
@@ -91,7 +91,7 @@ pub struct ClientOptions {
     /// Every datagram as an event.
     pub trace: bool,
     /// How its network is disturbed.
-    pub trouble: NetworkFaults,
+    pub faults: NetworkFaults,
 }
 
 /// What a client does at the end of its input, when every command has its outcome.
@@ -236,13 +236,13 @@ impl Arguments {
                 self.of_client.refuse()?;
                 let port = port_of("The port", port, true)?;
                 let mailbox = self.of_server.mailbox()?;
-                let place = match (self.of_server.db, self.of_server.ephemeral) {
+                let store = match (self.of_server.db, self.of_server.ephemeral) {
                     (Some(file), _) => StoreChoice::File(file),
                     (None, true) => StoreChoice::Memory,
                     (None, false) => StoreChoice::Usual,
                 };
-                let trouble = self.network.trouble()?;
-                Ok(Role::Server(ServerOptions { port, place, mailbox, json: self.json, trace: self.trace, trouble }))
+                let faults = self.network.faults()?;
+                Ok(Role::Server(ServerOptions { port, store, mailbox, json: self.json, trace: self.trace, faults }))
             }
             (None, Some(_)) => self.client_role(),
             (None, None) if self.is_bare() => Ok(Role::Launcher),
@@ -275,7 +275,7 @@ impl Arguments {
             fail_fast: of.fail_fast,
             silent_leave: of.silent_leave,
             trace: self.trace,
-            trouble: self.network.trouble()?,
+            faults: self.network.faults()?,
         }))
     }
 

@@ -37,7 +37,7 @@ impl NetworkArgs {
     }
 
     /// The faults that the options ask for, or one sentence that says what is wrong.
-    pub(crate) fn trouble(&self) -> Result<NetworkFaults, String> {
+    pub(crate) fn faults(&self) -> Result<NetworkFaults, String> {
         let mut emulator = None::<Box<Emulator<SocketAddr>>>;
         for command in &self.fault {
             emulator.get_or_insert_default().execute(&command.parse::<FaultCommand>()?)?;

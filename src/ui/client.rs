@@ -1,35 +1,31 @@
-//! A client as a program: its socket, its input, its output and the signals, around the core's client.
+//! A client as a program: its options become its configuration, its lines become commands.
 
 use std::io::BufReader;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use nix::libc::SIGHUP;
 
 use crate::cli::ClientOptions;
-use crate::io::clock::Clock;
-use crate::io::event_loop::EventLoop;
-use crate::io::input::Lines;
-use crate::io::terminal;
 use crate::proto::client::Client;
 use crate::proto::config::ClientConfig;
+use crate::proto::event::client::ClientEvent;
+use crate::proto::event::reason::Reason;
+use crate::proto::event::{Body, Event};
+use crate::proto::machine::{ClientEffect, ClientInput, Exit};
 use crate::proto::status::Status;
-use crate::ui::client_host::ClientHost;
-use crate::ui::command_source::CommandSource;
+use crate::proto::time::{Instant, Now, Timestamp};
+use crate::ui::command_source::{CommandSource, ScriptFailure, SourceEvent};
 use crate::ui::completion::Completion;
-use crate::ui::editor::EditorContext;
+use crate::ui::host::{HostRole, LAST_EVENTS_LIMIT, NextInput, Shell, print_error_unless_blocked, signal_status};
 use crate::ui::line_source::LineSource;
-use crate::ui::printer::{self, OutputStyle, Printer};
-use crate::ui::start::{Signals, bind, outgoing, seed};
+use crate::ui::printer::Gone;
+use crate::ui::session::{ProgramSession, StreamOptions, exit_status, seed};
 
-/// Runs a client to its end, with its lines from `source`.
+/// Runs a client to its end. Its lines come from its script if it has one, else from `source`.
 pub fn run(options: &ClientOptions, source: LineSource) -> Status {
-    match try_run(options, source) {
-        Ok(status) => status,
-        Err(why) => {
-            printer::print_error(&format!("{why:#}"));
-            Status::Environment
-        }
-    }
+    exit_status(try_run(options, source))
 }
 
 fn try_run(options: &ClientOptions, source: LineSource) -> anyhow::Result<Status> {
@@ -39,49 +35,207 @@ fn try_run(options: &ClientOptions, source: LineSource) -> anyhow::Result<Status
         Some(file) => {
             let opened = std::fs::File::open(file);
             let opened = opened.with_context(|| format!("The script {} cannot be read", file.display()))?;
-            LineSource::Lines { reader: Box::new(BufReader::new(opened)), typed: false }
+            LineSource::Lines { reader: Box::new(BufReader::new(opened)), is_typed: false }
         }
     };
-    let socket = bind(options.port)?;
+    let mut session = ProgramSession::open(options.port, &options.faults)?;
     let config = ClientConfig {
         name: options.name.clone(),
-        addr: own_address(&servers, socket.local_port()),
+        addr: own_address(&servers, session.port),
         servers,
         server: format!("{}:{}", bracketed(&options.host), options.server_port),
-        free_port: (options.port == 0).then(|| socket.local_port()),
+        free_port: (options.port == 0).then_some(session.port),
         seed: seed()?,
         silent_leave: options.silent_leave,
         trace: options.trace,
     };
-    let clock = Clock::start();
-    let mut drive = EventLoop::new(socket, outgoing(&options.trouble)?, clock)?;
-    let wake = drive.wake();
-    let signals = Signals::listen(wake.clone())?;
-    let style = OutputStyle { json: options.json, terminal: terminal::is_output(), me: options.name.to_string() };
-    let surroundings = Completion::default();
-    let typed = options.typed || source.is_typed();
-    let (printer, lines) = match source.editor(options.json, "client-history") {
-        Ok(mut editor) => {
-            let screen = editor.screen()?;
-            let printer = Printer::start(style, Some(screen.clone()), wake.clone())?;
-            let (lines, queue) = Lines::queue(wake.clone());
-            let (signals, surroundings) = (signals.sender.clone(), surroundings.clone());
-            let printing = printer.clone();
-            let desk = EditorContext { lines, signals, wake, surroundings, printer, screen, only_in_foreground: false };
-            editor.spawn(desk)?;
-            (printing, queue)
-        }
-        Err(source) => (Printer::start(style, None, wake.clone())?, Lines::read(source.into_reader(), wake)?),
-    };
-    let _borrowed = printer.borrowed();
-    let feed = CommandSource::new(lines, typed, options);
-    let mut client = Client::new(clock.now(), config);
-    let mut front = ClientHost::new(feed, printer, signals, surroundings);
-    let ending = drive.run(&mut client, &mut front)?;
-    Ok(front.end(ending, &clock))
+    let is_typed = options.typed || source.is_typed();
+    let completion = Completion::default();
+    let (printer, lines) = session.attach(
+        source,
+        StreamOptions {
+            json: options.json,
+            me: options.name.to_string(),
+            history: "client-history",
+            completion: completion.clone(),
+            runs_in_background: false,
+        },
+    )?;
+    let role = ClientRole::new(CommandSource::new(lines, is_typed, options), completion);
+    let client = Client::new(session.clock.now(), config);
+    session.run(client, role, printer)
 }
 
-/// All addresses of a host, as many as a client tries.
+/// The inputs of a client, and the consequences of its events.
+struct ClientRole {
+    source: CommandSource,
+    completion: Completion,
+    is_registered: bool,
+    has_table: bool,
+    /// Commands that the client was given, and those with an outcome.
+    given: u64,
+    done: u64,
+    has_failed_command: bool,
+    /// A command had failed before the status of the shell was set, so that the machine's status counts.
+    machine_failed_first: bool,
+    has_ended_input: bool,
+    was_signalled: bool,
+}
+
+impl ClientRole {
+    fn new(source: CommandSource, completion: Completion) -> Self {
+        Self {
+            source,
+            completion,
+            is_registered: false,
+            has_table: false,
+            given: 0,
+            done: 0,
+            has_failed_command: false,
+            machine_failed_first: false,
+            has_ended_input: false,
+            was_signalled: false,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_registered && self.has_table
+    }
+
+    fn takes_commands(&self, shell: &Shell) -> bool {
+        self.is_ready() && !self.has_ended_input && !shell.is_shutting_down() && !shell.printer.is_behind()
+    }
+
+    fn set_status(&mut self, shell: &mut Shell, status: Status) {
+        if shell.status == Status::Ok {
+            self.machine_failed_first = self.has_failed_command;
+            shell.status = status;
+        }
+    }
+
+    fn fail(&mut self, shell: &mut Shell, failure: ScriptFailure, at: Timestamp) {
+        self.set_status(shell, failure.status);
+        shell.printer.display_uncounted(client_event(at, failure.event));
+    }
+}
+
+impl HostRole for ClientRole {
+    type Machine = Client;
+
+    fn requests_shutdown(&mut self, shell: &mut Shell) -> bool {
+        let mut is_requested = shell.is_shutting_down();
+        while let Ok(signal) = shell.signals.arrived.try_recv() {
+            self.set_status(shell, signal_status(signal));
+            self.was_signalled = true;
+            is_requested = true;
+        }
+        if !is_requested && let Some(gone) = shell.printer.gone() {
+            self.set_status(
+                shell,
+                match gone {
+                    Gone::Reader => Status::Ok,
+                    Gone::Terminal => signal_status(SIGHUP),
+                    Gone::Broken(_) => Status::Environment,
+                },
+            );
+            is_requested = true;
+        }
+        is_requested
+    }
+
+    fn next_input(&mut self, shell: &mut Shell, now: Now) -> NextInput<ClientInput> {
+        if !self.takes_commands(shell) {
+            return NextInput::Pending;
+        }
+        match self.source.next(now) {
+            None => return NextInput::Pending,
+            Some(SourceEvent::Nothing) => return NextInput::Skipped,
+            Some(SourceEvent::Command(command)) => {
+                self.given += 1;
+                return NextInput::Ready(ClientInput::Command(command));
+            }
+            Some(SourceEvent::End) => shell.printer.answered(),
+            Some(SourceEvent::Failed(failure)) => self.fail(shell, failure, now.unix),
+        }
+        self.has_ended_input = true;
+        NextInput::Ready(ClientInput::EndOfInput)
+    }
+
+    fn learn(&mut self, now: Now, event: &Event) {
+        match &event.body {
+            Body::Client(ClientEvent::Registered { .. }) => self.is_registered = true,
+            Body::Client(ClientEvent::Table { .. }) => self.has_table = true,
+            // Reported when the program ends.
+            Body::Client(ClientEvent::Done { reason: Some(Reason::Interrupted), .. }) => {}
+            Body::Client(ClientEvent::Done { ok, .. }) => {
+                self.done += 1;
+                self.has_failed_command |= !ok;
+            }
+            _ => {}
+        }
+        self.completion.learn(event);
+        self.source.event(now, event);
+    }
+
+    /// The first prompt waits for the registration as the others wait for outcomes.
+    fn has_answered(&self) -> bool {
+        self.done >= self.given && self.is_ready()
+    }
+
+    fn perform(&mut self, _none: Vec<ClientEffect>) {}
+
+    fn deadline(&self, shell: &Shell) -> Option<Instant> {
+        if self.takes_commands(shell) { self.source.deadline() } else { None }
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn is_broken(&self) -> bool {
+        false
+    }
+
+    fn last_event(&mut self, shell: &mut Shell, exit: Exit, now: Now) -> Event {
+        shell.status =
+            if self.machine_failed_first { exit.status.or(shell.status) } else { shell.status.or(exit.status) };
+        if !shell.is_shutting_down()
+            && let Some(failure) = self.source.client_ended()
+        {
+            self.fail(shell, failure, now.unix);
+        }
+        let body = ClientEvent::Exit { status: shell.status.code(), shown: exit.exiting };
+        Event { group: exit.group, ..client_event(now.unix, body) }
+    }
+
+    fn last_events_limit(&self, shell: &Shell) -> Option<Duration> {
+        shell.is_shutting_down().then_some(LAST_EVENTS_LIMIT)
+    }
+
+    fn close(mut self, mut shell: Shell, signal: Option<i32>) -> Status {
+        if let Some(signal) = signal {
+            shell.set_status(signal_status(signal));
+            self.was_signalled = true;
+        }
+        let pending = self.given.saturating_sub(self.done);
+        if self.was_signalled && pending > 0 {
+            let commands = if pending == 1 { "command" } else { "commands" };
+            print_error_unless_blocked(format!("{pending} {commands} had no outcome."));
+        }
+        if let Some(Gone::Broken(kind)) = shell.printer.gone() {
+            print_error_unless_blocked(format!("The output could not be written: {kind}."));
+            // The last events may have been the first that could not be written.
+            shell.set_status(Status::Environment);
+        }
+        shell.status
+    }
+}
+
+fn client_event(at: Timestamp, body: ClientEvent) -> Event {
+    Event { at, cmd: None, group: None, body: Body::Client(body) }
+}
+
+/// The addresses of a host, up to [`ClientConfig::MAX_SERVERS`].
 fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
     let unknown = || format!("The server's host {host} is not known");
     let found = (host, port).to_socket_addrs().with_context(unknown)?;
@@ -97,8 +251,8 @@ fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(servers)
 }
 
-/// The address from which the first server that can be reached is reached, with the port of our socket; asking the
-/// system for it sends nothing.
+/// The source address of datagrams to the first reachable server, with the port of our socket. Connecting a UDP socket
+/// asks the system's routes and sends nothing.
 fn own_address(servers: &[SocketAddr], port: u16) -> SocketAddr {
     let from = |server: &SocketAddr| {
         let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };

@@ -278,7 +278,7 @@ mod tests {
             on_eof,
             silent_leave: false,
             trace: false,
-            trouble: NetworkFaults::default(),
+            faults: NetworkFaults::default(),
         };
         let (sender, lines) = Lines::queue(Arc::new(|| ()));
         (sender, CommandSource::new(lines, true, &options))

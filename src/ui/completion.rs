@@ -118,8 +118,8 @@ mod tests {
     use crate::proto::id::Incarnation;
     use crate::proto::time::Timestamp;
 
-    fn learn(surroundings: &Completion, body: ClientEvent) {
-        surroundings.learn(&Event { at: Timestamp::default(), cmd: None, group: None, body: Body::Client(body) });
+    fn learn(completion: &Completion, body: ClientEvent) {
+        completion.learn(&Event { at: Timestamp::default(), cmd: None, group: None, body: Body::Client(body) });
     }
 
     fn table(names: &[String]) -> ClientEvent {
@@ -130,13 +130,13 @@ mod tests {
 
     #[test]
     fn commands_names_and_groups_are_completed() {
-        let surroundings = Completion::default();
-        learn(&surroundings, table(&["yvonne".to_owned(), "yves".to_owned(), "x".to_owned()]));
-        learn(&surroundings, ClientEvent::GroupCreated { group: "g".parse().unwrap() });
-        let complete = |line: &str| surroundings.complete(line).1;
+        let completion = Completion::default();
+        learn(&completion, table(&["yvonne".to_owned(), "yves".to_owned(), "x".to_owned()]));
+        learn(&completion, ClientEvent::GroupCreated { group: "g".parse().unwrap() });
+        let complete = |line: &str| completion.complete(line).1;
         assert_eq!(complete("sen"), ["send ", "send_all ", "send_group "]);
         assert_eq!(complete("list_"), ["list_groups", "list_members"]);
-        assert_eq!(surroundings.complete("send yv"), (5, vec!["yves ".to_owned(), "yvonne ".to_owned()]));
+        assert_eq!(completion.complete("send yv"), (5, vec!["yves ".to_owned(), "yvonne ".to_owned()]));
         assert_eq!(complete("join_group "), ["g"]);
         assert_eq!(complete("help send_"), ["send_all", "send_group"]);
         assert_eq!(complete("send y yv"), Vec::<String>::new());
@@ -145,21 +145,21 @@ mod tests {
 
     #[test]
     fn the_prompt_follows_the_group() {
-        let surroundings = Completion::default();
+        let completion = Completion::default();
         let group: Name = "g".parse().unwrap();
-        assert_eq!(surroundings.prompt(), ">>> ");
-        learn(&surroundings, ClientEvent::Joined { group: group.clone() });
-        assert_eq!(surroundings.prompt(), ">>> (g) ");
-        learn(&surroundings, ClientEvent::Removed { group, reason: RemovalReason::RegisteredAgain });
-        assert_eq!(surroundings.prompt(), ">>> ");
+        assert_eq!(completion.prompt(), ">>> ");
+        learn(&completion, ClientEvent::Joined { group: group.clone() });
+        assert_eq!(completion.prompt(), ">>> (g) ");
+        learn(&completion, ClientEvent::Removed { group, reason: RemovalReason::RegisteredAgain });
+        assert_eq!(completion.prompt(), ">>> ");
     }
 
     #[test]
     fn memory_and_offers_have_limits() {
-        let surroundings = Completion::default();
+        let completion = Completion::default();
         let names: Vec<String> = (0..=MAX_KNOWN).map(|n| format!("n{n}")).collect();
-        learn(&surroundings, table(&names));
-        assert_eq!(surroundings.known().names.len(), MAX_KNOWN);
-        assert_eq!(surroundings.complete("send n").1.len(), MAX_OFFERED);
+        learn(&completion, table(&names));
+        assert_eq!(completion.known().names.len(), MAX_KNOWN);
+        assert_eq!(completion.complete("send n").1.len(), MAX_OFFERED);
     }
 }

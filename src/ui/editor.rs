@@ -138,43 +138,43 @@ impl LineEditor {
     ///
     /// # Errors
     /// When the system refuses another thread.
-    pub fn spawn(self, desk: EditorContext) -> std::io::Result<()> {
-        std::thread::Builder::new().name("editor".to_owned()).spawn(move || self.serve(&desk)).map(drop)
+    pub fn spawn(self, context: EditorContext) -> std::io::Result<()> {
+        std::thread::Builder::new().name("editor".to_owned()).spawn(move || self.serve(&context)).map(drop)
     }
 
-    fn serve(mut self, desk: &EditorContext) {
-        let shared = desk.printer.shared().clone();
-        let assistant = Assistant { desk: desk.clone(), ordinary: Cell::new(false) };
+    fn serve(mut self, context: &EditorContext) {
+        let shared = context.printer.shared().clone();
+        let assistant = Assistant { context: context.clone(), ordinary: Cell::new(false) };
         self.editor.set_helper(Some(assistant));
-        let suspend = EventHandler::Conditional(Box::new(Suspend(desk.clone())));
+        let suspend = EventHandler::Conditional(Box::new(Suspend(context.clone())));
         self.editor.bind_sequence(KeyEvent::ctrl('Z'), suspend);
-        desk.printer.wait_for_answer(ANSWER_LIMIT);
+        context.printer.wait_for_answer(ANSWER_LIMIT);
         loop {
             let typed = match self.next_pasted() {
                 Some(line) => Typed::Line(line),
                 None => {
-                    desk.wait_for_foreground();
-                    let prompt = desk.surroundings.prompt();
-                    desk.screen.enter(&shared);
+                    context.wait_for_foreground();
+                    let prompt = context.completion.prompt();
+                    context.screen.enter(&shared);
                     let typed = self.read(&prompt);
-                    desk.screen.leave(&shared);
+                    context.screen.leave(&shared);
                     typed
                 }
             };
             match typed {
                 Typed::Line(line) => {
-                    desk.printer.await_answer();
-                    if !desk.lines.send(InputLine::Whole(line.into_bytes())) {
+                    context.printer.await_answer();
+                    if !context.lines.send(InputLine::Whole(line.into_bytes())) {
                         return;
                     }
-                    desk.printer.wait_for_answer(ANSWER_LIMIT);
+                    context.printer.wait_for_answer(ANSWER_LIMIT);
                 }
-                Typed::Interrupt => desk.signal(SIGINT),
-                Typed::Hangup => return desk.signal(SIGHUP),
+                Typed::Interrupt => context.signal(SIGINT),
+                Typed::Hangup => return context.signal(SIGHUP),
                 Typed::Background => std::thread::sleep(LOOK_AGAIN),
                 Typed::End => {
                     // Whether anybody still listens makes no difference to the last word.
-                    let _ = desk.lines.send(InputLine::End);
+                    let _ = context.lines.send(InputLine::End);
                     return;
                 }
             }
@@ -192,7 +192,7 @@ pub struct EditorContext {
     /// Wakes whoever takes them.
     pub wake: Wake,
     /// What can be completed, and the prompt.
-    pub surroundings: Completion,
+    pub completion: Completion,
     /// Writes what happens.
     pub printer: Printer,
     /// Shared with the printer.
@@ -229,11 +229,11 @@ struct Suspend(EditorContext);
 
 impl ConditionalEventHandler for Suspend {
     fn handle(&self, _event: &Event, _n: RepeatCount, _positive: bool, _context: &EventContext<'_>) -> Option<Cmd> {
-        let desk = &self.0;
-        desk.screen.pause(desk.printer.shared(), || {
+        let context = &self.0;
+        context.screen.pause(context.printer.shared(), || {
             // Where nobody could let it go on again the system does not stop it.
             let _ = kill(Pid::from_raw(0), Signal::SIGTSTP);
-            desk.wait_for_foreground();
+            context.wait_for_foreground();
         });
         Some(Cmd::Repaint)
     }
@@ -241,7 +241,7 @@ impl ConditionalEventHandler for Suspend {
 
 /// Completes words for the editor, and tells the screen when it paints.
 struct Assistant {
-    desk: EditorContext,
+    context: EditorContext,
     /// The next repaint is one of the editor's own, not an answer to the bell.
     ordinary: Cell<bool>,
 }
@@ -249,12 +249,12 @@ struct Assistant {
 impl Highlighter for Assistant {
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, default: bool) -> Cow<'b, str> {
         let ordinary = self.ordinary.replace(false);
-        self.desk.screen.repaint(self.desk.printer.shared(), ordinary);
+        self.context.screen.repaint(self.context.printer.shared(), ordinary);
         if !default {
             return prompt.into();
         }
         // The group may have changed since: the right prompt is shown where it fits into the room of the old one.
-        let present = self.desk.surroundings.prompt();
+        let present = self.context.completion.prompt();
         if present.len() < prompt.len() { format!("{present:0$}", prompt.len()).into() } else { prompt.into() }
     }
 
@@ -269,7 +269,7 @@ impl Completer for Assistant {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, pos: usize, _ctx: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, candidates) = self.desk.surroundings.complete(&line[..pos]);
+        let (start, candidates) = self.context.completion.complete(&line[..pos]);
         let pair = |text: String| Pair { display: text.trim_end().to_owned(), replacement: text };
         Ok((start, candidates.into_iter().map(pair).collect()))
     }

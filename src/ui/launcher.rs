@@ -65,7 +65,7 @@ fn edited(mut editor: LineEditor) -> LauncherResult {
 }
 
 /// Without an editor: no prompt, and a mistake is remembered in the exit status.
-fn unedited(mut lines: impl BufRead + Send + 'static, typed: bool) -> LauncherResult {
+fn unedited(mut lines: impl BufRead + Send + 'static, is_typed: bool) -> LauncherResult {
     let mut status = Status::Ok;
     while let Some(line) = read_line(&mut lines) {
         let line = match line {
@@ -80,7 +80,7 @@ fn unedited(mut lines: impl BufRead + Send + 'static, typed: bool) -> LauncherRe
         };
         match asked(&line) {
             Asked::Start(role) => {
-                return LauncherResult::Start(role, LineSource::Lines { reader: Box::new(lines), typed });
+                return LauncherResult::Start(role, LineSource::Lines { reader: Box::new(lines), is_typed });
             }
             Asked::Exit => break,
             other => status = status.or(respond(other)),

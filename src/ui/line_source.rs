@@ -14,7 +14,7 @@ pub enum LineSource {
         /// Gives them.
         reader: Box<dyn BufRead + Send>,
         /// A person types them.
-        typed: bool,
+        is_typed: bool,
     },
     /// A line editor that was in use already.
     Editor(Box<LineEditor>),
@@ -26,7 +26,7 @@ impl LineSource {
     pub fn is_typed(&self) -> bool {
         match self {
             Self::Stdin => terminal::is_input(),
-            Self::Lines { typed, .. } => *typed,
+            Self::Lines { is_typed, .. } => *is_typed,
             Self::Editor(_) => true,
         }
     }
@@ -45,7 +45,7 @@ impl LineSource {
             Self::Editor(mut editor) => {
                 let pasted: String = std::iter::from_fn(|| editor.next_pasted()).map(|line| line + "\n").collect();
                 let reader = BufReader::new(Cursor::new(pasted).chain(stdin()));
-                Err(Self::Lines { reader: Box::new(reader), typed: true })
+                Err(Self::Lines { reader: Box::new(reader), is_typed: true })
             }
             Self::Stdin if !json && terminal::can_edit() => {
                 LineEditor::new(history).map(Box::new).map_err(|_| Self::Stdin)

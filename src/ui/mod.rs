@@ -1,15 +1,14 @@
-//! What people meet: the command line, output, the line editor and the launcher.
+//! The programs that people use: client, server and launcher, with their terminal and output.
 
 pub mod backlog;
 pub mod client;
-pub mod client_host;
 pub mod command_source;
 pub mod completion;
 pub mod editor;
+pub mod host;
 pub mod launcher;
 pub mod line_source;
 pub mod printer;
 pub mod screen;
 pub mod server;
-pub mod server_host;
-pub mod start;
+pub mod session;

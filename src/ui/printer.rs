@@ -59,7 +59,7 @@ pub(super) struct PrinterState {
     /// Something about the queue, the screen or the awaited outcome is new.
     pub(super) changed: Condvar,
     pub(super) out: Mutex<Out>,
-    told: AtomicU64,
+    displayed: AtomicU64,
     wake: Wake,
 }
 
@@ -94,8 +94,8 @@ impl Printer {
     fn to(sink: Box<dyn Write + Send>, style: OutputStyle, screen: Option<Screen>, wake: Wake) -> io::Result<Self> {
         let out = Mutex::new(Out { style, seq: 0, sink });
         let queue = Mutex::new(PrintQueue { awaiting: true, ..PrintQueue::default() });
-        let (changed, told) = (Condvar::new(), AtomicU64::new(0));
-        let shared = Arc::new(PrinterState { queue, changed, out, told, wake });
+        let (changed, displayed) = (Condvar::new(), AtomicU64::new(0));
+        let shared = Arc::new(PrinterState { queue, changed, out, displayed, wake });
         let printer = Self { shared, screen };
         let Self { shared, screen } = printer.clone();
         std::thread::Builder::new().name("output".to_owned()).spawn(move || match screen {
@@ -106,12 +106,12 @@ impl Printer {
     }
 
     /// Queues an event of the core, which waits to hear that it was shown. Never blocks.
-    pub fn show(&self, event: Event) {
+    pub fn display(&self, event: Event) {
         self.push(event, true);
     }
 
     /// Queues an event of the shell. Never blocks.
-    pub fn say(&self, event: Event) {
+    pub fn display_uncounted(&self, event: Event) {
         self.push(event, false);
     }
 
@@ -122,8 +122,8 @@ impl Printer {
 
     /// How many events of the core are written where their reader can have them.
     #[must_use]
-    pub fn shown(&self) -> u64 {
-        self.shared.told.load(Ordering::SeqCst)
+    pub fn displayed(&self) -> u64 {
+        self.shared.displayed.load(Ordering::SeqCst)
     }
 
     /// Whether so much waits that nothing should be done that causes more.
@@ -162,7 +162,7 @@ impl Printer {
     /// Writes what is queued and the last event, and returns when all is written or when `is_enough` says so, which
     /// is asked every few milliseconds.
     pub fn close(&self, last: Event, mut is_enough: impl FnMut() -> bool) {
-        self.say(last);
+        self.display_uncounted(last);
         self.shared.queue().closing = true;
         self.shared.changed.notify_all();
         let mut queue = self.shared.queue();
@@ -174,7 +174,7 @@ impl Printer {
 
     /// What gives the terminal its mode back when it is dropped, however the program comes to its end.
     #[must_use]
-    pub fn borrowed(&self) -> TerminalGuard {
+    pub fn terminal_guard(&self) -> TerminalGuard {
         TerminalGuard(self.screen.clone())
     }
 }
@@ -235,7 +235,7 @@ impl PrinterState {
         let mut queue = self.queue();
         let silent = queue.backlog.take_silent();
         if let Some(counts) = silent {
-            self.told.fetch_add(counts, Ordering::SeqCst);
+            self.displayed.fetch_add(counts, Ordering::SeqCst);
         }
         drop(queue);
         self.changed.notify_all();
@@ -267,7 +267,7 @@ impl PrinterState {
                 out.render(&dropped(event, batch.dropped), &mut text);
             }
             match out.write(text.as_bytes()) {
-                Ok(()) => _ = self.told.fetch_add(batch.counts, Ordering::SeqCst),
+                Ok(()) => _ = self.displayed.fetch_add(batch.counts, Ordering::SeqCst),
                 Err(error) => self.queue().gone = Some(why_gone(&error)),
             }
             (self.wake)();

@@ -1,113 +1,215 @@
-//! A server as a program: its socket, its store, its words and the signals, around the core's server.
+//! A server as a program: its options become its configuration, its lines become console commands, its records go to
+//! the store.
 
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use anyhow::anyhow;
+use nix::libc::SIGHUP;
 
 use crate::cli::{ServerOptions, StoreChoice};
-use crate::io::clock::Clock;
-use crate::io::event_loop::EventLoop;
-use crate::io::input::{Lines, Wake};
-use crate::io::store::{self, Store};
+use crate::io::input::{InputLine, Lines};
+use crate::io::store::{Store, StoreAnswer, StoreLocation};
 use crate::io::terminal;
 use crate::proto::config::ServerConfig;
+use crate::proto::console::{self, Console};
+use crate::proto::event::reason::Problem;
+use crate::proto::event::server::ServerEvent;
+use crate::proto::event::{Body, Event};
+use crate::proto::machine::{Exit, ServerEffect, ServerInput};
 use crate::proto::server::Server;
 use crate::proto::status::Status;
+use crate::proto::time::{Instant, Now, Timestamp};
 use crate::ui::completion::Completion;
-use crate::ui::editor::{EditorContext, state_folder};
+use crate::ui::editor::state_folder;
+use crate::ui::host::{HostRole, LAST_EVENTS_LIMIT, NextInput, Shell, print_error_unless_blocked, signal_status};
 use crate::ui::line_source::LineSource;
-use crate::ui::printer::{OutputStyle, Printer, print_error};
-use crate::ui::server_host::ServerHost;
-use crate::ui::start::{Signals, bind, outgoing, seed};
+use crate::ui::printer::Gone;
+use crate::ui::session::{ProgramSession, StreamOptions, exit_status, seed};
 
-/// Runs a server to its end, with its words from `source`.
+/// Runs a server to its end, with console commands from `source`.
 pub fn run(options: &ServerOptions, source: LineSource) -> Status {
     if source.is_typed() {
         terminal::stay_running_in_background();
     }
-    match try_run(options, source) {
-        Ok(status) => status,
-        Err(why) => {
-            print_error(&format!("{why:#}"));
-            Status::Environment
-        }
-    }
+    exit_status(try_run(options, source))
 }
 
 fn try_run(options: &ServerOptions, source: LineSource) -> anyhow::Result<Status> {
-    let socket = bind(options.port)?;
-    let port = socket.local_port();
-    let clock = Clock::start();
-    let mut drive = EventLoop::new(socket, outgoing(&options.trouble)?, clock)?;
-    let wake = drive.wake();
-    let place = place(&options.place, port)?;
-    let signals = Signals::listen(wake.clone())?;
-    let file = match &place {
-        store::StoreLocation::File(file) => file.display().to_string(),
-        store::StoreLocation::Memory => "memory".to_owned(),
+    let mut session = ProgramSession::open(options.port, &options.faults)?;
+    let location = store_location(&options.store, session.port)?;
+    let file = match &location {
+        StoreLocation::File(file) => file.display().to_string(),
+        StoreLocation::Memory => "memory".to_owned(),
     };
-    let (answer, answers) = channel();
-    let told = wake.clone();
+    let (sender, answers) = channel();
+    let wake = session.wake.clone();
     let (store, kept) = Store::open(
-        place,
-        Box::new(move |said| {
-            // Nobody listens any more when the program is ending already.
-            let _ = answer.send(said);
-            told();
+        location,
+        Box::new(move |answer| {
+            // Nobody receives it when the program is ending already.
+            let _ = sender.send(answer);
+            wake();
         }),
     )?;
-    let config = ServerConfig { port, seed: seed()?, kept, mailbox: options.mailbox, file, trace: options.trace };
-
-    let style = OutputStyle { json: options.json, terminal: terminal::is_output(), me: "server".to_owned() };
-    let (printer, lines) = desk(options, source, style, &signals, wake)?;
-    let _borrowed = printer.borrowed();
-    let mut server = Server::new(clock.now(), config);
-    let mut front = ServerHost::new(lines, printer, store, answers, signals);
-    let ending = drive.run(&mut server, &mut front)?;
-    Ok(front.end(ending, &clock))
+    let (port, seed) = (session.port, seed()?);
+    let config = ServerConfig { port, seed, kept, mailbox: options.mailbox, file, trace: options.trace };
+    let (printer, lines) = session.attach(
+        source,
+        StreamOptions {
+            json: options.json,
+            me: "server".to_owned(),
+            history: "server-history",
+            completion: Completion::of_server(),
+            runs_in_background: true,
+        },
+    )?;
+    let server = Server::new(session.clock.now(), config);
+    session.run(server, ServerRole { lines, store, answers, has_fatal_error: false }, printer)
 }
 
-/// Where the words come from and the events go.
-fn desk(
-    options: &ServerOptions,
-    source: LineSource,
-    style: OutputStyle,
-    signals: &Signals,
-    wake: Wake,
-) -> anyhow::Result<(Printer, Lines)> {
-    match source.editor(options.json, "server-history") {
-        Ok(mut editor) => {
-            let screen = editor.screen()?;
-            let printer = Printer::start(style, Some(screen.clone()), wake.clone())?;
-            let (lines, queue) = Lines::queue(wake.clone());
-            let (signals, surroundings) = (signals.sender.clone(), Completion::of_server());
-            let printing = printer.clone();
-            let desk = EditorContext { lines, signals, wake, surroundings, printer, screen, only_in_foreground: true };
-            editor.spawn(desk)?;
-            Ok((printing, queue))
+/// The inputs of a server, and its store.
+struct ServerRole {
+    lines: Lines,
+    store: Store,
+    answers: Receiver<StoreAnswer>,
+    /// The disk cannot be trusted any more.
+    has_fatal_error: bool,
+}
+
+impl ServerRole {
+    /// The next input from the store; its warnings and errors are displayed.
+    fn next_answer(&mut self, shell: &mut Shell, at: Timestamp) -> Option<ServerInput> {
+        let definite = true;
+        while !self.has_fatal_error
+            && let Ok(answer) = self.answers.try_recv()
+        {
+            match answer {
+                StoreAnswer::Persisted { through, refused } => {
+                    return Some(ServerInput::Persisted { through, refused });
+                }
+                StoreAnswer::Mail(mail) => return Some(ServerInput::Mail(mail)),
+                StoreAnswer::Warning(message) => {
+                    let warning = ServerEvent::Warning { code: Problem::Store, message, definite };
+                    shell.printer.display_uncounted(server_event(at, warning));
+                }
+                StoreAnswer::Fatal(message) => {
+                    print_error_unless_blocked(message.clone());
+                    let error = ServerEvent::Error { code: Problem::Store, message, definite };
+                    shell.printer.display_uncounted(server_event(at, error));
+                    shell.set_status(Status::Environment);
+                    self.has_fatal_error = true;
+                }
+            }
         }
-        Err(source) => {
-            let printer = Printer::start(style, None, wake.clone())?;
-            let lines = if source.is_typed() && !terminal::is_foreground() {
-                Lines::queue(wake).1
-            } else {
-                Lines::read(source.into_reader(), wake)?
-            };
-            Ok((printer, lines))
-        }
+        None
     }
 }
 
-/// Where things are kept.
-fn place(place: &StoreChoice, port: u16) -> anyhow::Result<store::StoreLocation> {
-    Ok(match place {
-        StoreChoice::Memory => store::StoreLocation::Memory,
-        StoreChoice::File(file) => store::StoreLocation::File(file.clone()),
+impl HostRole for ServerRole {
+    type Machine = Server;
+
+    /// A closed terminal requests nothing: where it is meant to end the server, there is a signal as well.
+    fn requests_shutdown(&mut self, shell: &mut Shell) -> bool {
+        if shell.is_shutting_down() {
+            // The next signal cuts the last events short.
+            return false;
+        }
+        if let Ok(signal) = shell.signals.arrived.try_recv() {
+            if signal == SIGHUP {
+                shell.set_status(signal_status(SIGHUP));
+            }
+            return true;
+        }
+        match shell.printer.gone() {
+            Some(Gone::Broken(kind)) => {
+                print_error_unless_blocked(format!("The output could not be written: {kind}."));
+                shell.set_status(Status::Environment);
+                true
+            }
+            gone => gone == Some(Gone::Reader),
+        }
+    }
+
+    fn next_input(&mut self, shell: &mut Shell, now: Now) -> NextInput<ServerInput> {
+        if let Some(input) = self.next_answer(shell, now.unix) {
+            return NextInput::Ready(input);
+        }
+        if shell.printer.is_behind() {
+            return NextInput::Pending;
+        }
+        let command = match self.lines.take() {
+            None => return NextInput::Pending,
+            Some(InputLine::Whole(line)) => console::parse(&line),
+            Some(InputLine::Long { .. }) => Some(Console::Unknown(None)),
+            // A server goes on without input.
+            Some(InputLine::Broken(_) | InputLine::End) => None,
+        };
+        command.map_or(NextInput::Skipped, |command| NextInput::Ready(ServerInput::Console(command)))
+    }
+
+    fn learn(&mut self, _now: Now, _event: &Event) {}
+
+    /// Console commands are answered at once.
+    fn has_answered(&self) -> bool {
+        true
+    }
+
+    /// The records of one turn belong together: the store writes them in one transaction.
+    fn perform(&mut self, effects: Vec<ServerEffect>) {
+        let mut records = Vec::new();
+        for effect in effects {
+            match effect {
+                ServerEffect::Persist(record) => records.push(record),
+                ServerEffect::Fetch(seqs) => self.store.fetch(seqs),
+            }
+        }
+        self.store.submit(records);
+    }
+
+    fn deadline(&self, _shell: &Shell) -> Option<Instant> {
+        None
+    }
+
+    fn is_full(&self) -> bool {
+        self.store.is_full()
+    }
+
+    fn is_broken(&self) -> bool {
+        self.has_fatal_error
+    }
+
+    fn last_event(&mut self, shell: &mut Shell, exit: Exit, now: Now) -> Event {
+        shell.set_status(exit.status);
+        server_event(now.unix, ServerEvent::Exit { status: shell.status.code() })
+    }
+
+    fn last_events_limit(&self, _shell: &Shell) -> Option<Duration> {
+        Some(LAST_EVENTS_LIMIT)
+    }
+
+    /// Everything accepted is written, however long that takes.
+    fn close(self, shell: Shell, _signal: Option<i32>) -> Status {
+        if !self.has_fatal_error {
+            self.store.close();
+        }
+        shell.status
+    }
+}
+
+fn server_event(at: Timestamp, body: ServerEvent) -> Event {
+    Event { at, cmd: None, group: None, body: Body::Server(body) }
+}
+
+fn store_location(choice: &StoreChoice, port: u16) -> anyhow::Result<StoreLocation> {
+    Ok(match choice {
+        StoreChoice::Memory => StoreLocation::Memory,
+        StoreChoice::File(file) => StoreLocation::File(file.clone()),
         StoreChoice::Usual => {
             let folder = state_folder().ok_or_else(|| {
                 anyhow!("Without HOME there is no folder for names and mail; use --db FILE or --ephemeral.")
             })?;
-            store::StoreLocation::File(folder.join(format!("server-{port}.db")))
+            StoreLocation::File(folder.join(format!("server-{port}.db")))
         }
     })
 }

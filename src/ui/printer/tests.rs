@@ -49,12 +49,12 @@ fn created(group: &str) -> Event {
 #[test]
 fn an_event_counts_as_shown_when_it_is_written() {
     let rig = rig(false);
-    rig.printer.show(created("g"));
+    rig.printer.display(created("g"));
     assert_eq!(rig.written.recv().unwrap(), ">>> [Group g created by Server.]\n");
-    assert_eq!(rig.printer.shown(), 0);
+    assert_eq!(rig.printer.displayed(), 0);
     rig.answer.send(Ok(())).unwrap();
     rig.woken.recv().unwrap();
-    assert_eq!(rig.printer.shown(), 1);
+    assert_eq!(rig.printer.displayed(), 1);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn every_line_has_its_prompt() {
     let groups = ["g", "h"].map(|group| group.parse().unwrap()).to_vec();
     let mut list = event(ClientEvent::Groups { groups });
     list.group = Some(Name::new("here").unwrap());
-    rig.printer.show(list);
+    rig.printer.display(list);
     let expected = ">>> (here) [Available group chats:]\n>>> (here) g\n>>> (here) h\n";
     assert_eq!(rig.written.recv().unwrap(), expected);
     rig.answer.send(Ok(())).unwrap();
@@ -72,10 +72,10 @@ fn every_line_has_its_prompt() {
 #[test]
 fn a_seq_has_no_gaps_and_the_last_event_is_the_last() {
     let rig = rig(true);
-    rig.printer.show(created("a"));
+    rig.printer.display(created("a"));
     rig.written.recv().unwrap();
-    rig.printer.show(created("b"));
-    rig.printer.say(created("c"));
+    rig.printer.display(created("b"));
+    rig.printer.display_uncounted(created("c"));
     for _ in 0..3 {
         rig.answer.send(Ok(())).unwrap();
     }
@@ -87,31 +87,31 @@ fn a_seq_has_no_gaps_and_the_last_event_is_the_last() {
         .collect();
     assert_eq!(seqs, [2, 3, 4]);
     assert!(rest.ends_with("\"event\":\"exit\",\"status\":4}\n"), "{rest}");
-    assert_eq!(rig.printer.shown(), 2);
+    assert_eq!(rig.printer.displayed(), 2);
 }
 
 #[test]
 fn a_reader_that_went_away_is_noticed_and_nothing_counts_as_shown_any_more() {
     let rig = rig(false);
     rig.answer.send(Err(ErrorKind::BrokenPipe.into())).unwrap();
-    rig.printer.show(created("g"));
+    rig.printer.display(created("g"));
     rig.woken.recv().unwrap();
     assert_eq!(rig.printer.gone(), Some(Gone::Reader));
-    rig.printer.show(created("h"));
+    rig.printer.display(created("h"));
     rig.printer.close(created("i"), || false);
-    assert_eq!(rig.printer.shown(), 0);
+    assert_eq!(rig.printer.displayed(), 0);
     assert_eq!(rig.written.try_iter().count(), 1);
 }
 
 #[test]
 fn a_blocked_output_is_left_when_that_is_enough() {
     let rig = rig(false);
-    rig.printer.show(created("g"));
+    rig.printer.display(created("g"));
     rig.written.recv().unwrap();
     let mut asked = 0;
     rig.printer.close(created("h"), || {
         asked += 1;
         asked > 2
     });
-    assert_eq!(rig.printer.shown(), 0);
+    assert_eq!(rig.printer.displayed(), 0);
 }
