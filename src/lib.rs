@@ -38,7 +38,7 @@ fn parse_and_start(arguments: Vec<OsString>) -> Status {
         },
         Ok(role) => start(&role, LineSource::Stdin),
         Err(EarlyExit::Text(text)) => {
-            printer::answer(&text);
+            printer::print_text(&text);
             Status::Ok
         }
         Err(EarlyExit::Wrong(sentence)) => {
@@ -47,7 +47,7 @@ fn parse_and_start(arguments: Vec<OsString>) -> Status {
         }
         Err(EarlyExit::Refused(status, text)) => {
             // A closed standard error is not a failure: the status is reported anyway.
-            printer::report(|_, err| drop(writeln!(err, "{text}")));
+            printer::with_streams(|_, err| drop(writeln!(err, "{text}")));
             status
         }
     }
@@ -57,7 +57,7 @@ fn start(role: &Role, source: LineSource) -> Status {
     match role {
         Role::Server(options) => server::run(options, source),
         Role::Client(options) => client::run(options, source),
-        Role::Run(options) => printer::report(|out, err| runner::run::run(options, out, err)),
+        Role::Run(options) => printer::with_streams(|out, err| runner::run::run(options, out, err)),
         // The launcher never returns this role.
         Role::Launcher => Status::Ok,
     }

@@ -1,4 +1,4 @@
-//! Events that wait to be written, within a limit: what nobody may miss is kept, the rest is dropped and counted.
+//! Queue of events to write. Beyond its limit it drops and counts events that a reader can miss.
 
 use std::collections::VecDeque;
 
@@ -6,81 +6,81 @@ use crate::proto::event::client::ClientEvent;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::{Body, Event};
 
-/// About how many bytes of events may wait before some are dropped; half of it before no more commands are taken.
+/// Approximate bytes of queued events beyond which events are dropped. At half of it no more commands are read.
 pub const LIMIT: usize = 8 * 1024 * 1024;
 
-/// About what any event costs, in bytes.
+/// Approximate bytes of an event without its texts and lists.
 const BASE: usize = 256;
 
-/// A queue of events that counts what it gives away.
+/// Queued events, and the numbers of dropped ones.
 #[derive(Debug, Default)]
 pub struct Backlog {
     events: VecDeque<(Event, u64)>,
     weight: usize,
-    /// Dropped, not yet said.
+    /// Dropped events that no warning has reported yet.
     dropped: u64,
-    /// Dropped among those that the core counts; they count as shown with whatever comes next.
-    owed: u64,
+    /// Dropped events that the machine counts. They count as displayed with the next event.
+    dropped_counted: u64,
 }
 
-/// Some events, taken out to be written.
+/// Events to write at once.
 #[derive(Debug, Default, PartialEq)]
 pub struct Batch {
-    /// In order.
+    /// The events, in order.
     pub events: Vec<Event>,
-    /// How many events of the core are shown with these.
+    /// The number of the machine's events that count as displayed with these.
     pub counts: u64,
-    /// How many events were dropped before these.
+    /// The number of events that were dropped since the last warning.
     pub dropped: u64,
 }
 
 impl Backlog {
-    /// Adds an event; `counted` when the core waits to hear that it was shown.
-    pub fn push(&mut self, event: Event, counted: bool) {
-        let counts = u64::from(counted);
+    /// Adds an event; `is_counted` if the machine waits until it is displayed.
+    pub fn push(&mut self, event: Event, is_counted: bool) {
+        let counts = u64::from(is_counted);
         if self.weight >= LIMIT && !is_needed(&event.body) {
             self.dropped = self.dropped.saturating_add(1);
-            self.owed += counts;
+            self.dropped_counted += counts;
             return;
         }
         self.weight += weight(&event.body);
-        self.events.push_back((event, counts + std::mem::take(&mut self.owed)));
+        self.events.push_back((event, counts + std::mem::take(&mut self.dropped_counted)));
     }
 
-    /// Takes out up to `most` events. Nothing waits behind a batch without events.
-    pub fn take(&mut self, most: usize) -> Batch {
-        let count = self.events.len().min(most);
+    /// Removes up to `events_max` events. An empty batch means that the queue is empty.
+    pub fn take(&mut self, events_max: usize) -> Batch {
+        let count = self.events.len().min(events_max);
         let (events, counts): (Vec<Event>, Vec<u64>) = self.events.drain(..count).unzip();
         self.weight -= events.iter().map(|event| weight(&event.body)).sum::<usize>();
         let mut batch = Batch { events, counts: counts.iter().sum(), dropped: 0 };
         if self.events.is_empty() {
-            batch.counts += std::mem::take(&mut self.owed);
+            batch.counts += std::mem::take(&mut self.dropped_counted);
             batch.dropped = std::mem::take(&mut self.dropped);
         }
         batch
     }
 
-    /// Takes everything out if none of it has a line for people, and says how many events of the core that were.
+    /// Removes all events if none of them has a line for people; returns how many of them the machine counts.
     pub fn take_silent(&mut self) -> Option<u64> {
         let silent = self.dropped == 0 && self.events.iter().all(|(event, _)| event.line().is_none());
         silent.then(|| self.take(usize::MAX).counts)
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.dropped == 0
     }
 
-    /// Whether so much waits that no more should be caused.
+    /// Whether so much is queued that no input should cause more.
     #[must_use]
     pub fn is_long(&self) -> bool {
         self.weight >= LIMIT / 2
     }
 }
 
-/// Whether an event may not be dropped. There is a limit to these as well: a client's come from its commands, which
-/// are not taken while the backlog is long, and from messages, which the core bounds by what was shown.
+/// Whether an event must not be dropped. Their number is limited too: commands are not read while the backlog is long,
+/// and the machine limits messages that are not displayed yet.
 fn is_needed(body: &Body) -> bool {
     use ClientEvent as C;
     match body {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_no_line_is_silent() {
+    fn only_events_without_a_line_are_silent() {
         let mut backlog = Backlog::default();
         backlog.push(done(), true);
         backlog.push(retry(), true);

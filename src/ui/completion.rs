@@ -1,4 +1,5 @@
-//! What a person at the prompt may want to refer to: the names and groups seen so far, and the group entered.
+//! Completion of words at the prompt: commands, and the names and groups in the events so far. Also the prompt itself,
+//! which shows the group that was entered.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,13 +10,13 @@ use crate::proto::event::client::ClientEvent;
 use crate::proto::event::{Body, Event, prompt};
 use crate::proto::name::Name;
 
-/// The most names, and the most groups, that are remembered for completion.
+/// The maximum of remembered names, and of remembered groups.
 const MAX_KNOWN: usize = 10_000;
 
-/// The most candidates that are offered at once.
+/// The maximum of completions of one word.
 const MAX_OFFERED: usize = 256;
 
-/// Learns from events, on one thread, and is asked by the line editor, on another. Copies are the same one.
+/// Learns from events on one thread and answers the line editor on another. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Completion {
     known: Arc<Mutex<KnownNames>>,
@@ -23,7 +24,7 @@ pub struct Completion {
 
 #[derive(Debug, Default)]
 struct KnownNames {
-    /// The words of a server's console instead of commands.
+    /// Console commands instead of chat commands.
     of_server: bool,
     names: BTreeSet<Name>,
     groups: BTreeSet<Name>,
@@ -31,14 +32,14 @@ struct KnownNames {
 }
 
 impl Completion {
-    /// Those of a server, whose words are others.
+    /// Completion of console commands.
     #[must_use]
     pub fn of_server() -> Self {
         let known = KnownNames { of_server: true, ..KnownNames::default() };
         Self { known: Arc::new(Mutex::new(known)) }
     }
 
-    /// Takes in what an event tells.
+    /// Takes an event.
     pub fn learn(&self, event: &Event) {
         use ClientEvent as C;
         let mut known = self.known();
@@ -63,13 +64,13 @@ impl Completion {
         }
     }
 
-    /// The prompt of the moment.
+    /// The present prompt.
     #[must_use]
     pub fn prompt(&self) -> String {
         prompt(self.known().entered.as_ref())
     }
 
-    /// Where the word at the end of `line` begins, and what it can become, in order.
+    /// Where the last word of `line` begins, and its completions in alphabetical order.
     #[must_use]
     pub fn complete(&self, line: &str) -> (usize, Vec<String>) {
         let start = line.rfind(' ').map_or(0, |blank| blank + 1);

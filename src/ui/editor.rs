@@ -1,4 +1,4 @@
-//! The line editor at a terminal: reads lines on a thread of its own while output appears above the line being typed.
+//! The line editor at a terminal. It reads lines on a thread of its own while output appears above the line being typed.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -28,27 +28,27 @@ use crate::ui::completion::Completion;
 use crate::ui::printer::Printer;
 use crate::ui::screen::Screen;
 
-/// How long the next prompt waits for the outcome of the last line, so that it stands below it and names the group of
-/// the moment. What takes longer appears above the prompt.
+/// How long the next prompt waits for the outcome of the last line, so that it appears below it and shows the present
+/// group. A later outcome appears above the prompt.
 const ANSWER_LIMIT: Duration = Duration::from_millis(150);
 
-/// How often a process in the background looks whether the terminal listens to it again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Interval at which a process in the background checks whether it is in the foreground again.
+const FOREGROUND_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most lines of history that are kept.
+/// The maximum of lines in a history.
 const MAX_HISTORY: usize = 1_000;
 
-/// A line editor that nothing was typed into yet, or that holds what was typed ahead.
+/// A line editor between two lines, with the lines that were typed ahead.
 pub struct LineEditor {
     editor: Editor<Assistant, FileHistory>,
     /// The mode of the terminal as it was found.
     mode: Mode,
     history: Option<PathBuf>,
-    /// What was pasted together with the last line, and is read before anything else is typed.
+    /// The lines that were pasted together with the last one. They are read before any other.
     pasted: VecDeque<String>,
 }
 
-/// What one reading of a line came to.
+/// Result of reading a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
     /// A line.
@@ -59,7 +59,7 @@ pub enum Typed {
     End,
     /// The terminal was closed.
     Hangup,
-    /// The terminal listens to another process.
+    /// The process is in the background.
     Background,
 }
 
@@ -67,13 +67,13 @@ impl LineEditor {
     /// An editor of the terminal on standard input and output, with the history of this name.
     ///
     /// # Errors
-    /// Where there is no terminal.
+    /// There is no terminal.
     pub fn new(history: &str) -> anyhow::Result<Self> {
         let mode = Mode::save().ok_or_else(|| anyhow::anyhow!("Standard input is no terminal."))?;
         let config = Config::builder()
             .max_history_size(MAX_HISTORY)?
             .completion_type(CompletionType::List)
-            // The highlighter is how the screen learns of repaints; it adds no colour.
+            // The highlighter reports repaints to the screen; it adds no colour.
             .color_mode(ColorMode::Forced)
             .build();
         let mut editor = Self { editor: Editor::with_config(config)?, mode, history: None, pasted: VecDeque::new() };
@@ -81,7 +81,7 @@ impl LineEditor {
         Ok(editor)
     }
 
-    /// From now on lines are kept in the history of this name; where they cannot be kept they are not.
+    /// Keeps lines in the history of this name from now on. A history that cannot be written is not an error.
     pub fn use_history(&mut self, name: &str) {
         // Nothing depends on a history.
         let _ = self.editor.clear_history();
@@ -91,7 +91,7 @@ impl LineEditor {
         }
     }
 
-    /// Reads one line; of several that were pasted together, the next one.
+    /// Reads one line: of several that were pasted together, the next one.
     pub fn read(&mut self, prompt: &str) -> Typed {
         if let Some(line) = self.next_pasted() {
             return Typed::Line(line);
@@ -114,7 +114,7 @@ impl LineEditor {
         }
     }
 
-    /// The next of the lines that were pasted together and not read yet.
+    /// The next unread line of those that were pasted together.
     pub(super) fn next_pasted(&mut self) -> Option<String> {
         self.pasted.pop_front()
     }
@@ -128,23 +128,23 @@ impl LineEditor {
     /// The screen that this editor shares with the writing thread.
     ///
     /// # Errors
-    /// Where there is no terminal.
+    /// There is no terminal, or the system refuses another thread.
     pub fn screen(&mut self) -> anyhow::Result<Screen> {
-        let mut bell = self.editor.create_external_printer()?;
-        Ok(Screen::new(move |text| drop(bell.print(text)), self.mode)?)
+        let mut external = self.editor.create_external_printer()?;
+        Ok(Screen::new(move |text| drop(external.print(text)), self.mode)?)
     }
 
-    /// Reads lines from now on, on a thread of its own, until the end of the input or of the program.
+    /// Reads lines on a thread of its own until the end of the input or of the program.
     ///
     /// # Errors
-    /// When the system refuses another thread.
+    /// The system refuses another thread.
     pub fn spawn(self, context: EditorContext) -> std::io::Result<()> {
         std::thread::Builder::new().name("editor".to_owned()).spawn(move || self.serve(&context)).map(drop)
     }
 
     fn serve(mut self, context: &EditorContext) {
         let shared = context.printer.shared().clone();
-        let assistant = Assistant { context: context.clone(), ordinary: Cell::new(false) };
+        let assistant = Assistant { context: context.clone(), is_ordinary: Cell::new(false) };
         self.editor.set_helper(Some(assistant));
         let suspend = EventHandler::Conditional(Box::new(Suspend(context.clone())));
         self.editor.bind_sequence(KeyEvent::ctrl('Z'), suspend);
@@ -171,9 +171,9 @@ impl LineEditor {
                 }
                 Typed::Interrupt => context.signal(SIGINT),
                 Typed::Hangup => return context.signal(SIGHUP),
-                Typed::Background => std::thread::sleep(LOOK_AGAIN),
+                Typed::Background => std::thread::sleep(FOREGROUND_CHECK_INTERVAL),
                 Typed::End => {
-                    // Whether anybody still listens makes no difference to the last word.
+                    // Nobody receives it when the program is ending already.
                     let _ = context.lines.send(InputLine::End);
                     return;
                 }
@@ -182,41 +182,41 @@ impl LineEditor {
     }
 }
 
-/// Everything around the person who types.
+/// Everything that the editor's thread needs.
 #[derive(Clone)]
 pub struct EditorContext {
     /// Where lines go.
     pub lines: LineSender,
-    /// Where Ctrl-C goes, and word that the terminal was closed, as the numbers of their signals.
+    /// Receives SIGINT for Ctrl-C and SIGHUP for a closed terminal.
     pub signals: Sender<i32>,
-    /// Wakes whoever takes them.
+    /// Wakes the event loop after a signal.
     pub wake: Wake,
-    /// What can be completed, and the prompt.
+    /// The completions and the prompt.
     pub completion: Completion,
-    /// Writes what happens.
+    /// Prints events above the line.
     pub printer: Printer,
     /// Shared with the printer.
     pub screen: Screen,
-    /// Whether to leave the terminal alone while it listens to another process.
+    /// Whether the editor waits while the process is in the background.
     pub only_in_foreground: bool,
 }
 
 impl EditorContext {
-    /// Nobody tells a process when the terminal listens to it again, so it has to look.
+    /// No signal reports that a process is in the foreground again, so this polls.
     fn wait_for_foreground(&self) {
         while self.only_in_foreground && !terminal::is_foreground() {
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(FOREGROUND_CHECK_INTERVAL);
         }
     }
 
     fn signal(&self, signal: i32) {
-        // Nobody takes it any more when the program is ending already.
+        // Nobody receives it when the program is ending already.
         let _ = self.signals.send(signal);
         (self.wake)();
     }
 }
 
-/// The folder for what programs remember about their user: `$XDG_STATE_HOME/chat`, else `~/.local/state/chat`.
+/// The user's state folder of this program: `$XDG_STATE_HOME/chat`, else `~/.local/state/chat`.
 #[must_use]
 pub fn state_folder() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -224,14 +224,14 @@ pub fn state_folder() -> Option<PathBuf> {
     state.map(|state| state.join("chat"))
 }
 
-/// Ctrl-Z: stops the process, with the terminal as its parent wants it.
+/// Ctrl-Z: stops the process, with the mode of the terminal restored.
 struct Suspend(EditorContext);
 
 impl ConditionalEventHandler for Suspend {
     fn handle(&self, _event: &Event, _n: RepeatCount, _positive: bool, _context: &EventContext<'_>) -> Option<Cmd> {
         let context = &self.0;
         context.screen.pause(context.printer.shared(), || {
-            // Where nobody could let it go on again the system does not stop it.
+            // The system does not stop a process group that nobody could continue.
             let _ = kill(Pid::from_raw(0), Signal::SIGTSTP);
             context.wait_for_foreground();
         });
@@ -239,28 +239,28 @@ impl ConditionalEventHandler for Suspend {
     }
 }
 
-/// Completes words for the editor, and tells the screen when it paints.
+/// Completes words for the editor and reports its repaints to the screen.
 struct Assistant {
     context: EditorContext,
-    /// The next repaint is one of the editor's own, not an answer to the bell.
-    ordinary: Cell<bool>,
+    /// The next repaint follows a key, not a wake.
+    is_ordinary: Cell<bool>,
 }
 
 impl Highlighter for Assistant {
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, default: bool) -> Cow<'b, str> {
-        let ordinary = self.ordinary.replace(false);
+        let ordinary = self.is_ordinary.replace(false);
         self.context.screen.repaint(self.context.printer.shared(), ordinary);
         if !default {
             return prompt.into();
         }
-        // The group may have changed since: the right prompt is shown where it fits into the room of the old one.
+        // The group may have changed. The present prompt is shown if it fits into the width of the old one.
         let present = self.context.completion.prompt();
         if present.len() < prompt.len() { format!("{present:0$}", prompt.len()).into() } else { prompt.into() }
     }
 
-    /// Every key repaints the line, after it has said so here.
+    /// The editor calls this before it repaints the line after a key.
     fn highlight_char(&self, _line: &str, _pos: usize, _kind: CmdKind) -> bool {
-        self.ordinary.set(true);
+        self.is_ordinary.set(true);
         true
     }
 }

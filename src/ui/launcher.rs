@@ -1,4 +1,4 @@
-//! The launcher: a small shell that waits for the command which makes this program a server or a client.
+//! The launcher: a small shell whose commands start a server or a client in this process.
 
 use std::io::{BufRead, BufReader, stdin};
 
@@ -8,7 +8,7 @@ use crate::io::terminal;
 use crate::proto::status::Status;
 use crate::ui::editor::{LineEditor, Typed};
 use crate::ui::line_source::LineSource;
-use crate::ui::printer::{answer, print_error};
+use crate::ui::printer::{print_error, print_text};
 
 const PROMPT: &str = "$ ";
 
@@ -21,16 +21,16 @@ exit                                                  leave
 Ports are 1024 to 65535, or 0 for a free one. Instead of ChatApp, chat or nothing at all will do.
 ";
 
-/// What came of the launcher.
+/// Result of the launcher.
 pub enum LauncherResult {
-    /// This is to be started, with the lines that follow.
+    /// Start this role with the following lines as its input.
     Start(Role, LineSource),
-    /// Nothing is.
+    /// End with this status.
     End(Status),
 }
 
-/// What a line asks for.
-enum Asked {
+/// A parsed line.
+enum LauncherCommand {
     Nothing,
     Help,
     Exit,
@@ -38,17 +38,17 @@ enum Asked {
     Answer(EarlyExit),
 }
 
-/// Reads lines until one of them starts something, or until they end.
+/// Reads lines until one of them starts a role, or until they end.
 pub fn run() -> LauncherResult {
     if terminal::can_edit()
         && let Ok(editor) = LineEditor::new("launcher-history")
     {
-        return edited(editor);
+        return run_with_editor(editor);
     }
-    unedited(BufReader::new(stdin()), terminal::is_input())
+    run_without_editor(BufReader::new(stdin()), terminal::is_input())
 }
 
-fn edited(mut editor: LineEditor) -> LauncherResult {
+fn run_with_editor(mut editor: LineEditor) -> LauncherResult {
     loop {
         let line = match editor.read(PROMPT) {
             Typed::Line(line) => line,
@@ -56,16 +56,16 @@ fn edited(mut editor: LineEditor) -> LauncherResult {
             Typed::Hangup => return LauncherResult::End(Status::Signal(1)),
             Typed::End | Typed::Background => return LauncherResult::End(Status::Ok),
         };
-        match asked(&line) {
-            Asked::Start(role) => return LauncherResult::Start(role, LineSource::Editor(Box::new(editor))),
-            Asked::Exit => return LauncherResult::End(Status::Ok),
+        match parse(&line) {
+            LauncherCommand::Start(role) => return LauncherResult::Start(role, LineSource::Editor(Box::new(editor))),
+            LauncherCommand::Exit => return LauncherResult::End(Status::Ok),
             other => _ = respond(other),
         }
     }
 }
 
-/// Without an editor: no prompt, and a mistake is remembered in the exit status.
-fn unedited(mut lines: impl BufRead + Send + 'static, is_typed: bool) -> LauncherResult {
+/// Reads lines without a prompt. The first mistake decides the exit status.
+fn run_without_editor(mut lines: impl BufRead + Send + 'static, is_typed: bool) -> LauncherResult {
     let mut status = Status::Ok;
     while let Some(line) = read_line(&mut lines) {
         let line = match line {
@@ -78,59 +78,59 @@ fn unedited(mut lines: impl BufRead + Send + 'static, is_typed: bool) -> Launche
             }
             InputLine::End => break,
         };
-        match asked(&line) {
-            Asked::Start(role) => {
+        match parse(&line) {
+            LauncherCommand::Start(role) => {
                 return LauncherResult::Start(role, LineSource::Lines { reader: Box::new(lines), is_typed });
             }
-            Asked::Exit => break,
+            LauncherCommand::Exit => break,
             other => status = status.or(respond(other)),
         }
     }
     LauncherResult::End(status)
 }
 
-fn asked(line: &str) -> Asked {
+fn parse(line: &str) -> LauncherCommand {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
-        return Asked::Nothing;
+        return LauncherCommand::Nothing;
     }
     let Some(mut words) = shlex::split(line) else {
-        return Asked::Answer(EarlyExit::Wrong("A quote in this line is not closed.".to_owned()));
+        return LauncherCommand::Answer(EarlyExit::Wrong("A quote in this line is not closed.".to_owned()));
     };
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["help"] => return Asked::Help,
-        ["exit"] => return Asked::Exit,
-        ["ChatApp" | "chat"] => return Asked::Help,
+        ["help"] => return LauncherCommand::Help,
+        ["exit"] => return LauncherCommand::Exit,
+        ["ChatApp" | "chat"] => return LauncherCommand::Help,
         ["ChatApp" | "chat", ..] => {}
         [first, ..] if first.starts_with('-') => words.insert(0, "chat".to_owned()),
         [first, ..] => {
-            return Asked::Answer(EarlyExit::Wrong(format!(
+            return LauncherCommand::Answer(EarlyExit::Wrong(format!(
                 "There is no command {first:?} here; type ChatApp -s PORT, ChatApp -c NAME SERVER-IP SERVER-PORT \
                  CLIENT-PORT, help or exit."
             )));
         }
-        [] => return Asked::Nothing,
+        [] => return LauncherCommand::Nothing,
     }
     match cli::parse(words) {
-        Ok(Role::Launcher) => Asked::Help,
-        Ok(role) => Asked::Start(role),
-        Err(answer) => Asked::Answer(answer),
+        Ok(Role::Launcher) => LauncherCommand::Help,
+        Ok(role) => LauncherCommand::Start(role),
+        Err(answer) => LauncherCommand::Answer(answer),
     }
 }
 
-fn respond(asked: Asked) -> Status {
-    match asked {
-        Asked::Help => answer(HELP),
-        Asked::Answer(EarlyExit::Text(text)) => answer(&text),
-        Asked::Answer(EarlyExit::Wrong(sentence)) => {
+fn respond(command: LauncherCommand) -> Status {
+    match command {
+        LauncherCommand::Help => print_text(HELP),
+        LauncherCommand::Answer(EarlyExit::Text(text)) => print_text(&text),
+        LauncherCommand::Answer(EarlyExit::Wrong(sentence)) => {
             print_error(&sentence);
             return Status::Usage;
         }
-        Asked::Answer(EarlyExit::Refused(status, text)) => {
+        LauncherCommand::Answer(EarlyExit::Refused(status, text)) => {
             print_error(&text);
             return status;
         }
-        Asked::Nothing | Asked::Exit | Asked::Start(_) => {}
+        LauncherCommand::Nothing | LauncherCommand::Exit | LauncherCommand::Start(_) => {}
     }
     Status::Ok
 }
@@ -140,33 +140,36 @@ mod tests {
     use super::*;
 
     fn starts(line: &str) -> bool {
-        matches!(asked(line), Asked::Start(_))
+        matches!(parse(line), LauncherCommand::Start(_))
     }
 
     #[test]
-    fn a_role_may_be_asked_for_in_every_usual_way() {
+    fn a_role_starts_in_every_usual_way() {
         for line in
             ["ChatApp -s 8888", "chat -s 8888", " -s 8888 ", "-c x 127.0.0.1 8888 9999", "ChatApp -c x ::1 8888 0"]
         {
             assert!(starts(line), "{line}");
         }
-        assert!(matches!(asked("ChatApp"), Asked::Help));
-        assert!(matches!(asked("  "), Asked::Nothing));
-        assert!(matches!(asked("exit"), Asked::Exit));
+        assert!(matches!(parse("ChatApp"), LauncherCommand::Help));
+        assert!(matches!(parse("  "), LauncherCommand::Nothing));
+        assert!(matches!(parse("exit"), LauncherCommand::Exit));
     }
 
     #[test]
-    fn everything_else_is_answered_in_one_sentence() {
+    fn every_other_line_is_answered_in_one_sentence() {
         for line in ["ls", "ChatApp -s", "ChatApp -s 80", "chat -c x", "-s '8888", "ChatApp -x", "exit now"] {
-            let Asked::Answer(EarlyExit::Wrong(sentence)) = asked(line) else { panic!("{line} was no mistake") };
+            let LauncherCommand::Answer(EarlyExit::Wrong(sentence)) = parse(line) else {
+                panic!("{line} was no mistake")
+            };
             assert!(sentence.ends_with(['.', '?']) && !sentence.contains('\n'), "{line}: {sentence}");
         }
     }
 
     #[test]
-    fn the_rest_of_a_pipe_belongs_to_what_was_started() {
+    fn the_rest_of_a_pipe_is_the_input_of_the_started_role() {
         let input = "\n# first\nChatApp -c x 127.0.0.1 8888 9999\nsend y hi\nexit\n";
-        let LauncherResult::Start(Role::Client(options), source) = unedited(BufReader::new(input.as_bytes()), false)
+        let LauncherResult::Start(Role::Client(options), source) =
+            run_without_editor(BufReader::new(input.as_bytes()), false)
         else {
             panic!("nothing was started");
         };

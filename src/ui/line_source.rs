@@ -1,27 +1,27 @@
-//! Where the lines of a program come from.
+//! The source of a program's input lines: standard input, a file, or a line editor.
 
 use std::io::{BufRead, BufReader, Cursor, Read as _, empty, stdin};
 
 use crate::io::terminal;
 use crate::ui::editor::LineEditor;
 
-/// A place from which lines come.
+/// Source of input lines.
 pub enum LineSource {
-    /// Standard input, whatever it is.
+    /// Standard input.
     Stdin,
-    /// A file, or what is left of a pipe.
+    /// A file, or the rest of a pipe.
     Lines {
-        /// Gives them.
+        /// Reads them.
         reader: Box<dyn BufRead + Send>,
         /// A person types them.
         is_typed: bool,
     },
-    /// A line editor that was in use already.
+    /// The line editor of the launcher.
     Editor(Box<LineEditor>),
 }
 
 impl LineSource {
-    /// Whether a person types, so that lines mean what they mean at a terminal.
+    /// Whether a person types the lines.
     #[must_use]
     pub fn is_typed(&self) -> bool {
         match self {
@@ -31,17 +31,17 @@ impl LineSource {
         }
     }
 
-    /// A line editor with the history of this name, where lines can be edited; otherwise the source again.
+    /// A line editor with the history of this name.
     ///
     /// # Errors
-    /// The source itself, which is not to be edited.
+    /// The source itself, if its lines are not edited.
     pub fn editor(self, json: bool, history: &str) -> Result<Box<LineEditor>, Self> {
         match self {
             Self::Editor(mut editor) if !json => {
                 editor.use_history(history);
                 Ok(editor)
             }
-            // Without an editor a terminal is read as any other file, behind what was pasted already.
+            // Without an editor a terminal is read like a file, after the lines that were pasted already.
             Self::Editor(mut editor) => {
                 let pasted: String = std::iter::from_fn(|| editor.next_pasted()).map(|line| line + "\n").collect();
                 let reader = BufReader::new(Cursor::new(pasted).chain(stdin()));
@@ -54,7 +54,7 @@ impl LineSource {
         }
     }
 
-    /// Reads it as it is.
+    /// Reads the lines without an editor.
     #[must_use]
     pub fn into_reader(self) -> Box<dyn BufRead + Send> {
         match self {

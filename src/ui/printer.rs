@@ -1,7 +1,7 @@
-//! The only file that prints: events as people or programs read them, and sentences on standard error.
+//! Prints events to standard output and errors to standard error. No other file prints.
 //!
-//! A thread of its own writes, so that output that is blocked delays nothing else. Each batch is flushed before it
-//! counts as shown.
+//! A thread of its own writes, so that blocked output delays nothing else. An event counts as displayed after its batch
+//! was flushed.
 
 #[cfg(test)]
 mod tests;
@@ -23,40 +23,40 @@ use crate::ui::screen::Screen;
 /// The most events of one write.
 const BATCH: usize = 256;
 
-/// How events are written.
+/// The style of printed events.
 #[derive(Clone, Debug)]
 pub struct OutputStyle {
-    /// One JSON object a line, instead of lines for people.
+    /// One JSON object a line instead of lines for people.
     pub json: bool,
-    /// What a terminal would obey is escaped.
+    /// Control characters are escaped.
     pub terminal: bool,
     /// The client's name, or `server`.
     pub me: String,
 }
 
-/// Why nothing can be written any more.
+/// Why the output cannot be written any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
-    /// The reader of our output went away.
+    /// The reader of the output closed it.
     Reader,
     /// The terminal was closed.
     Terminal,
-    /// The system says so, by this kind of error: a full disk, for one.
+    /// The system reports this kind of error, such as a full disk.
     Broken(ErrorKind),
 }
 
-/// The way to the writing thread. Copies lead to the same one.
+/// A handle of the writing thread. Clones share the thread.
 #[derive(Clone)]
 pub struct Printer {
     shared: Arc<PrinterState>,
     screen: Option<Screen>,
 }
 
-/// What the writing thread and everybody else share. `out` is locked while writing, `queue` never for long; whoever
-/// needs both takes `out` first.
+/// The state of the writing thread. `out` stays locked while something is written, `queue` only for a moment. A thread
+/// that needs both locks `out` first.
 pub(super) struct PrinterState {
     queue: Mutex<PrintQueue>,
-    /// Something about the queue, the screen or the awaited outcome is new.
+    /// Notified when the queue, the screen or the awaited outcome changes.
     pub(super) changed: Condvar,
     pub(super) out: Mutex<Out>,
     displayed: AtomicU64,
@@ -66,15 +66,15 @@ pub(super) struct PrinterState {
 #[derive(Default)]
 struct PrintQueue {
     backlog: Backlog,
-    /// Nothing but what is queued will be written.
+    /// No more events will be queued.
     closing: bool,
     finished: bool,
     gone: Option<Gone>,
-    /// A line was typed, or the program was started, and the outcome is not here yet.
-    awaiting: bool,
+    /// The outcome of the last typed line, or of the start, is not queued yet.
+    is_awaiting: bool,
 }
 
-/// What the bytes go through.
+/// The output and its style.
 pub(super) struct Out {
     style: OutputStyle,
     seq: u64,
@@ -82,18 +82,18 @@ pub(super) struct Out {
 }
 
 impl Printer {
-    /// Starts to write to standard output; with a screen, beside the line that is being typed there. `wake` is called
-    /// when something was shown, and when nothing can be shown any more.
+    /// Starts to write to standard output; with a screen, above the line that is being typed there. `wake` is called
+    /// when an event was displayed, and when none can be displayed any more.
     ///
     /// # Errors
-    /// When the system refuses another thread.
+    /// The system refuses another thread.
     pub fn start(style: OutputStyle, screen: Option<Screen>, wake: Wake) -> io::Result<Self> {
         Self::to(Box::new(io::stdout()), style, screen, wake)
     }
 
     fn to(sink: Box<dyn Write + Send>, style: OutputStyle, screen: Option<Screen>, wake: Wake) -> io::Result<Self> {
         let out = Mutex::new(Out { style, seq: 0, sink });
-        let queue = Mutex::new(PrintQueue { awaiting: true, ..PrintQueue::default() });
+        let queue = Mutex::new(PrintQueue { is_awaiting: true, ..PrintQueue::default() });
         let (changed, displayed) = (Condvar::new(), AtomicU64::new(0));
         let shared = Arc::new(PrinterState { queue, changed, out, displayed, wake });
         let printer = Self { shared, screen };
@@ -105,53 +105,53 @@ impl Printer {
         Ok(printer)
     }
 
-    /// Queues an event of the core, which waits to hear that it was shown. Never blocks.
+    /// Queues an event of the machine, which waits until it is displayed. Never blocks.
     pub fn display(&self, event: Event) {
         self.push(event, true);
     }
 
-    /// Queues an event of the shell. Never blocks.
+    /// Queues an event of the shell, which the machine does not count. Never blocks.
     pub fn display_uncounted(&self, event: Event) {
         self.push(event, false);
     }
 
-    fn push(&self, event: Event, counted: bool) {
-        self.shared.queue().backlog.push(event, counted);
+    fn push(&self, event: Event, is_counted: bool) {
+        self.shared.queue().backlog.push(event, is_counted);
         self.shared.changed.notify_all();
     }
 
-    /// How many events of the core are written where their reader can have them.
+    /// The number of displayed events of the machine.
     #[must_use]
     pub fn displayed(&self) -> u64 {
         self.shared.displayed.load(Ordering::SeqCst)
     }
 
-    /// Whether so much waits that nothing should be done that causes more.
+    /// Whether so many events wait that no input should cause more.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.shared.queue().backlog.is_long()
     }
 
-    /// Why nothing can be written any more, if that is so.
+    /// Why the output cannot be written any more; `None` if it can.
     #[must_use]
     pub fn gone(&self) -> Option<Gone> {
         self.shared.queue().gone
     }
 
-    /// Says that the outcome of what was typed is queued, or that there is none to wait for.
+    /// The outcome of the last typed line is queued, or it has none.
     pub fn answered(&self) {
-        self.shared.queue().awaiting = false;
+        self.shared.queue().is_awaiting = false;
         self.shared.changed.notify_all();
     }
 
-    /// From here on [`Printer::wait_for_answer`] waits.
+    /// A line was typed: [`Printer::wait_for_answer`] waits for its outcome.
     pub(super) fn await_answer(&self) {
-        self.shared.queue().awaiting = true;
+        self.shared.queue().is_awaiting = true;
     }
 
-    /// Waits until the outcome of the typed line is written, at most this long.
+    /// Waits until the outcome of the last typed line is written, or for `limit`.
     pub(super) fn wait_for_answer(&self, limit: Duration) {
-        let wait = |queue: &mut PrintQueue| (queue.awaiting || !queue.backlog.is_empty()) && !queue.closing;
+        let wait = |queue: &mut PrintQueue| (queue.is_awaiting || !queue.backlog.is_empty()) && !queue.closing;
         drop(self.shared.changed.wait_timeout_while(self.shared.queue(), limit, wait));
     }
 
@@ -159,8 +159,8 @@ impl Printer {
         &self.shared
     }
 
-    /// Writes what is queued and the last event, and returns when all is written or when `is_enough` says so, which
-    /// is asked every few milliseconds.
+    /// Writes the queued events and the last one. Returns when all are written, or when `is_enough`, which is called
+    /// every few milliseconds, returns true.
     pub fn close(&self, last: Event, mut is_enough: impl FnMut() -> bool) {
         self.display_uncounted(last);
         self.shared.queue().closing = true;
@@ -172,20 +172,20 @@ impl Printer {
         }
     }
 
-    /// What gives the terminal its mode back when it is dropped, however the program comes to its end.
+    /// Restores the mode of the terminal when it is dropped, also during a panic.
     #[must_use]
     pub fn terminal_guard(&self) -> TerminalGuard {
         TerminalGuard(self.screen.clone())
     }
 }
 
-/// The terminal as a line editor uses it, until this is dropped.
+/// Restores the mode of the terminal when it is dropped.
 pub struct TerminalGuard(Option<Screen>);
 
 impl Drop for TerminalGuard {
     fn drop(&mut self) {
         if let Some(screen) = &self.0 {
-            screen.give_back();
+            screen.restore_mode();
         }
     }
 }
@@ -203,20 +203,20 @@ impl PrinterState {
         self.queue().closing
     }
 
-    /// Waits until something waits to be written or the end is near; says whether it is the end.
+    /// Waits until an event is queued or the printer is closing; returns whether it is closing.
     pub(super) fn wait_for_work(&self) -> bool {
         let idle = |queue: &mut PrintQueue| queue.backlog.is_empty() && !queue.closing;
         let queue = self.changed.wait_while(self.queue(), idle);
         queue.unwrap_or_else(PoisonError::into_inner).closing
     }
 
-    /// Waits, not long, until nothing waits to be written any more, or the end is near.
+    /// Waits until another thread has written all queued events or the printer is closing, or for `limit`.
     pub(super) fn wait_for_others(&self, limit: Duration) {
         let busy = |queue: &mut PrintQueue| !queue.backlog.is_empty() && !queue.closing;
         drop(self.changed.wait_timeout_while(self.queue(), limit, busy));
     }
 
-    /// Says that everything is written.
+    /// Everything is written.
     pub(super) fn finish(&self) {
         self.queue().finished = true;
         self.changed.notify_all();
@@ -230,7 +230,7 @@ impl PrinterState {
         self.finish();
     }
 
-    /// If nothing of what is queued has a line for people, that is shown already: says whether it was so.
+    /// Counts the queued events as displayed if none of them has a line for people; returns whether that was so.
     pub(super) fn count_silent(&self) -> bool {
         let mut queue = self.queue();
         let silent = queue.backlog.take_silent();
@@ -243,7 +243,7 @@ impl PrinterState {
         silent.is_some()
     }
 
-    /// Writes everything that is queued.
+    /// Writes all queued events.
     pub(super) fn write_queued(&self, out: &mut Out) {
         loop {
             let (batch, gone) = {
@@ -264,11 +264,11 @@ impl PrinterState {
             if batch.dropped > 0
                 && let Some(event) = batch.events.last()
             {
-                out.render(&dropped(event, batch.dropped), &mut text);
+                out.render(&dropped_warning(event, batch.dropped), &mut text);
             }
             match out.write(text.as_bytes()) {
                 Ok(()) => _ = self.displayed.fetch_add(batch.counts, Ordering::SeqCst),
-                Err(error) => self.queue().gone = Some(why_gone(&error)),
+                Err(error) => self.queue().gone = Some(classify_write_error(&error)),
             }
             (self.wake)();
         }
@@ -276,7 +276,7 @@ impl PrinterState {
 }
 
 impl Out {
-    /// Writes bytes as they are, and flushes them.
+    /// Writes bytes unchanged and flushes them.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sink.write_all(bytes)?;
         self.sink.flush()
@@ -300,7 +300,7 @@ impl Out {
     }
 }
 
-fn why_gone(error: &io::Error) -> Gone {
+fn classify_write_error(error: &io::Error) -> Gone {
     match error.kind() {
         ErrorKind::BrokenPipe => Gone::Reader,
         _ if error.raw_os_error() == Some(nix::errno::Errno::EIO as i32) => Gone::Terminal,
@@ -308,35 +308,35 @@ fn why_gone(error: &io::Error) -> Gone {
     }
 }
 
-/// The warning that events were dropped, in the role and at the time of the event before it.
-fn dropped(event: &Event, count: u64) -> Event {
+/// The warning that events were dropped, with the role and the time of the event before it.
+fn dropped_warning(event: &Event, count: u64) -> Event {
     let message = format!("The output was blocked, {count} events were not shown.");
     let (code, definite) = (Problem::OutputBlocked, true);
     let body = match event.body {
-        // What the warning looks like does not depend on the role.
+        // The warning looks the same in both roles.
         Body::Client(_) | Body::Trace(_) => Body::Client(ClientEvent::Warning { code, message, definite }),
         Body::Server(_) => Body::Server(ServerEvent::Warning { code, message, definite }),
     };
     Event { at: event.at, cmd: None, group: None, body }
 }
 
-/// Writes one sentence to standard error. Nobody there to read it is no failure.
+/// Prints one sentence to standard error. A closed standard error is no failure.
 pub fn print_error(sentence: &str) {
     let end = if sentence.ends_with(['.', '?', '!']) { "" } else { "." };
-    drop(writeln!(io::stderr(), "{}{end}", for_reader(sentence)));
+    drop(writeln!(io::stderr(), "{}{end}", escape_lines(sentence)));
 }
 
-/// Writes text to standard output, for answers that are no events: help, version, a launcher's own words.
-pub fn answer(text: &str) {
+/// Prints text that is no event to standard output: help, the version, the launcher's answers.
+pub fn print_text(text: &str) {
     let mut out = io::stdout();
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Gives a report its two streams.
-pub fn report<T>(write: impl FnOnce(&mut dyn Write, &mut dyn Write) -> T) -> T {
+/// Passes standard output and standard error to a report.
+pub fn with_streams<T>(write: impl FnOnce(&mut dyn Write, &mut dyn Write) -> T) -> T {
     write(&mut io::stdout(), &mut io::stderr())
 }
 
-fn for_reader(sentence: &str) -> String {
+fn escape_lines(sentence: &str) -> String {
     sentence.split('\n').map(escape_for_terminal).collect::<Vec<_>>().join("\n")
 }

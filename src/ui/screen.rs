@@ -1,8 +1,8 @@
 //! The screen shared with a line editor: output appears above the line being typed and never damages it.
 //!
-//! The editor's own printer only rings a bell here. It wakes the editor, which clears its line and asks for its prompt
-//! again; at that moment [`Screen::repaint`] writes what is queued, in order, and knows what was written. Between two
-//! lines the writing thread writes by itself. Nothing is ever handed to the editor and lost there.
+//! No output passes through the editor, which could lose it. Its external printer only wakes it: the editor clears its
+//! line and asks for its prompt again, and then [`Screen::repaint`] writes the queued events. Between two lines the
+//! writing thread writes them itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -12,37 +12,37 @@ use std::time::{Duration, Instant};
 use crate::io::terminal::{self, Mode};
 use crate::ui::printer::{Out, PrinterState};
 
-/// Back up into the row that the editor has just cleared: it ends every message with a new line, the bell's empty one
-/// as well.
-const BACK_UP: &[u8] = b"\x1b[A";
+/// Moves up to the row that the editor has just cleared: it ends every message with a new line, also the empty one of a
+/// wake.
+const CURSOR_UP: &[u8] = b"\x1b[A";
 
-/// How soon the bell is rung again when nobody answered: the editor was just about to start or to end.
-const RING_AGAIN: Duration = Duration::from_millis(50);
+/// Time after which an editor that did not repaint is woken again: it was about to start or to end a line.
+const WAKE_AGAIN: Duration = Duration::from_millis(50);
 
-/// How long the last words wait for the editor to let go of the screen; it may be stuck in a write itself.
-const LET_GO: Duration = Duration::from_millis(500);
+/// Time limit for the editor to release the screen at the end of the program. It may be blocked in a write.
+const RELEASE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Clears the line.
-const ERASE: &[u8] = b"\r\x1b[K";
+const ERASE_LINE: &[u8] = b"\r\x1b[K";
 
-/// Begins and ends the mode in which pasted text is marked, which the editor uses.
+/// Bracketed paste, which the editor uses: pasted text is marked.
 const PASTE_ON: &[u8] = b"\x1b[?2004h";
 const PASTE_OFF: &[u8] = b"\x1b[?2004l";
 
-/// Who writes to the screen at the moment.
+/// Owner of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The writing thread: nobody types.
+    /// The writing thread: the editor is not running.
     Outside,
-    /// Nobody: the editor is preparing to paint its first prompt.
+    /// Nobody: the editor is about to paint its first prompt.
     Entering,
     /// The editor.
     Inside,
-    /// The writing thread, for the last words; the editor's thread does nothing any more.
+    /// The writing thread, for the last events: the editor's thread is stopped.
     Parked,
 }
 
-/// The screen and who writes to it. Copies are the same screen.
+/// The screen and its owner. Clones share it.
 #[derive(Clone)]
 pub struct Screen {
     inner: Arc<Inner>,
@@ -51,31 +51,32 @@ pub struct Screen {
 struct Inner {
     phase: Mutex<Phase>,
     changed: Condvar,
-    bell: SyncSender<()>,
+    /// Wakes the editor.
+    waker: SyncSender<()>,
     mode: Mode,
-    /// The editor has been at work.
-    used: AtomicBool,
+    /// The editor has run, so that the mode of the terminal may have changed.
+    was_used: AtomicBool,
 }
 
 impl Screen {
-    /// A screen on which nobody types yet. `ring` has the editor print this text, which is empty, so that nothing is
-    /// seen when the editor is not there; it may block, on a thread of its own. `mode` is what the terminal gets back at the end.
+    /// A screen without a running editor. `print_in_editor` wakes the editor by an empty text, which is invisible if it
+    /// is not running; it may block, so that it has a thread of its own. `mode` is restored at the end.
     ///
     /// # Errors
-    /// When the system refuses another thread.
-    pub fn new(mut ring: impl FnMut(String) + Send + 'static, mode: Mode) -> std::io::Result<Self> {
-        let (bell, rung) = sync_channel(1);
-        std::thread::Builder::new().name("bell".to_owned()).spawn(move || {
-            for () in rung {
-                ring(String::new());
+    /// The system refuses another thread.
+    pub fn new(mut print_in_editor: impl FnMut(String) + Send + 'static, mode: Mode) -> std::io::Result<Self> {
+        let (waker, wakes) = sync_channel(1);
+        std::thread::Builder::new().name("editor-waker".to_owned()).spawn(move || {
+            for () in wakes {
+                print_in_editor(String::new());
             }
         })?;
-        let (phase, changed, used) = (Mutex::new(Phase::Outside), Condvar::new(), AtomicBool::new(false));
-        let inner = Inner { phase, changed, bell, mode, used };
+        let (phase, changed, was_used) = (Mutex::new(Phase::Outside), Condvar::new(), AtomicBool::new(false));
+        let inner = Inner { phase, changed, waker, mode, was_used };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The editor is about to start. Does not return at the end of the program.
+    /// The editor is about to start. At the end of the program this does not return.
     pub(super) fn enter(&self, shared: &PrinterState) {
         // Not while the writing thread is in the middle of a line.
         let out = shared.out();
@@ -86,22 +87,21 @@ impl Screen {
             park();
         }
         *phase = Phase::Entering;
-        self.inner.used.store(true, Ordering::SeqCst);
-        // While nobody else can change the phase, so that it is done before the mode is given back for good.
+        self.inner.was_used.store(true, Ordering::SeqCst);
+        // The phase stays locked, so that the mode is not changed after it was restored for good.
         self.inner.mode.quiet();
     }
 
-    /// The editor asks for its prompt: writes what is queued if the editor's line is cleared just now, that is at the
-    /// first prompt and when the bell was rung, but not at an `ordinary` repaint. Does not return at the end of the
-    /// program.
+    /// The editor asks for its prompt. Writes the queued events if the editor's line is cleared: at the first prompt and
+    /// after a wake, but not at an `ordinary` repaint. At the end of the program this does not return.
     pub(super) fn repaint(&self, shared: &PrinterState, ordinary: bool) {
         let mut out = shared.out();
         let entering = *self.phase() == Phase::Entering;
         if entering {
             self.set(Phase::Inside);
         } else if !ordinary {
-            // A terminal that is gone is noticed by the next one who writes.
-            let _ = out.write(BACK_UP);
+            // The next write reports a closed terminal.
+            let _ = out.write(CURSOR_UP);
         }
         if !shared.is_closing() && (entering || !ordinary) {
             shared.write_queued(&mut out);
@@ -110,7 +110,7 @@ impl Screen {
         self.park_if_closing(shared);
     }
 
-    /// The editor has ended and left its line behind.
+    /// The editor has ended its line.
     pub(super) fn leave(&self, shared: &PrinterState) {
         self.park_if_closing(shared);
         let mut out = shared.out();
@@ -118,11 +118,11 @@ impl Screen {
         shared.write_queued(&mut out);
     }
 
-    /// Gives the terminal back while `stopped` runs, from within the editor, which is to repaint its line afterwards.
+    /// Restores the mode of the terminal while `stopped` runs. The editor calls it and repaints its line afterwards.
     pub(super) fn pause(&self, shared: &PrinterState, stopped: impl FnOnce()) {
         let raw = Mode::save();
         let mut out = shared.out();
-        // A terminal that is gone is noticed by the next one who writes.
+        // The next write reports a closed terminal.
         let _ = out.write(PASTE_OFF).and_then(|()| out.write(b"\r\n"));
         self.set(Phase::Outside);
         drop(out);
@@ -135,7 +135,7 @@ impl Screen {
         let _ = shared.out().write(PASTE_ON);
     }
 
-    /// The writing thread's work.
+    /// The writing thread.
     pub(super) fn write_until_closed(&self, shared: &PrinterState) {
         while !shared.wait_for_work() {
             let mut out = shared.out();
@@ -149,49 +149,49 @@ impl Screen {
                 continue;
             }
             if phase == Phase::Inside {
-                self.ring();
+                self.wake_editor();
             }
-            shared.wait_for_others(RING_AGAIN);
+            shared.wait_for_others(WAKE_AGAIN);
         }
         self.take_over();
-        self.give_back();
-        self.write_last_words(shared, &mut shared.out());
+        self.restore_mode();
+        self.write_last_events(shared, &mut shared.out());
         shared.finish();
     }
 
-    /// Gives the terminal the mode in which it was found, whether or not the writing thread comes to an end.
-    pub(super) fn give_back(&self) {
+    /// Restores the mode of the terminal as it was found. Does not wait for the writing thread.
+    pub(super) fn restore_mode(&self) {
         let _phase = self.phase();
-        // A terminal that listens to another process by now has a mode of that one's making.
-        if self.inner.used.load(Ordering::SeqCst) && terminal::is_foreground() {
+        // In the background the mode is that of the foreground process.
+        if self.inner.was_used.load(Ordering::SeqCst) && terminal::is_foreground() {
             self.inner.mode.restore();
         }
     }
 
-    fn write_last_words(&self, shared: &PrinterState, out: &mut Out) {
+    fn write_last_events(&self, shared: &PrinterState, out: &mut Out) {
         if *self.phase() != Phase::Outside {
-            // A terminal that is gone needs no erasing.
-            let _ = out.write(ERASE).and_then(|()| out.write(PASTE_OFF));
+            // A closed terminal needs no erasing.
+            let _ = out.write(ERASE_LINE).and_then(|()| out.write(PASTE_OFF));
         }
         shared.write_queued(out);
     }
 
-    /// Waits until the editor does nothing any more.
+    /// Waits until the editor has released the screen.
     fn take_over(&self) {
-        let until = Instant::now() + LET_GO;
+        let until = Instant::now() + RELEASE_LIMIT;
         let mut phase = self.phase();
         while matches!(*phase, Phase::Entering | Phase::Inside) && Instant::now() < until {
             if *phase == Phase::Inside {
-                self.ring();
+                self.wake_editor();
             }
             let waited = self.inner.changed.wait_timeout(phase, Duration::from_millis(10));
             phase = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// A bell that is being rung already is enough.
-    fn ring(&self) {
-        let _ = self.inner.bell.try_send(());
+    /// One wake under way is enough.
+    fn wake_editor(&self) {
+        let _ = self.inner.waker.try_send(());
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {
@@ -203,12 +203,12 @@ impl Screen {
         self.inner.changed.notify_all();
     }
 
-    /// At the end of the program the editor's thread stays where it is: whatever it did next would be painted over
-    /// the last words, or change the mode of the terminal after it was put back.
+    /// At the end of the program the editor's thread stops here. It would paint over the last events, or change the mode
+    /// of the terminal after it was restored.
     fn park_if_closing(&self, shared: &PrinterState) {
         if shared.is_closing() {
-            let outside = *self.phase() == Phase::Outside;
-            if !outside {
+            let is_outside = *self.phase() == Phase::Outside;
+            if !is_outside {
                 self.set(Phase::Parked);
             }
             park();

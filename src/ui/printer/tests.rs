@@ -1,11 +1,11 @@
-//! What is written, what counts as shown, and what happens when nothing can be written.
+//! Written events, displayed events, and output that cannot be written.
 
 use super::*;
 use crate::proto::name::Name;
 use crate::proto::time::Timestamp;
 use std::sync::mpsc;
 
-/// Hands each write to a channel, and blocks or fails as told.
+/// Passes each write to a channel, then blocks until the test answers it.
 struct Sink {
     written: mpsc::Sender<String>,
     answers: mpsc::Receiver<io::Result<()>>,
@@ -47,7 +47,7 @@ fn created(group: &str) -> Event {
 }
 
 #[test]
-fn an_event_counts_as_shown_when_it_is_written() {
+fn an_event_counts_as_displayed_when_it_is_written() {
     let rig = rig(false);
     rig.printer.display(created("g"));
     assert_eq!(rig.written.recv().unwrap(), ">>> [Group g created by Server.]\n");
@@ -91,7 +91,7 @@ fn a_seq_has_no_gaps_and_the_last_event_is_the_last() {
 }
 
 #[test]
-fn a_reader_that_went_away_is_noticed_and_nothing_counts_as_shown_any_more() {
+fn after_its_reader_has_gone_no_event_counts_as_displayed() {
     let rig = rig(false);
     rig.answer.send(Err(ErrorKind::BrokenPipe.into())).unwrap();
     rig.printer.display(created("g"));
