@@ -1,6 +1,5 @@
 //! The programs that people use: client, server and launcher, with their terminal and output.
 
-pub mod backlog;
 pub mod client;
 pub mod command_source;
 pub mod completion;

@@ -3,6 +3,7 @@
 //! A thread of its own writes, so that blocked output delays nothing else. An event counts as displayed after its batch
 //! was flushed.
 
+mod backlog;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use crate::proto::event::reason::Problem;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::{Body, Event};
 use crate::proto::text::{escape_for_terminal, escape_json_for_terminal};
-use crate::ui::backlog::Backlog;
+use crate::ui::printer::backlog::Backlog;
 use crate::ui::screen::Screen;
 
 /// The most events of one write.
