@@ -1,4 +1,5 @@
-//! Lines from a file, a pipe or a terminal, read by a thread of their own into a bounded queue.
+//! Lines from a file, a pipe or a terminal. A thread of its own reads them into a bounded queue, because epoll refuses
+//! regular files and `/dev/null`.
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -7,65 +8,64 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use crate::proto::name::Name;
 use crate::proto::text::Text;
 
-/// Wakes a sleeping loop; may be called from any thread, at any time.
+/// Wakes a sleeping event loop. May be called from any thread at any time.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// The most lines that wait to be taken; a reader that is ahead of its program waits for it.
-pub const WAITING: usize = 64;
+/// The maximum of queued lines. A reader that is ahead of its program waits.
+pub const QUEUED_LINES_MAX: usize = 64;
 
-/// The most bytes of a line that are kept: the longest text, with room for the longest command before it.
+/// The maximum of kept bytes of a line: the longest text, with room for the longest command before it.
 pub const MAX_LINE: usize = Text::MAX + Name::MAX + 64;
 
-/// What a reader found.
+/// A line, or the end of the lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InputLine {
     /// A line, without its end.
     Whole(Vec<u8>),
     /// A line over [`MAX_LINE`]: its first bytes, ending with a whole character, and the length of all of it.
     Long {
-        /// What was kept of it.
+        /// The kept bytes.
         head: Vec<u8>,
-        /// How many bytes it had.
+        /// Its length.
         bytes: usize,
     },
-    /// It cannot be read any further, for this reason of the system's.
+    /// The input cannot be read any further.
     Broken(std::io::ErrorKind),
-    /// Nothing will come any more.
+    /// The end of the input.
     End,
 }
 
-/// Lines that a thread of their own reads.
+/// The receiving end of a queue of lines.
 #[derive(Debug)]
 pub struct Lines {
     receiver: Receiver<InputLine>,
 }
 
 impl Lines {
-    /// Reads `source` to its end in a thread of its own, which wakes the loop after each line. An error is the
-    /// last word.
+    /// Reads `source` in a thread of its own, to its end or to the first error, and wakes the loop after each line.
     ///
     /// # Errors
-    /// When the system refuses another thread.
+    /// The system refuses another thread.
     pub fn read(source: impl BufRead + Send + 'static, wake: Wake) -> std::io::Result<Self> {
         let (sender, lines) = Self::queue(wake);
         std::thread::Builder::new().name("input".to_owned()).spawn(move || read_all(source, &sender))?;
         Ok(lines)
     }
 
-    /// A queue that somebody else fills.
+    /// A queue that the caller fills.
     #[must_use]
     pub fn queue(wake: Wake) -> (LineSender, Self) {
-        let (sender, receiver) = sync_channel(WAITING);
+        let (sender, receiver) = sync_channel(QUEUED_LINES_MAX);
         (LineSender { sender, wake }, Self { receiver })
     }
 
-    /// The next line that waits, if any.
+    /// The next queued line. Never blocks.
     pub fn take(&self) -> Option<InputLine> {
         self.receiver.try_recv().ok()
     }
 }
 
-/// The end of the queue into which lines go.
+/// The sending end of a queue of lines.
 #[derive(Clone)]
 pub struct LineSender {
     sender: SyncSender<InputLine>,
@@ -73,7 +73,7 @@ pub struct LineSender {
 }
 
 impl LineSender {
-    /// Puts a line in, waiting while [`WAITING`] lines are there. False when nobody will take it any more.
+    /// Adds a line; blocks while the queue has [`QUEUED_LINES_MAX`] lines. Returns false if nobody will receive it.
     #[must_use]
     pub fn send(&self, line: InputLine) -> bool {
         let sent = self.sender.send(line).is_ok();
@@ -82,7 +82,7 @@ impl LineSender {
     }
 }
 
-/// A mark that some editors put in front of a text; it is none of it.
+/// Some editors write this mark before a text. It is removed.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 fn read_all(mut source: impl BufRead, lines: &LineSender) {
@@ -94,16 +94,16 @@ fn read_all(mut source: impl BufRead, lines: &LineSender) {
         {
             bytes.drain(..BYTE_ORDER_MARK.len());
         }
-        let last = matches!(line, InputLine::Broken(_));
-        if !lines.send(line) || last {
+        let is_last = matches!(line, InputLine::Broken(_));
+        if !lines.send(line) || is_last {
             return;
         }
     }
-    // Whether anybody still listens makes no difference to the last word.
+    // Nobody receives it when the program is ending already.
     let _ = lines.send(InputLine::End);
 }
 
-/// Reads one line of any length in bounded memory; `None` at the end of the input.
+/// Reads one line of any length in bounded memory. Returns `None` at the end of the input.
 pub fn read_line(source: &mut impl BufRead) -> Option<InputLine> {
     let (mut head, mut bytes, mut ended) = (Vec::new(), 0_usize, false);
     while !ended {
@@ -111,7 +111,7 @@ pub fn read_line(source: &mut impl BufRead) -> Option<InputLine> {
             Ok(chunk) => chunk,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) if bytes == 0 => return Some(InputLine::Broken(error.kind())),
-            // What came of the line is told first; the next try says it again.
+            // The bytes before the error are returned first. The next call reports the error.
             Err(_) => break,
         };
         if chunk.is_empty() {
@@ -176,11 +176,11 @@ mod tests {
         let woken = Arc::new(AtomicUsize::new(0));
         let count = woken.clone();
         let wake: Wake = Arc::new(move || _ = count.fetch_add(1, Ordering::SeqCst));
-        let input = "x\n".repeat(WAITING + 10);
+        let input = "x\n".repeat(QUEUED_LINES_MAX + 10);
         let lines = Lines::read(std::io::Cursor::new(input), wake).unwrap();
         let taken: Vec<InputLine> = lines.receiver.iter().collect();
-        assert_eq!(taken.len(), WAITING + 11);
+        assert_eq!(taken.len(), QUEUED_LINES_MAX + 11);
         assert_eq!(taken.last(), Some(&InputLine::End));
-        assert!(woken.load(Ordering::SeqCst) >= WAITING + 10);
+        assert!(woken.load(Ordering::SeqCst) >= QUEUED_LINES_MAX + 10);
     }
 }

@@ -37,7 +37,7 @@ impl DatagramSender {
     }
 
     /// Executes the fault commands that wait.
-    pub fn execute_commands(&mut self) {
+    pub fn apply_commands(&mut self) {
         if let Some(control) = &mut self.control {
             let emulator = &mut self.emulator;
             control.serve(|command: &FaultCommand| emulator.get_or_insert_default().execute(command));
@@ -59,7 +59,7 @@ impl DatagramSender {
     }
 
     /// Takes the datagrams that are held back when the program ends. They leave early instead of never.
-    pub fn rest(&mut self) -> Vec<Transmit> {
+    pub fn take_delayed(&mut self) -> Vec<Transmit> {
         let forever = Instant::from_micros(u64::MAX);
         self.emulator.iter_mut().flat_map(|emulator| std::iter::from_fn(|| emulator.due(forever))).collect()
     }
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(outgoing.deadline(), Some(late));
         assert_eq!(outgoing.pass(late, Vec::new()).0, [datagram(1)]);
         outgoing.pass(late, vec![datagram(2)]);
-        assert_eq!(outgoing.rest(), [datagram(2)]);
+        assert_eq!(outgoing.take_delayed(), [datagram(2)]);
         assert_eq!(outgoing.deadline(), None);
     }
 }

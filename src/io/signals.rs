@@ -1,6 +1,6 @@
-//! Requests to end: SIGINT, SIGTERM and SIGHUP become calls on a thread of their own.
+//! SIGINT, SIGTERM and SIGHUP as calls on a thread of their own.
 //!
-//! SIGPIPE stays ignored, as Rust starts a program: a reader of our output that went away is an error of a write.
+//! SIGPIPE stays ignored, as Rust starts a program: a closed output is an error of a write.
 
 use std::io;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
-/// Listens until it is dropped. The signals it took over end nothing by themselves from then on, also after that.
+/// Listens until it is dropped. From the first listener on, these signals do not end the process, also after the drop.
 #[derive(Debug)]
 pub struct SignalListener {
     handle: Handle,
@@ -17,21 +17,21 @@ pub struct SignalListener {
 }
 
 impl SignalListener {
-    /// Calls `told` with the number of each signal that comes, on a thread of its own, where it may block and lock.
-    /// Signals that come together may be told in another order; two of one kind may be told as one.
+    /// Calls `on_signal` with the number of each signal, on a thread of its own, where it may block and lock. Signals
+    /// that arrive together may be reported in another order; two of one kind may be reported as one.
     ///
-    /// SIGHUP is not told where whoever started the program wished it ignored: that is what `nohup` is for. Programs
-    /// that this one starts do not inherit the wish, since it is about a terminal that they do not have.
+    /// SIGHUP is not reported if it was ignored when the program started, as `nohup` does. Child processes do not
+    /// inherit that, because they have no terminal.
     ///
     /// # Errors
-    /// The system refused to register a signal or to start the thread.
-    pub fn listen(mut told: impl FnMut(i32) + Send + 'static) -> io::Result<Self> {
+    /// The system refuses a signal or the thread.
+    pub fn listen(mut on_signal: impl FnMut(i32) + Send + 'static) -> io::Result<Self> {
         let survives_hangup = survives_hangup();
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let handle = signals.handle();
-        let thread = thread::Builder::new().name("stop".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever().filter(|signal| *signal != SIGHUP || !survives_hangup) {
-                told(signal);
+                on_signal(signal);
             }
         })?;
         Ok(Self { handle, thread: Some(thread) })
@@ -41,18 +41,18 @@ impl SignalListener {
 impl Drop for SignalListener {
     fn drop(&mut self) {
         self.handle.close();
-        // Waited for, so that nothing is told after this; unless it is the teller itself that drops us.
+        // Joined, so that no call happens after the drop; a drop within a call cannot join its own thread.
         if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
             let _ = thread.join();
         }
     }
 }
 
-/// Whether whoever started the program wished it to survive its terminal: asked once, since listening ends the wish.
+/// Whether SIGHUP was ignored when the program started. Read once, because listening changes it.
 fn survives_hangup() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
-        // Where there is no such file, nothing is known of such a wish.
+        // Without this file SIGHUP counts as not ignored.
         is_ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), SIGHUP)
     })
 }
@@ -73,26 +73,26 @@ mod tests {
 
     use super::*;
 
-    /// Far beyond what a signal needs; only a failing test waits so long.
-    const PATIENCE: Duration = Duration::from_secs(20);
+    /// Only a failing test waits this long.
+    const TEST_LIMIT: Duration = Duration::from_secs(20);
 
     #[test]
-    fn each_signal_is_told_and_none_after_the_drop() {
+    fn each_signal_is_reported_and_none_after_the_drop() {
         // These tests may be run behind nohup themselves.
         let survives_hangup = survives_hangup();
-        let (tell, told) = mpsc::channel();
-        let stop = SignalListener::listen(move |signal| tell.send(signal).unwrap()).unwrap();
+        let (sender, reported) = mpsc::channel();
+        let listener = SignalListener::listen(move |signal| sender.send(signal).unwrap()).unwrap();
         raise(SIGHUP).unwrap();
         if !survives_hangup {
-            assert_eq!(told.recv_timeout(PATIENCE), Ok(SIGHUP));
+            assert_eq!(reported.recv_timeout(TEST_LIMIT), Ok(SIGHUP));
         }
         for signal in [SIGINT, SIGTERM, SIGINT] {
             raise(signal).unwrap();
-            assert_eq!(told.recv_timeout(PATIENCE), Ok(signal));
+            assert_eq!(reported.recv_timeout(TEST_LIMIT), Ok(signal));
         }
-        drop(stop);
+        drop(listener);
         raise(SIGTERM).unwrap();
-        assert_eq!(told.recv(), Err(mpsc::RecvError));
+        assert_eq!(reported.recv(), Err(mpsc::RecvError));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::io::clock::Clock;
 use crate::io::event_loop::Host;
-use crate::io::input::WAITING;
+use crate::io::input::QUEUED_LINES_MAX;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::event::{Body, Event};
 use crate::proto::machine::{Exit, Input, Machine};
@@ -142,7 +142,7 @@ impl<R: HostRole> Host<R::Machine> for ProgramHost<R> {
             return Some(Input::Displayed(displayed));
         }
         self.has_more_lines = false;
-        for _ in 0..WAITING {
+        for _ in 0..QUEUED_LINES_MAX {
             match self.role.next_input(&mut self.shell, now) {
                 NextInput::Ready(input) => return Some(Input::Role(input)),
                 NextInput::Skipped => self.shell.printer.answered(),
@@ -165,8 +165,8 @@ impl<R: HostRole> Host<R::Machine> for ProgramHost<R> {
     }
 
     /// An event of the shell: the machine does not count it among its displayed events.
-    fn swallowed(&mut self, now: Now, swallowed: TraceEvent) {
-        let event = Event { at: now.unix, cmd: None, group: None, body: Body::Trace(swallowed) };
+    fn dropped(&mut self, now: Now, dropped: TraceEvent) {
+        let event = Event { at: now.unix, cmd: None, group: None, body: Body::Trace(dropped) };
         self.role.learn(now, &event);
         self.shell.printer.display_uncounted(event);
     }

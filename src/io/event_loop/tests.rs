@@ -1,4 +1,4 @@
-//! The loop, with real sockets and machines that do what the tests need.
+//! The event loop with real sockets and small machines.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, channel};
@@ -10,7 +10,7 @@ use crate::proto::event::reason::FaultKind;
 use crate::proto::machine::{ServerEffect, ServerInput};
 use crate::proto::status::Status;
 
-/// Answers datagrams with themselves, counts its timeouts, and ends when it is told to leave.
+/// Answers datagrams with themselves, counts its timeouts, and ends at a shutdown.
 #[derive(Default)]
 struct Echo {
     out: VecDeque<Output<ServerEffect>>,
@@ -49,12 +49,12 @@ impl Machine for Echo {
     }
 }
 
-/// Gives inputs from a channel; is over when it hears of a cut.
+/// Passes inputs from a channel; is over after a datagram was cut.
 struct Inputs {
     inputs: Receiver<Input<'static, ServerInput>>,
     effects: Vec<ServerEffect>,
-    swallowed: Vec<TraceEvent>,
-    over: bool,
+    dropped: Vec<TraceEvent>,
+    is_over: bool,
 }
 
 impl Host<Echo> for Inputs {
@@ -62,9 +62,9 @@ impl Host<Echo> for Inputs {
         self.inputs.try_recv().ok()
     }
     fn events(&mut self, _now: Now, _events: Vec<Event>) {}
-    fn swallowed(&mut self, _now: Now, swallowed: TraceEvent) {
-        self.over |= matches!(swallowed, TraceEvent::Fault { fault: FaultKind::Cut, .. });
-        self.swallowed.push(swallowed);
+    fn dropped(&mut self, _now: Now, dropped: TraceEvent) {
+        self.is_over |= matches!(dropped, TraceEvent::Fault { fault: FaultKind::Cut, .. });
+        self.dropped.push(dropped);
     }
     fn perform(&mut self, effects: Vec<ServerEffect>) {
         self.effects.extend(effects);
@@ -76,22 +76,22 @@ impl Host<Echo> for Inputs {
         false
     }
     fn is_over(&self, _now: Now) -> bool {
-        self.over
+        self.is_over
     }
 }
 
-fn front() -> (std::sync::mpsc::Sender<Input<'static, ServerInput>>, Inputs) {
-    let (tell, inputs) = channel();
-    (tell, Inputs { inputs, effects: Vec::new(), swallowed: Vec::new(), over: false })
+fn inputs() -> (std::sync::mpsc::Sender<Input<'static, ServerInput>>, Inputs) {
+    let (sender, inputs) = channel();
+    (sender, Inputs { inputs, effects: Vec::new(), dropped: Vec::new(), is_over: false })
 }
 
 #[test]
 fn more_datagrams_than_one_turn_takes_are_all_answered() {
     let socket = Socket::bind(0).unwrap();
     let port = socket.local_port();
-    let mut drive = EventLoop::new(socket, DatagramSender::default(), Clock::start()).unwrap();
-    let (tell, mut front) = front();
-    let wake = drive.wake();
+    let mut event_loop = EventLoop::new(socket, DatagramSender::default(), Clock::start()).unwrap();
+    let (sender, mut host) = inputs();
+    let wake = event_loop.wake();
     let peer = std::thread::spawn(move || {
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -106,36 +106,36 @@ fn more_datagrams_than_one_turn_takes_are_all_answered() {
                 assert_eq!(buffer[..4], (round * 100 + n).to_be_bytes());
             }
         }
-        tell.send(Input::Shutdown).unwrap();
+        sender.send(Input::Shutdown).unwrap();
         wake();
     });
-    let ending = drive.run(&mut Echo::default(), &mut front).unwrap();
-    assert_eq!(ending.map(|ending| ending.status), Some(Status::Failed));
+    let exit = event_loop.run(&mut Echo::default(), &mut host).unwrap();
+    assert_eq!(exit.map(|exit| exit.status), Some(Status::Failed));
     peer.join().unwrap();
 }
 
-/// Tells the loop to leave when it is dropped, so that a peer that fails ends it too.
-struct Leave(std::sync::mpsc::Sender<Input<'static, ServerInput>>, Wake);
+/// Shuts the machine down when it is dropped, so that a peer that fails ends the loop too.
+struct ShutdownOnDrop(std::sync::mpsc::Sender<Input<'static, ServerInput>>, Wake);
 
-impl Drop for Leave {
+impl Drop for ShutdownOnDrop {
     fn drop(&mut self) {
-        // A loop that has ended already needs no word.
+        // The loop may have ended already.
         drop(self.0.send(Input::Shutdown));
         (self.1)();
     }
 }
 
 #[test]
-fn orders_that_come_while_it_runs_are_in_force_when_they_are_answered() {
+fn fault_commands_are_in_force_when_they_are_answered() {
     let folder = tempfile::tempdir().unwrap();
     let path = ControlPath::new(folder.path().join("control")).unwrap();
     let asker = std::os::unix::net::UnixDatagram::bind(folder.path().join("asker")).unwrap();
     let socket = Socket::bind(0).unwrap();
     let port = socket.local_port();
-    let outgoing = DatagramSender::new(None, Some(Control::bind(&path).unwrap()));
-    let mut drive = EventLoop::new(socket, outgoing, Clock::start()).unwrap();
-    let (tell, mut front) = front();
-    let leave = Leave(tell, drive.wake());
+    let datagrams = DatagramSender::new(None, Some(Control::bind(&path).unwrap()));
+    let mut event_loop = EventLoop::new(socket, datagrams, Clock::start()).unwrap();
+    let (sender, mut host) = inputs();
+    let shutdown = ShutdownOnDrop(sender, event_loop.wake());
     let peer = std::thread::spawn(move || {
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -159,21 +159,21 @@ fn orders_that_come_while_it_runs_are_in_force_when_they_are_answered() {
         assert_eq!(answers(b"3", 2), b"33");
         order("heal,delay=20ms");
         assert_eq!(answers(b"4", 1), b"4");
-        // Held back for longer than anybody waits: it leaves when the loop ends, which the cut way brings about.
+        // The delay is longer than any test. The datagram leaves when the loop ends, after a datagram was cut.
         order("heal,delay=1h");
         let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         order(&format!("to={},cut", other.local_addr().unwrap()));
         answers(b"5", 0);
         other.send_to(b"67", ("127.0.0.1", port)).unwrap();
         assert_eq!(answers(b"", 1), b"5");
-        drop(leave);
+        drop(shutdown);
     });
-    drive.run(&mut Echo::default(), &mut front).unwrap();
+    event_loop.run(&mut Echo::default(), &mut host).unwrap();
     peer.join().unwrap();
-    let faults: Vec<_> = front
-        .swallowed
+    let faults: Vec<_> = host
+        .dropped
         .iter()
-        .filter_map(|swallowed| match swallowed {
+        .filter_map(|dropped| match dropped {
             TraceEvent::Fault { fault, bytes, .. } => Some((*fault, *bytes)),
             _ => None,
         })
@@ -183,19 +183,19 @@ fn orders_that_come_while_it_runs_are_in_force_when_they_are_answered() {
 
 #[test]
 fn a_deadline_is_kept_and_never_early() {
-    let mut drive = EventLoop::new(Socket::bind(0).unwrap(), DatagramSender::default(), Clock::start()).unwrap();
-    let (tell, mut front) = front();
-    tell.send(Input::Role(ServerInput::Console(Console::Table))).unwrap();
+    let mut event_loop = EventLoop::new(Socket::bind(0).unwrap(), DatagramSender::default(), Clock::start()).unwrap();
+    let (sender, mut host) = inputs();
+    sender.send(Input::Role(ServerInput::Console(Console::Table))).unwrap();
     let mut machine = Echo::default();
-    let wake = drive.wake();
-    // Ends when the machine was told of its deadline: nothing else ever wakes the loop.
+    let wake = event_loop.wake();
+    // Ends after the timeout of the machine: nothing else wakes the loop.
     struct Until<'a>(&'a mut Inputs, std::sync::mpsc::Sender<Input<'static, ServerInput>>, Wake);
     impl Host<Echo> for Until<'_> {
         fn next(&mut self, now: Now) -> Option<Input<'static, ServerInput>> {
             self.0.next(now)
         }
         fn events(&mut self, _now: Now, _events: Vec<Event>) {}
-        fn swallowed(&mut self, _now: Now, _swallowed: TraceEvent) {}
+        fn dropped(&mut self, _now: Now, _dropped: TraceEvent) {}
         fn perform(&mut self, effects: Vec<ServerEffect>) {
             self.0.effects.extend(effects);
             self.1.send(Input::Shutdown).unwrap();
@@ -211,37 +211,37 @@ fn a_deadline_is_kept_and_never_early() {
             false
         }
     }
-    assert!(drive.run(&mut machine, &mut Until(&mut front, tell, wake)).unwrap().is_some());
-    assert_eq!((machine.timeouts, front.effects), (1, vec![ServerEffect::Fetch(vec![7])]));
+    assert!(event_loop.run(&mut machine, &mut Until(&mut host, sender, wake)).unwrap().is_some());
+    assert_eq!((machine.timeouts, host.effects), (1, vec![ServerEffect::Fetch(vec![7])]));
 }
 
 #[test]
-fn every_other_input_reaches_the_machine_in_order_even_if_there_are_many() {
-    let mut drive = EventLoop::new(Socket::bind(0).unwrap(), DatagramSender::default(), Clock::start()).unwrap();
-    let (tell, mut front) = front();
+fn many_other_inputs_reach_the_machine_in_order() {
+    let mut event_loop = EventLoop::new(Socket::bind(0).unwrap(), DatagramSender::default(), Clock::start()).unwrap();
+    let (sender, mut host) = inputs();
     let count = BATCH * 2 + 3;
     for n in 0..count {
-        tell.send(Input::Displayed(n as u64)).unwrap();
+        sender.send(Input::Displayed(n as u64)).unwrap();
     }
-    tell.send(Input::Role(ServerInput::Console(Console::Help))).unwrap();
-    tell.send(Input::Role(ServerInput::Mail(Vec::new()))).unwrap();
-    tell.send(Input::Shutdown).unwrap();
+    sender.send(Input::Role(ServerInput::Console(Console::Help))).unwrap();
+    sender.send(Input::Role(ServerInput::Mail(Vec::new()))).unwrap();
+    sender.send(Input::Shutdown).unwrap();
     let mut machine = Echo::default();
-    drive.run(&mut machine, &mut front).unwrap();
+    event_loop.run(&mut machine, &mut host).unwrap();
     let mut expected: Vec<String> = (0..count).map(|n| format!("Displayed({n})")).collect();
     expected.extend(["Console(Help)".to_owned(), "Mail([])".to_owned()]);
     assert_eq!(machine.inputs, expected);
 }
 
 #[test]
-fn a_front_that_is_over_ends_the_loop_without_an_ending() {
-    let mut drive = EventLoop::new(Socket::bind(0).unwrap(), DatagramSender::default(), Clock::start()).unwrap();
-    let (_tell, mut front) = front();
-    front.over = true;
-    assert_eq!(drive.run(&mut Echo::default(), &mut front).unwrap(), None);
+fn a_host_that_is_over_ends_the_loop_without_an_exit() {
+    let mut event_loop = EventLoop::new(Socket::bind(0).unwrap(), DatagramSender::default(), Clock::start()).unwrap();
+    let (_sender, mut host) = inputs();
+    host.is_over = true;
+    assert_eq!(event_loop.run(&mut Echo::default(), &mut host).unwrap(), None);
 }
 
-/// Writes down what it is told, and ends at its deadline, which has passed from the start.
+/// Records its inputs, and ends at its deadline, which has passed from the start.
 #[derive(Default)]
 struct Diary(Vec<&'static str>, VecDeque<Output<ServerEffect>>);
 
@@ -267,7 +267,7 @@ impl Machine for Diary {
     }
 }
 
-/// Is full until its store has answered so often, once a turn.
+/// Is full until its store has answered so many times, once a turn.
 struct Full(u32, bool);
 
 impl Host<Diary> for Full {
@@ -277,7 +277,7 @@ impl Host<Diary> for Full {
         self.1.then_some(Input::Role(ServerInput::Persisted { through: 1, refused: Vec::new() }))
     }
     fn events(&mut self, _now: Now, _events: Vec<Event>) {}
-    fn swallowed(&mut self, _now: Now, _swallowed: TraceEvent) {}
+    fn dropped(&mut self, _now: Now, _dropped: TraceEvent) {}
     fn perform(&mut self, _effects: Vec<ServerEffect>) {}
     fn deadline(&self) -> Option<Instant> {
         Some(Instant::ZERO)
@@ -291,7 +291,7 @@ impl Host<Diary> for Full {
 }
 
 #[test]
-fn a_machine_that_is_far_ahead_of_the_disk_is_told_of_the_disk_alone() {
+fn a_machine_far_ahead_of_the_disk_gets_only_the_answers_of_the_disk() {
     let mut socket = Socket::bind(0).unwrap();
     let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.send_to(b"1", ("127.0.0.1", socket.local_port())).unwrap();
@@ -300,8 +300,8 @@ fn a_machine_that_is_far_ahead_of_the_disk_is_told_of_the_disk_alone() {
     poll.registry().register(&mut socket, Token(0), Interest::READABLE).unwrap();
     poll.poll(&mut Events::with_capacity(1), Some(Duration::from_secs(30))).unwrap();
     poll.registry().deregister(&mut socket).unwrap();
-    let mut drive = EventLoop::new(socket, DatagramSender::default(), Clock::start()).unwrap();
+    let mut event_loop = EventLoop::new(socket, DatagramSender::default(), Clock::start()).unwrap();
     let mut machine = Diary::default();
-    drive.run(&mut machine, &mut Full(3, false)).unwrap();
+    event_loop.run(&mut machine, &mut Full(3, false)).unwrap();
     assert_eq!(machine.0, ["answer", "answer", "answer", "datagram", "timeout"]);
 }
