@@ -1,17 +1,22 @@
-//! What a person or a script can tell a client: the table of commands, and the parser of one line.
+//! Chat commands: their table, and the parser of one line.
+
+use strum::{EnumDiscriminants, EnumIter, EnumString};
 
 use crate::proto::event::reason::Reason;
 use crate::proto::name::{BadName, Name};
 use crate::proto::text::{BadText, Text};
 
-/// One chat command, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One valid chat command.
+#[derive(Clone, Debug, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(name(CommandKind), derive(EnumIter, EnumString), strum(serialize_all = "snake_case"))]
+#[strum_discriminants(doc = "The kind of a [`Command`], as the first word of a line names it.")]
+#[strum_discriminants(allow(missing_docs, reason = "[`COMMANDS`] describes the commands"))]
 pub enum Command {
     /// `send NAME TEXT`
     Send(Name, Text),
     /// `send_all TEXT`
     SendAll(Text),
-    /// `dereg [NAME]`; the name as typed, since a wrong one has an answer of its own
+    /// `dereg [NAME]`; the name is unchecked, because a wrong one has an answer of its own
     Dereg(Option<String>),
     /// `reg [NAME]`
     Reg(Option<String>),
@@ -35,12 +40,12 @@ pub enum Command {
     Exit,
 }
 
-/// A line that is no command, with what to say about it.
+/// The mistake in a line that is no command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// Unknown command, wrong number of words, empty text; with the command that may have been meant.
+    /// An unknown command with the nearest one, a wrong number of words, or an empty text.
     Invalid(Option<&'static str>),
-    /// A word that stands where a name must stand.
+    /// A word that is no name, where one is required.
     BadName(BadName),
     /// A text over its limit.
     BadText(BadText),
@@ -60,7 +65,7 @@ impl CommandError {
         }
     }
 
-    /// The sentence people see; a did-you-mean is a line of its own.
+    /// The sentence for people. A suggestion is on a line of its own.
     #[must_use]
     pub fn sentence(&self) -> String {
         match self {
@@ -73,12 +78,12 @@ impl CommandError {
     }
 }
 
-/// A line of `help`: a command, its words and what it does.
+/// A line of `help`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Usage {
     /// The first word.
     pub name: &'static str,
-    /// The words behind it.
+    /// The names of its arguments.
     pub words: &'static str,
     /// What it does, in one sentence.
     pub does: &'static str,
@@ -105,12 +110,12 @@ pub static COMMANDS: &[Usage] = &[
     usage("table", "", "Show who is known, where, and who is online."),
 ];
 
-/// Parses one line. `Ok(None)` is an empty line, which is ignored.
+/// Parses one line. An empty line is `Ok(None)`.
 ///
 /// A text is the rest of the line, byte for byte, after the one blank that ends the word before it.
 ///
 /// # Errors
-/// A [`CommandError`] says why the line is no command; nothing has been sent.
+/// The mistake in the line.
 pub fn parse(line: &[u8]) -> Result<Option<Command>, CommandError> {
     let line = std::str::from_utf8(line).map_err(|_| CommandError::NotUtf8)?;
     let line = line.strip_suffix('\n').unwrap_or(line);
@@ -120,28 +125,28 @@ pub fn parse(line: &[u8]) -> Result<Option<Command>, CommandError> {
     }
     let line = line.trim_start_matches([' ', '\t']);
     let (head, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
-    let command = match head {
-        "send" => {
+    let kind = head.parse().map_err(|_| CommandError::Invalid(nearest(head)))?;
+    let command = match kind {
+        CommandKind::Send => {
             let rest = rest.trim_start_matches([' ', '\t']);
             let (to, text) = rest.split_once([' ', '\t']).ok_or(CommandError::Invalid(None))?;
             Command::Send(name(to)?, self::text(text)?)
         }
-        "send_all" => Command::SendAll(text(rest)?),
-        "send_group" => Command::SendGroup(text(rest)?),
-        "dereg" => Command::Dereg(optional(rest)?.map(str::to_owned)),
-        "reg" => Command::Reg(optional(rest)?.map(str::to_owned)),
-        "create_group" => Command::CreateGroup(group(rest)?),
-        "join_group" => Command::JoinGroup(group(rest)?),
-        "help" => Command::Help(match optional(rest)? {
+        CommandKind::SendAll => Command::SendAll(text(rest)?),
+        CommandKind::SendGroup => Command::SendGroup(text(rest)?),
+        CommandKind::Dereg => Command::Dereg(optional(rest)?.map(str::to_owned)),
+        CommandKind::Reg => Command::Reg(optional(rest)?.map(str::to_owned)),
+        CommandKind::CreateGroup => Command::CreateGroup(group(rest)?),
+        CommandKind::JoinGroup => Command::JoinGroup(group(rest)?),
+        CommandKind::Help => Command::Help(match optional(rest)? {
             None => None,
             Some(word) => Some(find(word).ok_or_else(|| CommandError::Invalid(nearest(word)))?),
         }),
-        "list_groups" => alone(rest, Command::ListGroups)?,
-        "list_members" => alone(rest, Command::ListMembers)?,
-        "leave_group" => alone(rest, Command::LeaveGroup)?,
-        "table" => alone(rest, Command::Table)?,
-        "exit" => alone(rest, Command::Exit)?,
-        word => return Err(CommandError::Invalid(nearest(word))),
+        CommandKind::ListGroups => alone(rest, Command::ListGroups)?,
+        CommandKind::ListMembers => alone(rest, Command::ListMembers)?,
+        CommandKind::LeaveGroup => alone(rest, Command::LeaveGroup)?,
+        CommandKind::Table => alone(rest, Command::Table)?,
+        CommandKind::Exit => alone(rest, Command::Exit)?,
     };
     Ok(Some(command))
 }
@@ -181,7 +186,7 @@ fn alone(rest: &str, command: Command) -> Result<Command, CommandError> {
     if rest.trim().is_empty() { Ok(command) } else { Err(CommandError::Invalid(None)) }
 }
 
-/// The command that a mistyped word may have meant.
+/// The command nearest to a mistyped word.
 fn nearest(word: &str) -> Option<&'static str> {
     crate::proto::suggest::nearest(word, COMMANDS.iter().map(|usage| usage.name))
 }
@@ -189,6 +194,7 @@ fn nearest(word: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strum::IntoEnumIterator;
 
     fn ok(line: &str) -> Command {
         parse(line.as_bytes()).expect("a command").expect("not empty")
@@ -233,11 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_sorted_and_every_row_parses() {
+    fn the_table_is_sorted_and_has_every_command() {
         assert!(COMMANDS.is_sorted_by_key(|usage| usage.name));
         for usage in COMMANDS {
             let line = format!("{} {}", usage.name, usage.words.replace("[COMMAND]", "send"));
             assert!(parse(line.as_bytes()).is_ok(), "{line}");
         }
+        assert_eq!(COMMANDS.len(), CommandKind::iter().count());
     }
 }
