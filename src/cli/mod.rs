@@ -1,6 +1,6 @@
-//! The command line: the only module that knows clap. A wrong argument becomes one sentence that says what is right.
+//! The command line. No other module uses clap. A wrong argument becomes one sentence about what is right.
 
-mod answer;
+mod errors;
 mod network;
 mod run;
 
@@ -17,12 +17,12 @@ use crate::runner::language;
 use crate::runner::run::RunOptions;
 use crate::script::directive;
 
-pub use crate::cli::answer::EarlyExit;
-use crate::cli::answer::answer;
+pub use crate::cli::errors::EarlyExit;
+use crate::cli::errors::early_exit;
 use crate::cli::network::NetworkArgs;
 pub use crate::cli::network::NetworkFaults;
 
-/// What the program is asked to be.
+/// The role of the program.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Role {
     /// `chat -s PORT`
@@ -35,35 +35,35 @@ pub enum Role {
     Launcher,
 }
 
-/// What a server is told.
+/// Options of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerOptions {
     /// Its port, 0 for a free one.
     pub port: u16,
-    /// Where names and mail are kept.
+    /// The place of names and mail.
     pub store: StoreChoice,
-    /// The most messages kept for one reader.
+    /// The maximum of messages kept for one reader.
     pub mailbox: usize,
-    /// Events as JSON.
+    /// Write events as JSON.
     pub json: bool,
-    /// Every datagram as an event.
+    /// Write every datagram as an event.
     pub trace: bool,
-    /// How its network is disturbed.
+    /// Injected network faults.
     pub faults: NetworkFaults,
 }
 
-/// Where a server keeps what it keeps.
+/// The place of a server's names and mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreChoice {
-    /// In the file of this port, in the user's own folder for such things.
-    Usual,
-    /// In this file.
+    /// The file of this port in the user's state folder.
+    Default,
+    /// This file.
     File(PathBuf),
-    /// In memory, until it ends.
+    /// Memory, until the server ends.
     Memory,
 }
 
-/// What a client is told.
+/// Options of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientOptions {
     /// Its name.
@@ -74,34 +74,34 @@ pub struct ClientOptions {
     pub server_port: u16,
     /// Its own port, 0 for a free one.
     pub port: u16,
-    /// Events as JSON.
+    /// Write events as JSON.
     pub json: bool,
-    /// Lines mean what they mean at a terminal.
+    /// Treat lines as typed by a person.
     pub typed: bool,
-    /// Lines come from this file.
+    /// Read lines from this file.
     pub script: Option<PathBuf>,
-    /// Commands of a script do not wait for each other.
+    /// Messages of a script do not wait for the outcomes of earlier ones.
     pub pipeline: bool,
     /// A failed command ends the script.
     pub fail_fast: bool,
-    /// What to do at the end of the input.
+    /// The behaviour at the end of the input.
     pub on_eof: OnEof,
     /// Leave without notice.
     pub silent_leave: bool,
-    /// Every datagram as an event.
+    /// Write every datagram as an event.
     pub trace: bool,
-    /// How its network is disturbed.
+    /// Injected network faults.
     pub faults: NetworkFaults,
 }
 
-/// What a client does at the end of its input, when every command has its outcome.
+/// The behaviour of a client at the end of its input, when every command has its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnEof {
-    /// It leaves.
+    /// Leave.
     Exit,
-    /// It listens until a signal.
+    /// Listen until a signal.
     Stay,
-    /// It listens so long.
+    /// Listen for this time, then leave.
     Linger(Duration),
 }
 
@@ -141,18 +141,18 @@ struct Arguments {
     network: NetworkArgs,
 
     #[command(flatten)]
-    of_client: OfClient,
+    client_options: ClientArgs,
 
     #[command(flatten)]
-    of_server: OfServer,
+    server_options: ServerArgs,
 
     #[command(subcommand)]
-    other: Option<Other>,
+    subcommand: Option<Subcommands>,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of a client")]
-struct OfClient {
+struct ClientArgs {
     /// Lines mean what they mean at a terminal: chat commands only, no waiting, no replacement
     #[arg(long)]
     typed: bool,
@@ -170,12 +170,12 @@ struct OfClient {
     fail_fast: bool,
 
     /// At the end of the input leave (exit) or listen until a signal (stay)
-    #[arg(long, value_name = "exit|stay")]
-    on_eof: Option<String>,
+    #[arg(long, value_name = "exit|stay", value_parser = on_eof)]
+    on_eof: Option<OnEof>,
 
     /// At the end of the input listen so long, such as 5s or 250ms, then leave
-    #[arg(long, value_name = "DURATION")]
-    linger: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    linger: Option<Duration>,
 
     /// Leave without telling anybody
     #[arg(long)]
@@ -184,7 +184,7 @@ struct OfClient {
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of a server")]
-struct OfServer {
+struct ServerArgs {
     /// Keep names and mail in this file
     #[arg(long, value_name = "FILE", conflicts_with = "ephemeral")]
     db: Option<PathBuf>,
@@ -194,36 +194,32 @@ struct OfServer {
     ephemeral: bool,
 
     /// Keep at most so many messages for one reader, 1 to 10000
-    #[arg(long, value_name = "MESSAGES", allow_negative_numbers = true)]
-    mailbox: Option<String>,
+    #[arg(long, value_name = "MESSAGES", allow_negative_numbers = true, value_parser = mailbox)]
+    mailbox: Option<usize>,
 }
 
-impl OfServer {
+impl ServerArgs {
     fn is_given(&self) -> bool {
         self.db.is_some() || self.ephemeral || self.mailbox.is_some()
-    }
-
-    fn mailbox(&self) -> Result<usize, String> {
-        let Some(word) = &self.mailbox else { return Ok(MAILBOX) };
-        let messages = word.parse().ok().filter(|messages| (1..=MAILBOX).contains(messages));
-        messages.ok_or_else(|| format!("--mailbox is a number of messages from 1 to {MAILBOX}, and {word:?} is not."))
     }
 }
 
 #[derive(Debug, Subcommand)]
-enum Other {
+enum Subcommands {
     Run(crate::cli::run::RunArguments),
 }
 
-/// Reads the command line, the first argument being the program's own name.
+/// Parses the command line. The first argument is the name of the program.
 ///
 /// # Errors
-/// The [`EarlyExit`] to give instead: what was asked for, or what is wrong.
+/// The answer to print instead: requested text, or a mistake.
 pub fn parse<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Result<Role, EarlyExit> {
-    let arguments = Arguments::try_parse_from(arguments).map_err(|error| answer(&error))?;
-    match arguments.other {
-        Some(Other::Run(run)) if run.asks_for_language() => Err(EarlyExit::Text(language().to_owned())),
-        Some(Other::Run(run)) => Ok(Role::Run(Box::new(run.options(terminal::has_cursor(), terminal::has_colour())?))),
+    let arguments = Arguments::try_parse_from(arguments).map_err(|error| early_exit(&error))?;
+    match arguments.subcommand {
+        Some(Subcommands::Run(run)) if run.asks_for_language() => Err(EarlyExit::Text(language().to_owned())),
+        Some(Subcommands::Run(run)) => {
+            Ok(Role::Run(Box::new(run.options(terminal::has_cursor(), terminal::has_colour())?)))
+        }
         None => Ok(arguments.role()?),
     }
 }
@@ -233,13 +229,13 @@ impl Arguments {
         match (&self.server, &self.client) {
             (Some(_), Some(_)) => Err("Use either -s for a server or -c for a client, not both.".to_owned()),
             (Some(port), None) => {
-                self.of_client.refuse()?;
-                let port = port_of("The port", port, true)?;
-                let mailbox = self.of_server.mailbox()?;
-                let store = match (self.of_server.db, self.of_server.ephemeral) {
+                self.client_options.refuse_for_server()?;
+                let port = parse_port("The port", port, true)?;
+                let mailbox = self.server_options.mailbox.unwrap_or(MAILBOX);
+                let store = match (self.server_options.db, self.server_options.ephemeral) {
                     (Some(file), _) => StoreChoice::File(file),
                     (None, true) => StoreChoice::Memory,
-                    (None, false) => StoreChoice::Usual,
+                    (None, false) => StoreChoice::Default,
                 };
                 let faults = self.network.faults()?;
                 Ok(Role::Server(ServerOptions { port, store, mailbox, json: self.json, trace: self.trace, faults }))
@@ -258,36 +254,36 @@ impl Arguments {
             let count = words.len();
             return Err(format!("-c needs 4 arguments, NAME SERVER-IP SERVER-PORT CLIENT-PORT, and got {count}."));
         };
-        let of = self.of_client;
-        if self.of_server.is_given() {
+        let given = self.client_options;
+        if self.server_options.is_given() {
             return Err("--db, --ephemeral and --mailbox are options of a server, a client keeps nothing.".to_owned());
         }
         Ok(Role::Client(ClientOptions {
             name: Name::new(name).map_err(|why| why.to_string())?,
-            host: host_of(host)?,
-            server_port: port_of("The server's port", server_port, false)?,
-            port: port_of("The client's port", port, true)?,
+            host: parse_host(host)?,
+            server_port: parse_port("The server's port", server_port, false)?,
+            port: parse_port("The client's port", port, true)?,
             json: self.json,
-            on_eof: of.on_eof()?,
-            typed: of.typed,
-            script: of.script,
-            pipeline: of.pipeline,
-            fail_fast: of.fail_fast,
-            silent_leave: of.silent_leave,
+            on_eof: given.on_eof()?,
+            typed: given.typed,
+            script: given.script,
+            pipeline: given.pipeline,
+            fail_fast: given.fail_fast,
+            silent_leave: given.silent_leave,
             trace: self.trace,
             faults: self.network.faults()?,
         }))
     }
 
     fn is_bare(&self) -> bool {
-        let given = self.json || self.text || self.trace || self.of_server.is_given() || self.network.is_given();
-        !given && self.of_client.refuse().is_ok()
+        let given = self.json || self.text || self.trace || self.server_options.is_given() || self.network.is_given();
+        !given && self.client_options.refuse_for_server().is_ok()
     }
 }
 
-impl OfClient {
-    /// Refuses all of them, for a server.
-    fn refuse(&self) -> Result<(), String> {
+impl ClientArgs {
+    /// Refuses every one of them for a server.
+    fn refuse_for_server(&self) -> Result<(), String> {
         let given = [
             ("--typed", self.typed),
             ("--script", self.script.is_some()),
@@ -304,33 +300,31 @@ impl OfClient {
     }
 
     fn on_eof(&self) -> Result<OnEof, String> {
-        match (self.on_eof.as_deref(), self.linger.as_deref()) {
-            (None | Some("stay"), Some(time)) => Ok(OnEof::Linger(duration(time)?)),
-            (Some("exit"), Some(_)) => Err("--on-eof exit and --linger exclude each other.".to_owned()),
-            (None | Some("exit"), None) => Ok(OnEof::Exit),
-            (Some("stay"), None) => Ok(OnEof::Stay),
-            (Some(word), _) => Err(format!("--on-eof is exit or stay, not {word:?}.")),
+        match (self.on_eof, self.linger) {
+            (Some(OnEof::Exit), Some(_)) => Err("--on-eof exit and --linger exclude each other.".to_owned()),
+            (_, Some(time)) => Ok(OnEof::Linger(time)),
+            (on_eof, None) => Ok(on_eof.unwrap_or(OnEof::Exit)),
         }
     }
 }
 
-fn port_of(whose: &str, word: &str, or_free: bool) -> Result<u16, String> {
-    let free = if or_free { ", or 0 for a free one" } else { "" };
+fn parse_port(whose: &str, word: &str, may_be_free: bool) -> Result<u16, String> {
+    let free = if may_be_free { ", or 0 for a free one" } else { "" };
     match word.parse::<u16>() {
-        Ok(0) if or_free => Ok(0),
+        Ok(0) if may_be_free => Ok(0),
         Ok(port @ 1024..) => Ok(port),
         _ => Err(format!("{whose} must be 1024 to 65535{free}, and {word:?} is not.")),
     }
 }
 
-/// An address or what can be the name of a host. What looks like an address and is none is refused here.
-fn host_of(word: &str) -> Result<String, String> {
+/// An IP address or a host name. A malformed address is refused here, without a lookup.
+fn parse_host(word: &str) -> Result<String, String> {
     let bare = word.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(word);
     let wrong = || format!("The server's address must be IPv4, IPv6 or a host name, and {word:?} is none.");
     if bare.parse::<std::net::IpAddr>().is_ok() {
         return Ok(bare.to_owned());
     }
-    // An IPv6 address may name an interface behind '%'; the system's resolver knows it.
+    // An IPv6 address may have an interface after '%', which the system's resolver knows.
     if bare
         .split_once('%')
         .is_some_and(|(address, zone)| address.parse::<std::net::Ipv6Addr>().is_ok() && !zone.is_empty())
@@ -347,6 +341,19 @@ fn host_of(word: &str) -> Result<String, String> {
         return Err(wrong());
     }
     Ok(word.to_owned())
+}
+
+fn on_eof(word: &str) -> Result<OnEof, String> {
+    match word {
+        "exit" => Ok(OnEof::Exit),
+        "stay" => Ok(OnEof::Stay),
+        _ => Err(format!("--on-eof is exit or stay, not {word:?}.")),
+    }
+}
+
+fn mailbox(word: &str) -> Result<usize, String> {
+    let messages = word.parse().ok().filter(|messages| (1..=MAILBOX).contains(messages));
+    messages.ok_or_else(|| format!("--mailbox is a number of messages from 1 to {MAILBOX}, and {word:?} is not."))
 }
 
 fn duration(word: &str) -> Result<Duration, String> {

@@ -1,4 +1,4 @@
-//! Faults of the network on the command line.
+//! Network faults on the command line.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

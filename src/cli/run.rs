@@ -1,8 +1,10 @@
 //! The arguments of `chat run`.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -24,7 +26,7 @@ const REPORTS: &str = "Reports";
 const ANOTHER: &str = "Another program";
 const SIMULATION: &str = "Faults and simulation";
 
-/// Options by which a play writes files: none is written where nothing is played.
+/// Options that write files. They conflict with the options that run no case.
 const OF_A_PLAY: [&str; 3] = ["reports", "record", "bless"];
 
 /// `chat run [OPTIONS] FILE...`
@@ -44,16 +46,16 @@ pub(crate) struct RunArguments {
     text: bool,
 
     /// Match as written (exact), or without case, brackets, runs of blanks and final punctuation (loose)
-    #[arg(long = "match", value_name = "exact|loose")]
-    style: Option<String>,
+    #[arg(long = "match", value_name = "exact|loose", value_parser = match_mode)]
+    style: Option<MatchMode>,
 
     /// Stretch limits, windows and readiness by this factor, but not sleep
-    #[arg(long, value_name = "FACTOR")]
-    time_scale: Option<String>,
+    #[arg(long, value_name = "FACTOR", value_parser = time_scale)]
+    time_scale: Option<f64>,
 
     /// End the whole run after this time, such as 5m
-    #[arg(long, value_name = "DURATION")]
-    deadline: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = crate::cli::duration)]
+    deadline: Option<Duration>,
 
     /// Play only cases whose title holds this
     #[arg(long, value_name = "TITLE")]
@@ -65,8 +67,8 @@ pub(crate) struct RunArguments {
 
     /// Keep a report of this format in this file, written anew after every case; can be given several times. Formats:
     /// junit, tap, json, gradescope, classroom, markdown
-    #[arg(long = "report", value_name = "FORMAT=FILE", help_heading = REPORTS)]
-    reports: Vec<String>,
+    #[arg(long = "report", value_name = "FORMAT=FILE", value_parser = report, help_heading = REPORTS)]
+    reports: Vec<ReportFile>,
 
     /// Play another program with the same command line, such as 'python3 ChatApp.py'. What is asked of it are its words
     /// and -s PORT or -c NAME IP PORT PORT
@@ -95,20 +97,20 @@ pub(crate) struct RunArguments {
     simulate: bool,
 
     /// With --simulate: play each case with so many seeds, 1 to 1000000; 1 without
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, requires = "simulate", help_heading = SIMULATION)]
-    seeds: Option<String>,
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, requires = "simulate", value_parser = seeds, help_heading = SIMULATION)]
+    seeds: Option<u64>,
 
     /// The seed behind faults of the network, to play a run again; with --simulate: the (first) seed, 1 without
-    #[arg(long, value_name = "SEED", help_heading = SIMULATION)]
-    seed: Option<String>,
+    #[arg(long, value_name = "SEED", value_parser = seed, help_heading = SIMULATION)]
+    seed: Option<u64>,
 
     /// With --simulate: the network, perfect without
-    #[arg(long, value_name = "hostile|lan|perfect|transatlantic|wifi-lossy", requires = "simulate", help_heading = SIMULATION)]
-    net: Option<String>,
+    #[arg(long, value_name = "hostile|lan|perfect|transatlantic|wifi-lossy", requires = "simulate", value_parser = net, help_heading = SIMULATION)]
+    net: Option<(&'static str, LinkModel)>,
 
     /// Who reads the reports: a student sees not what hidden cases expect
-    #[arg(long, value_name = "teacher|student", help_heading = REPORTS)]
-    view: Option<String>,
+    #[arg(long, value_name = "teacher|student", value_parser = view, help_heading = REPORTS)]
+    view: Option<View>,
 
     /// Rewrite expectations that failed by their text alone to what came; wildcards and captures stay. Not where CI is set
     #[arg(long, conflicts_with_all = ["repeat", "until_fail", "retries"])]
@@ -146,20 +148,20 @@ struct RunModeArgs {
 struct Pace {
     /// Play so many cases at a time, 1 to 64; without, as many as there are processors but at least 4. With --impl as
     /// many as there are processors, with --impl-dir 1
-    #[arg(long, short, value_name = "COUNT", allow_negative_numbers = true)]
-    jobs: Option<String>,
+    #[arg(long, short, value_name = "COUNT", allow_negative_numbers = true, value_parser = jobs)]
+    jobs: Option<usize>,
 
     /// Play all cases so often, 1 to 100000; each has to pass each time
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, conflicts_with_all = ["until_fail", "retries"])]
-    repeat: Option<String>,
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, conflicts_with_all = ["until_fail", "retries"], value_parser = repeat)]
+    repeat: Option<u64>,
 
     /// Play all cases again and again, until one fails or --deadline has passed
     #[arg(long, conflicts_with = "retries")]
     until_fail: bool,
 
     /// Play a case that fails again, so often at most, 0 to 16; one that passes then is flaky, and fails the run
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, conflicts_with = "simulate")]
-    retries: Option<String>,
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, conflicts_with = "simulate", value_parser = retries)]
+    retries: Option<u32>,
 
     /// With --retries: what is flaky fails nothing and earns its points
     #[arg(long, requires = "retries")]
@@ -175,44 +177,22 @@ struct Pace {
 }
 
 impl Pace {
-    fn rounds(&self) -> Result<Rounds, String> {
-        let rounds = number_to("--repeat", self.repeat.as_deref(), 1, RunOptions::MAX_ROUNDS)?;
-        Ok(if self.until_fail { Rounds::UntilFail } else { Rounds::Number(rounds.unwrap_or(1)) })
-    }
-
-    fn retries(&self) -> Result<u32, String> {
-        let most = RunOptions::MAX_RETRIES;
-        Ok(number_to("--retries", self.retries.as_deref(), 0, most)?.unwrap_or(0))
-    }
-
-    fn jobs(&self, usual: impl FnOnce() -> usize) -> Result<usize, String> {
-        let jobs = number_to("--jobs", self.jobs.as_deref(), 1, RunOptions::MAX_JOBS)?;
-        Ok(jobs.unwrap_or_else(usual))
+    fn rounds(&self) -> Rounds {
+        if self.until_fail { Rounds::UntilFail } else { Rounds::Number(self.repeat.unwrap_or(1)) }
     }
 }
 
 impl RunArguments {
-    /// Whether the reference of the language is asked for, and nothing else.
+    /// Whether the reference of the language is requested.
     pub(crate) fn asks_for_language(&self) -> bool {
         self.instead.help_language
     }
 
-    /// `terminal` is whether reports go to one, `colour` whether they may be in colour.
+    /// `terminal` if reports go to a terminal that can erase a line, `colour` if they may be in colour.
     pub(crate) fn options(self, terminal: bool, colour: bool) -> Result<RunOptions, EarlyExit> {
-        let style = match self.style.as_deref() {
-            None | Some("exact") => MatchMode::Exact,
-            Some("loose") => MatchMode::Loose,
-            Some(word) => return Err(format!("--match is exact or loose, not {word:?}.").into()),
-        };
-        let time_scale = match self.time_scale.as_deref() {
-            None => 1.0,
-            Some(word) => word
-                .parse()
-                .ok()
-                .filter(|factor| (0.1..=100.0).contains(factor))
-                .ok_or_else(|| format!("--time-scale is a factor from 0.1 to 100, and {word:?} is not."))?,
-        };
-        let simulation = self.simulation()?;
+        let style = self.style.unwrap_or_default();
+        let time_scale = self.time_scale.unwrap_or(1.0);
+        let simulation = self.simulation();
         let implementation = self.implementation(style, time_scale)?;
         let usual = || RunOptions::usual_jobs(implementation.as_ref(), simulation.is_some());
         Ok(RunOptions {
@@ -221,35 +201,35 @@ impl RunArguments {
                 RunModeArgs { list: true, .. } => Some(run::RunMode::List),
                 RunModeArgs { .. } => None,
             },
-            jobs: self.pace.jobs(usual)?,
-            rounds: self.pace.rounds()?,
-            retries: self.pace.retries()?,
+            jobs: self.pace.jobs.unwrap_or_else(usual),
+            rounds: self.pace.rounds(),
+            retries: self.pace.retries.unwrap_or(0),
             allow_flaky: self.pace.allow_flaky,
             live: terminal && !self.json,
             simulation,
-            seed: number("--seed", self.seed.as_deref())?.map(Seed),
+            seed: self.seed.map(Seed),
             implementation,
             files: self.files,
             json: self.json,
             style,
             text: self.text,
             time_scale,
-            deadline: self.deadline.as_deref().map(crate::cli::duration).transpose()?,
+            deadline: self.deadline,
             case: self.case,
             fail_fast: self.pace.fail_fast,
             verbose: self.verbose,
             colour,
             program: None,
-            reports: self.reports.iter().map(|word| report(word)).collect::<Result<_, _>>()?,
+            reports: self.reports,
             bless: self.bless,
             record: self.record,
-            view: self.view.as_deref().map_or(Ok(View::default()), view)?,
+            view: self.view.unwrap_or_default(),
         })
     }
 }
 
 impl RunArguments {
-    /// The other program: what the profile says, and before that what the options say.
+    /// The other program as the options describe it, then its profile.
     fn implementation(&self, style: MatchMode, time_scale: f64) -> Result<Option<Implementation>, EarlyExit> {
         let profile = match &self.profile {
             Some(path) => Profile::read(path, |path| file::read(path, Profile::MAX_BYTES))?,
@@ -274,7 +254,7 @@ impl RunArguments {
         }))
     }
 
-    /// What is wrong where no other program is named: our own must not be played in its place.
+    /// The mistake if an option is about another program and none is named: our own must not run in its place.
     fn without_program(&self) -> Option<String> {
         let given = [
             ("--profile", self.profile.is_some()),
@@ -289,30 +269,59 @@ impl RunArguments {
         })
     }
 
-    fn simulation(&self) -> Result<Option<SimulationOptions>, String> {
-        let seeds = number_to("--seeds", self.seeds.as_deref(), 1, SimulationOptions::MAX_SEEDS)?.unwrap_or(1);
-        let first = number("--seed", self.seed.as_deref())?.unwrap_or(1);
-        let name = self.net.as_deref().unwrap_or("perfect");
-        let names = LinkModel::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        let net = LinkModel::PRESETS.iter().find(|(known, _)| *known == name);
-        let net = *net.ok_or_else(|| format!("--net is one of {names}, and {name:?} is not."))?;
-        Ok(self.simulate.then_some(SimulationOptions { first, seeds, net }))
+    fn simulation(&self) -> Option<SimulationOptions> {
+        let (first, seeds) = (self.seed.unwrap_or(1), self.seeds.unwrap_or(1));
+        let net = self.net.unwrap_or(("perfect", LinkModel::PERFECT));
+        self.simulate.then_some(SimulationOptions { first, seeds, net })
     }
 }
 
-fn number(option: &str, word: Option<&str>) -> Result<Option<u64>, String> {
-    let wrong = |word: &str| format!("{option} is a whole number, and {word:?} is not.");
-    word.map(|word| word.parse().map_err(|_| wrong(word))).transpose()
+fn match_mode(word: &str) -> Result<MatchMode, String> {
+    match word {
+        "exact" => Ok(MatchMode::Exact),
+        "loose" => Ok(MatchMode::Loose),
+        _ => Err(format!("--match is exact or loose, not {word:?}.")),
+    }
 }
 
-/// A number from a least to a most one.
-fn number_to<N>(option: &str, word: Option<&str>, least: N, most: N) -> Result<Option<N>, String>
+fn time_scale(word: &str) -> Result<f64, String> {
+    let factor = word.parse().ok().filter(|factor| (0.1..=100.0).contains(factor));
+    factor.ok_or_else(|| format!("--time-scale is a factor from 0.1 to 100, and {word:?} is not."))
+}
+
+fn seed(word: &str) -> Result<u64, String> {
+    word.parse().map_err(|_| format!("--seed is a whole number, and {word:?} is not."))
+}
+
+fn seeds(word: &str) -> Result<u64, String> {
+    number_within("--seeds", word, 1..=SimulationOptions::MAX_SEEDS)
+}
+
+fn net(word: &str) -> Result<(&'static str, LinkModel), String> {
+    let names = LinkModel::PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let net = LinkModel::PRESETS.iter().find(|(known, _)| *known == word);
+    net.copied().ok_or_else(|| format!("--net is one of {names}, and {word:?} is not."))
+}
+
+fn jobs(word: &str) -> Result<usize, String> {
+    number_within("--jobs", word, 1..=RunOptions::MAX_JOBS)
+}
+
+fn repeat(word: &str) -> Result<u64, String> {
+    number_within("--repeat", word, 1..=RunOptions::MAX_ROUNDS)
+}
+
+fn retries(word: &str) -> Result<u32, String> {
+    number_within("--retries", word, 0..=RunOptions::MAX_RETRIES)
+}
+
+fn number_within<N>(option: &str, word: &str, range: RangeInclusive<N>) -> Result<N, String>
 where
-    N: FromStr + Display + PartialOrd + Copy,
+    N: FromStr + Display + PartialOrd,
 {
-    let wrong = |word: &str| format!("{option} is a number from {least} to {most}, and {word:?} is not.");
-    let parse = |word: &str| word.parse().ok().filter(|number| (least..=most).contains(number));
-    word.map(|word| parse(word).ok_or_else(|| wrong(word))).transpose()
+    let number = word.parse().ok().filter(|number| range.contains(number));
+    let wrong = || format!("{option} is a number from {} to {}, and {word:?} is not.", range.start(), range.end());
+    number.ok_or_else(wrong)
 }
 
 fn command(text: &str) -> Result<Vec<String>, String> {

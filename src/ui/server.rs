@@ -205,7 +205,7 @@ fn store_location(choice: &StoreChoice, port: u16) -> anyhow::Result<StoreLocati
     Ok(match choice {
         StoreChoice::Memory => StoreLocation::Memory,
         StoreChoice::File(file) => StoreLocation::File(file.clone()),
-        StoreChoice::Usual => {
+        StoreChoice::Default => {
             let folder = state_folder().ok_or_else(|| {
                 anyhow!("Without HOME there is no folder for names and mail; use --db FILE or --ephemeral.")
             })?;

@@ -1,5 +1,6 @@
-//! What a command line is answered where there is nothing to start: what was asked for, or what is wrong with it.
+//! The answer to a command line that starts nothing: requested text, or one sentence about a mistake.
 
+use std::error::Error as _;
 use std::fmt::Write;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -7,14 +8,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::proto::status::Status;
 use crate::runner::lang::diagnostics::LoadError;
 
-/// An answer instead of a role.
+/// The answer to print instead of starting a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EarlyExit {
-    /// Text that was asked for, such as help: for standard output.
+    /// Requested text, such as help, for standard output.
     Text(String),
-    /// One sentence about a wrong argument: for standard error.
+    /// One sentence about a wrong argument, for standard error.
     Wrong(String),
-    /// Why a file that an argument names cannot be used, and the exit status for that: for standard error.
+    /// Why a file of the command line cannot be used, for standard error, and the exit status.
     Refused(Status, String),
 }
 
@@ -34,24 +35,24 @@ impl From<LoadError> for EarlyExit {
     }
 }
 
-/// What to say instead of what clap would say.
-pub(crate) fn answer(error: &clap::Error) -> EarlyExit {
+/// Replaces the message of clap by one sentence.
+pub(crate) fn early_exit(error: &clap::Error) -> EarlyExit {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
         _ => None,
     };
     let argument = text(ContextKind::InvalidArg).unwrap_or_default();
-    // As it is typed, without the names of its values.
+    // Without the names of its values.
     let option = argument.split([' ', '=']).next().unwrap_or_default().to_owned();
     let sentence = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return EarlyExit::Text(error.to_string()),
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand).unwrap_or(argument);
             let mut sentence = format!("There is no argument {word:?}");
-            let meant = text(ContextKind::SuggestedArg).or_else(|| text(ContextKind::SuggestedSubcommand));
-            match meant {
-                Some(meant) => _ = write!(sentence, ", did you mean {meant}?"),
+            let suggestion = text(ContextKind::SuggestedArg).or_else(|| text(ContextKind::SuggestedSubcommand));
+            match suggestion {
+                Some(suggestion) => _ = write!(sentence, ", did you mean {suggestion}?"),
                 None => sentence.push_str("; chat --help shows what there is."),
             }
             sentence
@@ -74,6 +75,8 @@ pub(crate) fn answer(error: &clap::Error) -> EarlyExit {
             let missing = option.trim_matches(|c| "<>[].".contains(c));
             format!("{missing} is missing; chat run --help shows what goes with what.")
         }
+        // The parser of the value says what is wrong.
+        ErrorKind::ValueValidation => error.source().map(ToString::to_string).unwrap_or_default(),
         ErrorKind::TooManyValues => format!("{option} takes no value."),
         ErrorKind::InvalidUtf8 => "The arguments must be UTF-8 text.".to_owned(),
         _ => {
