@@ -98,7 +98,8 @@ fn rows(upto: u64, whole: bool, rows: Vec<Row>) -> Frame {
 /// The row and the address of a stranger.
 fn stranger(number: usize) -> Row {
     let addr = SocketAddr::from(([10, 0, 1, u8::try_from(number).unwrap()], 7000));
-    Row(Name::new(&format!("s{number}")).unwrap(), addr, Incarnation(1000 + number as u128), true)
+    let name = Name::new(&format!("s{number}")).unwrap();
+    Row { name, addr, incarnation: Incarnation(1000 + number as u128), online: true }
 }
 
 fn tell(
@@ -118,7 +119,7 @@ fn tell(
 
 /// The datagram `n` of a stranger, with a message in it.
 fn say(client: &mut Client, me: Incarnation, number: usize, n: u64) {
-    let Row(_, from, incarnation, _) = stranger(number);
+    let Row { addr: from, incarnation, .. } = stranger(number);
     let message = Frame::Msg { id: MessageId { incarnation, number: n }, at: 0, after: None, text: "hi".to_owned() };
     tell(client, NOW, incarnation, from, me, n, vec![message]);
 }
@@ -225,7 +226,8 @@ fn a_stranger_has_one_life_at_an_address() {
 
 #[test]
 fn nobody_speaks_for_another_client_from_another_port() {
-    let Row(name, at, incarnation, online_there) = stranger(0);
+    let row = stranger(0);
+    let (at, incarnation) = (row.addr, row.incarnation);
     let message = |number, text: &str| Frame::Msg {
         id: MessageId { incarnation, number },
         at: 0,
@@ -237,7 +239,7 @@ fn nobody_speaks_for_another_client_from_another_port() {
     let other_address = SocketAddr::from(([10, 0, 3, 1], at.port()));
     for known_before in [true, false] {
         let (mut client, me) = online();
-        let table = vec![rows(2, false, vec![Row(name.clone(), at, incarnation, online_there)])];
+        let table = vec![rows(2, false, vec![row.clone()])];
         if known_before {
             tell(&mut client, NOW, SERVER, server(), me, 2, table.clone());
         }

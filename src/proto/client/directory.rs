@@ -88,7 +88,7 @@ impl Directory {
         if whole {
             self.incoming = IncomingTable { whole, ..IncomingTable::default() };
         }
-        for Row(name, addr, incarnation, online) in rows {
+        for Row { name, addr, incarnation, online } in rows {
             self.incoming.rows.insert(name, DirectoryEntry { addr, incarnation, online });
         }
         for name in gone {
@@ -117,7 +117,7 @@ impl Directory {
     }
 
     /// Takes in one row that came beside the updates, in an answer of the server.
-    pub fn learn(&mut self, Row(name, addr, incarnation, online): Row) -> Change {
+    pub fn learn(&mut self, Row { name, addr, incarnation, online }: Row) -> Change {
         let mut change = Change::default();
         self.set(name, DirectoryEntry { addr, incarnation, online }, &mut change);
         change
@@ -167,7 +167,12 @@ mod tests {
     use super::*;
 
     fn row(name: &str, incarnation: u128, online: bool) -> Row {
-        Row(name.parse().unwrap(), SocketAddr::from(([127, 0, 0, 1], 9)), Incarnation(incarnation), online)
+        Row {
+            name: name.parse().unwrap(),
+            addr: SocketAddr::from(([127, 0, 0, 1], 9)),
+            incarnation: Incarnation(incarnation),
+            online,
+        }
     }
 
     #[test]

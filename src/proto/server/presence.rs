@@ -350,7 +350,7 @@ impl Server {
             }
         }
         for (request, mail) in waiters.mail {
-            match self.row_for(request.client, name).filter(|row| row.3) {
+            match self.row_for(request.client, name).filter(|row| row.online) {
                 Some(row) => {
                     let (r, is, row) = (request.number, RequestOutcome::Exists, Some(row));
                     self.reply(request.client, Frame::Answer { r, is, n: 0, row, names: Vec::new(), more: false });

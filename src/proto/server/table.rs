@@ -256,7 +256,8 @@ impl Server {
             .filter_map(|(version, name)| {
                 let row = self.table.rows.get(name)?;
                 let addr = seen_from(row.addr, session.addr(), session.via());
-                Some((*version, Row(name.clone(), addr, row.incarnation, row.online)))
+                let (name, incarnation, online) = (name.clone(), row.incarnation, row.online);
+                Some((*version, Row { name, addr, incarnation, online }))
             })
             .collect();
         let last = changed.len() <= rows_max;
@@ -301,7 +302,8 @@ impl Server {
 
     pub(super) fn row_for(&self, reader: Incarnation, name: &Name) -> Option<Row> {
         let (row, session) = (self.table.get(name)?, self.sessions.get(reader)?);
-        Some(Row(name.clone(), seen_from(row.addr, session.addr(), session.via()), row.incarnation, row.online))
+        let addr = seen_from(row.addr, session.addr(), session.via());
+        Some(Row { name: name.clone(), addr, incarnation: row.incarnation, online: row.online })
     }
 }
 

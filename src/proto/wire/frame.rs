@@ -3,16 +3,39 @@
 
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::proto::event::MessageKind;
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
 use crate::proto::wire::{MAX_COOKIE, MAX_FRAME, MAX_TOKEN};
 
-/// A row of the table: name, address, incarnation, and whether the client is online.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row(pub Name, pub SocketAddr, pub Incarnation, pub bool);
+/// A row of the table. On the wire it is an array of its fields, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "(Name, SocketAddr, Incarnation, bool)")]
+pub struct Row {
+    /// The client's name.
+    pub name: Name,
+    /// The client's address, as the reader of the table can reach it.
+    pub addr: SocketAddr,
+    /// The client's incarnation.
+    pub incarnation: Incarnation,
+    /// Whether the server believes that the client can be reached.
+    pub online: bool,
+}
+
+impl From<(Name, SocketAddr, Incarnation, bool)> for Row {
+    fn from((name, addr, incarnation, online): (Name, SocketAddr, Incarnation, bool)) -> Self {
+        Self { name, addr, incarnation, online }
+    }
+}
+
+// By hand, because `into` would clone the name of every row.
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.name, self.addr, self.incarnation, self.online).serialize(serializer)
+    }
+}
 
 /// The result of a request, in an `answer`. The name before each colon is the frame of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
