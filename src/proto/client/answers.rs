@@ -1,6 +1,6 @@
 //! Requests of a client: puts them on the link to the server, and reports their outcome.
 
-use crate::proto::client::phase::Membership;
+use crate::proto::client::phase::RegistrationState;
 use crate::proto::client::requests::{Answer, RequestKind, RequestTimeout, Requests, SettledRequest};
 use crate::proto::client::{ATTEMPTS, Client};
 use crate::proto::event::MessageKind;
@@ -41,7 +41,7 @@ impl Client {
     /// The link to the server, unless requests have to wait for a registration. A de-registered client has a link too:
     /// requests that began before are still sent on it.
     fn requests_and_link(&mut self) -> Option<(&mut Requests, &mut Link)> {
-        if matches!(self.membership, Membership::Registering(_)) {
+        if matches!(self.registration, RegistrationState::Registering(_)) {
             return None;
         }
         Some((&mut self.requests, self.links.get_mut(self.server.incarnation?)?))

@@ -1,6 +1,6 @@
 //! Runs the commands: decides which are allowed now and which wait, and begins their work.
 
-use crate::proto::client::phase::Phase;
+use crate::proto::client::phase::ClientPhase;
 use crate::proto::client::requests::RequestKind;
 use crate::proto::client::{Client, MAX_OPEN};
 use crate::proto::command::{COMMANDS, Command, CommandError};
@@ -19,7 +19,7 @@ impl Client {
             let message = format!("More than {MAX_OPEN} commands have no outcome yet, wait for some of them.");
             return self.fail(Some(cmd), Reason::TooManyCommands, message);
         }
-        if matches!(self.phase, Phase::Closing(_)) || self.commands.is_draining() {
+        if matches!(self.phase, ClientPhase::Closing(_)) || self.commands.is_draining() {
             return self.fail(Some(cmd), Reason::Leaving, LEAVING.to_owned());
         }
         self.commands.push(cmd, command);
@@ -40,7 +40,8 @@ impl Client {
     /// After every input: the next commands, and the end when everything typed has its outcome.
     pub(super) fn go_on(&mut self, now: Instant) {
         self.run_backlog(now);
-        if let Some(draining) = self.commands.drained().filter(|_| matches!(self.phase, Phase::Online | Phase::Offline))
+        if let Some(draining) =
+            self.commands.drained().filter(|_| matches!(self.phase, ClientPhase::Online | ClientPhase::Offline))
         {
             self.done(draining.exit, None);
             self.leave(now);

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::proto::client::phase::{Membership, PendingLogin, Phase};
+use crate::proto::client::phase::{ClientPhase, PendingLogin, RegistrationState};
 use crate::proto::client::registration::{Registration, RegistrationTimeout};
 use crate::proto::client::{ATTEMPTS, Client, LIMIT};
 use crate::proto::event::client::ClientEvent;
@@ -19,14 +19,14 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 impl Client {
     /// Begins to register because a user waits for it: from the start, or after the command `reg`.
     pub(super) fn enter(&mut self, now: Instant, cmd: Option<u64>) {
-        self.phase = Phase::Connecting { cmd };
+        self.phase = ClientPhase::Connecting { cmd };
         self.register(now);
     }
 
     /// Begins to register, on the link to the server if there is one. Otherwise looks for a server.
     fn register(&mut self, now: Instant) {
         let token = format!("{:016x}", self.rng.bits());
-        self.membership = Membership::Registering(Registration::new(now, token));
+        self.registration = RegistrationState::Registering(Registration::new(now, token));
         match self.server.incarnation.filter(|incarnation| self.links.get(*incarnation).is_some()) {
             Some(incarnation) => self.send_reg(incarnation, String::new()),
             None => self.registration_timeout(now),
@@ -40,7 +40,7 @@ impl Client {
         if let Some(link) = self.links.get_mut(server) {
             link.push(frame, Some(r), None);
         }
-        if let Some(registration) = self.membership.registration_mut() {
+        if let Some(registration) = self.registration.attempt_mut() {
             registration.requested(r);
         }
     }
@@ -54,7 +54,7 @@ impl Client {
         token: &str,
         cookie: &str,
     ) {
-        if !self.membership.registration().is_some_and(|registration| registration.expects(token)) {
+        if !self.registration.attempt().is_some_and(|registration| registration.expects(token)) {
             return;
         }
         if let Some(old) = self.server.incarnation.filter(|old| *old != server) {
@@ -70,14 +70,14 @@ impl Client {
 
     /// The server received a request: it is being processed, and its attempts are counted anew.
     pub(super) fn request_received(&mut self, now: Instant, r: u64) {
-        let registration = self.membership.registration_mut();
+        let registration = self.registration.attempt_mut();
         if !registration.is_some_and(|registration| registration.received(now, r)) {
             self.requests.received(now, r);
         }
     }
 
     pub(super) fn registration_timeout(&mut self, now: Instant) {
-        let Some(registration) = self.membership.registration_mut() else { return };
+        let Some(registration) = self.registration.attempt_mut() else { return };
         match registration.expire(now) {
             Some(RegistrationTimeout::Failed) => return self.registration_failed(now),
             Some(RegistrationTimeout::Retry { attempt, is_requested }) => {
@@ -92,7 +92,7 @@ impl Client {
             }
             None => {}
         }
-        let registration = self.membership.registration_mut();
+        let registration = self.registration.attempt_mut();
         if let Some(token) = registration.and_then(|registration| registration.next_hello(now)) {
             let head = Header::new(self.me, None);
             for to in &self.server.candidates {
@@ -103,8 +103,8 @@ impl Client {
 
     /// Between the welcome and the first table, a server that is silent for all attempts is lost.
     pub(super) fn login_timeout(&mut self, now: Instant) {
-        let Phase::LoggingIn(login) = &mut self.phase else { return };
-        if self.membership.registration().is_some() || login.ends > now {
+        let ClientPhase::LoggingIn(login) = &mut self.phase else { return };
+        if self.registration.attempt().is_some() || login.ends > now {
             return;
         }
         let cmd = login.cmd;
@@ -121,7 +121,7 @@ impl Client {
     /// A datagram of the server arrived. During a login it counts its attempts anew: mail and table may still come.
     pub(super) fn server_is_there(&mut self, now: Instant) {
         self.server.unanswered = 0;
-        if let Phase::LoggingIn(login) = &mut self.phase {
+        if let ClientPhase::LoggingIn(login) = &mut self.phase {
             login.attempt = 1;
             login.ends = now + LIMIT;
         }
@@ -129,15 +129,15 @@ impl Client {
 
     /// When the registration, or else the login, has its next timeout.
     pub(super) fn login_deadline(&self) -> Option<Instant> {
-        match (&self.membership, &self.phase) {
-            (Membership::Registering(registration), _) => registration.deadline(),
-            (_, Phase::LoggingIn(login)) => Some(login.ends),
+        match (&self.registration, &self.phase) {
+            (RegistrationState::Registering(registration), _) => registration.deadline(),
+            (_, ClientPhase::LoggingIn(login)) => Some(login.ends),
             _ => None,
         }
     }
 
     fn registration_failed(&mut self, now: Instant) {
-        self.membership = Membership::Unregistered;
+        self.registration = RegistrationState::Unregistered;
         // A client that only lost its server goes on without it. It ends if its user waits for the registration.
         if self.phase.is_entering() {
             return self.lost_server(now, RequestWord::Reg, self.phase.reg_command());
@@ -151,14 +151,14 @@ impl Client {
 
     /// `welcome` came, for `reg` or unasked.
     pub(super) fn welcomed(&mut self, now: Instant, mail: usize) {
-        self.membership = Membership::Registered;
+        self.registration = RegistrationState::Registered;
         self.server.last_sent = now;
         let cmd = self.phase.reg_command();
         match self.phase {
-            Phase::Connecting { cmd } => {
-                self.phase = Phase::LoggingIn(PendingLogin { cmd, attempt: 1, ends: now + LIMIT });
+            ClientPhase::Connecting { cmd } => {
+                self.phase = ClientPhase::LoggingIn(PendingLogin { cmd, attempt: 1, ends: now + LIMIT });
             }
-            Phase::Offline => self.phase = Phase::Online,
+            ClientPhase::Offline => self.phase = ClientPhase::Online,
             _ => {}
         }
         self.say(cmd, ClientEvent::Registered { name: self.name.clone() });
@@ -172,16 +172,16 @@ impl Client {
 
     /// A whole table arrived. The first one after the welcome completes the login.
     pub(super) fn login_completed(&mut self) {
-        if let Phase::LoggingIn(PendingLogin { cmd, .. }) = self.phase
-            && self.membership.is_registered()
+        if let ClientPhase::LoggingIn(PendingLogin { cmd, .. }) = self.phase
+            && self.registration.is_registered()
         {
-            self.phase = Phase::Online;
+            self.phase = ClientPhase::Online;
             self.done(cmd, None);
         }
     }
 
     pub(super) fn refused(&mut self, now: Instant, reason: &str) {
-        self.membership = Membership::Unregistered;
+        self.registration = RegistrationState::Unregistered;
         let reason = match reason.parse() {
             Ok(reason @ (Reason::NameInUse | Reason::ServerFull)) => reason,
             _ => Reason::Refused,
@@ -190,11 +190,11 @@ impl Client {
         self.say(cmd, ClientEvent::Refused { name: self.name.clone(), reason, definite: true });
         self.status = self.status.or(Status::Failed);
         self.done(cmd, Some(reason));
-        if matches!(self.phase, Phase::Connecting { cmd: None }) {
+        if matches!(self.phase, ClientPhase::Connecting { cmd: None }) {
             self.drop_commands(reason);
             return self.end(now, false, None);
         }
-        self.phase = Phase::Offline;
+        self.phase = ClientPhase::Offline;
         self.table.left(self.name.as_str());
         if let Some(group) = self.group.take() {
             self.say_bare(None, ClientEvent::Removed { group, reason: RemovalReason::Refused(reason) });
@@ -240,14 +240,14 @@ impl Client {
             self.links.close(incarnation);
         }
         self.requests.lost_link();
-        match (&self.phase, &mut self.membership) {
-            (Phase::Closing(_), _) => self.end(now, false, None),
-            (Phase::LoggingIn(_) | Phase::Online, Membership::Registered) => {
+        match (&self.phase, &mut self.registration) {
+            (ClientPhase::Closing(_), _) => self.end(now, false, None),
+            (ClientPhase::LoggingIn(_) | ClientPhase::Online, RegistrationState::Registered) => {
                 let message = "[The server was restarted, registering again.]".to_owned();
                 self.say(None, ClientEvent::Warning { code: Problem::ServerRestarted, message, definite: true });
                 self.register(now);
             }
-            (_, Membership::Registering(registration)) => {
+            (_, RegistrationState::Registering(registration)) => {
                 registration.look_again(now);
                 self.registration_timeout(now);
             }
@@ -257,7 +257,7 @@ impl Client {
 
     /// A request waits. If no server knows this client, it registers again.
     pub(super) fn need_server(&mut self, now: Instant) {
-        if matches!(self.membership, Membership::Unregistered) && self.phase.is_online() {
+        if matches!(self.registration, RegistrationState::Unregistered) && self.phase.is_online() {
             self.register(now);
         }
     }
@@ -285,7 +285,7 @@ impl Client {
             return;
         }
         self.server.last_sent = now;
-        if self.membership.is_registered() && self.server.incarnation.is_some() {
+        if self.registration.is_registered() && self.server.incarnation.is_some() {
             self.server.unanswered = self.server.unanswered.saturating_add(1);
             self.send_alive(now);
         } else {

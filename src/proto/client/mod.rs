@@ -29,7 +29,7 @@ use crate::proto::client::command_queue::CommandQueue;
 use crate::proto::client::directory::{Change, Directory};
 use crate::proto::client::inbox::Inbox;
 use crate::proto::client::outbox::Outbox;
-use crate::proto::client::phase::{Membership, Phase};
+use crate::proto::client::phase::{ClientPhase, RegistrationState};
 use crate::proto::client::requests::Requests;
 use crate::proto::client::unknown_peers::UnknownPeers;
 use crate::proto::config::{ClientConfig, RELEASE};
@@ -81,8 +81,8 @@ pub struct Client {
     me: Incarnation,
     rng: Rng,
     silent_leave: bool,
-    phase: Phase,
-    membership: Membership,
+    phase: ClientPhase,
+    registration: RegistrationState,
     server: ServerPeer,
     table: Directory,
     links: Links,
@@ -113,8 +113,8 @@ impl Client {
             me,
             rng,
             silent_leave: config.silent_leave,
-            phase: Phase::Connecting { cmd: None },
-            membership: Membership::Unregistered,
+            phase: ClientPhase::Connecting { cmd: None },
+            registration: RegistrationState::Unregistered,
             server,
             table: Directory::default(),
             links: Links::new(me),
@@ -324,7 +324,7 @@ impl Client {
         }
         self.interrupt();
         self.flush_links(now);
-        self.phase = Phase::Closed;
+        self.phase = ClientPhase::Closed;
         self.door.push(Output::Ended(Exit { status: self.status, exiting, group }));
     }
 }
@@ -366,7 +366,7 @@ impl Machine for Client {
         if self.phase.is_closed() {
             return None;
         }
-        let notice = if let Phase::Closing(notice) = &self.phase { Some(notice.deadline()) } else { None };
+        let notice = if let ClientPhase::Closing(notice) = &self.phase { Some(notice.deadline()) } else { None };
         let own = [
             self.login_deadline(),
             self.requests.deadline(),

@@ -1,4 +1,4 @@
-//! The phase of a client, from its start to its end.
+//! The phase of a client from its start to its end, and the state of its registration.
 
 use crate::proto::client::registration::Registration;
 use crate::proto::client::shutdown::ShutdownNotice;
@@ -6,11 +6,11 @@ use crate::proto::time::Instant;
 
 /// Where a client is between its start and its end.
 ///
-/// Two states are independent of the phase and have fields of their own. The [`Membership`] changes while a user stays
-/// online: a client registers again in the background when its server was restarted. The end of input, in the command
-/// queue, may come in any phase, and a queued `reg` may still follow it.
+/// Two states are independent of the phase and have fields of their own. The [`RegistrationState`] changes while a user
+/// stays online: a client registers again in the background when its server was restarted. The end of input, in the
+/// command queue, may come in any phase, and a queued `reg` may still follow it.
 #[derive(Debug)]
-pub enum Phase {
+pub enum ClientPhase {
     /// A user waits for the registration: from the start, or from the command `reg`.
     Connecting {
         /// The command `reg`, if there is one.
@@ -41,7 +41,7 @@ pub struct PendingLogin {
 
 /// Whether the server has this client in its table.
 #[derive(Debug)]
-pub enum Membership {
+pub enum RegistrationState {
     /// The server does not know this client, or the client does not know whether it does.
     Unregistered,
     /// A registration is under way.
@@ -50,7 +50,7 @@ pub enum Membership {
     Registered,
 }
 
-impl Phase {
+impl ClientPhase {
     /// Whether messages are displayed and sent.
     pub fn is_online(&self) -> bool {
         matches!(self, Self::LoggingIn(_) | Self::Online)
@@ -89,25 +89,25 @@ impl Phase {
     }
 }
 
-impl Membership {
+impl RegistrationState {
     /// Whether the server has sent `welcome` to this client.
     pub fn is_registered(&self) -> bool {
         matches!(self, Self::Registered)
     }
 
     /// The registration that is under way.
-    pub fn registration(&self) -> Option<&Registration> {
+    pub fn attempt(&self) -> Option<&Registration> {
         if let Self::Registering(registration) = self { Some(registration) } else { None }
     }
 
     /// The registration that is under way.
-    pub fn registration_mut(&mut self) -> Option<&mut Registration> {
+    pub fn attempt_mut(&mut self) -> Option<&mut Registration> {
         if let Self::Registering(registration) = self { Some(registration) } else { None }
     }
 
     /// Gives up a registration that is under way.
     pub fn abandon(&mut self) {
-        if self.registration().is_some() {
+        if self.attempt().is_some() {
             *self = Self::Unregistered;
         }
     }

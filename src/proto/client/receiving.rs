@@ -42,7 +42,7 @@ impl Client {
     fn frame_of_server(&mut self, now: Instant, source: FrameId, frame: Frame) -> bool {
         match frame {
             Frame::Welcome { mail, .. } if !self.phase.is_closing() => self.welcomed(now, mail),
-            Frame::Refused { reason, .. } if self.membership.registration().is_some() => self.refused(now, &reason),
+            Frame::Refused { reason, .. } if self.registration.attempt().is_some() => self.refused(now, &reason),
             Frame::Rows { upto, whole, last, rows, gone, .. } => {
                 self.rows_arrived(now, source.link, (upto, whole, last), rows, gone);
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::proto::client::Client;
-use crate::proto::client::phase::{Membership, Phase};
+use crate::proto::client::phase::{ClientPhase, RegistrationState};
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::{OfflineReason, Reason};
 use crate::proto::time::Instant;
@@ -69,11 +69,11 @@ impl Client {
     /// The server has de-registered this client, as its user asked.
     pub(super) fn deregistered(&mut self, cmd: Option<u64>) {
         match &mut self.phase {
-            Phase::Closing(notice) => notice.is_deregistered = true,
-            Phase::Closed => {}
-            phase => *phase = Phase::Offline,
+            ClientPhase::Closing(notice) => notice.is_deregistered = true,
+            ClientPhase::Closed => {}
+            phase => *phase = ClientPhase::Offline,
         }
-        self.membership = Membership::Unregistered;
+        self.registration = RegistrationState::Unregistered;
         self.table.left(self.name.as_str());
         self.say(cmd, ClientEvent::Offline { name: self.name.clone(), reason: OfflineReason::Dereg });
         self.group = None;
@@ -89,11 +89,11 @@ impl Client {
         let needs_no_notice = self.phase.is_offline() || self.silent_leave || self.server.incarnation.is_none();
         self.show_held();
         self.group = None;
-        self.membership.abandon();
+        self.registration.abandon();
         if needs_no_notice {
             return self.end(now, false, None);
         }
-        self.phase = Phase::Closing(ShutdownNotice::new(now));
+        self.phase = ClientPhase::Closing(ShutdownNotice::new(now));
         self.notice_timeout(now);
     }
 
@@ -106,7 +106,7 @@ impl Client {
     }
 
     pub(super) fn notice_timeout(&mut self, now: Instant) {
-        let Phase::Closing(notice) = &mut self.phase else { return };
+        let ClientPhase::Closing(notice) = &mut self.phase else { return };
         match notice.expire(now, self.inbox.is_displaying()) {
             Some(NoticeTimeout::Give) => self.give_notice(now),
             Some(NoticeTimeout::End) => self.end(now, false, None),
@@ -116,7 +116,7 @@ impl Client {
 
     /// Gives the first notice as soon as nothing is being displayed.
     pub(super) fn give_held_notice(&mut self, now: Instant) {
-        if let Phase::Closing(notice) = &self.phase
+        if let ClientPhase::Closing(notice) = &self.phase
             && !notice.is_given
             && !self.inbox.is_displaying()
         {
@@ -126,7 +126,7 @@ impl Client {
 
     fn give_notice(&mut self, now: Instant) {
         self.flush_links(now);
-        if let Phase::Closing(notice) = &mut self.phase {
+        if let ClientPhase::Closing(notice) = &mut self.phase {
             notice.is_given = true;
         }
         if let (Some(incarnation), Some(addr)) = (self.server.incarnation, self.server.addr) {
@@ -136,7 +136,7 @@ impl Client {
 
     /// The server knows that this client leaves.
     pub(super) fn bye(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Closing(_)) {
+        if matches!(self.phase, ClientPhase::Closing(_)) {
             self.end(now, false, None);
         }
     }
