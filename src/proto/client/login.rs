@@ -1,4 +1,4 @@
-//! Coming: registration, coming back, and the keep-alive.
+//! Registers a client, also again after its server was restarted, and keeps it alive at the server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -1,10 +1,12 @@
 //! The client machine: registers, chats from its own copy of the table, falls back to the server, leaves with notice.
 //!
-//! The state of a client belongs to its parts, each with fields of its own that no other file reads: [`phase`],
-//! [`registration`], [`command_queue`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`] and [`directory`]. A part
-//! returns values and never calls the client. [`Client`] routes between the parts: this file takes the inputs and emits
-//! the outputs, [`commands`] runs commands, [`login`] comes, [`shutdown`] goes, [`answers`] processes the answers of the
-//! server, [`sending`] sends direct messages, [`receiving`] reads frames.
+//! Parts own the state: [`command_queue`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`], [`registration`] and
+//! [`directory`]. Their fields are private to their files. A part returns values and never calls the client. [`phase`]
+//! says where the client is between its start and its end.
+//!
+//! [`Client`] routes between the parts. This file takes the inputs and emits the outputs. [`commands`] runs commands,
+//! [`login`] registers, [`shutdown`] leaves, [`answers`] sends requests and reports their outcome, [`sending`] sends
+//! direct messages, and [`receiving`] reads frames.
 
 mod answers;
 mod command_queue;

@@ -1,4 +1,4 @@
-//! Going: de-registration, and leaving with notice.
+//! De-registers a client, and ends it with notice to the server.
 
 use std::time::Duration;
 
