@@ -20,6 +20,7 @@ pub mod rng;
 pub mod server;
 pub mod status;
 pub mod suggest;
+pub mod template;
 pub mod text;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,121 @@
+//! The one parser of texts with holes. The sentences of the program are written so, and patterns and wordings can be.
+//!
+//! It allocates nothing: a sentence is parsed each time it is recognised.
+
+/// A part of a text with holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplatePiece<'a> {
+    /// The text itself. `{{` is one brace, `$${` is `${`, and a `}` or `$` alone is itself. Pieces of text can follow
+    /// each other.
+    Text(&'a str),
+    /// `{name}`: something that differs, with a name.
+    Hole(&'a str),
+    /// `{*}`: something that differs, without one.
+    Anything,
+    /// `${name}`: the value of a variable.
+    Variable(&'a str),
+    /// A `{` that begins none of these, at this byte of the text. It is the last piece.
+    StrayBrace(usize),
+}
+
+/// The pieces of `text`, in order.
+#[must_use]
+pub fn pieces(text: &str) -> TemplatePieces<'_> {
+    TemplatePieces { text, at: 0 }
+}
+
+/// An iterator over the pieces of a text.
+#[derive(Clone, Debug)]
+pub struct TemplatePieces<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Iterator for TemplatePieces<'a> {
+    type Item = TemplatePiece<'a>;
+
+    fn next(&mut self) -> Option<TemplatePiece<'a>> {
+        let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let (piece, bytes) = match rest.find(['{', '}', '$']) {
+            Some(0) => self.special(rest),
+            plain => {
+                let bytes = plain.unwrap_or(rest.len());
+                (TemplatePiece::Text(&rest[..bytes]), bytes)
+            }
+        };
+        self.at += bytes;
+        Some(piece)
+    }
+}
+
+impl<'a> TemplatePieces<'a> {
+    /// The piece that begins with a brace or a dollar, and its bytes.
+    fn special(&self, rest: &'a str) -> (TemplatePiece<'a>, usize) {
+        if rest.starts_with("$${") {
+            return (TemplatePiece::Text(&rest[1..3]), 3);
+        }
+        if let Some(behind) = rest.strip_prefix("${") {
+            return match name_before_brace(behind) {
+                Some(name) => (TemplatePiece::Variable(name), name.len() + 3),
+                None => (TemplatePiece::Text(&rest[..2]), 2),
+            };
+        }
+        if rest.starts_with("{{") || rest.starts_with("}}") {
+            return (TemplatePiece::Text(&rest[..1]), 2);
+        }
+        if rest.starts_with("{*}") {
+            return (TemplatePiece::Anything, 3);
+        }
+        match rest.strip_prefix('{').map(name_before_brace) {
+            Some(Some(name)) => (TemplatePiece::Hole(name), name.len() + 2),
+            Some(None) => (TemplatePiece::StrayBrace(self.at), rest.len()),
+            None => (TemplatePiece::Text(&rest[..1]), 1),
+        }
+    }
+}
+
+/// The name at the beginning of a text, if a closing brace follows it.
+fn name_before_brace(text: &str) -> Option<&str> {
+    let name = &text[..text.find('}')?];
+    is_name(name).then_some(name)
+}
+
+/// Whether a word can be the name of a hole or of a variable.
+#[must_use]
+pub fn is_name(word: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    word.chars().all(fits) && word.starts_with(|c: char| !c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::template::TemplatePiece::{Anything, Hole, StrayBrace, Text, Variable};
+    use proptest::prelude::*;
+
+    #[test]
+    fn holes_variables_and_braces_are_told_apart() {
+        for (text, expected) in [
+            ("", vec![]),
+            ("hi", vec![Text("hi")]),
+            ("{who}: {*}!", vec![Hole("who"), Text(": "), Anything, Text("!")]),
+            ("{{{who}}}", vec![Text("{"), Hole("who"), Text("}")]),
+            ("${a}$${b}$c", vec![Variable("a"), Text("${"), Text("b"), Text("}"), Text("$"), Text("c")]),
+            ("${1}", vec![Text("${"), Text("1"), Text("}")]),
+            ("a {b c} d", vec![Text("a "), StrayBrace(2)]),
+            ("{}", vec![StrayBrace(0)]),
+            ("{a", vec![StrayBrace(0)]),
+            ("é}", vec![Text("é"), Text("}")]),
+        ] {
+            assert_eq!(pieces(text).collect::<Vec<_>>(), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_pieces(text in "[a1{}$* é]{0,16}") {
+            let stray = pieces(&text).position(|piece| matches!(piece, StrayBrace(_)));
+            prop_assert!(stray.is_none_or(|at| at + 1 == pieces(&text).count()));
+        }
+    }
+}
