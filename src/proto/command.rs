@@ -3,6 +3,7 @@
 use strum::{EnumDiscriminants, EnumIter, EnumString};
 
 use crate::proto::event::reason::Reason;
+use crate::proto::event::sentences::Sentence;
 use crate::proto::name::{BadName, Name};
 use crate::proto::text::{BadText, Text};
 
@@ -69,11 +70,11 @@ impl CommandError {
     #[must_use]
     pub fn sentence(&self) -> String {
         match self {
-            Self::Invalid(None) => "[Invalid command]".to_owned(),
-            Self::Invalid(Some(meant)) => format!("[Invalid command]\nDid you mean {meant}?"),
+            Self::Invalid(None) => Sentence::InvalidCommand.to_string(),
+            Self::Invalid(Some(word)) => format!("{}\n{}", Sentence::InvalidCommand, Sentence::DidYouMean { word }),
             Self::BadName(why) => why.to_string(),
             Self::BadText(why) => why.to_string(),
-            Self::NotUtf8 => "The line is not UTF-8 text, nothing was sent.".to_owned(),
+            Self::NotUtf8 => Sentence::NotUtf8.to_string(),
         }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::event::sentences::Sentence;
+
 /// The name of a client or a group: 1 to [`Name::MAX`] ASCII letters, digits, `_`, `-` and `.`, beginning with a letter
 /// or digit.
 ///
@@ -18,16 +20,16 @@ pub struct Name(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
     /// The word is empty.
-    #[error("A name must have 1 to 32 characters, and this one is empty.")]
+    #[error("{}", Sentence::NameEmpty)]
     Empty,
     /// The word is longer than [`Name::MAX`]. The value is its length in characters.
-    #[error("A name must have 1 to 32 characters, and this one has {0}.")]
+    #[error("{}", Sentence::NameTooLong { count: &format_args!("{}", .0) })]
     TooLong(usize),
     /// The word has a character that is not allowed at its position.
-    #[error("The name {0:?} is not allowed: use letters, digits, '_', '-' and '.', beginning with a letter or digit.")]
+    #[error("{}", Sentence::NameNotAllowed { text: &format_args!("{:?}", .0) })]
     Character(String),
     /// The word is `server`: in events, that name means the server.
-    #[error("The name server is reserved, choose another one.")]
+    #[error("{}", Sentence::NameReserved)]
     Reserved,
 }
 

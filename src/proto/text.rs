@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::event::sentences::Sentence;
+
 /// The text of a message: UTF-8, 1 to [`Text::MAX`] bytes. It is checked when it is created, and is delivered complete
 /// and unchanged. A clone shares the string.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,10 +21,10 @@ pub struct Text(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadText {
     /// The string is empty.
-    #[error("A message must have at least one byte.")]
+    #[error("{}", Sentence::MessageEmpty)]
     Empty,
     /// The string is longer than [`Text::MAX`]. The value is its length in bytes.
-    #[error("A message must have at most 65536 bytes, and this one has {0}.")]
+    #[error("{}", Sentence::MessageTooLong { count: &format_args!("{}", .0) })]
     TooLong(usize),
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::proto::command::{self, Command, CommandError};
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::Problem;
+use crate::proto::event::sentences::Sentence;
 use crate::proto::event::{Body, Event};
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
@@ -304,20 +305,21 @@ impl Script {
         } else {
             "nothing like it came".to_owned()
         };
-        let limit = spell(limit);
-        let message = format!("Line {} of the script waited {limit} for {pattern:?}: {why}.", self.lines);
+        let (limit, pattern) = (spell(limit), format!("{pattern:?}"));
+        let (line, limit, pattern, reason) = (&self.lines, &limit, &pattern, &why);
+        let message = Sentence::ScriptExpected { line, limit, pattern, reason }.to_string();
         self.fail(Problem::Expected, message, false, Status::Expected);
     }
 
     fn forbidden(&mut self, found: &LogMatch, limit: Duration, pattern: &str) {
-        let limit = spell(limit);
-        let (line, text) = (self.lines, &found.text);
-        let message = format!("Line {line} of the script allows no {pattern:?} within {limit}, and {text:?} came.");
+        let (limit, pattern, text) = (spell(limit), format!("{pattern:?}"), format!("{:?}", found.text));
+        let (line, limit, pattern, text) = (&self.lines, &limit, &pattern, &text);
+        let message = Sentence::ScriptForbidden { line, pattern, limit, text }.to_string();
         self.fail(Problem::Expected, message, true, Status::Failed);
     }
 
-    fn mistake(&mut self, what: &str) {
-        let message = format!("Line {} of the script cannot be played: {what}.", self.lines);
+    fn mistake(&mut self, mistake: &str) {
+        let message = Sentence::ScriptMistake { line: &self.lines, mistake: &mistake }.to_string();
         self.fail(Problem::Script, message, true, Status::Parse);
     }
 

@@ -5,6 +5,7 @@ use crate::io::input::{InputLine, Lines};
 use crate::proto::command::{Command, CommandError, parse};
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::Problem;
+use crate::proto::event::sentences::Sentence;
 use crate::proto::event::{Body, Event};
 use crate::proto::status::Status;
 use crate::proto::text::BadText;
@@ -235,7 +236,7 @@ impl CommandInput {
 }
 
 fn unreadable(kind: std::io::ErrorKind) -> ScriptFailure {
-    let message = format!("The input could not be read: {kind}.");
+    let message = Sentence::InputUnreadable { reason: &kind }.to_string();
     ScriptFailure {
         event: ClientEvent::Error { code: Problem::Unreadable, message, definite: true },
         status: Status::Environment,

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::io::input::Wake;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::Problem;
+use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::{Body, Event};
 use crate::proto::text::{escape_for_terminal, escape_json_for_terminal};
@@ -311,7 +312,7 @@ fn classify_write_error(error: &io::Error) -> Gone {
 
 /// The warning that events were dropped, with the role and the time of the event before it.
 fn dropped_warning(event: &Event, count: u64) -> Event {
-    let message = format!("The output was blocked, {count} events were not shown.");
+    let message = Sentence::OutputBlocked { count: &count }.to_string();
     let (code, definite) = (Problem::OutputBlocked, true);
     let body = match event.body {
         // The warning looks the same in both roles.

@@ -6,6 +6,7 @@ use crate::proto::client::{ATTEMPTS, Client};
 use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::Reason;
+use crate::proto::event::sentences::Sentence;
 use crate::proto::id::MessageId;
 use crate::proto::link::Link;
 use crate::proto::name::Name;
@@ -105,10 +106,10 @@ impl Client {
                 self.accepted(cmd, MessageKind::Group, id, answer.recipients);
             }
             (RequestKind::SendAll { .. } | RequestKind::Say { .. }, RequestOutcome::Failed) => {
-                self.fail(cmd, Reason::NotSaved, "[The server could not save the message.]".to_owned());
+                self.fail(cmd, Reason::NotSaved, Sentence::MessageNotSaved);
             }
             (RequestKind::SendAll { .. } | RequestKind::Say { .. }, _) => {
-                self.fail(cmd, Reason::Rejected, "[The server did not accept the message.]".to_owned());
+                self.fail(cmd, Reason::Rejected, Sentence::MessageRejected);
             }
             (kind, _) => self.group_answered(cmd, kind, answer),
         }
@@ -125,11 +126,10 @@ impl Client {
                 self.done(cmd, Some(Reason::GroupExists));
             }
             (RequestKind::Create { group } | RequestKind::Join { group }, RequestOutcome::Full) => {
-                let message = format!("[Group {group}: a limit of the server is reached.]");
-                self.fail(cmd, Reason::GroupLimit, message);
+                self.fail(cmd, Reason::GroupLimit, Sentence::GroupLimit { group: &group });
             }
             (RequestKind::Create { group }, _) => {
-                self.fail(cmd, Reason::NotSaved, format!("[The server could not save the group {group}.]"));
+                self.fail(cmd, Reason::NotSaved, Sentence::GroupNotSaved { group: &group });
             }
             (RequestKind::Join { group }, RequestOutcome::Ok) => {
                 self.say(cmd, ClientEvent::Joined { group: group.clone() });
@@ -149,7 +149,7 @@ impl Client {
                 self.done(cmd, None);
             }
             (RequestKind::Members { group }, _) => {
-                self.fail(cmd, Reason::NotAMember, format!("[The server does not know you in the group {group}.]"));
+                self.fail(cmd, Reason::NotAMember, Sentence::NotAMember { group: &group });
             }
             (RequestKind::Leave { group }, _) => self.left_group(cmd, group),
             _ => {}

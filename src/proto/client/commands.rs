@@ -6,21 +6,20 @@ use crate::proto::client::{Client, MAX_OPEN};
 use crate::proto::command::{COMMANDS, Command, CommandError};
 use crate::proto::event::client::{ClientEvent, CommandHelp};
 use crate::proto::event::reason::Reason;
+use crate::proto::event::sentences::Sentence;
 use crate::proto::time::Instant;
 use crate::proto::wire::Frame;
-
-const LEAVING: &str = "The client is leaving, nothing more is sent.";
 
 impl Client {
     /// Takes a command in. It runs at once, or behind a command that changes what may be typed.
     pub(super) fn typed(&mut self, now: Instant, command: Result<Command, CommandError>) {
         let cmd = self.commands.open_next();
         if self.commands.is_over_limit() {
-            let message = format!("More than {MAX_OPEN} commands have no outcome yet, wait for some of them.");
-            return self.fail(Some(cmd), Reason::TooManyCommands, message);
+            let sentence = Sentence::TooManyCommands { count: &MAX_OPEN };
+            return self.fail(Some(cmd), Reason::TooManyCommands, sentence);
         }
         if matches!(self.phase, ClientPhase::Closing(_)) || self.commands.is_draining() {
-            return self.fail(Some(cmd), Reason::Leaving, LEAVING.to_owned());
+            return self.fail(Some(cmd), Reason::Leaving, Sentence::Leaving);
         }
         self.commands.push(cmd, command);
         self.run_backlog(now);
@@ -53,13 +52,12 @@ impl Client {
             match command {
                 Command::Reg(_) | Command::Table | Command::Help(_) | Command::Exit => {}
                 _ => {
-                    let message = "[You are offline. Type reg to come back.]".to_owned();
-                    return self.fail(Some(cmd), Reason::Offline, message);
+                    return self.fail(Some(cmd), Reason::Offline, Sentence::YouAreOffline);
                 }
             }
         }
         if self.commands.is_exiting() {
-            return self.fail(Some(cmd), Reason::Leaving, LEAVING.to_owned());
+            return self.fail(Some(cmd), Reason::Leaving, Sentence::Leaving);
         }
         if !self.mode_allows(&command) {
             let mistake = CommandError::Invalid(None);
@@ -135,6 +133,6 @@ impl Client {
     }
 
     fn wrong_name(&mut self, cmd: u64) {
-        self.fail(Some(cmd), Reason::WrongName, "Error! Please input corresponding name.".to_owned());
+        self.fail(Some(cmd), Reason::WrongName, Sentence::WrongName);
     }
 }

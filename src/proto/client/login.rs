@@ -8,6 +8,7 @@ use crate::proto::client::registration::{Registration, RegistrationTimeout};
 use crate::proto::client::{ATTEMPTS, Client, LIMIT};
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::{Problem, Reason, RemovalReason, RequestWord};
+use crate::proto::event::sentences::Sentence;
 use crate::proto::id::Incarnation;
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
@@ -243,7 +244,7 @@ impl Client {
         match (&self.phase, &mut self.registration) {
             (ClientPhase::Closing(_), _) => self.end(now, false, None),
             (ClientPhase::LoggingIn(_) | ClientPhase::Online, RegistrationState::Registered) => {
-                let message = "[The server was restarted, registering again.]".to_owned();
+                let message = Sentence::ServerRestarted.to_string();
                 self.say(None, ClientEvent::Warning { code: Problem::ServerRestarted, message, definite: true });
                 self.register(now);
             }

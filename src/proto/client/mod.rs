@@ -168,7 +168,8 @@ impl Client {
         self.door.say(cmd, group, Body::Client(event))
     }
 
-    fn error(&mut self, cmd: Option<u64>, code: Problem, message: String, definite: bool) {
+    fn error(&mut self, cmd: Option<u64>, code: Problem, message: impl ToString, definite: bool) {
+        let message = message.to_string();
         self.say(cmd, ClientEvent::Error { code, message, definite });
     }
 
@@ -182,7 +183,7 @@ impl Client {
     }
 
     /// Shows why a command failed, and ends it.
-    fn fail(&mut self, cmd: Option<u64>, reason: Reason, message: String) {
+    fn fail(&mut self, cmd: Option<u64>, reason: Reason, message: impl ToString) {
         self.error(cmd, Problem::Command(reason), message, true);
         self.done(cmd, Some(reason));
     }

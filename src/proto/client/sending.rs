@@ -6,6 +6,7 @@ use crate::proto::client::requests::RequestKind;
 use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::{Problem, Reason};
+use crate::proto::event::sentences::Sentence;
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::MessageOutcome;
 use crate::proto::name::Name;
@@ -68,7 +69,7 @@ impl Client {
     pub(super) fn unknown_reader(&mut self, now: Instant, reader: &Name, definite: bool) {
         if let Some(message) = self.outbox.settle(reader) {
             let (cmd, reason) = (Some(message.cmd), Reason::NoSuchClient);
-            let message = format!("[Client {reader} does not exist.]");
+            let message = Sentence::NoSuchClient { name: reader };
             self.error(cmd, Problem::Command(reason), message, definite);
             self.done(cmd, Some(reason));
         }
@@ -182,10 +183,10 @@ impl Client {
                 self.done(cmd, None);
             }
             RequestOutcome::Full => {
-                self.fail(cmd, Reason::MailboxFull, format!("[Mailbox of {to} is full, message not saved.]"));
+                self.fail(cmd, Reason::MailboxFull, Sentence::MailboxFull { name: to });
             }
-            RequestOutcome::None => self.fail(cmd, Reason::NoSuchClient, format!("[Client {to} does not exist.]")),
-            _ => self.fail(cmd, Reason::NotSaved, "[The server could not save the message.]".to_owned()),
+            RequestOutcome::None => self.fail(cmd, Reason::NoSuchClient, Sentence::NoSuchClient { name: to }),
+            _ => self.fail(cmd, Reason::NotSaved, Sentence::MessageNotSaved),
         }
         self.send_waiting(now, to);
     }

@@ -5,6 +5,7 @@ use strum::{EnumDiscriminants, EnumString};
 
 use crate::proto::command::Usage;
 use crate::proto::event::reason::{OfflineReason, Problem, Reason, RemovalReason, RequestWord};
+use crate::proto::event::sentences::Sentence;
 use crate::proto::event::{ClientInfo, MessageKind, aligned, inline, list};
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
@@ -129,50 +130,53 @@ impl ClientEvent {
     #[must_use]
     pub fn line(&self) -> Option<String> {
         Some(match self {
-            Self::Started { free_port: Some(port), .. } => format!("[Client listening on port {port}]"),
-            Self::Registered { .. } => "[Welcome, You are registered.]".to_owned(),
+            Self::Started { free_port: Some(port), .. } => Sentence::ClientListening { port }.to_string(),
+            Self::Registered { .. } => Sentence::Registered.to_string(),
             Self::Refused { name, reason, .. } => match reason {
-                Reason::NameInUse => format!("[The name {name} is already in use.]"),
-                Reason::ServerFull => "[The server is full, try again later.]".to_owned(),
-                other => format!("[The server refused the name {name}: {other}.]"),
+                Reason::NameInUse => Sentence::NameInUse { name }.to_string(),
+                Reason::ServerFull => Sentence::ServerFull.to_string(),
+                reason => Sentence::NameRefused { name, reason }.to_string(),
             },
-            Self::Table { .. } => "[Client table updated.]".to_owned(),
+            Self::Table { .. } => Sentence::TableUpdated.to_string(),
             Self::Clients { clients, .. } => aligned(clients),
             Self::Message { kind, from, text, stored, .. } => {
-                let text = inline(text.as_str());
-                let at = stored.as_ref().map_or_else(String::new, |at| format!("{at} "));
-                match kind {
-                    MessageKind::Direct => format!("{from}: {at}{text}"),
-                    MessageKind::Channel => format!("[Channel_Message {from}: {at}{text}]"),
-                    MessageKind::Group => format!("Group_Message {from}: {at}{text}"),
-                }
+                let (name, text) = (from, &inline(text.as_str()));
+                let sentence = match (kind, stored) {
+                    (MessageKind::Direct, None) => Sentence::DirectMessage { name, text },
+                    (MessageKind::Direct, Some(time)) => Sentence::DirectMail { name, time, text },
+                    (MessageKind::Channel, None) => Sentence::ChannelMessage { name, text },
+                    (MessageKind::Channel, Some(time)) => Sentence::ChannelMail { name, time, text },
+                    (MessageKind::Group, None) => Sentence::GroupMessage { name, text },
+                    (MessageKind::Group, Some(time)) => Sentence::GroupMail { name, time, text },
+                };
+                sentence.to_string()
             }
-            Self::Mail { .. } => "[You have messages]".to_owned(),
-            Self::Receipt { to, kept_at, .. } => format!("[Offline message sent at {kept_at} received by {to}.]"),
-            Self::Delivered { to, .. } => format!("[Message received by {to}.]"),
-            Self::NoAck { to, .. } => format!("[No ACK from {to}, message sent to server.]"),
-            Self::Saved { .. } => "[Messages received by the server and saved]".to_owned(),
-            Self::ClientExists { name } => format!("[Client {name} exists!!]"),
-            Self::Accepted { .. } => "[Message received by Server.]".to_owned(),
-            Self::GroupCreated { group } => format!("[Group {group} created by Server.]"),
-            Self::GroupExists { group } => format!("[Group {group} already exists.]"),
-            Self::Joined { group } => format!("[Entered group {group} successfully]"),
-            Self::NoSuchGroup { group } => format!("[Group {group} does not exist]"),
-            Self::Groups { groups } if groups.is_empty() => "[No available group chats]".to_owned(),
-            Self::Groups { groups } => list("[Available group chats:]".to_owned(), groups),
-            Self::Members { group, members } => list(format!("[Members in the group {group}:]"), members),
-            Self::Left { group } => format!("[Leave group chat {group}]"),
-            Self::Removed { group, .. } => format!("[You are no longer in the group {group}.]"),
-            Self::Offline { .. } => "[You are Offline. Bye.]".to_owned(),
-            Self::ServerUnreachable { what: RequestWord::SendAll, .. } => "[Server not responding.]".to_owned(),
-            Self::ServerUnreachable { .. } => "[Server not responding]".to_owned(),
+            Self::Mail { .. } => Sentence::HaveMessages.to_string(),
+            Self::Receipt { to, kept_at, .. } => Sentence::MailReceived { time: kept_at, name: to }.to_string(),
+            Self::Delivered { to, .. } => Sentence::Delivered { name: to }.to_string(),
+            Self::NoAck { to, .. } => Sentence::NoAck { name: to }.to_string(),
+            Self::Saved { .. } => Sentence::Saved.to_string(),
+            Self::ClientExists { name } => Sentence::ClientExists { name }.to_string(),
+            Self::Accepted { .. } => Sentence::Accepted.to_string(),
+            Self::GroupCreated { group } => Sentence::GroupCreated { group }.to_string(),
+            Self::GroupExists { group } => Sentence::GroupExists { group }.to_string(),
+            Self::Joined { group } => Sentence::GroupEntered { group }.to_string(),
+            Self::NoSuchGroup { group } => Sentence::NoSuchGroup { group }.to_string(),
+            Self::Groups { groups } if groups.is_empty() => Sentence::NoGroups.to_string(),
+            Self::Groups { groups } => list(Sentence::AvailableGroups, groups),
+            Self::Members { group, members } => list(Sentence::GroupMembers { group }, members),
+            Self::Left { group } => Sentence::GroupLeft { group }.to_string(),
+            Self::Removed { group, .. } => Sentence::RemovedFromGroup { group }.to_string(),
+            Self::Offline { .. } => Sentence::Offline.to_string(),
+            Self::ServerUnreachable { what: RequestWord::SendAll, .. } => Sentence::ChannelUnreachable.to_string(),
+            Self::ServerUnreachable { .. } => Sentence::ServerUnreachable.to_string(),
             Self::Warning { message, .. } | Self::Error { message, .. } => message.clone(),
             Self::Help { commands } => {
                 let width = commands.iter().map(|c| c.usage.len()).max().unwrap_or(0);
                 let rows = commands.iter().map(|c| format!("{:width$}  {}", c.usage, c.does));
                 rows.collect::<Vec<_>>().join("\n")
             }
-            Self::Exit { shown: true, .. } => "[Exiting]".to_owned(),
+            Self::Exit { shown: true, .. } => Sentence::Exiting.to_string(),
             Self::Exit { .. } | Self::Started { .. } | Self::Retry { .. } | Self::Done { .. } => return None,
         })
     }

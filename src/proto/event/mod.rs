@@ -4,12 +4,14 @@
 
 pub mod client;
 pub mod reason;
+pub mod sentences;
 pub mod server;
 pub mod trace;
 
 use serde::Serialize;
 
 use crate::proto::event::client::ClientEvent;
+use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::name::Name;
@@ -124,8 +126,8 @@ pub fn inline(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// The sentence, and a name a line behind it.
-pub(crate) fn list<'a>(head: String, names: impl IntoIterator<Item = &'a Name>) -> String {
-    names.into_iter().fold(head, |lines, name| format!("{lines}\n{name}"))
+pub(crate) fn list<'a>(head: Sentence<'_>, names: impl IntoIterator<Item = &'a Name>) -> String {
+    names.into_iter().fold(head.to_string(), |lines, name| format!("{lines}\n{name}"))
 }
 
 /// The table for people: name, address and state, aligned.

@@ -4,6 +4,7 @@ use serde::Serialize;
 use strum::{EnumDiscriminants, EnumString};
 
 use crate::proto::event::reason::{OfflineReason, Problem, Reason, RemovalReason};
+use crate::proto::event::sentences::Sentence;
 use crate::proto::event::{ClientInfo, MessageKind, aligned, inline, list};
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
@@ -102,37 +103,31 @@ impl ServerEvent {
     #[must_use]
     pub fn line(&self) -> Option<String> {
         Some(match self {
-            Self::Listening { port, .. } => format!("[Server listening on port {port}]"),
+            Self::Listening { port, .. } => Sentence::Listening { port }.to_string(),
             Self::Loaded { names, messages, file } => {
-                format!("[{names} names and {messages} messages from {}]", inline(file))
+                Sentence::Loaded { names, messages, file: &inline(file) }.to_string()
             }
-            Self::ClientRegistered { name, .. } => format!("[Client {name} registered]"),
-            Self::ClientOffline { name, .. } => format!("[Client {name} is offline]"),
-            Self::GroupCreated { group, name } => format!("[Client {name} created group {group} successfully]"),
-            Self::Joined { group, name } => format!("[Client {name} joined group {group}]"),
-            Self::Groups { name: Some(name), groups } => {
-                list(format!("[Client {name} requested listing groups, current groups:]"), groups)
-            }
-            Self::Groups { name: None, groups } if groups.is_empty() => "[No available group chats]".to_owned(),
-            Self::Groups { name: None, groups } => list("[Available group chats:]".to_owned(), groups),
-            Self::Members { group, name, members } => {
-                list(format!("[Client {name} requested listing members of group {group}:]"), members)
-            }
-            Self::Left { group, name } => format!("[Client {name} left group {group}]"),
-            Self::Removed { group, name, .. } => {
-                format!("[Client {name} not responsive, removed from group {group}]")
-            }
+            Self::ClientRegistered { name, .. } => Sentence::ClientRegistered { name }.to_string(),
+            Self::ClientOffline { name, .. } => Sentence::ClientOffline { name }.to_string(),
+            Self::GroupCreated { group, name } => Sentence::ClientCreatedGroup { name, group }.to_string(),
+            Self::Joined { group, name } => Sentence::ClientJoinedGroup { name, group }.to_string(),
+            Self::Groups { name: Some(name), groups } => list(Sentence::ClientListsGroups { name }, groups),
+            Self::Groups { name: None, groups } if groups.is_empty() => Sentence::NoGroups.to_string(),
+            Self::Groups { name: None, groups } => list(Sentence::AvailableGroups, groups),
+            Self::Members { group, name, members } => list(Sentence::ClientListsMembers { name, group }, members),
+            Self::Left { group, name } => Sentence::ClientLeftGroup { name, group }.to_string(),
+            Self::Removed { group, name, .. } => Sentence::ClientRemoved { name, group }.to_string(),
             Self::Accepted { kind: MessageKind::Group, from, text, .. } => {
-                format!("[Client {from} sent group message: {}]", inline(text.as_str()))
+                Sentence::ClientSentToGroup { name: from, text: &inline(text.as_str()) }.to_string()
             }
             Self::Rejected { reason: Reason::GroupExists, from, group: Some(group) } => {
-                format!("[Client {from} creating group {group} failed, group already exists]")
+                Sentence::ClientGroupExists { name: from, group }.to_string()
             }
             Self::Rejected { reason: Reason::NoSuchGroup, from, group: Some(group) } => {
-                format!("[Client {from} joining group {group} failed, group does not exist]")
+                Sentence::ClientNoSuchGroup { name: from, group }.to_string()
             }
             Self::Clients { clients, .. } => aligned(clients),
-            Self::Mail { waiting } if waiting.is_empty() => "[No mail is waiting]".to_owned(),
+            Self::Mail { waiting } if waiting.is_empty() => Sentence::NoMail.to_string(),
             Self::Mail { waiting } => {
                 let rows = waiting.iter().map(|w| format!("{}  {}", w.name, w.messages));
                 rows.collect::<Vec<_>>().join("\n")

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::proto::console::{Console, WORDS};
 use crate::proto::event::reason::{Problem, Reason};
+use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::{ServerEvent, WaitingMail};
 use crate::proto::server::Server;
 
@@ -27,9 +28,8 @@ impl Server {
             }
             Console::Exit => self.end(),
             Console::Unknown(meant) => {
-                let meant =
-                    meant.map_or_else(|| "type help for the words".to_owned(), |word| format!("did you mean {word}?"));
-                let message = format!("[Invalid command]\n{}", capitalised(&meant));
+                let help = meant.as_ref().map_or(Sentence::TypeHelp, |word| Sentence::DidYouMean { word });
+                let message = format!("{}\n{help}", Sentence::InvalidCommand);
                 self.say(ServerEvent::Error {
                     code: Problem::Command(Reason::InvalidCommand),
                     message,
@@ -55,9 +55,4 @@ impl Server {
             ("saved", self.counters.saved),
         ])
     }
-}
-
-fn capitalised(sentence: &str) -> String {
-    let mut letters = sentence.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

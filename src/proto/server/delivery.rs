@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::proto::event::MessageKind;
 use crate::proto::event::reason::Problem;
+use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::link::Tag;
@@ -148,7 +149,7 @@ impl Server {
         }
         for seq in seqs {
             if !mail.iter().any(|mail| mail.header.seq == seq) && self.mail.get(seq).is_some() {
-                self.warn(Problem::MailLost, format!("Message {seq} is not on disk any more."));
+                self.warn(Problem::MailLost, Sentence::MailLost { number: &seq });
                 self.give_up(seq);
             }
         }

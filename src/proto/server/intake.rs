@@ -3,6 +3,7 @@
 
 use crate::proto::event::MessageKind;
 use crate::proto::event::reason::{Problem, Reason};
+use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
@@ -141,7 +142,7 @@ impl Server {
                 OnPersisted::Nothing => {}
                 OnPersisted::Reply { client, frame } => {
                     if !is_written && matches!(frame, Frame::Answer { is: RequestOutcome::Ok, .. }) {
-                        self.warn(Problem::NotSaved, "The last change could not be written to disk.".to_owned());
+                        self.warn(Problem::NotSaved, Sentence::ChangeNotSaved);
                     }
                     self.reply(client, frame);
                 }

@@ -29,6 +29,7 @@ use std::time::Duration;
 use crate::proto::config::{RELEASE, ServerConfig};
 use crate::proto::event::Body;
 use crate::proto::event::reason::Problem;
+use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::MessageOutcome;
@@ -155,7 +156,8 @@ impl Server {
         self.output.say(None, None, Body::Server(event));
     }
 
-    fn warn(&mut self, code: Problem, message: String) {
+    fn warn(&mut self, code: Problem, sentence: Sentence<'_>) {
+        let message = sentence.to_string();
         self.say(ServerEvent::Warning { code, message, definite: true });
     }
 

@@ -1,0 +1,179 @@
+//! The catalogue of sentences: everything that a client or a server shows to people stands here, once.
+//!
+//! The same templates write a sentence, recognise it in the output of another program, and tell a class what it can
+//! reword. Display strings are exact: people compare them by eye and by script.
+
+use std::fmt;
+
+use strum::{EnumDiscriminants, EnumIter};
+
+use crate::proto::template::{TemplatePiece, pieces};
+
+/// What a hole of a sentence holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoleKind {
+    /// The name of a client or of a group.
+    Name,
+    /// A number.
+    Number,
+    /// Any text, but not an empty one.
+    Text,
+    /// A time, without blanks.
+    Time,
+}
+
+/// Declares the sentences. A hole that is missing in a template, or one that is not declared, does not compile.
+macro_rules! sentences {
+    ($($(#[$doc:meta])* $sentence:ident $({ $($hole:ident: $kind:ident),+ })? = $template:literal;)*) => {
+        /// A sentence with the values of its holes. It is written by [`fmt::Display`], on one line.
+        #[derive(Clone, Copy, EnumDiscriminants)]
+        #[strum_discriminants(name(SentenceKind), derive(EnumIter))]
+        #[strum_discriminants(doc = "A sentence of the catalogue, whatever is in its holes.")]
+        #[strum_discriminants(allow(missing_docs, reason = "the kinds are those of `Sentence`"))]
+        #[allow(missing_docs, reason = "the holes are named after the values")]
+        pub enum Sentence<'a> {
+            $($(#[$doc])* #[doc = concat!("`", $template, "`")] $sentence $({ $($hole: &'a dyn fmt::Display),+ })?,)*
+        }
+
+        impl fmt::Display for Sentence<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$sentence $({ $($hole),+ })? => write!(f, $template $($(, $hole = $hole)+)?),)*
+                }
+            }
+        }
+
+        impl SentenceKind {
+            /// The sentence with its holes: `[Message received by {name}.]`.
+            #[must_use]
+            pub const fn template(self) -> &'static str {
+                match self {
+                    $(Self::$sentence => $template,)*
+                }
+            }
+
+            /// The names of its holes with their kinds, in the order of the declaration.
+            #[must_use]
+            pub const fn holes(self) -> &'static [(&'static str, HoleKind)] {
+                match self {
+                    $(Self::$sentence => &[$($((stringify!($hole), HoleKind::$kind)),+)?],)*
+                }
+            }
+        }
+    };
+}
+
+sentences! {
+    // A client: registration and the table.
+    Registered = "[Welcome, You are registered.]";
+    TableUpdated = "[Client table updated.]";
+    ClientListening { port: Number } = "[Client listening on port {port}]";
+    NameInUse { name: Name } = "[The name {name} is already in use.]";
+    ServerFull = "[The server is full, try again later.]";
+    NameRefused { name: Name, reason: Text } = "[The server refused the name {name}: {reason}.]";
+    ServerRestarted = "[The server was restarted, registering again.]";
+    Offline = "[You are Offline. Bye.]";
+    YouAreOffline = "[You are offline. Type reg to come back.]";
+    WrongName = "Error! Please input corresponding name.";
+
+    // A client: messages. With a time, the message comes as mail.
+    DirectMessage { name: Name, text: Text } = "{name}: {text}";
+    DirectMail { name: Name, time: Time, text: Text } = "{name}: {time} {text}";
+    ChannelMessage { name: Name, text: Text } = "[Channel_Message {name}: {text}]";
+    ChannelMail { name: Name, time: Time, text: Text } = "[Channel_Message {name}: {time} {text}]";
+    GroupMessage { name: Name, text: Text } = "Group_Message {name}: {text}";
+    GroupMail { name: Name, time: Time, text: Text } = "Group_Message {name}: {time} {text}";
+    Delivered { name: Name } = "[Message received by {name}.]";
+    NoAck { name: Name } = "[No ACK from {name}, message sent to server.]";
+    Saved = "[Messages received by the server and saved]";
+    ClientExists { name: Name } = "[Client {name} exists!!]";
+    NoSuchClient { name: Name } = "[Client {name} does not exist.]";
+    MailboxFull { name: Name } = "[Mailbox of {name} is full, message not saved.]";
+    HaveMessages = "[You have messages]";
+    MailReceived { time: Time, name: Name } = "[Offline message sent at {time} received by {name}.]";
+    Accepted = "[Message received by Server.]";
+    MessageNotSaved = "[The server could not save the message.]";
+    MessageRejected = "[The server did not accept the message.]";
+    /// After `send_all`: the client goes on.
+    ChannelUnreachable = "[Server not responding.]";
+    /// After any other request: the client ends.
+    ServerUnreachable = "[Server not responding]";
+    Exiting = "[Exiting]";
+
+    // A client: groups.
+    GroupCreated { group: Name } = "[Group {group} created by Server.]";
+    GroupExists { group: Name } = "[Group {group} already exists.]";
+    GroupLimit { group: Name } = "[Group {group}: a limit of the server is reached.]";
+    GroupNotSaved { group: Name } = "[The server could not save the group {group}.]";
+    AvailableGroups = "[Available group chats:]";
+    NoGroups = "[No available group chats]";
+    GroupEntered { group: Name } = "[Entered group {group} successfully]";
+    NoSuchGroup { group: Name } = "[Group {group} does not exist]";
+    GroupMembers { group: Name } = "[Members in the group {group}:]";
+    NotAMember { group: Name } = "[The server does not know you in the group {group}.]";
+    GroupLeft { group: Name } = "[Leave group chat {group}]";
+    RemovedFromGroup { group: Name } = "[You are no longer in the group {group}.]";
+
+    // A client: commands that cannot run.
+    InvalidCommand = "[Invalid command]";
+    DidYouMean { word: Text } = "Did you mean {word}?";
+    NameEmpty = "A name must have 1 to 32 characters, and this one is empty.";
+    NameTooLong { count: Number } = "A name must have 1 to 32 characters, and this one has {count}.";
+    NameNotAllowed { text: Text } =
+        "The name {text} is not allowed: use letters, digits, '_', '-' and '.', beginning with a letter or digit.";
+    NameReserved = "The name server is reserved, choose another one.";
+    MessageEmpty = "A message must have at least one byte.";
+    MessageTooLong { count: Number } = "A message must have at most 65536 bytes, and this one has {count}.";
+    NotUtf8 = "The line is not UTF-8 text, nothing was sent.";
+    Leaving = "The client is leaving, nothing more is sent.";
+    TooManyCommands { count: Number } = "More than {count} commands have no outcome yet, wait for some of them.";
+
+    // A client: its input and output, and its script.
+    InputUnreadable { reason: Text } = "The input could not be read: {reason}.";
+    OutputBlocked { count: Number } = "The output was blocked, {count} events were not shown.";
+    ScriptExpected { line: Number, limit: Time, pattern: Text, reason: Text } =
+        "Line {line} of the script waited {limit} for {pattern}: {reason}.";
+    ScriptForbidden { line: Number, pattern: Text, limit: Time, text: Text } =
+        "Line {line} of the script allows no {pattern} within {limit}, and {text} came.";
+    ScriptMistake { line: Number, mistake: Text } = "Line {line} of the script cannot be played: {mistake}.";
+
+    // A server.
+    Listening { port: Number } = "[Server listening on port {port}]";
+    Loaded { names: Number, messages: Number, file: Text } = "[{names} names and {messages} messages from {file}]";
+    ClientRegistered { name: Name } = "[Client {name} registered]";
+    ClientOffline { name: Name } = "[Client {name} is offline]";
+    ClientCreatedGroup { name: Name, group: Name } = "[Client {name} created group {group} successfully]";
+    ClientGroupExists { name: Name, group: Name } =
+        "[Client {name} creating group {group} failed, group already exists]";
+    ClientJoinedGroup { name: Name, group: Name } = "[Client {name} joined group {group}]";
+    ClientNoSuchGroup { name: Name, group: Name } =
+        "[Client {name} joining group {group} failed, group does not exist]";
+    ClientListsGroups { name: Name } = "[Client {name} requested listing groups, current groups:]";
+    ClientListsMembers { name: Name, group: Name } = "[Client {name} requested listing members of group {group}:]";
+    ClientSentToGroup { name: Name, text: Text } = "[Client {name} sent group message: {text}]";
+    ClientRemoved { name: Name, group: Name } = "[Client {name} not responsive, removed from group {group}]";
+    ClientLeftGroup { name: Name, group: Name } = "[Client {name} left group {group}]";
+    NoMail = "[No mail is waiting]";
+    TypeHelp = "Type help for the words";
+    MailLost { number: Number } = "Message {number} is not on disk any more.";
+    ChangeNotSaved = "The last change could not be written to disk.";
+}
+
+impl SentenceKind {
+    /// The text before its first hole; all of it if it has none.
+    #[must_use]
+    pub fn beginning(self) -> &'static str {
+        match pieces(self.template()).next() {
+            Some(TemplatePiece::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// Whether a line is this sentence, or begins as it does up to the first hole. Programs that differ in the rest of
+    /// a sentence mean the same by it.
+    #[must_use]
+    pub fn is_begun_by(self, line: &str) -> bool {
+        let beginning = self.beginning();
+        if self.holes().is_empty() { line == beginning } else { !beginning.is_empty() && line.starts_with(beginning) }
+    }
+}
