@@ -160,6 +160,12 @@ sentences! {
 }
 
 impl SentenceKind {
+    /// The kind of the hole with this name.
+    #[must_use]
+    pub fn hole(self, name: &str) -> Option<HoleKind> {
+        self.holes().iter().find(|(hole, _)| *hole == name).map(|(_, kind)| *kind)
+    }
+
     /// The text before its first hole; all of it if it has none.
     #[must_use]
     pub fn beginning(self) -> &'static str {

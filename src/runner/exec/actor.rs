@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::proto::client::{ATTEMPTS, LIMIT};
 use crate::proto::event::client::ClientEventKind;
 use crate::proto::event::reason::OfflineReason;
+use crate::proto::event::sentences::SentenceKind;
 use crate::proto::event::server::ServerEventKind;
 use crate::proto::time::Instant;
 use crate::runner::backend::{ActorExit, ActorOutput, LaunchSpec};
@@ -18,6 +19,18 @@ use crate::script::pattern::normalize::normal;
 /// How long a client is silent before the server takes it for gone: no acknowledgement came, and then no answer to a
 /// ping.
 const UNRESPONSIVE_AFTER: Duration = LIMIT.saturating_mul(2);
+
+/// The sentences that tell something of their actor.
+const INFORMATIVE: [SentenceKind; 8] = [
+    SentenceKind::Registered,
+    SentenceKind::Offline,
+    SentenceKind::TableUpdated,
+    SentenceKind::Exiting,
+    SentenceKind::ServerUnreachable,
+    SentenceKind::ChannelUnreachable,
+    SentenceKind::Listening,
+    SentenceKind::NoAck,
+];
 
 /// One actor of a case. Its log goes on over `restart`, the rest begins anew.
 #[derive(Debug)]
@@ -174,14 +187,14 @@ impl ActorState {
 
 impl ActorRun {
     fn learn_from_line(&mut self, at: Instant, line: &str) -> Option<Duration> {
-        match line {
-            "[Welcome, You are registered.]" => (self.registered, self.online) = (true, true),
-            "[You are Offline. Bye.]" => self.online = false,
-            "[Client table updated.]" => self.updated = Some(at),
-            "[Exiting]" => self.asked = true,
-            "[Server not responding]" | "[Server not responding.]" => return Some(ATTEMPTS * LIMIT),
-            _ if line.starts_with("[Server listening on port ") => self.listening = true,
-            _ if line.starts_with("[No ACK from ") => return Some(LIMIT),
+        match INFORMATIVE.into_iter().find(|sentence| sentence.is_begun_by(line))? {
+            SentenceKind::Registered => (self.registered, self.online) = (true, true),
+            SentenceKind::Offline => self.online = false,
+            SentenceKind::TableUpdated => self.updated = Some(at),
+            SentenceKind::Exiting => self.asked = true,
+            SentenceKind::ServerUnreachable | SentenceKind::ChannelUnreachable => return Some(ATTEMPTS * LIMIT),
+            SentenceKind::Listening => self.listening = true,
+            SentenceKind::NoAck => return Some(LIMIT),
             _ => {}
         }
         None

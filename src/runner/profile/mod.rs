@@ -19,7 +19,6 @@ use crate::runner::backend::process::Implementation;
 use crate::runner::lang::ast::{Need, SourceFile, Span};
 use crate::runner::lang::diagnostics::{Diagnostic, LoadError};
 use crate::runner::profile::raw::{RawProfile, WordList};
-pub use crate::runner::profile::sentences::SENTENCES;
 use crate::runner::profile::sentences::recognise;
 use crate::runner::profile::template::Template;
 pub use crate::runner::profile::translator::Translator;

@@ -1,62 +1,14 @@
-//! The sentences of the contract: what a program shows, word for word, and where something may differ.
+//! Recognises the sentences of the catalogue in the left sides of a profile's wordings.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
+use strum::IntoEnumIterator;
 
+use crate::proto::event::sentences::{HoleKind, SentenceKind};
 use crate::proto::suggest::nearest;
+use crate::proto::template::{TemplatePiece, pieces};
 use crate::runner::profile::template::{PlaceholderKind, Template};
-
-/// All of them; NAME, GROUP, TIME and TEXT stand for what differs.
-pub const SENTENCES: &[&str] = &[
-    "[Welcome, You are registered.]",
-    "[Client table updated.]",
-    "NAME: TEXT",
-    "[Message received by NAME.]",
-    "[No ACK from NAME, message sent to server.]",
-    "[Messages received by the server and saved]",
-    "[Client NAME exists!!]",
-    "[Client NAME does not exist.]",
-    "[Mailbox of NAME is full, message not saved.]",
-    "[You are Offline. Bye.]",
-    "[You have messages]",
-    "NAME: TIME TEXT",
-    "[Channel_Message NAME: TIME TEXT]",
-    "Group_Message NAME: TIME TEXT",
-    "[Offline message sent at TIME received by NAME.]",
-    "[Message received by Server.]",
-    "[Channel_Message NAME: TEXT]",
-    "[Server not responding.]",
-    "[Server not responding]",
-    "[Exiting]",
-    "[The name NAME is already in use.]",
-    "Error! Please input corresponding name.",
-    "[You are offline. Type reg to come back.]",
-    "[Invalid command]",
-    "[Group GROUP created by Server.]",
-    "[Group GROUP already exists.]",
-    "[Available group chats:]",
-    "[No available group chats]",
-    "[Entered group GROUP successfully]",
-    "[Group GROUP does not exist]",
-    "Group_Message NAME: TEXT",
-    "[Members in the group GROUP:]",
-    "[Leave group chat GROUP]",
-    "[You are no longer in the group GROUP.]",
-    "[The server was restarted, registering again.]",
-    "[Server listening on port TEXT]",
-    "[Client NAME registered]",
-    "[Client NAME is offline]",
-    "[Client NAME created group GROUP successfully]",
-    "[Client NAME creating group GROUP failed, group already exists]",
-    "[Client NAME joined group GROUP]",
-    "[Client NAME joining group GROUP failed, group does not exist]",
-    "[Client NAME requested listing groups, current groups:]",
-    "[Client NAME requested listing members of group GROUP:]",
-    "[Client NAME sent group message: TEXT]",
-    "[Client NAME not responsive, removed from group GROUP]",
-    "[Client NAME left group GROUP]",
-];
 
 /// What a sentence of a profile has in braces, by name.
 pub(crate) type Holes = Vec<(String, PlaceholderKind)>;
@@ -68,7 +20,7 @@ pub(crate) type Holes = Vec<(String, PlaceholderKind)>;
 /// That nearest sentence, if there is a near one.
 pub(crate) fn recognise(text: &str, template: &Template) -> Result<Holes, Option<String>> {
     static FORMS: LazyLock<Vec<SentencePattern>> =
-        LazyLock::new(|| SENTENCES.iter().filter_map(|one| SentencePattern::of(one)).collect());
+        LazyLock::new(|| SentenceKind::iter().filter_map(SentencePattern::of).collect());
     let holes: Vec<&str> = template.holes().collect();
     for form in FORMS.iter() {
         if let Some(found) = form.whole.captures(text) {
@@ -84,8 +36,7 @@ pub(crate) fn recognise(text: &str, template: &Template) -> Result<Holes, Option
             }
         }
     }
-    let written: Vec<String> = SENTENCES.iter().map(|sentence| in_braces(sentence)).collect();
-    Err(nearest(text, written.iter().map(String::as_str)).map(str::to_owned))
+    Err(nearest(text, SentenceKind::iter().map(SentenceKind::template)).map(str::to_owned))
 }
 
 /// A sentence as a text has to be.
@@ -94,36 +45,31 @@ struct SentencePattern {
     kinds: Vec<PlaceholderKind>,
 }
 
-/// What differs, by the word for it.
-const GAPS: [(&str, PlaceholderKind, &str); 4] = [
-    ("NAME", PlaceholderKind::Name, r"(\{\w+\}|[A-Za-z0-9][\w.-]*)"),
-    ("GROUP", PlaceholderKind::Name, r"(\{\w+\}|[A-Za-z0-9][\w.-]*)"),
-    ("TIME", PlaceholderKind::Text, r"(\{\w+\}|[^{}]+?)"),
-    ("TEXT", PlaceholderKind::Text, r"(\{\w+\}|[^{}]+)"),
-];
-
 impl SentencePattern {
-    fn of(sentence: &str) -> Option<Self> {
-        let (mut pattern, mut kinds, mut rest) = ("^".to_owned(), Vec::new(), sentence);
-        while let Some((at, (word, kind, gap))) = first_gap(rest) {
-            pattern += &regex::escape(rest.get(..at)?);
-            pattern += gap;
-            kinds.push(kind);
-            rest = rest.get(at + word.len()..)?;
+    fn of(sentence: SentenceKind) -> Option<Self> {
+        let (mut pattern, mut kinds) = ("^".to_owned(), Vec::new());
+        for piece in pieces(sentence.template()) {
+            match piece {
+                TemplatePiece::Text(text) => pattern += &regex::escape(text),
+                TemplatePiece::Hole(name) => {
+                    let (kind, regex) = hole(sentence.hole(name)?);
+                    kinds.push(kind);
+                    pattern += regex;
+                }
+                TemplatePiece::Anything | TemplatePiece::Variable(_) | TemplatePiece::StrayBrace(_) => return None,
+            }
         }
-        let whole = Regex::new(&(pattern + &regex::escape(rest) + "$")).ok()?;
-        Some(Self { whole, kinds })
+        Some(Self { whole: Regex::new(&(pattern + "$")).ok()?, kinds })
     }
 }
 
-fn first_gap(text: &str) -> Option<(usize, (&'static str, PlaceholderKind, &'static str))> {
-    GAPS.into_iter().filter_map(|gap| Some((text.find(gap.0)?, gap))).min_by_key(|(at, _)| *at)
-}
-
-/// `[Message received by {name}.]`
-fn in_braces(sentence: &str) -> String {
-    GAPS.iter()
-        .fold(sentence.to_owned(), |text, (word, ..)| text.replace(word, &format!("{{{}}}", word.to_ascii_lowercase())))
+/// A hole of a sentence as a profile can write it: a hole of its own, or the very value.
+fn hole(kind: HoleKind) -> (PlaceholderKind, &'static str) {
+    match kind {
+        HoleKind::Name => (PlaceholderKind::Name, r"(\{\w+\}|[A-Za-z0-9][\w.-]*)"),
+        HoleKind::Time => (PlaceholderKind::Text, r"(\{\w+\}|[^{}]+?)"),
+        HoleKind::Text | HoleKind::Number => (PlaceholderKind::Text, r"(\{\w+\}|[^{}]+)"),
+    }
 }
 
 #[cfg(test)]
@@ -136,9 +82,12 @@ mod tests {
 
     #[test]
     fn each_sentence_is_one_as_it_is_written() {
-        for sentence in SENTENCES {
-            let gaps = GAPS.iter().map(|(word, ..)| sentence.matches(word).count()).sum::<usize>();
-            assert_eq!(holes(&in_braces(sentence)).map(|holes| holes.len()), Ok(gaps), "{sentence}");
+        for sentence in SentenceKind::iter() {
+            let expected: Vec<_> =
+                sentence.holes().iter().map(|(name, kind)| ((*name).to_owned(), hole(*kind).0)).collect();
+            let mut found = holes(sentence.template()).unwrap();
+            found.sort_by_key(|(name, _)| expected.iter().position(|(other, _)| other == name));
+            assert_eq!(found, expected, "{}", sentence.template());
         }
     }
 

@@ -1,6 +1,7 @@
 //! Lines that two threads of a program wrote at once: where text and end of line leave one by one, `A`, `B`, end, end
 //! is what comes of two lines. The end too many tells them from one line that reads so.
 
+use crate::proto::event::sentences::SentenceKind;
 use crate::script::pattern::normalize::{normal, strip_prompt};
 
 /// The longest line in which two are looked for, in bytes.
@@ -81,7 +82,7 @@ fn is_seam(left: &str, right: &str) -> bool {
     if prompt {
         return said.ends_with(']') || strip_prompt(right).starts_with('[');
     }
-    is_sentence(&said) && !said.starts_with("[Channel_Message ")
+    is_sentence(&said) && !SentenceKind::ChannelMessage.is_begun_by(&said)
 }
 
 /// Whether a bracket is opened at the beginning and closed at the end.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::proto::event::sentences::SentenceKind;
 use crate::proto::event::server::ServerEventKind;
 use crate::proto::time::Instant;
 use crate::runner::backend::process::ports::is_bound;
@@ -57,7 +58,7 @@ impl ProcessBackend {
 /// Whether this is how a server says that it listens.
 pub(crate) fn listens(output: &ActorOutput) -> bool {
     match output {
-        ActorOutput::Line(line) => normal(line).is_some_and(|line| line.starts_with("[Server listening on port ")),
+        ActorOutput::Line(line) => normal(line).is_some_and(|line| SentenceKind::Listening.is_begun_by(&line)),
         ActorOutput::Event(event) => {
             event["event"].as_str().and_then(|kind| kind.parse().ok()) == Some(ServerEventKind::Listening)
         }
