@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, stdin};
 use crate::cli::{self, EarlyExit, Role};
 use crate::io::input::{InputLine, read_line};
 use crate::io::terminal;
+use crate::proto::event::sentences::Sentence;
 use crate::proto::status::Status;
 use crate::ui::editor::{LineEditor, Typed};
 use crate::ui::line_source::LineSource;
@@ -72,7 +73,7 @@ fn run_without_editor(mut lines: impl BufRead + Send + 'static, is_typed: bool) 
             InputLine::Whole(line) => String::from_utf8_lossy(&line).into_owned(),
             InputLine::Long { .. } => "a line of more than 64 KiB".to_owned(),
             InputLine::Broken(kind) => {
-                print_error(&format!("The input could not be read: {kind}."));
+                print_error(&Sentence::InputUnreadable { reason: &kind }.to_string());
                 status = status.or(Status::Environment);
                 break;
             }

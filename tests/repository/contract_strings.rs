@@ -37,9 +37,12 @@ fn unreachable(sentence: SentenceKind) -> Option<&'static str> {
         SentenceKind::ServerFull => "65,536 names must be registered",
         SentenceKind::GroupLimit => "257 groups must be created",
         SentenceKind::TooManyCommands => "4,096 commands must have no outcome",
-        SentenceKind::MessageNotSaved | SentenceKind::GroupNotSaved | SentenceKind::ChangeNotSaved => {
-            "no scenario fills a disk"
-        }
+        SentenceKind::MessageNotSaved
+        | SentenceKind::GroupNotSaved
+        | SentenceKind::ChangeNotSaved
+        | SentenceKind::StoreRefused
+        | SentenceKind::StoreLogLong
+        | SentenceKind::StoreFailed => "no scenario fills a disk, nor breaks one",
         SentenceKind::MailLost => "no scenario damages a store",
         SentenceKind::NameRefused | SentenceKind::MessageRejected | SentenceKind::NotAMember => {
             "a server of another version must answer"

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use crate::proto::event::sentences::Sentence;
 use crate::proto::record::{Mail, Record};
 
 use crate::io::store::error::{ErrorClass, classify};
@@ -74,12 +75,8 @@ impl Writer {
                 // Nothing more is written to a broken disk. Without a checkpoint on close, the write-ahead log stays
                 // and can be recovered later.
                 let _ = self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-                let sentence = format!(
-                    "The store {} cannot be trusted any more: {why}; everything acknowledged before is safe, \
-                     look at the disk and start the server again.",
-                    self.name
-                );
-                (self.answer)(StoreAnswer::Fatal(sentence));
+                let sentence = Sentence::StoreFailed { store: &self.name, reason: &why };
+                (self.answer)(StoreAnswer::Fatal(sentence.to_string()));
                 return;
             }
         }
@@ -94,9 +91,8 @@ impl Writer {
         if let Some(why) = why {
             let n = refused.len();
             let records = if n == 1 { "A record was".to_owned() } else { format!("{n} records were") };
-            let sentence =
-                format!("{records} refused by the store {}: {why}; make room, the server goes on.", self.name);
-            (self.answer)(StoreAnswer::Warning(sentence));
+            let sentence = Sentence::StoreRefused { records: &records, store: &self.name, reason: &why };
+            (self.answer)(StoreAnswer::Warning(sentence.to_string()));
         }
         self.send_answers(&parts, &refused, fetched);
         let bytes: usize = jobs.iter().map(|job| job.cost().1).sum();
@@ -191,8 +187,8 @@ impl Writer {
         self.logged = 0;
         match self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
             Err(why) if classify(&why) != ErrorClass::Fatal => {
-                let sentence = format!("The log of the store {} stays long: {why}; make room on its disk.", self.name);
-                (self.answer)(StoreAnswer::Warning(sentence));
+                let sentence = Sentence::StoreLogLong { store: &self.name, reason: &why };
+                (self.answer)(StoreAnswer::Warning(sentence.to_string()));
                 Ok(())
             }
             result => result,

@@ -1,4 +1,4 @@
-//! What a client has to say: its events, and the one place where their sentences stand.
+//! The events of a client. Their sentences stand in the catalogue.
 
 use serde::Serialize;
 use strum::{EnumDiscriminants, EnumString};
@@ -126,7 +126,7 @@ impl From<&Usage> for CommandHelp {
 }
 
 impl ClientEvent {
-    /// The sentence people see, without the prompt. Display strings are exact.
+    /// The line for people, without the prompt. Several lines are joined by `\n`.
     #[must_use]
     pub fn line(&self) -> Option<String> {
         Some(match self {

@@ -157,6 +157,14 @@ sentences! {
     TypeHelp = "Type help for the words";
     MailLost { number: Number } = "Message {number} is not on disk any more.";
     ChangeNotSaved = "The last change could not be written to disk.";
+    /// `records` is `A record was`, or a number and `records were`.
+    StoreRefused { records: Text, store: Text, reason: Text } =
+        "{records} refused by the store {store}: {reason}; make room, the server goes on.";
+    StoreLogLong { store: Text, reason: Text } =
+        "The log of the store {store} stays long: {reason}; make room on its disk.";
+    StoreFailed { store: Text, reason: Text } =
+        "The store {store} cannot be trusted any more: {reason}; everything acknowledged before is safe, \
+         look at the disk and start the server again.";
 }
 
 impl SentenceKind {
@@ -181,5 +189,42 @@ impl SentenceKind {
     pub fn is_begun_by(self, line: &str) -> bool {
         let beginning = self.beginning();
         if self.holes().is_empty() { line == beginning } else { !beginning.is_empty() && line.starts_with(beginning) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strum::IntoEnumIterator;
+
+    use super::*;
+
+    #[test]
+    fn a_template_has_the_holes_that_are_declared() {
+        for sentence in SentenceKind::iter() {
+            let holes = pieces(sentence.template()).filter_map(|piece| match piece {
+                TemplatePiece::Text(_) => None,
+                TemplatePiece::Hole(name) => Some(sentence.hole(name).is_some()),
+                TemplatePiece::Anything | TemplatePiece::Variable(_) | TemplatePiece::StrayBrace(_) => Some(false),
+            });
+            let holes: Vec<bool> = holes.collect();
+            assert_eq!(holes, vec![true; sentence.holes().len()], "{}", sentence.template());
+        }
+    }
+
+    #[test]
+    fn no_two_sentences_are_the_same() {
+        let mut templates: Vec<&str> = SentenceKind::iter().map(SentenceKind::template).collect();
+        templates.sort_unstable();
+        assert!(templates.is_sorted_by(|one, other| one < other), "{templates:#?}");
+    }
+
+    #[test]
+    fn a_sentence_is_written_and_recognised() {
+        let sentence = Sentence::NoAck { name: &"y" };
+        assert_eq!(sentence.to_string(), "[No ACK from y, message sent to server.]");
+        let kind = SentenceKind::from(sentence);
+        assert!(kind.is_begun_by("[No ACK from y, message sent to server.]") && kind.is_begun_by("[No ACK from y]"));
+        assert!(!kind.is_begun_by("No ACK from y") && !SentenceKind::Saved.is_begun_by("[Messages received"));
+        assert!(!SentenceKind::DirectMessage.is_begun_by("y: hi"), "everything begins so");
     }
 }
