@@ -24,7 +24,7 @@ pub struct Groups {
     unwritten: BTreeMap<Name, Name>,
     /// How many groups each name created, with those that are being written.
     created_by: BTreeMap<Name, usize>,
-    memberships: BTreeMap<Incarnation, Membership>,
+    memberships: BTreeMap<Incarnation, MemberEntry>,
     joins: u64,
 }
 
@@ -36,7 +36,7 @@ struct Group {
 }
 
 #[derive(Debug)]
-struct Membership {
+struct MemberEntry {
     group: Name,
     joined: u64,
 }
@@ -136,13 +136,13 @@ impl Groups {
         }
         self.joins += 1;
         entry.members.insert(self.joins, name.clone());
-        self.memberships.insert(client, Membership { group: group.clone(), joined: self.joins });
+        self.memberships.insert(client, MemberEntry { group: group.clone(), joined: self.joins });
         JoinOutcome::Joined
     }
 
     /// A client leaves its group. Returns the group and the member's name, if the client was in one.
     pub fn leave(&mut self, client: Incarnation) -> Option<(Name, Name)> {
-        let Membership { group, joined } = self.memberships.remove(&client)?;
+        let MemberEntry { group, joined } = self.memberships.remove(&client)?;
         let name = self.groups.get_mut(&group)?.members.remove(&joined)?;
         Some((group, name))
     }
