@@ -4,9 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::root;
-use chat::runner::lang::caret;
-use chat::runner::lang::diagnostics::LoadError;
-use chat::runner::lang::parser::parse;
+use chat::runner::lang::diagnostics::{LoadError, render};
+use chat::runner::lang::load;
 
 fn folder() -> PathBuf {
     root().join("tests/data/mistakes")
@@ -14,10 +13,10 @@ fn folder() -> PathBuf {
 
 fn shown(file: &Path) -> String {
     let name = Path::new(file.file_name().expect("a file"));
-    match parse(name, &mut |path| std::fs::read(folder().join(path))) {
+    match load(name, &mut |path| std::fs::read(folder().join(path))) {
         Ok(_) => panic!("{} has no mistake", name.display()),
         Err(LoadError::Unreadable { error, .. }) => panic!("{}: {error}", name.display()),
-        Err(LoadError::Mistakes(mistakes)) => caret::render(&mistakes, false),
+        Err(LoadError::Mistakes(mistakes)) => render(&mistakes, false),
     }
 }
 
@@ -43,7 +42,7 @@ fn every_mistake_is_shown_exactly_so() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_no_mistake_in_it() {
-    let refusal = parse(Path::new("none.chat"), &mut |path| std::fs::read(folder().join(path))).expect_err("no file");
+    let refusal = load(Path::new("none.chat"), &mut |path| std::fs::read(folder().join(path))).expect_err("no file");
     let expected = "The file none.chat cannot be read: No such file or directory (os error 2).";
     assert_eq!(refusal.to_string(), expected);
 }
@@ -51,10 +50,10 @@ fn a_file_that_cannot_be_read_is_no_mistake_in_it() {
 #[test]
 fn colour_changes_nothing_but_the_colour() {
     let file = folder().join("unknown-directive.chat");
-    let Err(LoadError::Mistakes(mistakes)) = parse(&file, &mut |path| std::fs::read(path)) else {
+    let Err(LoadError::Mistakes(mistakes)) = load(&file, &mut |path| std::fs::read(path)) else {
         panic!("no mistakes");
     };
-    let (plain, coloured) = (caret::render(&mistakes, false), caret::render(&mistakes, true));
+    let (plain, coloured) = (render(&mistakes, false), render(&mistakes, true));
     assert!(coloured.contains("\u{1b}[") && !plain.contains('\u{1b}'));
     assert_eq!(chat::script::pattern::normalize::strip_ansi(&coloured), plain);
 }

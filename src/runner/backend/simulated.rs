@@ -296,13 +296,13 @@ mod tests {
 
     use super::*;
     use crate::runner::exec::executor::{ExecSettings, play};
-    use crate::runner::lang::parser::parse;
+    use crate::runner::lang::load;
     use crate::runner::report::attempt::Attempt;
     use crate::runner::report::outcome::{CaseInfo, Verdict};
 
     /// Plays a scenario; returns what everybody showed, in order, with exact times.
     fn transcript(seed: u64, text: &str, net: LinkModel) -> String {
-        let scenario = parse(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
+        let scenario = load(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
         let case = &scenario.cases[0];
         let info = CaseInfo {
             file: "test.chat".into(),
@@ -373,7 +373,7 @@ x exits 130
     #[test]
     fn what_needs_a_real_process_is_said() {
         let text = "case \"c\"\nserver --db x.db\nclient x -- --text\n";
-        let scenario = parse(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
+        let scenario = load(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
         let reason = unsimulable(&scenario.setup, &scenario.cases[0].statements);
         assert_eq!(reason.as_deref(), Some("--db needs a real process"));
     }

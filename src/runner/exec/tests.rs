@@ -8,14 +8,14 @@ use crate::proto::status::Status;
 use crate::proto::time::Instant;
 use crate::runner::exec::executor::{ExecSettings, FAULTS, play};
 use crate::runner::exec::mock_backend::MockBackend;
+use crate::runner::lang;
 use crate::runner::lang::ast::Case;
-use crate::runner::lang::parser;
 use crate::runner::report::attempt::Attempt;
 use crate::runner::report::outcome::TranscriptKind;
 use crate::runner::report::outcome::{CaseFailure, CaseInfo, CaseResult, Cause, Verdict};
 
 fn play_on(stage: &MockBackend, settings: &ExecSettings, text: &str) -> Vec<CaseResult> {
-    let scenario = parser::parse(Path::new("a.chat"), &mut |_| Ok(text.into())).unwrap_or_else(|why| panic!("{why}"));
+    let scenario = lang::load(Path::new("a.chat"), &mut |_| Ok(text.into())).unwrap_or_else(|why| panic!("{why}"));
     let one = |case: &Case| {
         let info = CaseInfo {
             file: "a.chat".into(),

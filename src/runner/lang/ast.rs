@@ -1,6 +1,7 @@
 //! What a scenario file says, as plain data: cases, their statements, and where each stands in its file.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -314,6 +315,22 @@ pub struct Span {
 }
 
 impl Span {
+    /// A place in the line that begins at byte `start` of the file. Characters that are partly in the range are covered.
+    pub(crate) fn in_line(source: &Arc<SourceFile>, line: usize, start: usize, range: &Range<usize>) -> Self {
+        let text = source.text.as_str();
+        let inside = |at: &usize| *at < text.len() && !text.is_char_boundary(*at);
+        let begin = (0..=start + range.start).rev().find(|at| !inside(at)).unwrap_or(start);
+        let end = (start + range.end..).find(|at| !inside(at)).unwrap_or(begin);
+        let column = 1 + text.get(start..begin).unwrap_or("").chars().count();
+        Self { source: Arc::clone(source), line, column, start: begin, end }
+    }
+
+    /// The first line of a file, for a mistake in the file as a whole.
+    pub(crate) fn first_line(source: &Arc<SourceFile>) -> Self {
+        let length = source.text.lines().next().map_or(0, str::len);
+        Self { source: Arc::clone(source), line: 1, column: 1, start: 0, end: length }
+    }
+
     /// The whole line that it begins on, without its end.
     #[must_use]
     pub fn source_line(&self) -> &str {

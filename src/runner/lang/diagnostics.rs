@@ -1,32 +1,38 @@
-//! Mistakes of scenario files, found before the run.
+//! Mistakes of scenario files, found before the run, and their rendering: the message, `file:line:column`, the line, a
+//! caret and help.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
+
 use crate::runner::lang::ast::Span;
 
-/// One mistake, and where it stands.
+/// The most columns of a line that are shown; longer ones are cut around the caret.
+const WIDTH: usize = 140;
+
+/// One mistake and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Where.
+    /// The place that the caret points at.
     pub span: Span,
-    /// What is wrong, without a full stop.
+    /// One sentence without a full stop.
     pub message: String,
-    /// What would be right.
+    /// The way to correct it.
     pub help: Option<String>,
     /// The `include` lines by which the file was reached, the innermost first.
     pub included: Vec<Span>,
 }
 
-/// Why a file cannot be played.
+/// The reason why a file cannot be run.
 #[derive(Debug)]
 pub enum LoadError {
     /// The first file cannot be read: [`crate::proto::status::Status::Environment`].
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         error: io::Error,
     },
     /// Mistakes in it or in what it includes, at least one, in the order of reading:
@@ -41,13 +47,39 @@ impl fmt::Display for Diagnostic {
 }
 
 impl fmt::Display for LoadError {
-    /// All of it, as people read it, without colour.
+    /// All mistakes as people read them, without colour.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { path, error } => write!(f, "The file {} cannot be read: {error}.", path.display()),
-            Self::Mistakes(mistakes) => f.write_str(&crate::runner::lang::caret::render(mistakes, false)),
+            Self::Mistakes(mistakes) => f.write_str(&render(mistakes, false)),
         }
     }
 }
 
 impl std::error::Error for LoadError {}
+
+/// All mistakes, a blank line between two, each ending in a newline.
+#[must_use]
+pub fn render(mistakes: &[Diagnostic], colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let renderer = renderer.term_width(WIDTH);
+    let shown: Vec<String> = mistakes.iter().map(|mistake| one(mistake, &renderer) + "\n").collect();
+    shown.join("\n")
+}
+
+fn one(mistake: &Diagnostic, renderer: &Renderer) -> String {
+    let span = &mistake.span;
+    let line = span.source_line();
+    let column: usize = line.chars().take(span.column.saturating_sub(1)).map(char::len_utf8).sum();
+    // A caret may stand one place behind the end of the line, where something is missing.
+    let length = span.end.saturating_sub(span.start).min(line.len() + 1 - column);
+    let path = span.source.path.display().to_string();
+    let snippet = Snippet::source(line)
+        .line_start(span.line)
+        .path(path)
+        .annotation(AnnotationKind::Primary.span(column..column + length));
+    let help = mistake.help.as_ref().map(|help| Element::from(Level::HELP.message(help.as_str())));
+    let notes = mistake.included.iter().map(|span| Element::from(Level::NOTE.message(format!("included from {span}"))));
+    let group = Level::ERROR.primary_title(mistake.message.as_str()).element(snippet);
+    renderer.render(&[group.elements(help.into_iter().chain(notes))])
+}

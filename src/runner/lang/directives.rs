@@ -1,35 +1,28 @@
-//! The table of directives: their words, their usage, and how each is parsed.
+//! The table of directives: the word, the usage and the parser of each.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::proto::name::Name;
 use crate::proto::suggest::nearest;
-use crate::runner::lang::ast::{ActorId, Direction, Fault, Need, NewClient, Percent, Signal, Step, Visibility};
+use crate::runner::lang::ast::{ActorId, Direction, Fault, Need, NewClient, Peer, Percent, Signal, Step, Visibility};
 use crate::runner::lang::lexer::{Word, words};
-use crate::runner::lang::scope::ActorScope;
+use crate::runner::lang::parser::{self, CaseHeader, Item, Mention};
 use crate::script::directive::{assignment, duration};
 use crate::script::syntax_error::SyntaxError;
 
 /// A directive: a line that is no actor line.
 pub(crate) struct Directive {
     pub(crate) word: &'static str,
-    /// What stands behind it.
+    /// The arguments, as help shows them.
     pub(crate) usage: &'static str,
-    parse: fn(&mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError>,
-}
-
-/// What a directive means to a file.
-#[derive(Debug)]
-pub(crate) enum Meaning {
-    Step(Step),
-    Case { title: String, points: Option<u32>, needs: Vec<Need>, visibility: Visibility },
-    Include { file: String, range: Range<usize> },
+    parse: fn(&mut ArgumentReader<'_>) -> Result<Item, SyntaxError>,
 }
 
 const fn directive(
     word: &'static str,
     usage: &'static str,
-    parse: fn(&mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError>,
+    parse: fn(&mut ArgumentReader<'_>) -> Result<Item, SyntaxError>,
 ) -> Directive {
     Directive { word, usage, parse }
 }
@@ -39,13 +32,13 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
     directive("case", "\"TITLE\" [points=N] [needs=groups,offline,receipts,faults] [visibility=hidden]", case),
     directive("check", "\"TITLE\" [points=N]", check),
     directive("client", "ACTOR[=NAME]... [-- ARGS]", client),
-    directive("cut", "A B", |words| Ok(Meaning::Step(Step::Cut(words.peer()?, words.peer()?)))),
+    directive("cut", "A B", |words| Ok(Item::Step(Step::Cut(words.peer()?, words.peer()?)))),
     directive("delay", "A->B 50ms", |words| fault(words, |words| Ok(Fault::Delay(words.duration()?)))),
     directive("drop", "A->B N", |words| fault(words, |words| Ok(Fault::Drop(words.count()?)))),
     directive("duplicate", "A->B 10%", |words| fault(words, |words| Ok(Fault::Duplicate(words.percent()?)))),
-    directive("eof", "A", |words| Ok(Meaning::Step(Step::Eof(words.actor()?)))),
+    directive("eof", "A", |words| Ok(Item::Step(Step::Eof(words.actor()?)))),
     directive("hangup", "A", |words| signal(words, Signal::Hangup)),
-    directive("heal", "", |_| Ok(Meaning::Step(Step::Heal))),
+    directive("heal", "", |_| Ok(Item::Step(Step::Heal))),
     directive("include", "\"FILE\"", include),
     directive("interrupt", "A", |words| signal(words, Signal::Interrupt)),
     directive("kill", "A", |words| signal(words, Signal::Kill)),
@@ -53,11 +46,11 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
     directive("mark", "[A...]", mark),
     directive("pause", "A", |words| signal(words, Signal::Pause)),
     directive("reorder", "A->B 10%", |words| fault(words, |words| Ok(Fault::Reorder(words.percent()?)))),
-    directive("restart", "A", |words| Ok(Meaning::Step(Step::Restart(words.actor()?)))),
+    directive("restart", "A", |words| Ok(Item::Step(Step::Restart(words.actor()?)))),
     directive("resume", "A", |words| signal(words, Signal::Resume)),
     directive("server", "[ARGS]", server),
     directive("set", "NAME=VALUE", |_| Err(SyntaxError::new("`set` needs a name and a value", 0..0))),
-    directive("sleep", "D", |words| Ok(Meaning::Step(Step::Sleep(words.duration()?)))),
+    directive("sleep", "D", |words| Ok(Item::Step(Step::Sleep(words.duration()?)))),
     directive("term", "A", |words| signal(words, Signal::Term)),
 ];
 
@@ -66,29 +59,34 @@ impl Directive {
         DIRECTIVES.iter().find(|directive| directive.word == word)
     }
 
-    /// Parses what stands behind the word, from byte `from` of the line on.
-    pub(crate) fn parse(&'static self, line: &str, from: usize, cast: &mut ActorScope) -> Result<Meaning, SyntaxError> {
+    /// Parses the arguments, from byte `from` of the line on, and adds the actors that they name to `mentions`.
+    pub(crate) fn parse(
+        &'static self,
+        line: &str,
+        from: usize,
+        mentions: &mut Vec<Mention>,
+    ) -> Result<Item, SyntaxError> {
         if self.word == "set" {
             // The value is the rest of the line as it stands, not a word.
-            let (name, value) = assignment(&line[from..]).map_err(|wrong| wrong.shift(from))?;
-            return Ok(Meaning::Step(Step::Set { name: name.to_owned(), value: value.to_owned() }));
+            let (name, value) = assignment(&line[from..]).map_err(|error| error.shift(from))?;
+            return Ok(Item::Step(Step::Set { name: name.to_owned(), value: value.to_owned() }));
         }
         let list = words(line, from)?;
         let end = list.last().map_or(from, |word| word.range.end);
         let head = from.saturating_sub(self.word.len())..from;
-        let mut words = ArgumentReader { directive: self, head, list: list.into_iter(), end, cast };
+        let mut words = ArgumentReader { directive: self, head, list: list.into_iter(), end, mentions };
         let meaning = (self.parse)(&mut words)?;
         match words.list.next() {
             Some(word) => {
-                let wrong = SyntaxError::new(format!("`{}` ends before this word", self.word), word.range.start..end);
-                Err(wrong.help(words.usage()))
+                let error = SyntaxError::new(format!("`{}` ends before this word", self.word), word.range.start..end);
+                Err(error.help(words.usage()))
             }
             None => Ok(meaning),
         }
     }
 }
 
-/// The words behind a directive, taken one by one.
+/// The words behind a directive, read one by one.
 pub(crate) struct ArgumentReader<'a> {
     directive: &'static Directive,
     /// Where the directive itself stands.
@@ -96,7 +94,7 @@ pub(crate) struct ArgumentReader<'a> {
     list: std::vec::IntoIter<Word>,
     /// Behind the last word.
     end: usize,
-    cast: &'a mut ActorScope,
+    mentions: &'a mut Vec<Mention>,
 }
 
 impl ArgumentReader<'_> {
@@ -111,17 +109,23 @@ impl ArgumentReader<'_> {
 
     fn actor(&mut self) -> Result<ActorId, SyntaxError> {
         let word = self.word("an actor")?;
-        self.cast.actor(&word)
+        self.mention(&word)
     }
 
-    fn peer(&mut self) -> Result<crate::runner::lang::ast::Peer, SyntaxError> {
+    fn mention(&mut self, word: &Word) -> Result<ActorId, SyntaxError> {
+        let (actor, mention) = Mention::of(word)?;
+        self.mentions.push(mention);
+        Ok(actor)
+    }
+
+    fn peer(&mut self) -> Result<Peer, SyntaxError> {
         let word = self.word("two actors")?;
-        self.cast.peer(&word)
+        parser::peer(&word, self.mentions)
     }
 
     fn way(&mut self) -> Result<Direction, SyntaxError> {
         let mut word = self.word("a way such as `x->y`")?;
-        // Blanks around the arrow do no harm.
+        // Blanks may stand around the arrow.
         while !word.text.contains("->") || word.text.ends_with("->") {
             let Some(next) =
                 self.list.as_slice().first().filter(|next| word.text.ends_with("->") || next.text.starts_with("->"))
@@ -133,8 +137,8 @@ impl ArgumentReader<'_> {
         }
         let Some((from, to)) = word.text.split_once("->").filter(|(from, to)| !from.is_empty() && !to.is_empty())
         else {
-            let wrong = SyntaxError::new(format!("`{}` is no way from one to another", word.text), word.range);
-            return Err(wrong.help("write `x->y`, `*->y` or `x->*`"));
+            let error = SyntaxError::new(format!("`{}` is no way from one to another", word.text), word.range);
+            return Err(error.help("write `x->y`, `*->y` or `x->*`"));
         };
         let plain = word.range.len() == word.text.len();
         let place = |at: Range<usize>| {
@@ -142,8 +146,8 @@ impl ArgumentReader<'_> {
         };
         let second = word.text.len() - to.len()..word.text.len();
         Ok(Direction {
-            from: self.cast.peer(&Word { text: from.to_owned(), range: place(0..from.len()) })?,
-            to: self.cast.peer(&Word { text: to.to_owned(), range: place(second) })?,
+            from: parser::peer(&Word { text: from.to_owned(), range: place(0..from.len()) }, self.mentions)?,
+            to: parser::peer(&Word { text: to.to_owned(), range: place(second) }, self.mentions)?,
         })
     }
 
@@ -161,15 +165,15 @@ impl ArgumentReader<'_> {
     fn percent(&mut self) -> Result<Percent, SyntaxError> {
         let word = self.word("a percentage")?;
         Percent::parse(&word.text).ok_or_else(|| {
-            let wrong = SyntaxError::new(format!("`{}` is no percentage", word.text), word.range);
-            wrong.help("write `0%` to `100%`, with at most two decimals")
+            let error = SyntaxError::new(format!("`{}` is no percentage", word.text), word.range);
+            error.help("write `0%` to `100%`, with at most two decimals")
         })
     }
 
-    fn duration(&mut self) -> Result<std::time::Duration, SyntaxError> {
+    fn duration(&mut self) -> Result<Duration, SyntaxError> {
         let word = self.word("a duration")?;
         let read = duration(&word.text);
-        read.map_err(|wrong| SyntaxError { range: word.range, ..wrong })
+        read.map_err(|error| SyntaxError { range: word.range, ..error })
     }
 
     /// `key=value` words up to the end, each key once, all of them known.
@@ -177,8 +181,8 @@ impl ArgumentReader<'_> {
         let mut options: Vec<(&str, Word)> = Vec::new();
         for word in self.list.by_ref() {
             let Some((key, value)) = word.text.split_once('=') else {
-                let wrong = SyntaxError::new(format!("`{}` is no option", word.text), word.range);
-                return Err(wrong.help("a title of several words stands in quotes, an option is written `points=2`"));
+                let error = SyntaxError::new(format!("`{}` is no option", word.text), word.range);
+                return Err(error.help("a title of several words stands in quotes, an option is written `points=2`"));
             };
             let Some(&key) = known.iter().find(|known| **known == key) else {
                 let help = match nearest(key, known.iter().copied()) {
@@ -196,61 +200,64 @@ impl ArgumentReader<'_> {
     }
 }
 
-fn signal(words: &mut ArgumentReader<'_>, signal: Signal) -> Result<Meaning, SyntaxError> {
-    Ok(Meaning::Step(Step::Signal { actor: words.actor()?, signal }))
+fn signal(words: &mut ArgumentReader<'_>, signal: Signal) -> Result<Item, SyntaxError> {
+    Ok(Item::Step(Step::Signal { actor: words.actor()?, signal }))
 }
 
 fn fault(
     words: &mut ArgumentReader<'_>,
     fault: fn(&mut ArgumentReader<'_>) -> Result<Fault, SyntaxError>,
-) -> Result<Meaning, SyntaxError> {
-    Ok(Meaning::Step(Step::Fault { way: words.way()?, fault: fault(words)? }))
+) -> Result<Item, SyntaxError> {
+    Ok(Item::Step(Step::Fault { way: words.way()?, fault: fault(words)? }))
 }
 
-fn mark(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
-    let actors: Result<Vec<ActorId>, SyntaxError> = words.list.by_ref().map(|word| words.cast.actor(&word)).collect();
-    Ok(Meaning::Step(Step::Mark(actors?)))
+fn mark(words: &mut ArgumentReader<'_>) -> Result<Item, SyntaxError> {
+    let mut actors = Vec::new();
+    while let Some(word) = words.list.next() {
+        actors.push(words.mention(&word)?);
+    }
+    Ok(Item::Step(Step::Mark(actors)))
 }
 
-fn server(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
+fn server(words: &mut ArgumentReader<'_>) -> Result<Item, SyntaxError> {
     let args: Vec<String> = words.list.by_ref().map(|word| word.text).collect();
-    let word = Word { text: "server".to_owned(), range: words.head.clone() };
-    words.cast.enter(ActorId::Server, is_text(&args), &word)?;
-    Ok(Meaning::Step(Step::Server { args }))
+    let range = words.head.clone();
+    words.mentions.push(Mention::Start { actor: ActorId::Server, is_text: is_text(&args), range });
+    Ok(Item::Step(Step::Server { args }))
 }
 
-fn client(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
+fn client(words: &mut ArgumentReader<'_>) -> Result<Item, SyntaxError> {
     let heads: Vec<Word> = words.list.by_ref().take_while(|word| word.text != "--").collect();
     let args: Vec<String> = words.list.by_ref().map(|word| word.text).collect();
     if heads.is_empty() {
-        let wrong = SyntaxError::new("`client` needs an actor", words.end..words.end + 1);
-        return Err(wrong.help(words.usage()));
+        let error = SyntaxError::new("`client` needs an actor", words.end..words.end + 1);
+        return Err(error.help(words.usage()));
     }
-    // One mistake hides no other actor of the line: what follows would miss it.
-    let entered: Vec<_> = heads.iter().map(|head| enter(head, is_text(&args), words.cast)).collect();
-    Ok(Meaning::Step(Step::Client { clients: entered.into_iter().collect::<Result<_, _>>()?, args }))
+    // All heads are parsed before the first mistake is returned: later lines must find the other actors.
+    let clients: Vec<_> = heads.iter().map(|head| new_client(head, is_text(&args), words.mentions)).collect();
+    Ok(Item::Step(Step::Client { clients: clients.into_iter().collect::<Result<_, _>>()?, args }))
 }
 
 /// `ACTOR[=NAME]`
-fn enter(head: &Word, text: bool, cast: &mut ActorScope) -> Result<NewClient, SyntaxError> {
+fn new_client(head: &Word, is_text: bool, mentions: &mut Vec<Mention>) -> Result<NewClient, SyntaxError> {
     let (actor, name) = head.text.split_once('=').unwrap_or((&head.text, &head.text));
-    let wrong = |message: String| SyntaxError::new(message, head.range.clone());
+    let error = |message: String| SyntaxError::new(message, head.range.clone());
     if name.is_empty() {
-        return Err(wrong(format!("`{actor}` has no name")).help("write `x=NAME`, or `x` alone"));
+        return Err(error(format!("`{actor}` has no name")).help("write `x=NAME`, or `x` alone"));
     }
     if actor.starts_with('-') {
-        return Err(wrong(format!("`{actor}` is no actor")).help("arguments stand behind ` -- `"));
+        return Err(error(format!("`{actor}` is no actor")).help("arguments stand behind ` -- `"));
     }
     if actor == "server" || Directive::find(actor).is_some() {
-        let wrong = wrong(format!("`{actor}` is a word of the language and cannot be an actor"));
-        return Err(wrong.help(match actor {
+        let error = error(format!("`{actor}` is a word of the language and cannot be an actor"));
+        return Err(error.help(match actor {
             "server" => "a line `server` starts the server, and no client has its name".to_owned(),
             _ => format!("write `client x={actor}` to start a client of that name"),
         }));
     }
-    let checked = Name::new(actor).map_err(|bad| wrong(bad.to_string().trim_end_matches('.').to_owned()))?;
+    let checked = Name::new(actor).map_err(|bad| error(bad.to_string().trim_end_matches('.').to_owned()))?;
     let actor = ActorId::Client(checked);
-    cast.enter(actor.clone(), text, head)?;
+    mentions.push(Mention::Start { actor: actor.clone(), is_text, range: head.range.clone() });
     Ok(NewClient { actor, name: name.to_owned() })
 }
 
@@ -259,9 +266,9 @@ fn is_text(args: &[String]) -> bool {
     args.iter().any(|arg| arg == "--text")
 }
 
-fn include(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
+fn include(words: &mut ArgumentReader<'_>) -> Result<Item, SyntaxError> {
     let word = words.word("a file")?;
-    Ok(Meaning::Include { file: word.text, range: word.range })
+    Ok(Item::Include { file: word.text, range: word.range })
 }
 
 fn title(words: &mut ArgumentReader<'_>) -> Result<String, SyntaxError> {
@@ -276,11 +283,11 @@ fn points(word: &Word) -> Result<u32, SyntaxError> {
     /// Keeps sums of points in reason.
     const MAX: u32 = 1_000_000;
     let points = word.text.parse().ok().filter(|points| *points <= MAX);
-    let wrong = || SyntaxError::new(format!("`{}` is no number of points", word.text), word.range.clone());
-    points.ok_or_else(|| wrong().help("write `points=` and 0 to 1000000"))
+    let error = || SyntaxError::new(format!("`{}` is no number of points", word.text), word.range.clone());
+    points.ok_or_else(|| error().help("write `points=` and 0 to 1000000"))
 }
 
-/// One of some words, by what it means.
+/// The value of one of some words.
 fn one_of<T: Copy>(known: &[(&'static str, T)], text: &str, word: &Word) -> Result<T, SyntaxError> {
     let found = known.iter().find(|(known, _)| *known == text).map(|(_, value)| *value);
     found.ok_or_else(|| {
@@ -293,14 +300,14 @@ fn one_of<T: Copy>(known: &[(&'static str, T)], text: &str, word: &Word) -> Resu
     })
 }
 
-fn check(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
+fn check(words: &mut ArgumentReader<'_>) -> Result<Item, SyntaxError> {
     let title = title(words)?;
     let options = words.options(&["points"])?;
     let points = options.first().map(|(_, word)| points(word)).transpose()?;
-    Ok(Meaning::Step(Step::Check { title, points }))
+    Ok(Item::Step(Step::Check { title, points }))
 }
 
-fn case(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
+fn case(words: &mut ArgumentReader<'_>) -> Result<Item, SyntaxError> {
     let title = title(words)?;
     let (mut worth, mut needs, mut visibility) = (None, Vec::new(), Visibility::default());
     for (key, word) in words.options(&["points", "needs", "visibility"])? {
@@ -313,5 +320,5 @@ fn case(words: &mut ArgumentReader<'_>) -> Result<Meaning, SyntaxError> {
             _ => visibility = one_of(&Visibility::ALL, &word.text, &word)?,
         }
     }
-    Ok(Meaning::Case { title, points: worth, needs, visibility })
+    Ok(Item::Case(CaseHeader { title, points: worth, needs, visibility }))
 }

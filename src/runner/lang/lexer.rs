@@ -1,4 +1,7 @@
-//! Words of a directive, split and unquoted as a shell does it, each with its place in the line.
+//! The lexer: splits a file into lines and a line into tokens, each with its place.
+//!
+//! Tokens depend on the line. A line begins with a head and perhaps a sign. Only a directive has words behind it: they
+//! are unquoted as a shell does it. Behind a sign, the rest of the line is verbatim text or a pattern.
 
 use std::ops::Range;
 
@@ -9,13 +12,73 @@ use crate::script::syntax_error::SyntaxError;
 pub(crate) struct Word {
     /// Without its quotes.
     pub(crate) text: String,
-    /// Where it stands, quotes included, in bytes.
+    /// Its place in the line, quotes included, in bytes.
     pub(crate) range: Range<usize>,
+}
+
+/// One line of a file.
+pub(crate) struct Line<'a> {
+    /// From 1.
+    pub(crate) number: usize,
+    /// Its first byte in the file.
+    pub(crate) start: usize,
+    /// Without its end.
+    pub(crate) text: &'a str,
+}
+
+/// The beginning of a line, which decides how the rest is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LineHead {
+    /// A directive, or the actors of an actor line.
+    pub(crate) word: Word,
+    pub(crate) sign: Option<Sign>,
+}
+
+/// The sign directly behind the actors of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// `>`
+    Type,
+    /// `<`, `<~` or `!<`
+    Expect,
+}
+
+impl Sign {
+    /// The signs as they are written.
+    pub(crate) const WRITTEN: [&str; 3] = ["<", ">", "!<"];
+
+    /// The sign that a text begins with, as it is written.
+    pub(crate) fn written_at(text: &str) -> Option<&'static str> {
+        Self::WRITTEN.into_iter().find(|sign| text.starts_with(sign))
+    }
+}
+
+/// The lines of a file. A byte order mark in front is skipped.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    let mut start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    text[start..].split('\n').zip(1..).map(move |(line, number)| {
+        let begin = start;
+        start += line.len() + 1;
+        Line { number, start: begin, text: line.strip_suffix('\r').unwrap_or(line) }
+    })
+}
+
+/// The head of a line; `None` for blank lines and comments.
+pub(crate) fn head(line: &str) -> Option<LineHead> {
+    let begin = line.len() - line.trim_start().len();
+    let text = &line[begin..];
+    if text.is_empty() || text.starts_with('#') {
+        return None;
+    }
+    let length = text.find([' ', '\t', '<', '>', '!']).unwrap_or(text.len());
+    let word = Word { text: text[..length].to_owned(), range: begin..begin + length };
+    let sign = Sign::written_at(&text[length..]).map(|sign| if sign == ">" { Sign::Type } else { Sign::Expect });
+    Some(LineHead { word, sign })
 }
 
 /// The words of a line from byte `from` on; a `#` that begins a word begins a comment.
 ///
-/// shlex does the unquoting, a word at a time: it tells no places, and those are found here.
+/// shlex unquotes one word at a time: it reports no places, so words are delimited here.
 pub(crate) fn words(line: &str, from: usize) -> Result<Vec<Word>, SyntaxError> {
     let mut words = Vec::new();
     let mut at = from;
@@ -23,7 +86,7 @@ pub(crate) fn words(line: &str, from: usize) -> Result<Vec<Word>, SyntaxError> {
         if line[begin..].starts_with('#') {
             break;
         }
-        at = begin + length(&line[begin..]).map_err(|wrong| wrong.shift(begin))?;
+        at = begin + length(&line[begin..]).map_err(|error| error.shift(begin))?;
         let raw = &line[begin..at];
         let whole = || SyntaxError::new("this word cannot be read", begin..at);
         let text = shlex::split(raw).ok_or_else(whole)?.pop().ok_or_else(whole)?;
@@ -76,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_is_told_with_its_place() {
+    fn an_open_quote_is_reported_with_its_place() {
         for (line, message, range) in [
             (r#"a "b c"#, "this quote is not closed", 2..6),
             ("a 'b", "this quote is not closed", 2..4),
@@ -85,6 +148,25 @@ mod tests {
         ] {
             assert_eq!(words(line, 0), Err(SyntaxError::new(message, range)), "{line}");
         }
+    }
+
+    #[test]
+    fn lines_and_heads_have_their_places() {
+        let found: Vec<_> = lines("\u{feff}a\r\n\nb").map(|line| (line.number, line.start, line.text)).collect();
+        assert_eq!(found, [(1, 3, "a"), (2, 6, ""), (3, 7, "b")]);
+        for (line, word, sign) in [
+            ("  x> hi", "x", Some(Sign::Type)),
+            ("x,y!<5s a", "x,y", Some(Sign::Expect)),
+            ("*<~ a", "*", Some(Sign::Expect)),
+            ("heal # all", "heal", None),
+            ("x > a", "x", None),
+            ("a!b", "a", None),
+        ] {
+            let found = head(line).unwrap();
+            assert_eq!((found.word.text.as_str(), found.sign), (word, sign), "{line}");
+            assert_eq!(&line[found.word.range], word);
+        }
+        assert!(head("").is_none() && head(" \t").is_none() && head("  # a").is_none());
     }
 
     proptest! {

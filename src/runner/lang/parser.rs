@@ -1,273 +1,253 @@
-//! The parser of scenario files: total, touches no file itself, and finds every mistake that can be found before the run.
+//! The parser: turns the tokens of one line into an [`Item`]. It knows no other line.
+//!
+//! A name in a line is only a [`Mention`] here. Whether it was started is a question for the resolver.
 
-#[cfg(test)]
-mod tests;
+use std::ops::Range;
 
-use std::io;
-use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-
-use crate::runner::lang::ast::{Case, Scenario, SourceFile, Span, Statement, Step, Visibility};
-use crate::runner::lang::diagnostics::{Diagnostic, LoadError};
-use crate::runner::lang::directives::Meaning;
-use crate::runner::lang::line;
-use crate::runner::lang::scope::ActorScope;
+use crate::proto::command::COMMANDS;
+use crate::proto::name::Name;
+use crate::proto::suggest::nearest;
+use crate::runner::lang::ast::{ActorId, Need, Peer, Step, Visibility, Who};
+use crate::runner::lang::directives::{DIRECTIVES, Directive};
+use crate::runner::lang::lexer::{self, LineHead, Sign, Word, words};
+use crate::script::directive::Expectation;
 use crate::script::syntax_error::SyntaxError;
 
-/// The most files of one scenario, counted as often as they are included.
-pub const MAX_FILES: usize = 256;
-/// How deep files may include files.
-pub const MAX_DEPTH: usize = 16;
-/// The most bytes of one file.
-pub const MAX_FILE_BYTES: usize = 1 << 20;
-/// The most statements of one scenario.
-pub const MAX_STATEMENTS: usize = 100_000;
-/// After so many mistakes the rest of a scenario is not looked at.
-pub const MAX_MISTAKES: usize = 20;
-
-/// Reads a scenario and all that it includes. `load` gives the bytes of a file; included files are asked for by their
-/// path relative to the folder of the file that includes them.
-///
-/// # Errors
-/// [`LoadError`], with every mistake up to [`MAX_MISTAKES`].
-pub fn parse(path: &Path, load: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>) -> Result<Scenario, LoadError> {
-    let bytes = load(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
-    let mut parser = Parser::new(load);
-    let source = parser.file(path, bytes);
-    parser.finish(&source)
+/// A line, parsed. A line with an error may still have an item or mentions, so that one mistake causes no others.
+#[derive(Debug)]
+pub(crate) struct ParsedLine {
+    pub(crate) item: Option<Item>,
+    pub(crate) mentions: Vec<Mention>,
+    pub(crate) error: Option<SyntaxError>,
 }
 
-struct Parser<'a> {
-    load: &'a mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
-    setup: Vec<Statement>,
-    cases: Vec<Case>,
-    /// Who is there after the set-up, once a case has begun.
-    common: ActorScope,
-    cast: ActorScope,
-    /// The files being read, the first one first, and the `include` lines that led to the later ones.
-    reading: Vec<PathBuf>,
-    included: Vec<Span>,
-    files: usize,
-    statements: usize,
-    mistakes: Vec<Diagnostic>,
+/// The meaning of a line for its file.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Step(Step),
+    Case(CaseHeader),
+    Include {
+        file: String,
+        range: Range<usize>,
+    },
+    /// The first word is no directive. The error is this one, unless the word names an actor.
+    Unknown {
+        word: Word,
+        error: SyntaxError,
+    },
 }
 
-impl<'a> Parser<'a> {
-    fn new(load: &'a mut dyn FnMut(&Path) -> io::Result<Vec<u8>>) -> Self {
-        Self {
-            load,
-            setup: Vec::new(),
-            cases: Vec::new(),
-            common: ActorScope::default(),
-            cast: ActorScope::default(),
-            reading: Vec::new(),
-            included: Vec::new(),
-            files: 0,
-            statements: 0,
-            mistakes: Vec::new(),
-        }
-    }
+/// A `case` line.
+#[derive(Debug, Default)]
+pub(crate) struct CaseHeader {
+    pub(crate) title: String,
+    pub(crate) points: Option<u32>,
+    pub(crate) needs: Vec<Need>,
+    pub(crate) visibility: Visibility,
+}
 
-    fn file(&mut self, path: &Path, bytes: Vec<u8>) -> Arc<SourceFile> {
-        self.files += 1;
-        let too_long = bytes.len() > MAX_FILE_BYTES;
-        let bytes = if too_long { Vec::new() } else { bytes };
-        let (text, bad) = match String::from_utf8(bytes) {
-            Ok(text) => (text, None),
-            Err(error) => {
-                let at = error.utf8_error().valid_up_to();
-                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(at))
-            }
+/// A name in a line and its place there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mention {
+    /// The line starts this actor, which shows text or events.
+    Start { actor: ActorId, is_text: bool, range: Range<usize> },
+    /// The actor must be started before.
+    Use { actor: ActorId, range: Range<usize> },
+    /// At least one client must be started before.
+    EveryClient { range: Range<usize> },
+    /// These actors must show events, because the pattern in this place is JSON.
+    Events { who: Who, range: Range<usize> },
+}
+
+impl Mention {
+    /// The use of an actor.
+    pub(crate) fn of(word: &Word) -> Result<(ActorId, Self), SyntaxError> {
+        let range = word.range.clone();
+        let actor = match word.text.as_str() {
+            "server" => ActorId::Server,
+            text => ActorId::Client(Name::new(text).map_err(|bad| {
+                let message = bad.to_string();
+                SyntaxError::new(message.trim_end_matches('.'), range.clone())
+            })?),
         };
-        let source = Arc::new(SourceFile { path: path.to_owned(), text });
-        if too_long {
-            self.mistake(whole(&source), SyntaxError::new("this file has more than 1 MiB", 0..0));
-        }
-        if let Some(at) = bad {
-            // Up to there the text is what the file holds.
-            let line = 1 + source.text[..at].matches('\n').count();
-            let begin = source.text[..at].rfind('\n').map_or(0, |end| end + 1);
-            let wrong = SyntaxError::new("this is not UTF-8 text", at - begin..at - begin + '\u{fffd}'.len_utf8());
-            self.mistake(place(&source, line, begin, &wrong.range), wrong);
-            return source;
-        }
-        self.reading.push(plain(path));
-        self.lines(&source);
-        self.reading.pop();
-        source
-    }
-
-    fn lines(&mut self, source: &Arc<SourceFile>) {
-        let bom = if source.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        let mut begin = bom;
-        for (number, line) in (1..).zip(source.text[bom..].split('\n')) {
-            if self.mistakes.len() >= MAX_MISTAKES {
-                return;
-            }
-            let text = line.strip_suffix('\r').unwrap_or(line);
-            match line::parse(text, &mut self.cast) {
-                Ok(None) => {}
-                Ok(Some(meaning)) => {
-                    let words = text.len() - text.trim_start().len()..text.trim_end().len();
-                    self.meaning(meaning, place(source, number, begin, &words), begin);
-                }
-                Err(wrong) => {
-                    let span = place(source, number, begin, &wrong.range);
-                    self.mistake(span.clone(), wrong);
-                    if text.split_whitespace().next() == Some("case") {
-                        // It begins a case all the same, so that its actors are not those of the one before.
-                        self.begin(Case::untitled(span));
-                    }
-                }
-            }
-            begin += line.len() + 1;
-        }
-    }
-
-    fn meaning(&mut self, meaning: Meaning, span: Span, begin: usize) {
-        self.statements += 1;
-        if self.statements > MAX_STATEMENTS {
-            if self.statements == MAX_STATEMENTS + 1 {
-                self.mistake(span, SyntaxError::new("a scenario can have at most 100000 statements", 0..0));
-            }
-            return;
-        }
-        match meaning {
-            Meaning::Step(step) => {
-                let statement = Statement { span, step };
-                match self.cases.last_mut() {
-                    Some(case) => case.statements.push(statement),
-                    None => self.setup.push(statement),
-                }
-            }
-            Meaning::Case { title, points, needs, visibility } => {
-                self.begin(Case { title, points, needs, visibility, ..Case::untitled(span) });
-            }
-            Meaning::Include { file, range } => {
-                let span = place(&span.source, span.line, begin, &range);
-                if let Err(wrong) = self.include(&file, &span) {
-                    self.mistake(span, wrong);
-                }
-            }
-        }
-    }
-
-    fn begin(&mut self, case: Case) {
-        if self.cases.is_empty() {
-            self.common = self.cast.clone();
-            self.no_checks_in_the_setup();
-        }
-        self.cast = self.common.clone();
-        self.cases.push(case);
-    }
-
-    fn include(&mut self, file: &str, span: &Span) -> Result<(), SyntaxError> {
-        let path = span.source.path.parent().unwrap_or(Path::new("")).join(file);
-        if self.reading.contains(&plain(&path)) {
-            return Err(SyntaxError::new("this file would include itself", 0..0));
-        }
-        if self.reading.len() >= MAX_DEPTH {
-            return Err(SyntaxError::new("files can include files at most 16 deep", 0..0));
-        }
-        if self.files >= MAX_FILES {
-            return Err(SyntaxError::new("a scenario can have at most 256 files", 0..0));
-        }
-        let bytes = (self.load)(&path).map_err(|error| {
-            SyntaxError::new(format!("this file cannot be read: {error}"), 0..0)
-                .help(format!("it was looked for as `{}`", path.display()))
-        })?;
-        self.included.push(span.clone());
-        self.file(&path, bytes);
-        self.included.pop();
-        Ok(())
-    }
-
-    fn mistake(&mut self, span: Span, wrong: SyntaxError) {
-        if self.mistakes.len() < MAX_MISTAKES {
-            let included = self.included.iter().rev().cloned().collect();
-            self.mistakes.push(Diagnostic { span, message: wrong.message, help: wrong.help, included });
-        }
-    }
-
-    fn no_checks_in_the_setup(&mut self) {
-        let checks = self.setup.iter().filter(|statement| matches!(statement.step, Step::Check { .. }));
-        for span in checks.map(|check| check.span.clone()).collect::<Vec<_>>() {
-            let wrong = SyntaxError::new("a check is a part of a case, and this one stands before the first", 0..0);
-            self.mistake(span, wrong.help("put it behind a `case` line"));
-        }
-    }
-
-    fn finish(mut self, source: &Arc<SourceFile>) -> Result<Scenario, LoadError> {
-        if self.cases.is_empty() {
-            let title = source.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let statements = std::mem::take(&mut self.setup);
-            self.cases.push(Case { title, statements, ..Case::untitled(whole(source)) });
-        }
-        if self.mistakes.is_empty() {
-            for (span, wrong) in self.cases.iter().filter_map(flaw).collect::<Vec<_>>() {
-                self.mistake(span, wrong);
-            }
-        }
-        if self.mistakes.is_empty() {
-            return Ok(Scenario { setup: self.setup, cases: self.cases });
-        }
-        Err(LoadError::Mistakes(self.mistakes))
+        Ok((actor.clone(), Self::Use { actor, range }))
     }
 }
 
-impl Case {
-    fn untitled(span: Span) -> Self {
-        let (title, visibility) = (String::new(), Visibility::default());
-        Self { title, points: None, needs: Vec::new(), visibility, span, statements: Vec::new() }
-    }
-}
-
-/// What is wrong with a case as a whole.
-fn flaw(case: &Case) -> Option<(Span, SyntaxError)> {
-    if case.statements.is_empty() {
-        let wrong = SyntaxError::new("there is nothing to play here", 0..0)
-            .help("a line `x< PATTERN` is what can pass or fail");
-        return Some((case.span.clone(), wrong));
-    }
-    let worth = |statement: &Statement| match statement.step {
-        Step::Check { points, .. } => points.map(u64::from),
-        _ => None,
+/// Parses a line without its end; `None` for blank lines and comments. Places count in the line.
+pub(crate) fn parse_line(line: &str) -> Option<ParsedLine> {
+    let head = lexer::head(line)?;
+    let mut parser = LineParser { line, mentions: Vec::new() };
+    let (item, error) = match parser.item(&head) {
+        Ok(item) => (Some(item), None),
+        // It begins a case all the same, so that its actors are not those of the case before.
+        Err(error) if head.word.text == "case" && head.sign.is_none() => {
+            (Some(Item::Case(CaseHeader::default())), Some(error))
+        }
+        Err(error) => (None, Some(error)),
     };
-    let sum: u64 = case.statements.iter().filter_map(worth).sum();
-    let points = u64::from(case.points?);
-    let message = || format!("this case is worth {points} and its checks {sum}");
-    (sum > points)
-        .then(|| (case.span.clone(), SyntaxError::new(message(), 0..0).help("checks share the points of their case")))
+    Some(ParsedLine { item, mentions: parser.mentions, error })
 }
 
-/// A place in the line that begins at byte `begin`: of characters that are partly in the range, all.
-fn place(source: &Arc<SourceFile>, line: usize, begin: usize, range: &std::ops::Range<usize>) -> Span {
-    let text = source.text.as_str();
-    let inside = |at: &usize| *at < text.len() && !text.is_char_boundary(*at);
-    let start = (0..=begin + range.start).rev().find(|at| !inside(at)).unwrap_or(begin);
-    let end = (begin + range.end..).find(|at| !inside(at)).unwrap_or(start);
-    let column = 1 + text.get(begin..start).unwrap_or("").chars().count();
-    Span { source: Arc::clone(source), line, column, start, end }
+struct LineParser<'a> {
+    line: &'a str,
+    mentions: Vec<Mention>,
 }
 
-/// The beginning of a file, where a mistake is about all of it.
-fn whole(source: &Arc<SourceFile>) -> Span {
-    let length = source.text.lines().next().map_or(0, str::len);
-    Span { source: Arc::clone(source), line: 1, column: 1, start: 0, end: length }
-}
-
-/// A path without `.` and `..`, as far as its text tells: enough to see a cycle, and a link that hides one ends at
-/// [`MAX_DEPTH`].
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
-                plain.pop();
+impl LineParser<'_> {
+    fn item(&mut self, head: &LineHead) -> Result<Item, SyntaxError> {
+        let LineHead { word, sign } = head;
+        let rest = &self.line[word.range.end..];
+        let second = rest.split_whitespace().next().unwrap_or("");
+        let is_actor_line = is_state(second) || Sign::written_at(second).is_some();
+        match (sign, Directive::find(&word.text)) {
+            (Some(Sign::Type), _) => self.types(word).map(Item::Step),
+            (Some(Sign::Expect), _) => self.expects(word).map(Item::Step),
+            (None, Some(directive)) if word.text != "server" || !is_actor_line => {
+                directive.parse(self.line, word.range.end, &mut self.mentions)
             }
-            part => plain.push(part),
+            _ if is_state(second) => self.states(word).map(Item::Step),
+            _ => unknown(word, rest),
         }
     }
-    plain
+
+    /// `x> LINE`
+    fn types(&mut self, head: &Word) -> Result<Step, SyntaxError> {
+        let who = self.who(head, "> LINE")?;
+        let behind = head.range.end + 1;
+        let typed = &self.line[behind..];
+        // Exactly one blank belongs to the arrow.
+        match typed.strip_prefix([' ', '\t']) {
+            Some(typed) => Ok(Step::Type { who, line: typed.to_owned() }),
+            None if typed.is_empty() => Ok(Step::Type { who, line: String::new() }),
+            None => {
+                let error = SyntaxError::new("a blank must follow `>`", behind..self.line.len());
+                Err(error.help(format!("write `{}> LINE`", head.text)))
+            }
+        }
+    }
+
+    /// `x< PATTERN`, `x<~ PATTERN` and `x!< PATTERN`
+    fn expects(&mut self, head: &Word) -> Result<Step, SyntaxError> {
+        let at = head.range.end;
+        let who = self.who(head, "< PATTERN")?;
+        let text = &self.line[at..];
+        let Expectation { how, limit, pattern } = Expectation::parse(text).map_err(|error| error.shift(at))?;
+        if pattern.is_json() {
+            let begin = text.find('{').map_or(self.line.len(), |brace| at + brace);
+            let range = begin..self.line.trim_end().len();
+            self.mentions.push(Mention::Events { who: who.clone(), range });
+        }
+        Ok(Step::Expect { who, how, limit, pattern })
+    }
+
+    /// `x exits [STATUS]` and `x alive`
+    fn states(&mut self, head: &Word) -> Result<Step, SyntaxError> {
+        let who = self.names(head)?;
+        let mut words = words(self.line, head.range.end)?.into_iter();
+        let alive = words.next().is_some_and(|word| word.text == "alive");
+        let status = match if alive { None } else { words.next() } {
+            None => None,
+            Some(word) => Some(word.text.parse().map_err(|_| {
+                let error = SyntaxError::new(format!("`{}` is no exit status", word.text), word.range.clone());
+                error.help(format!("write `{} exits`, or a number of 0 to 255 behind it", head.text))
+            })?),
+        };
+        if let Some(word) = words.next() {
+            let state = if alive { "alive" } else { "exits" };
+            return Err(SyntaxError::new(format!("`{state}` ends before this word"), word.range));
+        }
+        Ok(if alive { Step::Alive(who) } else { Step::Exits { who, status } })
+    }
+
+    /// The actors in front of a sign.
+    fn who(&mut self, head: &Word, sign: &str) -> Result<Who, SyntaxError> {
+        if head.text.is_empty() {
+            let error = SyntaxError::new("an actor is missing here", head.range.start..head.range.end + 1);
+            return Err(error.help(format!("write `x{sign}`, `x,y{sign}` or `*{sign}`")));
+        }
+        self.names(head)
+    }
+
+    /// The actors of a line: a name, names between commas, or `*`.
+    fn names(&mut self, word: &Word) -> Result<Who, SyntaxError> {
+        if word.text == "*" {
+            self.mentions.push(Mention::EveryClient { range: word.range.clone() });
+            return Ok(Who::EveryClient);
+        }
+        let mut at = word.range.start;
+        let mut actors = Vec::new();
+        for text in word.text.split(',') {
+            let range = at..at + text.len();
+            at = range.end + 1;
+            if text.is_empty() || text == "*" {
+                let error = SyntaxError::new("a name is expected between commas", range);
+                return Err(error.help("write `x,y`, without blanks, or `*` alone"));
+            }
+            let (actor, mention) = Mention::of(&Word { text: text.to_owned(), range: range.clone() })?;
+            if actors.contains(&actor) {
+                return Err(SyntaxError::new(format!("`{actor}` stands here twice"), range));
+            }
+            self.mentions.push(mention);
+            actors.push(actor);
+        }
+        Ok(Who::Each(actors))
+    }
+}
+
+fn is_state(word: &str) -> bool {
+    matches!(word, "exits" | "alive")
+}
+
+/// One end of a faulty way: an actor, or `*`.
+pub(crate) fn peer(word: &Word, mentions: &mut Vec<Mention>) -> Result<Peer, SyntaxError> {
+    if word.text == "*" {
+        return Ok(Peer::Anybody);
+    }
+    let (actor, mention) = Mention::of(word)?;
+    mentions.push(mention);
+    Ok(Peer::Actor(actor))
+}
+
+/// A line whose first word is no directive and which is no actor line.
+fn unknown(head: &Word, rest: &str) -> Result<Item, SyntaxError> {
+    let range = head.range.clone();
+    let name = &head.text;
+    let next = rest.trim_start();
+    let blanks = rest.len() - next.len();
+    if let Some(sign) = Sign::written_at(next) {
+        let gap = range.end..range.end + blanks + sign.len();
+        let error = SyntaxError::new(format!("no blank may stand before `{sign}`"), gap);
+        return Err(error.help(format!("write `{name}{sign}`")));
+    }
+    if name.ends_with(',') {
+        let range = range.end..range.end + blanks;
+        return Err(SyntaxError::new("no blank may stand in a list of actors", range).help("write `x,y`"));
+    }
+    if name == "*" || name.contains(',') {
+        return Err(actor_alone(head));
+    }
+    Ok(Item::Unknown { word: head.clone(), error: no_directive(head) })
+}
+
+/// The mistake of a line that names an actor and says nothing about it.
+pub(crate) fn actor_alone(head: &Word) -> SyntaxError {
+    let name = &head.text;
+    let help = format!("write `{name}> LINE`, `{name}< PATTERN`, `{name} exits` or `{name} alive`");
+    SyntaxError::new(format!("nothing is said about `{name}` here"), head.range.clone()).help(help)
+}
+
+fn no_directive(head: &Word) -> SyntaxError {
+    let name = &head.text;
+    let error = SyntaxError::new(format!("`{name}` is no directive"), head.range.clone());
+    if name == "wait" {
+        return error.help("a scenario waits with `x< PATTERN`; `wait` is a word of scripts of one client");
+    }
+    if COMMANDS.iter().any(|command| command.name == name) {
+        return error.help(format!("write `x> {name}` to let the actor `x` type it"));
+    }
+    match nearest(name, DIRECTIVES.iter().map(|directive| directive.word)) {
+        Some(meant) => error.help(format!("did you mean `{meant}`?")),
+        None => error.help("a line is a directive, or an actor line such as `x> LINE` or `x< PATTERN`"),
+    }
 }

@@ -5,8 +5,8 @@ use std::io::Write;
 use crate::io::file;
 use crate::proto::status::Status;
 use crate::runner::lang::ast::{Scenario, Statement, Step};
-use crate::runner::lang::diagnostics::{Diagnostic, LoadError};
-use crate::runner::lang::{caret, parser};
+use crate::runner::lang::diagnostics::{self, Diagnostic, LoadError};
+use crate::runner::lang::{self, source};
 use crate::runner::run::RunOptions;
 
 /// Reads every file, and shows every mistake before giving up.
@@ -14,7 +14,7 @@ pub(crate) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<
     let mut scenarios = Vec::with_capacity(options.files.len());
     let mut status = Status::Ok;
     for file in &options.files {
-        let refusal = match parser::parse(file, &mut |path| file::read(path, parser::MAX_FILE_BYTES)) {
+        let refusal = match lang::load(file, &mut |path| file::read(path, source::MAX_FILE_BYTES)) {
             Ok(scenario) => match unplayable(options, &scenario) {
                 mistakes if mistakes.is_empty() => {
                     scenarios.push(scenario);
@@ -26,7 +26,7 @@ pub(crate) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<
         };
         let (text, reason) = match &refusal {
             LoadError::Unreadable { .. } => (refusal.to_string(), Status::Environment),
-            LoadError::Mistakes(mistakes) => (caret::render(mistakes, options.colour), Status::Parse),
+            LoadError::Mistakes(mistakes) => (diagnostics::render(mistakes, options.colour), Status::Parse),
         };
         drop(writeln!(err, "{}", text.trim_end()));
         status = status.or(reason);

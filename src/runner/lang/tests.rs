@@ -1,16 +1,19 @@
-//! Files in memory, and what the parser makes of them.
+//! Files in memory, and the scenarios or mistakes that come of them.
 
 use super::*;
-use crate::runner::lang::ast::{ActorId, Direction, Fault, Need, NewClient, Peer, Percent, Signal, Who};
-use crate::runner::lang::caret::render;
+use crate::runner::lang::ast::{
+    ActorId, Direction, Fault, Need, NewClient, Peer, Percent, Signal, Step, Visibility, Who,
+};
+use crate::runner::lang::diagnostics::render;
+use crate::runner::lang::source::{MAX_DEPTH, MAX_FILE_BYTES, MAX_FILES, MAX_MISTAKES, MAX_STATEMENTS, without_dots};
 use crate::script::directive::ExpectMode;
 use proptest::prelude::*;
 use std::time::Duration;
 
 /// Parses the first of some files.
 fn read(files: &[(&str, &str)]) -> Result<Scenario, LoadError> {
-    parse(Path::new(files[0].0), &mut |path| {
-        let found = files.iter().find(|(name, _)| Path::new(name) == plain(path));
+    load(Path::new(files[0].0), &mut |path| {
+        let found = files.iter().find(|(name, _)| Path::new(name) == without_dots(path));
         found.map(|(_, text)| text.as_bytes().to_vec()).ok_or_else(|| io::Error::other("not there"))
     })
 }
@@ -206,7 +209,7 @@ proptest! {
     fn any_bytes_are_a_scenario_or_have_mistakes_that_can_be_shown(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        if let Err(LoadError::Mistakes(mistakes)) = parse(Path::new("a"), &mut |_| Ok(bytes.clone())) {
+        if let Err(LoadError::Mistakes(mistakes)) = load(Path::new("a"), &mut |_| Ok(bytes.clone())) {
             prop_assert!(!mistakes.is_empty() && render(&mistakes, true).contains("a:"));
         }
     }
