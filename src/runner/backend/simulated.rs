@@ -314,7 +314,7 @@ mod tests {
             turn: Attempt::default(),
         };
         let mut stage = SimulatedBackend::new(seed, net);
-        let result = play(info, &scenario.setup, case, &mut stage, &ExecSettings::default(), &mut |_| {});
+        let result = play(info, &scenario.setup, case, &mut stage, &ExecSettings::default(), &mut ());
         assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
         format!("{:?}", result.transcript)
     }

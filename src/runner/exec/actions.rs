@@ -25,8 +25,10 @@ impl CaseExecutor<'_> {
     }
 
     pub(crate) fn start(&mut self, actor: ActorId, name: String, args: &[String]) -> Executed {
-        let args = args.iter().map(|arg| self.replace(arg)).collect::<Executed<Vec<_>>>()?;
+        let mut args = args.iter().map(|arg| self.replace(arg)).collect::<Executed<Vec<_>>>()?;
         let text = self.settings.text || self.stage.is_foreign() || args.iter().any(|arg| arg == "--text");
+        let has_trace = args.iter().any(|arg| arg == "--trace");
+        args.extend((self.settings.trace && !text && !has_trace).then(|| "--trace".to_owned()));
         let launch = LaunchSpec { actor: actor.clone(), name, args, text };
         let began = self.stage.now();
         self.stage.start(&launch).map_err(|why| self.not_started(&actor, &why))?;

@@ -10,6 +10,7 @@ use crate::proto::time::Instant;
 use crate::runner::backend::{ActorExit, ActorOutput, Backend, BackendError, BackendEvent, NetworkChange};
 use crate::runner::exec::actor::ActorState;
 use crate::runner::exec::idle_time::IdleTime;
+use crate::runner::exec::observer::Observer;
 use crate::runner::lang::ast::{ActorId, Case, Need, Statement, Step, Who};
 use crate::runner::report::outcome::{
     CaseFailure, CaseInfo, CaseResult, Cause, CheckResult, StepResult, TranscriptEntry, TranscriptKind, Verdict,
@@ -27,13 +28,15 @@ pub struct ExecSettings {
     pub time_scale: f64,
     /// Every actor is played as people see it, without `--json`.
     pub text: bool,
-    /// When the whole run must be over, in the time of the stage.
+    /// Actors that show events also show one for each of their datagrams (`--trace`).
+    pub trace: bool,
+    /// When the whole run must be over, in the time of the backend.
     pub deadline: Option<Instant>,
 }
 
 impl Default for ExecSettings {
     fn default() -> Self {
-        Self { style: MatchMode::Exact, time_scale: 1.0, text: false, deadline: None }
+        Self { style: MatchMode::Exact, time_scale: 1.0, text: false, trace: false, deadline: None }
     }
 }
 
@@ -48,6 +51,7 @@ pub(crate) type Executed<T = ()> = Result<T, Abort>;
 /// A case being played.
 pub(crate) struct CaseExecutor<'a> {
     pub(super) stage: &'a mut dyn Backend,
+    pub(super) observer: &'a mut dyn Observer,
     pub(super) settings: &'a ExecSettings,
     pub(super) cast: BTreeMap<ActorId, ActorState>,
     pub(super) vars: Vars,
@@ -64,14 +68,14 @@ pub(crate) struct CaseExecutor<'a> {
     pub(super) coming: &'a [&'a Statement],
 }
 
-/// Plays a case. `told` hears of each step when it is over.
+/// Plays a case.
 pub fn play(
     info: CaseInfo,
     setup: &[Statement],
     case: &Case,
     stage: &mut dyn Backend,
     settings: &ExecSettings,
-    told: &mut dyn FnMut(&StepResult),
+    observer: &mut dyn Observer,
 ) -> CaseResult {
     let began = stage.now();
     let mut result = CaseResult {
@@ -96,6 +100,7 @@ pub fn play(
     };
     let mut player = CaseExecutor {
         stage,
+        observer,
         settings,
         cast: BTreeMap::new(),
         vars: Vars::default(),
@@ -107,7 +112,7 @@ pub fn play(
         now_playing: first,
         coming: &statements,
     };
-    let stopped = player.play_all(&statements, &mut result.steps, told).err();
+    let stopped = player.play_all(&statements, &mut result.steps).err();
     let end = player.stage.now();
     match &stopped {
         None => player.pass_check(),
@@ -142,12 +147,7 @@ pub(super) fn lacking(setup: &[Statement], case: &Case, stage: &dyn Backend) -> 
 }
 
 impl<'a> CaseExecutor<'a> {
-    pub(super) fn play_all(
-        &mut self,
-        statements: &'a [&'a Statement],
-        steps: &mut Vec<StepResult>,
-        told: &mut dyn FnMut(&StepResult),
-    ) -> Executed {
+    pub(super) fn play_all(&mut self, statements: &'a [&'a Statement], steps: &mut Vec<StepResult>) -> Executed {
         let mut rest = statements;
         while let [statement, coming @ ..] = rest {
             (self.now_playing, self.coming) = (statement, coming);
@@ -155,7 +155,7 @@ impl<'a> CaseExecutor<'a> {
             let played = self.settle().and_then(|()| self.play_step(&statement.step));
             let took = self.stage.now().since(at);
             let step = StepResult { span: statement.span.clone(), at, took, ok: played.is_ok() };
-            told(&step);
+            self.observer.step(&step);
             steps.push(step);
             let lost = played.map_or_else(|stop| self.outlive(stop, coming), |()| Ok(0))?;
             rest = coming.get(lost..).unwrap_or_default();
@@ -272,7 +272,9 @@ impl<'a> CaseExecutor<'a> {
     /// Takes in one happening; false when the time is over.
     pub(super) fn turn(&mut self, until: Instant) -> Executed<bool> {
         let limit = self.settings.deadline.map_or(until, |deadline| deadline.min(until));
-        match self.stage.next(limit) {
+        let event = self.stage.next(limit);
+        self.observer.backend_event(&event);
+        match event {
             BackendEvent::Time if limit < until => {
                 let sentence = "the time for the whole run is over (--deadline)".to_owned();
                 return Err(self.fail(None, Cause::Deadline, Status::Expected, sentence));

@@ -1,6 +1,8 @@
 //! A stage for tests: actors do what the lines typed to them say, in virtual time, at no cost.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -26,6 +28,8 @@ pub(crate) struct MockBackend {
     /// These actors get no news of others.
     pub(crate) blind: Vec<&'static str>,
     pub(crate) halt: Option<u8>,
+    /// The arguments of every actor that was started; clones share it.
+    pub(crate) launched: Rc<RefCell<Vec<String>>>,
 }
 
 impl MockBackend {
@@ -120,6 +124,7 @@ impl Backend for MockBackend {
             return Err(BackendError(format!("{} cannot be started: no such program", launch.actor)));
         }
         self.started.insert(launch.actor.clone(), launch.text);
+        self.launched.borrow_mut().extend(launch.args.iter().cloned());
         self.come(&launch.actor);
         Ok(())
     }

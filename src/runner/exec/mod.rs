@@ -1,4 +1,4 @@
-//! Runs one case: statement by statement, against whatever backend.
+//! Runs one case, statement by statement, on any backend.
 
 pub(crate) mod actions;
 pub(crate) mod actor;
@@ -8,6 +8,7 @@ pub(crate) mod expect;
 pub(crate) mod idle_time;
 #[cfg(test)]
 pub(crate) mod mock_backend;
+pub mod observer;
 pub(crate) mod readiness;
 pub(crate) mod remedy;
 #[cfg(test)]

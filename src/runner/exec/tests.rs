@@ -26,7 +26,7 @@ fn play_on(stage: &MockBackend, settings: &ExecSettings, text: &str) -> Vec<Case
             steps: scenario.setup.len() + case.statements.len(),
             turn: Attempt::default(),
         };
-        play(info, &scenario.setup, case, &mut stage.clone(), settings, &mut |_| {})
+        play(info, &scenario.setup, case, &mut stage.clone(), settings, &mut ())
     };
     scenario.cases.iter().map(one).collect()
 }
@@ -350,4 +350,17 @@ fn lines_that_cannot_be_played_are_mistakes() {
     let (cause, _, status, sentence) = fails(&format!("server\nset v=ab\n{doubled}"));
     assert_eq!((cause, status), ("MISTAKE", 2));
     assert!(sentence.contains("131072"), "{sentence}");
+}
+
+#[test]
+fn actors_that_show_events_are_asked_for_every_datagram() {
+    let trace = ExecSettings { trace: true, ..ExecSettings::default() };
+    let text = ExecSettings { text: true, ..trace.clone() };
+    for (settings, args, expected) in
+        [(&trace, "", "--trace"), (&trace, "--trace", "--trace"), (&text, "", ""), (&ExecSettings::default(), "", "")]
+    {
+        let backend = MockBackend::default();
+        play_on(&backend, settings, &format!("server {args}\n"));
+        assert_eq!(backend.launched.borrow().join(" "), expected, "{settings:?} {args}");
+    }
 }

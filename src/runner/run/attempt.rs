@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use crate::io::clock::Clock;
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
+use crate::runner::backend::BackendEvent;
 use crate::runner::backend::process::{CancelToken, ProcessBackend, Program};
 use crate::runner::backend::simulated::{self, SimulatedBackend};
 use crate::runner::exec::executor::{ExecSettings, play};
+use crate::runner::exec::observer::Observer;
 use crate::runner::record::{self, Recorder};
 use crate::runner::report::outcome::{CaseInfo, CaseResult, Cause, StepResult, Verdict};
 use crate::runner::run::plan::Planned;
@@ -28,6 +30,24 @@ pub(crate) struct CaseRunner<'a> {
 
 /// Told of each step.
 type Tell<'t> = &'t mut dyn FnMut(CaseUpdate);
+
+/// Reports the steps of an attempt, and records its datagrams where that is wanted.
+struct AttemptObserver<'a> {
+    tell: Tell<'a>,
+    recorder: Option<Recorder<'a>>,
+}
+
+impl Observer for AttemptObserver<'_> {
+    fn backend_event(&mut self, event: &BackendEvent) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.observe(event);
+        }
+    }
+
+    fn step(&mut self, step: &StepResult) {
+        (self.tell)(CaseUpdate::Step(step.clone()));
+    }
+}
 
 impl CaseRunner<'_> {
     /// Plays a case, the one of this number from 1, in this round, and again as often as a failure allows. The last that
@@ -127,11 +147,13 @@ impl CaseRunner<'_> {
         if let Some(folder) = &record {
             stage.keep_output(folder);
         }
-        let mut stage = Recorder::new(stage, record.as_deref());
-        let mut told = |step: &StepResult| tell(CaseUpdate::Step(step.clone()));
-        let mut played = play(info, &planned.scenario.setup, planned.case, &mut stage, &self.settings, &mut told);
+        let mut observer = AttemptObserver { tell, recorder: record.as_deref().map(Recorder::new) };
+        let mut played = play(info, &planned.scenario.setup, planned.case, &mut stage, &self.settings, &mut observer);
         let end = self.now();
-        let unkept = stage.keep(&played).err().map(|unkept| unkept.to_string());
+        // The end of the backend ends every actor, which may still write to its files.
+        drop(stage);
+        let written = observer.recorder.map_or(Ok(()), |recorder| recorder.write(&played));
+        let unkept = written.err().map(|unkept| unkept.to_string());
         // To end everybody is a part of the case.
         let ending = self.now().since(end);
         played.took += ending;
@@ -170,13 +192,13 @@ impl CaseRunner<'_> {
         let mut seed = simulation.first.saturating_add((info.turn.round - 1).saturating_mul(seeds));
         let last = seed.saturating_add(seeds.saturating_sub(1));
         // Deadlines are of real time, and pass in none here.
-        let settings = ExecSettings { deadline: None, ..self.settings.clone() };
+        let settings = ExecSettings { deadline: None, trace: false, ..self.settings.clone() };
         loop {
             if let Some((status, reason)) = self.reason_to_stop() {
                 return (CaseResult::not_run(info, reason), status);
             }
             let mut stage = SimulatedBackend::new(seed, simulation.net.1);
-            let mut played = play(info.clone(), &scenario.setup, case, &mut stage, &settings, &mut |_| {});
+            let mut played = play(info.clone(), &scenario.setup, case, &mut stage, &settings, &mut ());
             let status = played.status();
             if status != Status::Ok || seed >= last {
                 played.replay = replay(self.options, &info, Some(seed));

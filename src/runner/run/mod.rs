@@ -85,7 +85,13 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     let mut audience = audience(options, deadline, out);
     let guard = options.deadline.map(|limit| guard(limit + PATIENCE, &halt));
     let orphans = options.implementation.is_some().then(Subreaper::take_in);
-    let settings = ExecSettings { style: options.style, time_scale: options.time_scale, text: options.text, deadline };
+    let settings = ExecSettings {
+        style: options.style,
+        time_scale: options.time_scale,
+        text: options.text,
+        trace: options.record.is_some(),
+        deadline,
+    };
     let player = CaseRunner { options, clock, program: &program, seed, halt: &halt, settings };
     let all = All { player, planned };
     let order = SchedulerOptions { jobs: options.jobs, rounds: options.rounds.number(), fail_fast: options.fail_fast };
