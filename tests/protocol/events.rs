@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use chat::proto::event::client::{ClientEvent, ClientEventKind, CommandHelp};
 use chat::proto::event::reason::{DropReason, FaultKind, OfflineReason, Problem, Reason, RemovalReason, RequestWord};
 use chat::proto::event::server::{ServerEvent, ServerEventKind, WaitingMail};
-use chat::proto::event::trace::{TraceEvent, TraceEventKind};
+use chat::proto::event::trace::{PacketNumber, TraceEvent, TraceEventKind};
 use chat::proto::event::{Body, ClientInfo, Event, MessageKind};
 use chat::proto::id::{Incarnation, MessageId};
 use chat::proto::name::Name;
@@ -233,9 +233,10 @@ fn server_events() -> Vec<ServerEvent> {
 
 fn trace_events() -> Vec<TraceEvent> {
     let (peer, frame, bytes) = ("127.0.0.1:9002".to_owned(), "msg".to_owned(), 204);
-    let sent = |copy| TraceEvent::Sent { peer: peer.clone(), frame: frame.clone(), bytes, copy };
-    let mut events = vec![sent(None), sent(Some(1))];
-    events.push(TraceEvent::Received { peer: peer.clone(), frame: frame.clone(), bytes });
+    let (none, number) = (PacketNumber::default(), PacketNumber { link: Some(life()), n: Some(7) });
+    let sent = |copy, number| TraceEvent::Sent { peer: peer.clone(), frame: frame.clone(), bytes, copy, number };
+    let mut events = vec![sent(None, none), sent(Some(1), number)];
+    events.push(TraceEvent::Received { peer: peer.clone(), frame: frame.clone(), bytes, number });
     let reasons = [
         DropReason::Malformed,
         DropReason::Version,
@@ -243,7 +244,8 @@ fn trace_events() -> Vec<TraceEvent> {
         DropReason::NotRegistered,
         DropReason::OtherPort,
     ];
-    let dropped = |reason| TraceEvent::Dropped { peer: peer.clone(), frame: frame.clone(), bytes, reason };
+    let dropped =
+        |reason| TraceEvent::Dropped { peer: peer.clone(), frame: frame.clone(), bytes, reason, number: none };
     events.extend(reasons.map(dropped));
     let fault = |fault| TraceEvent::Fault { peer: peer.clone(), frame: frame.clone(), bytes, fault };
     events.extend([FaultKind::Loss, FaultKind::Drop, FaultKind::Cut].map(fault));

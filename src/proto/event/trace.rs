@@ -1,4 +1,4 @@
-//! What client and server alike have to say of single datagrams: those that left, came, or were swallowed.
+//! Events about single datagrams, of client and server alike.
 
 use std::net::SocketAddr;
 
@@ -6,10 +6,13 @@ use serde::Serialize;
 use strum::{EnumDiscriminants, EnumString};
 
 use crate::proto::event::reason::{DropReason, FaultKind};
+use crate::proto::id::Incarnation;
 use crate::proto::link::Transmission;
-use crate::proto::wire;
+use crate::proto::wire::{self, Frame};
 
 /// Something that happened to one datagram. No line of it is shown to people.
+///
+/// All but [`TraceEvent::Fault`] need `--trace`. `frame` is the kind of the first frame.
 #[derive(Clone, Debug, PartialEq, Serialize, EnumDiscriminants)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[strum_discriminants(name(TraceEventKind), derive(EnumString), strum(serialize_all = "snake_case"))]
@@ -17,41 +20,89 @@ use crate::proto::wire;
 #[strum_discriminants(allow(missing_docs, reason = "the kinds are those of the event contract"))]
 #[allow(missing_docs, reason = "the members are those of the event contract, by name")]
 pub enum TraceEvent {
-    /// It left (`--trace`). `frame` is the first frame in it, `copy` counts retransmissions from 1.
+    /// It was sent. `copy` counts retransmissions from 1.
     Sent {
         peer: String,
         frame: String,
         bytes: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
         copy: Option<u32>,
+        #[serde(flatten)]
+        number: PacketNumber,
     },
-    /// It came (`--trace`).
-    Received { peer: String, frame: String, bytes: usize },
-    /// It was swallowed, because it made no sense (`--trace`).
-    Dropped { peer: String, frame: String, bytes: usize, reason: DropReason },
-    /// It was swallowed on its way out by a fault of the network that was asked for: `loss`, `drop` or `cut`.
+    /// It was received.
+    Received {
+        peer: String,
+        frame: String,
+        bytes: usize,
+        #[serde(flatten)]
+        number: PacketNumber,
+    },
+    /// It was received and ignored.
+    Dropped {
+        peer: String,
+        frame: String,
+        bytes: usize,
+        reason: DropReason,
+        #[serde(flatten)]
+        number: PacketNumber,
+    },
+    /// A requested fault of the network dropped it before it left: `loss`, `drop` or `cut`.
     Fault { peer: String, frame: String, bytes: usize, fault: FaultKind },
 }
 
+/// The number of a datagram, where its header has one. With the addresses of both ends it identifies the datagram; a
+/// retransmission has the same one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PacketNumber {
+    /// The incarnation of the sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<Incarnation>,
+    /// The number on the link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n: Option<u64>,
+}
+
+/// The members that every event about a datagram has.
+struct DatagramSummary {
+    peer: String,
+    frame: String,
+    bytes: usize,
+    number: PacketNumber,
+}
+
+impl DatagramSummary {
+    fn new(peer: SocketAddr, bytes: &[u8]) -> Self {
+        let datagram = wire::parse(bytes).ok();
+        let head = datagram.as_ref().map(|datagram| &datagram.head).filter(|head| head.n.is_some());
+        let number = head.map(|head| PacketNumber { link: head.me, n: head.n }).unwrap_or_default();
+        let frame =
+            datagram.as_ref().map_or("malformed", |datagram| datagram.frames.first().map_or("head", Frame::kind));
+        Self { peer: peer.to_string(), frame: frame.to_owned(), bytes: bytes.len(), number }
+    }
+}
+
 impl TraceEvent {
-    pub(crate) fn sent(to: SocketAddr, departure: &Transmission) -> Self {
-        let Transmission { bytes, copy } = departure;
-        let (peer, frame) = (to.to_string(), wire::summary(bytes));
-        let copy = copy.filter(|copy| *copy > 1).map(|copy| copy - 1);
-        Self::Sent { peer, frame, bytes: bytes.len(), copy }
+    pub(crate) fn sent(to: SocketAddr, transmission: &Transmission) -> Self {
+        let DatagramSummary { peer, frame, bytes, number } = DatagramSummary::new(to, &transmission.bytes);
+        let copy = transmission.copy.filter(|copy| *copy > 1).map(|copy| copy - 1);
+        Self::Sent { peer, frame, bytes, copy, number }
     }
 
     pub(crate) fn received(from: SocketAddr, bytes: &[u8]) -> Self {
-        Self::Received { peer: from.to_string(), frame: wire::summary(bytes), bytes: bytes.len() }
+        let DatagramSummary { peer, frame, bytes, number } = DatagramSummary::new(from, bytes);
+        Self::Received { peer, frame, bytes, number }
     }
 
     /// Of a datagram that the fault of this name took away.
     #[must_use]
     pub fn fault(to: SocketAddr, bytes: &[u8], fault: FaultKind) -> Self {
-        Self::Fault { peer: to.to_string(), frame: wire::summary(bytes), bytes: bytes.len(), fault }
+        let DatagramSummary { peer, frame, bytes, .. } = DatagramSummary::new(to, bytes);
+        Self::Fault { peer, frame, bytes, fault }
     }
 
     pub(crate) fn dropped(from: SocketAddr, bytes: &[u8], reason: DropReason) -> Self {
-        Self::Dropped { peer: from.to_string(), frame: wire::summary(bytes), bytes: bytes.len(), reason }
+        let DatagramSummary { peer, frame, bytes, number } = DatagramSummary::new(from, bytes);
+        Self::Dropped { peer, frame, bytes, reason, number }
     }
 }

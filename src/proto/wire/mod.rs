@@ -170,13 +170,6 @@ pub fn emit<'a>(head: &Header, lines: impl IntoIterator<Item = &'a str>) -> Vec<
     bytes
 }
 
-/// One word for a datagram in a trace: the kind of its first frame, `head` if it has none, or `malformed`.
-#[must_use]
-pub fn summary(bytes: &[u8]) -> String {
-    let first = parse(bytes).ok().map(|datagram| datagram.frames.first().map_or("head", Frame::kind));
-    first.unwrap_or("malformed").to_owned()
-}
-
 /// The refusal of a datagram of another version. `None` if the refusal would be longer than `question`, so that it
 /// cannot be used for amplification, or if `question` is itself a refusal.
 #[must_use]

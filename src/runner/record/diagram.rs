@@ -1,20 +1,21 @@
-//! Who sent what to whom, as a Mermaid sequence diagram: losses, copies and what people typed and saw, in order of time.
+//! Draws the datagrams of a case as a Mermaid sequence diagram: with losses, copies, typed lines and output, in order of
+//! time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::proto::time::Instant;
 use crate::runner::lang::ast::ActorId;
-use crate::runner::record::flights::{SentDatagram, SentDatagrams};
+use crate::runner::record::sent_datagrams::{SentDatagram, SentDatagrams};
 use crate::runner::record::trace::{Trace, TraceKind, TracedDatagram};
 use crate::runner::report::outcome::{TranscriptEntry, TranscriptKind};
 
-/// The most statements: Mermaid draws 500 edges at most. The last ones are kept, there it went wrong.
+/// The most statements: Mermaid draws 500 edges at most. The last ones are kept, because the failure is there.
 const MAX_STATEMENTS: usize = 400;
-/// The longest text of a statement, in characters: 400 of these fit into the 50,000 that Mermaid reads, mostly.
+/// The longest text of a statement, in characters. 400 of these mostly fit into the 50,000 characters that Mermaid reads.
 const MAX_LABEL: usize = 80;
-/// A datagram that took longer than this was held up.
-const HELD_UP_MICROS: i64 = 5000;
+/// A datagram that took longer than this was delayed.
+const DELAYED_MICROS: i64 = 5000;
 
 /// One statement of the diagram.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ struct DiagramStatement {
 #[derive(Clone, Debug)]
 enum DiagramText {
     Note(ActorId, String),
-    /// From whom to whom, whether it arrived, and what it says.
+    /// A datagram. Without `to` it goes to an unknown port.
     Arrow {
         from: ActorId,
         to: Option<ActorId>,
@@ -38,7 +39,7 @@ enum DiagramText {
 /// The diagram of a case.
 pub(crate) fn render(traces: &[Trace], transcript: &[TranscriptEntry], began: Instant) -> String {
     let actors: BTreeSet<&ActorId> =
-        traces.iter().map(|trace| &trace.actor).chain(transcript.iter().map(|heard| &heard.actor)).collect();
+        traces.iter().map(|trace| &trace.actor).chain(transcript.iter().map(|entry| &entry.actor)).collect();
     let mut statements = arrows(traces, actors.get(&ActorId::Server).copied());
     statements.extend(notes(traces, transcript));
     statements.sort_by_key(|statement| statement.at);
@@ -71,72 +72,72 @@ pub(crate) fn render(traces: &[Trace], transcript: &[TranscriptEntry], began: In
     text
 }
 
-/// What was typed, what happened to actors, and what they showed.
+/// Typed lines, actions on actors, and their output, as notes.
 fn notes(traces: &[Trace], transcript: &[TranscriptEntry]) -> Vec<DiagramStatement> {
     let offset = offset(traces);
     let shown = traces.iter().filter_map(|trace| match &trace.what {
         TraceKind::Shown(line) => Some((offset(trace.micros), &trace.actor, line.replace('\n', " / "))),
         _ => None,
     });
-    // Those that speak in events have said better when they showed it.
-    let speaking: BTreeSet<&ActorId> = traces.iter().map(|trace| &trace.actor).collect();
-    let told = transcript.iter().filter_map(|heard| match heard.kind {
-        TranscriptKind::Shown if speaking.contains(&heard.actor) => None,
-        TranscriptKind::Shown => Some((heard.at, &heard.actor, heard.text.clone())),
-        TranscriptKind::Typed => Some((heard.at, &heard.actor, format!("types: {}", heard.text))),
-        TranscriptKind::Complained => Some((heard.at, &heard.actor, format!("complains: {}", heard.text))),
-        TranscriptKind::Note => Some((heard.at, &heard.actor, format!("({})", heard.text))),
+    // Actors that show events have reported the exact times of their output.
+    let with_events: BTreeSet<&ActorId> = traces.iter().map(|trace| &trace.actor).collect();
+    let transcribed = transcript.iter().filter_map(|entry| match entry.kind {
+        TranscriptKind::Shown if with_events.contains(&entry.actor) => None,
+        TranscriptKind::Shown => Some((entry.at, &entry.actor, entry.text.clone())),
+        TranscriptKind::Typed => Some((entry.at, &entry.actor, format!("types: {}", entry.text))),
+        TranscriptKind::Complained => Some((entry.at, &entry.actor, format!("complains: {}", entry.text))),
+        TranscriptKind::Note => Some((entry.at, &entry.actor, format!("({})", entry.text))),
     });
     shown
-        .chain(told)
+        .chain(transcribed)
         .map(|(at, actor, note)| DiagramStatement { at, text: DiagramText::Note(actor.clone(), note) })
         .collect()
 }
 
-/// From civil time to that of the runner: nothing is heard of before it happened.
+/// Converts civil time to the time of the runner, so that no event is read before it happened.
 fn offset(traces: &[Trace]) -> impl Fn(i64) -> Instant {
     let micros = |at: Instant| i64::try_from(at.micros()).unwrap_or(i64::MAX);
-    let least = traces.iter().map(|trace| micros(trace.heard) - trace.micros).min().unwrap_or(0);
+    let least = traces.iter().map(|trace| micros(trace.read_at) - trace.micros).min().unwrap_or(0);
     move |civil| Instant::from_micros(u64::try_from(civil.saturating_add(least)).unwrap_or(0))
 }
 
-/// Every datagram once.
+/// Every datagram once, as an arrow.
 fn arrows(traces: &[Trace], server: Option<&ActorId>) -> Vec<DiagramStatement> {
     let at = offset(traces);
-    let mut flights = SentDatagrams::new(traces, server);
+    let mut sent = SentDatagrams::new(traces, server);
     let mut arrows = Vec::new();
     let mut draw = |micros, from: &ActorId, to: Option<&ActorId>, arrived, label| {
         let text = DiagramText::Arrow { from: from.clone(), to: to.cloned(), arrived, label };
         arrows.push(DiagramStatement { at: at(micros), text });
     };
-    // Faults first: what they took cannot have arrived.
+    // Faults first: a datagram that they dropped cannot have arrived.
     for trace in traces {
         if let TraceKind::Fault(datagram, fault) = &trace.what {
-            let copy = flights.lose(trace, datagram).and_then(|flight| flight.copy);
+            let copy = sent.take_lost(trace, datagram).and_then(|lost| lost.copy);
             let label = format!("{}, lost ({fault})", named(datagram, copy));
-            draw(trace.micros, &trace.actor, flights.owner(datagram.port), false, label);
+            draw(trace.micros, &trace.actor, sent.owner(datagram.port), false, label);
         }
     }
     let mut arrivals: Vec<(&Trace, &TracedDatagram, Option<&str>)> = traces.iter().filter_map(arrival).collect();
     arrivals.sort_by_key(|(trace, ..)| trace.micros);
     for (trace, datagram, reason) in arrivals {
-        if let Some(from) = flights.owner(datagram.port) {
-            let told = flights.has_told(from, trace.micros);
-            let label = arrived(trace, datagram, reason, flights.land(trace, datagram, from), told);
+        if let Some(from) = sent.owner(datagram.port) {
+            let is_reported = sent.has_reported(from, trace.micros);
+            let label = arrived(trace, datagram, reason, sent.take_arrived(trace, datagram, from), is_reported);
             draw(trace.micros, from, Some(&trace.actor), true, label);
         }
     }
-    for flight in flights.rest() {
-        let to = flights.owner(flight.datagram.port);
-        let lost = flights.is_speaking(to);
-        let fate = if lost { ", not seen to arrive" } else { "" };
-        let label = format!("{}{fate}", named(flight.datagram, flight.copy));
-        draw(flight.micros, flight.from, to, !lost, label);
+    for datagram in sent.unpaired() {
+        let to = sent.owner(datagram.datagram.port);
+        let is_lost = sent.is_traced(to);
+        let outcome = if is_lost { ", not seen to arrive" } else { "" };
+        let label = format!("{}{outcome}", named(datagram.datagram, datagram.copy));
+        draw(datagram.micros, datagram.from, to, !is_lost, label);
     }
     arrows
 }
 
-/// What arrived, and why it was not taken in.
+/// A datagram that arrived, and the reason why it was ignored.
 fn arrival(trace: &Trace) -> Option<(&Trace, &TracedDatagram, Option<&str>)> {
     match &trace.what {
         TraceKind::Received(datagram) => Some((trace, datagram, None)),
@@ -149,15 +150,15 @@ fn arrived(
     trace: &Trace,
     datagram: &TracedDatagram,
     reason: Option<&str>,
-    flight: Option<SentDatagram<'_>>,
-    told: bool,
+    sent: Option<SentDatagram<'_>>,
+    is_reported: bool,
 ) -> String {
-    let mut label = named(datagram, flight.and_then(|flight| flight.copy));
-    let late = flight.map(|flight| trace.micros.saturating_sub(flight.micros));
+    let mut label = named(datagram, sent.and_then(|sent| sent.copy));
+    let late = sent.map(|sent| trace.micros.saturating_sub(sent.micros));
     match late {
-        // Nobody sent it that often: the network did.
-        None if told => label.push_str(", once more"),
-        Some(late) if late >= HELD_UP_MICROS => _ = write!(label, ", {} ms on the way", late / 1000),
+        // The network made this copy: its sender did not send it again.
+        None if is_reported => label.push_str(", once more"),
+        Some(late) if late >= DELAYED_MICROS => _ = write!(label, ", {} ms on the way", late / 1000),
         None | Some(_) => {}
     }
     if let Some(reason) = reason {
@@ -171,7 +172,7 @@ fn named(datagram: &TracedDatagram, copy: Option<u64>) -> String {
     format!("{}{again}", datagram.frame)
 }
 
-/// Text that Mermaid takes for text, on one line, not too long.
+/// Text on one line in which Mermaid sees no syntax, cut at [`MAX_LABEL`].
 fn safe(text: &str) -> String {
     let cut: String = text.chars().take(MAX_LABEL).collect();
     let mut safe = String::with_capacity(cut.len());
@@ -185,7 +186,7 @@ fn safe(text: &str) -> String {
     if cut.len() < text.len() {
         safe.push('…');
     }
-    // Alone it would end a block.
+    // The word alone would end a block.
     safe.split(' ')
         .map(|word| if word.eq_ignore_ascii_case("end") { "#101;nd" } else { word })
         .collect::<Vec<_>>()
@@ -259,6 +260,40 @@ mod tests {
             "    p0-xnobody: 0.030 s hello, not seen to arrive",
         ];
         assert_eq!(drawn(&traces, &[]), expected);
+    }
+
+    #[test]
+    fn a_number_pairs_a_datagram_exactly() {
+        let numbered = |kind: &str, actor: &str, micros, port, n: u64| {
+            let mut trace = datagram(kind, actor, micros, port, "msg");
+            match &mut trace.what {
+                TraceKind::Sent { datagram, .. } | TraceKind::Received(datagram) => {
+                    datagram.number = Some(("1".repeat(32), n));
+                }
+                _ => {}
+            }
+            trace
+        };
+        let mut traces = listening();
+        traces.extend([
+            numbered("sent", "x", 1000, 1002, 1),
+            numbered("sent", "x", 2000, 1002, 2),
+            // The fault has no number: the second datagram arrived, so it dropped the first.
+            datagram("fault", "x", 2000, 1002, "msg"),
+            numbered("sent", "x", 9000, 1002, 3),
+            numbered("received", "y", 10_000, 1001, 3),
+            numbered("received", "y", 10_001, 1001, 2),
+            numbered("received", "y", 10_002, 1001, 2),
+            event("x", 11_000, json!({"event": "exit", "line": "[Exiting]"})),
+        ]);
+        let expected = [
+            "    p0-xp1: 0.002 s msg, lost (loss)",
+            "    p0->>p1: 0.010 s msg",
+            "    p0->>p1: 0.010 s msg, 8 ms on the way",
+            "    p0->>p1: 0.010 s msg, once more",
+            "    Note over p0: 0.011 s [Exiting]",
+        ];
+        assert_eq!(drawn(&traces, &[])[3..], expected);
     }
 
     #[test]

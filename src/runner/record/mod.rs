@@ -1,11 +1,11 @@
-//! The record of a case: what its actors wrote, byte for byte, what happened in order of time, and who sent what to
-//! whom, as a diagram.
+//! The record of a case: the output of its actors, byte for byte, the transcript in order of time, and a diagram of the
+//! datagrams.
 //!
 //! A folder a case, `01-title`: `ACTOR.jsonl` (the events of one that speaks JSON, those of every datagram included) or
 //! `ACTOR.out`, `ACTOR.err`, `timeline.txt` and `diagram.mmd` (Mermaid).
 
 mod diagram;
-mod flights;
+mod sent_datagrams;
 mod trace;
 
 use std::io;

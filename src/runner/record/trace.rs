@@ -1,4 +1,4 @@
-//! What an event tells of datagrams, and when.
+//! Reads the events of actors for the diagram: datagrams, ports and lines, each with its time.
 
 use serde_json::Value;
 
@@ -8,52 +8,54 @@ use crate::proto::event::trace::TraceEventKind;
 use crate::proto::time::Instant;
 use crate::runner::lang::ast::ActorId;
 
-/// Something that an actor said of itself.
+/// One event of an actor.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Trace {
     pub(crate) actor: ActorId,
-    /// When the runner heard of it.
-    pub(crate) heard: Instant,
-    /// When it happened, in microseconds of civil time: the actors of a case share a clock.
+    /// The time at which the runner read it.
+    pub(crate) read_at: Instant,
+    /// The time of the event in microseconds of civil time. The actors of a case share a clock.
     pub(crate) micros: i64,
     pub(crate) what: TraceKind,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum TraceKind {
-    /// It listens on this port, and its server, if that is another, on that one.
+    /// The actor listens on `port`, and its server on `server`.
     Listens {
         port: u16,
         server: Option<u16>,
     },
     Sent {
         datagram: TracedDatagram,
-        /// Which retransmission it is.
+        /// Counts retransmissions from 1.
         copy: Option<u64>,
     },
     Received(TracedDatagram),
-    /// It came, and was not taken in, for this reason.
+    /// It was received and ignored for this reason.
     Dropped(TracedDatagram, String),
-    /// It was sent, and a fault took it away.
+    /// It was sent, and this fault dropped it.
     Fault(TracedDatagram, String),
-    /// It showed this.
+    /// The actor showed this line.
     Shown(String),
 }
 
-/// What is known of a datagram at one end.
+/// A datagram as one end reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TracedDatagram {
     /// The port at the other end. All actors of a case are on one host.
     pub(crate) port: u16,
     pub(crate) frame: String,
     pub(crate) bytes: u64,
+    /// The incarnation of its sender and its number on the link, where it has one and the end reports it.
+    pub(crate) number: Option<(String, u64)>,
 }
 
 impl Trace {
-    pub(crate) fn of(actor: &ActorId, heard: Instant, event: &Value) -> Option<Self> {
+    pub(crate) fn of(actor: &ActorId, read_at: Instant, event: &Value) -> Option<Self> {
         let stamp: jiff::Timestamp = event["ts"].as_str()?.parse().ok()?;
         let what = TraceKind::of(event)?;
-        Some(Self { actor: actor.clone(), heard, micros: stamp.as_microsecond(), what })
+        Some(Self { actor: actor.clone(), read_at, micros: stamp.as_microsecond(), what })
     }
 }
 
@@ -61,7 +63,9 @@ impl TraceKind {
     fn of(event: &Value) -> Option<Self> {
         let word = |member: &str| event[member].as_str().unwrap_or_default().to_owned();
         let datagram = || {
-            Some(TracedDatagram { port: port(&event["peer"])?, frame: word("frame"), bytes: event["bytes"].as_u64()? })
+            let number = event["n"].as_u64().map(|n| (word("link"), n));
+            let (port, bytes) = (port(&event["peer"])?, event["bytes"].as_u64()?);
+            Some(TracedDatagram { port, frame: word("frame"), bytes, number })
         };
         let kind = event["event"].as_str()?;
         if let Ok(kind) = kind.parse() {
