@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use anstyle::{AnsiColor, Style};
+
 use crate::proto::text::needs_escape;
 use crate::proto::time::Instant;
 use crate::runner::report::Report;
@@ -29,24 +31,13 @@ pub struct TextReport {
     pub colour: bool,
 }
 
-#[derive(Clone, Copy)]
-enum Hue {
-    Good,
-    Bad,
-    Dim,
-}
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
 
 impl TextReport {
-    fn paint(self, hue: Hue, text: &str) -> String {
-        if !self.colour {
-            return text.to_owned();
-        }
-        let code = match hue {
-            Hue::Good => "32",
-            Hue::Bad => "1;31",
-            Hue::Dim => "2",
-        };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    fn paint(self, style: Style, text: &str) -> String {
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
     /// Where and why a line failed; each line begins with `indent`.
@@ -54,7 +45,7 @@ impl TextReport {
         let CaseFailure { span, sentence, .. } = failure;
         writeln!(out, "{indent}at        {span}")?;
         writeln!(out, "{indent}line      {}", escape_line(span.source_line().trim()))?;
-        writeln!(out, "{indent}cause     {}: {}", self.paint(Hue::Bad, failure.cause.word()), escape_line(sentence))?;
+        writeln!(out, "{indent}cause     {}: {}", self.paint(BAD, failure.cause.word()), escape_line(sentence))?;
         if let Some(expected) = &failure.expected {
             writeln!(out, "{indent}expected  {}", escape_line(expected))?;
         }
@@ -75,7 +66,7 @@ impl TextReport {
             writeln!(
                 out,
                 "        {}",
-                if heard.kind == TranscriptKind::Note { self.paint(Hue::Dim, &line) } else { line }
+                if heard.kind == TranscriptKind::Note { self.paint(DIM, &line) } else { line }
             )?;
         }
         Ok(())
@@ -92,7 +83,7 @@ impl Report for TextReport {
 
     fn step(&mut self, out: &mut dyn Write, _case: &CaseInfo, step: &StepResult) -> io::Result<()> {
         if self.verbose {
-            let word = if step.ok { self.paint(Hue::Good, "ok  ") } else { self.paint(Hue::Bad, "fail") };
+            let word = if step.ok { self.paint(GOOD, "ok  ") } else { self.paint(BAD, "fail") };
             let line = escape_line(step.span.source_line().trim()).into_owned();
             writeln!(out, "  {word}  {:>9}  {line}", seconds(step.took))?;
         }
@@ -106,14 +97,14 @@ impl Report for TextReport {
         let time = format!("{} (own overhead {})", seconds(result.took), seconds(result.overhead));
         match &result.verdict {
             Verdict::Passed => {
-                let (hue, word) = if result.is_flaky() { (Hue::Bad, "FLAKY ") } else { (Hue::Good, "PASS  ") };
+                let (style, word) = if result.is_flaky() { (BAD, "FLAKY ") } else { (GOOD, "PASS  ") };
                 let plays = if result.plays > 1 { format!(", {} plays", result.plays) } else { String::new() };
-                writeln!(out, "{}{name}  {steps} steps in {time}{plays}{worth}", self.paint(hue, word))?;
+                writeln!(out, "{}{name}  {steps} steps in {time}{plays}{worth}", self.paint(style, word))?;
             }
             Verdict::Failed(failure) => {
                 let failed = result.steps.iter().position(|step| !step.ok);
                 let played = failed.map_or(result.steps.len(), |failed| failed + 1);
-                writeln!(out, "{}  {name}  step {played} of {steps} in {time}{worth}", self.paint(Hue::Bad, "FAIL"))?;
+                writeln!(out, "{}  {name}  step {played} of {steps} in {time}{worth}", self.paint(BAD, "FAIL"))?;
                 self.failure(out, result, failure)?;
             }
             Verdict::Skipped(reason) => writeln!(out, "SKIP  {name}  {}", escape_line(reason))?,
@@ -122,8 +113,8 @@ impl Report for TextReport {
         for check in &result.checks {
             let worth = check.points.map_or_else(String::new, |points| format!("  {points} points"));
             let word = match check.passed {
-                Some(true) => self.paint(Hue::Good, "pass"),
-                Some(false) => self.paint(Hue::Bad, "fail"),
+                Some(true) => self.paint(GOOD, "pass"),
+                Some(false) => self.paint(BAD, "fail"),
                 None => "----".to_owned(),
             };
             writeln!(out, "      {word}  {}{worth}", escape_line(&check.title))?;
