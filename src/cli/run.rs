@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use strum::VariantArray;
 
 use crate::cli::EarlyExit;
 use crate::io::file;
@@ -348,14 +349,14 @@ fn capabilities(list: &str) -> Result<Vec<Need>, String> {
 }
 
 fn report(word: &str) -> Result<ReportFile, String> {
-    let formats = Format::ALL.map(|(name, _)| name).join(", ");
+    let formats: Vec<&str> = Format::VARIANTS.iter().map(|format| format.word()).collect();
+    let formats = formats.join(", ");
     let wrong = || format!("--report is FORMAT=FILE with a format of {formats}, and {word:?} is not.");
     let (name, path) = word.split_once('=').filter(|(_, path)| !path.is_empty()).ok_or_else(wrong)?;
-    let (_, format) = Format::ALL.into_iter().find(|(one, _)| *one == name).ok_or_else(wrong)?;
+    let format = name.parse().map_err(|_| wrong())?;
     Ok(ReportFile { format, path: path.into() })
 }
 
 fn view(word: &str) -> Result<View, String> {
-    let found = View::ALL.into_iter().find(|(name, _)| *name == word);
-    found.map(|(_, view)| view).ok_or_else(|| format!("--view is teacher or student, not {word:?}."))
+    word.parse().map_err(|_| format!("--view is teacher or student, not {word:?}."))
 }

@@ -10,6 +10,7 @@ use chat::runner::report::summary::{Format, ReportFile};
 use chat::runner::run::{Rounds, RunOptions, run};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use strum::VariantArray;
 use tempfile::TempDir;
 
 /// A run that ended.
@@ -32,8 +33,8 @@ impl RepeatedRun {
         let file = folder.path().join("a.chat");
         fs::write(&file, text).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let report = |(name, format)| ReportFile { format, path: folder.path().join(name) };
-        let reports = Format::ALL.map(report).to_vec();
+        let report = |format: &Format| ReportFile { format: *format, path: folder.path().join(format.word()) };
+        let reports = Format::VARIANTS.iter().map(report).collect();
         let program = Some(obedient());
         let options = RunOptions { files: vec![file], program, reports, ..options };
         let status = run(&options, &mut out, &mut err);

@@ -21,6 +21,7 @@ use chat::runner::report::summary::{CaseSummary, Format, View};
 use chat::script::log::Nearest;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use strum::VariantArray;
 
 /// What a hidden case expects, in each of the places where that could stand.
 const SECRETS: [&str; 4] = ["another secret", "secret pattern", "secret status", "y exits 0"];
@@ -202,8 +203,7 @@ impl Reader {
 
     /// What stands in a report, or what is wrong with it.
     fn read(&mut self, format: Format, text: &str) -> Result<Vec<Value>, String> {
-        let (name, _) = Format::ALL.into_iter().find(|(_, one)| *one == format).unwrap();
-        writeln!(self.requests, "{}", json!({"format": name, "text": text})).unwrap();
+        writeln!(self.requests, "{}", json!({"format": format.word(), "text": text})).unwrap();
         let mut line = String::new();
         self.answers.read_line(&mut line).unwrap();
         let answer: Value = serde_json::from_str(&line).unwrap();
@@ -396,7 +396,7 @@ fn whatever_a_run_holds_other_parsers_read_what_came_of_it() {
     let checked = runner.run(&cases, |cases| {
         let expected: Vec<Expected> = cases.into_iter().map(judged).collect();
         let result = run(expected.iter().flat_map(|case| case.plays.clone()).collect());
-        for (_, format) in Format::ALL {
+        for &format in Format::VARIANTS {
             let found = reader.borrow_mut().read(format, &format.render(&result, View::Teacher));
             compare(format, &found.map_err(TestCaseError::fail)?, &expected)?;
         }
@@ -418,7 +418,7 @@ fn what_is_flaky_is_told_whether_it_is_allowed_or_not() {
         plays[0].verdict = failure(9, "y< a", Cause::Silence, "y showed nothing like it");
         plays[0].checks = vec![check("one", Some(2), Some(true)), check("other", Some(3), Some(false))];
         plays[1].checks = vec![check("one", Some(2), Some(true)), check("other", Some(3), Some(true))];
-        for (_, format) in Format::ALL {
+        for &format in Format::VARIANTS {
             let text = format.render(&run(plays.to_vec()), View::Teacher);
             let found = reader.read(format, &text).unwrap();
             let found = found.last().unwrap();
@@ -435,7 +435,7 @@ fn what_is_flaky_is_told_whether_it_is_allowed_or_not() {
 fn the_readers_refuse_what_is_no_such_report() {
     let mut reader = Reader::start();
     let whole = small();
-    for (_, format) in Format::ALL {
+    for &format in Format::VARIANTS {
         let text = format.render(&whole, View::Teacher);
         assert!(reader.read(format, &text).is_ok());
         let end = text.len() - 4;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 pub use crate::netem::fault::{Fault, Percent};
 use crate::proto::name::Name;
 use crate::script::directive::ExpectMode;
@@ -48,47 +50,36 @@ impl Case {
     }
 }
 
-/// Something that not every program of this kind can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Something that not every program of this kind can do. The words are those of scenario files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Need {
     /// Named groups.
     Groups,
-    /// Mail for those who are offline.
+    /// Messages for clients that are offline.
     Offline,
-    /// Word to the sender that kept mail was delivered.
+    /// Receipts of saved messages.
     Receipts,
-    /// The network between the actors can be disturbed.
+    /// Faults of the network between the actors.
     Faults,
 }
 
 impl Need {
-    /// All of them, by the word that stands in a file.
-    pub const ALL: [(&'static str, Need); 4] = [
-        (Self::Groups.word(), Self::Groups),
-        (Self::Offline.word(), Self::Offline),
-        (Self::Receipts.word(), Self::Receipts),
-        (Self::Faults.word(), Self::Faults),
-    ];
-
-    /// The word that stands in a file.
+    /// The word in a file.
     #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Groups => "groups",
-            Self::Offline => "offline",
-            Self::Receipts => "receipts",
-            Self::Faults => "faults",
-        }
+    pub fn word(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Who may see the result of a case, in the words of course autograders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Visibility {
     /// Everybody, at once.
     #[default]
     Visible,
-    /// Only those who grade.
+    /// Only graders.
     Hidden,
     /// Everybody, after the due date.
     AfterDueDate,
@@ -97,23 +88,10 @@ pub enum Visibility {
 }
 
 impl Visibility {
-    /// All of them, by the word that stands in a file and in reports.
-    pub const ALL: [(&'static str, Visibility); 4] = [
-        (Self::Visible.word(), Self::Visible),
-        (Self::Hidden.word(), Self::Hidden),
-        (Self::AfterDueDate.word(), Self::AfterDueDate),
-        (Self::AfterPublished.word(), Self::AfterPublished),
-    ];
-
-    /// The word that stands in a file and in reports.
+    /// The word in a file and in reports.
     #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Visible => "visible",
-            Self::Hidden => "hidden",
-            Self::AfterDueDate => "after_due_date",
-            Self::AfterPublished => "after_published",
-        }
+    pub fn word(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -1,7 +1,10 @@
 //! The table of directives: the word, the usage and the parser of each.
 
 use std::ops::Range;
+use std::str::FromStr;
 use std::time::Duration;
+
+use strum::VariantArray;
 
 use crate::proto::name::Name;
 use crate::proto::suggest::nearest;
@@ -287,14 +290,16 @@ fn points(word: &Word) -> Result<u32, SyntaxError> {
     points.ok_or_else(|| error().help("write `points=` and 0 to 1000000"))
 }
 
-/// The value of one of some words.
-fn one_of<T: Copy>(known: &[(&'static str, T)], text: &str, word: &Word) -> Result<T, SyntaxError> {
-    let found = known.iter().find(|(known, _)| *known == text).map(|(_, value)| *value);
-    found.ok_or_else(|| {
-        let names = || known.iter().map(|(known, _)| *known);
-        let help = match nearest(text, names()) {
+/// One value of an enum, by its word.
+fn one_of<T>(text: &str, word: &Word) -> Result<T, SyntaxError>
+where
+    T: Copy + FromStr + VariantArray + Into<&'static str>,
+{
+    text.parse().map_err(|_| {
+        let known: Vec<&'static str> = T::VARIANTS.iter().map(|value| (*value).into()).collect();
+        let help = match nearest(text, known.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("known are: {}", names().collect::<Vec<_>>().join(", ")),
+            None => format!("known are: {}", known.join(", ")),
         };
         SyntaxError::new(format!("`{text}` is not known here"), word.range.clone()).help(help)
     })
@@ -309,15 +314,15 @@ fn check(words: &mut ArgumentReader<'_>) -> Result<Item, SyntaxError> {
 
 fn case(words: &mut ArgumentReader<'_>) -> Result<Item, SyntaxError> {
     let title = title(words)?;
-    let (mut worth, mut needs, mut visibility) = (None, Vec::new(), Visibility::default());
+    let (mut worth, mut needs, mut visibility) = (None, Vec::<Need>::new(), Visibility::default());
     for (key, word) in words.options(&["points", "needs", "visibility"])? {
         match key {
             "points" => worth = Some(points(&word)?),
             "needs" => {
-                let list = word.text.split(',').map(|text| one_of(&Need::ALL, text, &word));
+                let list = word.text.split(',').map(|text| one_of(text, &word));
                 needs = list.collect::<Result<_, _>>()?;
             }
-            _ => visibility = one_of(&Visibility::ALL, &word.text, &word)?,
+            _ => visibility = one_of(&word.text, &word)?,
         }
     }
     Ok(Item::Case(CaseHeader { title, points: worth, needs, visibility }))

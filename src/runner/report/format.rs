@@ -1,11 +1,14 @@
 //! The forms in which a sheet can be written, and who reads each.
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 use crate::runner::report::outcome::RunResult;
 use crate::runner::report::summary::{Summary, View};
 use crate::runner::report::{classroom, gradescope, jsonl, junit, markdown, tap};
 
 /// A form of report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Format {
     /// JUnit XML: continuous integration.
     Junit,
@@ -22,15 +25,11 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them, by the word that stands on the command line.
-    pub const ALL: [(&'static str, Format); 6] = [
-        ("junit", Self::Junit),
-        ("tap", Self::Tap),
-        ("json", Self::Json),
-        ("gradescope", Self::Gradescope),
-        ("classroom", Self::Classroom),
-        ("markdown", Self::Markdown),
-    ];
+    /// The word on the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.into()
+    }
 
     /// The whole report of a run, as `view` may see it.
     #[must_use]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use strum::VariantArray;
+
 use crate::runner::report::score::Score;
 use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 
@@ -24,9 +26,8 @@ pub(crate) fn render(sheet: &Summary<'_>) -> String {
 
 /// How many there are of each mark that there is; points that could not be earned are said.
 fn counts(sheet: &Summary<'_>) -> String {
-    let counted = Grade::ALL.map(|mark| (sheet.count(mark), mark));
-    let mut words: Vec<String> =
-        counted.iter().filter(|(n, _)| *n > 0).map(|(n, mark)| format!("{n} {mark}")).collect();
+    let counted = Grade::VARIANTS.iter().map(|grade| (sheet.count(*grade), grade));
+    let mut words: Vec<String> = counted.filter(|(n, _)| *n > 0).map(|(n, grade)| format!("{n} {grade}")).collect();
     let open = sheet.rows.iter().filter(|row| matches!(row.mark, Grade::Skipped | Grade::NotRun));
     let lost = open.map(|row| row.max).sum::<Score>();
     if lost > Score::default() {

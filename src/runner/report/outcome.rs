@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strum::IntoStaticStr;
+
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
 use crate::runner::backend::ActorExit;
@@ -200,14 +202,16 @@ pub struct Remedy {
     pub new: String,
 }
 
-/// Why a case failed, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The cause of a failure, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum Cause {
     /// Nothing came that looks like it.
     Silence,
     /// It came after its limit, by this.
     Late(Duration),
     /// Something like it came.
+    #[strum(serialize = "WRONG TEXT")]
     WrongText,
     /// It came again.
     Duplicate,
@@ -218,6 +222,7 @@ pub enum Cause {
     /// The actor wrote without end.
     Flood,
     /// The actor could not be started, or did not become ready.
+    #[strum(serialize = "NOT READY")]
     NotReady,
     /// The line cannot be played as it stands.
     Mistake,
@@ -231,18 +236,6 @@ impl Cause {
     /// The word in reports.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Silence => "SILENCE",
-            Self::Late(_) => "LATE",
-            Self::WrongText => "WRONG TEXT",
-            Self::Duplicate => "DUPLICATE",
-            Self::Exited(_) => "EXITED",
-            Self::Forbidden => "FORBIDDEN",
-            Self::Flood => "FLOOD",
-            Self::NotReady => "NOT READY",
-            Self::Mistake => "MISTAKE",
-            Self::Deadline => "DEADLINE",
-            Self::Halted(_) => "HALTED",
-        }
+        self.into()
     }
 }

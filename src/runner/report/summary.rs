@@ -1,8 +1,9 @@
 //! The sheet of a run: a row a case, with its mark, its score and why. Reports that are files are functions of it.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
+
+use strum::{Display, VariantArray};
 
 use crate::proto::status::Status;
 pub use crate::runner::report::files::{ReportFile, ReportFiles, Unwritable};
@@ -42,8 +43,9 @@ pub struct CaseSummary<'a> {
     pub is_pass: bool,
 }
 
-/// What a case comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The result of all attempts at a case, in the order in which reports count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Grade {
     /// It passed, each time.
     Passed,
@@ -54,6 +56,7 @@ pub enum Grade {
     /// It cannot be played here: no pass either.
     Skipped,
     /// It was not played, or not as often as it should have been.
+    #[strum(to_string = "not run")]
     NotRun,
 }
 
@@ -191,9 +194,6 @@ impl<'a> CaseSummary<'a> {
 }
 
 impl Grade {
-    /// All of them, in the order in which they are counted.
-    pub const ALL: [Grade; 5] = [Self::Passed, Self::Failed, Self::Flaky, Self::Skipped, Self::NotRun];
-
     fn of(plays: &[Cow<'_, CaseResult>]) -> Self {
         let any = |of: fn(&Verdict) -> bool| plays.iter().any(|play| of(&play.verdict));
         let passed = any(|verdict| matches!(verdict, Verdict::Passed));
@@ -208,18 +208,6 @@ impl Grade {
 
     fn is_played(self) -> bool {
         matches!(self, Self::Passed | Self::Failed | Self::Flaky)
-    }
-}
-
-impl fmt::Display for Grade {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Passed => "passed",
-            Self::Failed => "failed",
-            Self::Flaky => "flaky",
-            Self::Skipped => "skipped",
-            Self::NotRun => "not run",
-        })
     }
 }
 

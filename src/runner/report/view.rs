@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use strum::EnumString;
+
 use crate::runner::lang::ast::{SourceFile, Span, Visibility};
 use crate::runner::report::outcome::{CaseFailure, CaseInfo, CaseResult, Cause, StepResult, Verdict};
 
 /// Who reads a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, EnumString)]
+#[strum(serialize_all = "snake_case")]
 pub enum View {
     /// Sees everything.
     #[default]
@@ -20,9 +23,6 @@ pub enum View {
 const HIDDEN: &str = "(hidden)";
 
 impl View {
-    /// All of them, by the word that stands on the command line.
-    pub const ALL: [(&'static str, View); 2] = [("teacher", Self::Teacher), ("student", Self::Student)];
-
     /// What came of a case, as this reader may see it.
     #[must_use]
     pub fn case(self, result: &CaseResult) -> Cow<'_, CaseResult> {

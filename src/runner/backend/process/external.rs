@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use crate::runner::lang::ast::Need;
 use crate::runner::profile::Translator;
 use crate::script::pattern::Matcher;
@@ -48,8 +50,7 @@ impl Implementation {
     /// Something that it can have, by its word.
     #[must_use]
     pub fn capability(word: &str) -> Option<Need> {
-        let known = Need::ALL.into_iter().find(|(known, need)| *known == word && *need != Need::Faults);
-        known.map(|(_, need)| need)
+        word.parse().ok().filter(|need| *need != Need::Faults)
     }
 
     /// Whether a line is what its clients show when they are ready, in its words or those of the contract.
@@ -76,8 +77,8 @@ impl Implementation {
             options.extend(["--ready".to_owned(), pattern.clone()]);
         }
         if self.capabilities != Self::USUAL || self.profile.is_some() {
-            let named = Need::ALL.iter().filter(|(_, need)| self.capabilities.contains(need));
-            let words: Vec<&str> = named.map(|(word, _)| *word).collect();
+            let named = Need::VARIANTS.iter().filter(|need| self.capabilities.contains(need));
+            let words: Vec<&str> = named.map(|need| need.word()).collect();
             options.extend(["--capabilities".to_owned(), words.join(",")]);
         }
         options
