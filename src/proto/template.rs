@@ -21,7 +21,13 @@ pub enum TemplatePiece<'a> {
 /// The pieces of `text`, in order.
 #[must_use]
 pub fn pieces(text: &str) -> TemplatePieces<'_> {
-    TemplatePieces { text, at: 0 }
+    TemplatePieces { text, at: 0, specials: &['{', '}', '$'] }
+}
+
+/// The pieces of a text that has variables and no holes: only texts and variables. Other braces are themselves.
+#[must_use]
+pub fn variable_pieces(text: &str) -> TemplatePieces<'_> {
+    TemplatePieces { text, at: 0, specials: &['$'] }
 }
 
 /// An iterator over the pieces of a text.
@@ -29,6 +35,8 @@ pub fn pieces(text: &str) -> TemplatePieces<'_> {
 pub struct TemplatePieces<'a> {
     text: &'a str,
     at: usize,
+    /// The characters that may begin another piece than text.
+    specials: &'static [char],
 }
 
 impl<'a> Iterator for TemplatePieces<'a> {
@@ -36,7 +44,7 @@ impl<'a> Iterator for TemplatePieces<'a> {
 
     fn next(&mut self) -> Option<TemplatePiece<'a>> {
         let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let (piece, bytes) = match rest.find(['{', '}', '$']) {
+        let (piece, bytes) = match rest.find(self.specials) {
             Some(0) => self.special(rest),
             plain => {
                 let bytes = plain.unwrap_or(rest.len());
@@ -109,6 +117,12 @@ mod tests {
         ] {
             assert_eq!(pieces(text).collect::<Vec<_>>(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn without_holes_only_variables_are_special() {
+        let expected = vec![Text("{a} {"), Variable("b"), Text("} "), Text("${"), Text("c}")];
+        assert_eq!(variable_pieces("{a} {${b}} $${c}").collect::<Vec<_>>(), expected);
     }
 
     proptest! {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::proto::template::is_name;
 use crate::proto::time::{DurationError, parse_duration};
 use crate::script::pattern::Pattern;
 use crate::script::syntax_error::SyntaxError;
-use crate::script::vars::is_name;
 
 /// How an expectation looks at a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::proto::template::{TemplatePiece, is_name, variable_pieces};
+
 /// The variables of one script or one case.
 #[derive(Clone, Debug, Default)]
 pub struct Vars(BTreeMap<String, String>);
@@ -65,10 +67,15 @@ impl Vars {
     /// [`BadVariable::TooLong`] beyond [`Vars::MAX_BYTES`].
     pub fn replace(&self, text: &str) -> Result<String, BadVariable> {
         let mut out = String::with_capacity(text.len());
-        for part in split(text) {
-            match part {
-                TextPart::Text(text) => out.push_str(text),
-                TextPart::Var { name, written } => out.push_str(self.get(name).unwrap_or(written)),
+        for piece in variable_pieces(text) {
+            match piece {
+                TemplatePiece::Text(text) => out.push_str(text),
+                TemplatePiece::Variable(name) => match self.get(name) {
+                    Some(value) => out.push_str(value),
+                    None => out.extend(["${", name, "}"]),
+                },
+                // A text with variables alone has no such pieces.
+                TemplatePiece::Hole(_) | TemplatePiece::Anything | TemplatePiece::StrayBrace(_) => {}
             }
             if out.len() > Self::MAX_BYTES {
                 return Err(BadVariable::TooLong);
@@ -76,54 +83,6 @@ impl Vars {
         }
         Ok(out)
     }
-}
-
-/// A piece of a text with variables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TextPart<'a> {
-    /// Itself.
-    Text(&'a str),
-    /// `${name}`
-    Var { name: &'a str, written: &'a str },
-}
-
-/// The pieces of a text, in order.
-pub(crate) fn split(text: &str) -> Vec<TextPart<'_>> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        let escaped = rest[..at].ends_with('$');
-        let (before, from) = rest.split_at(if escaped { at - 1 } else { at });
-        parts.push(TextPart::Text(before));
-        let taken = if escaped {
-            parts.push(TextPart::Text("${"));
-            3
-        } else if let Some(name) = name_before_brace(&from[2..]) {
-            let written = &from[..name.len() + 3];
-            parts.push(TextPart::Var { name, written });
-            written.len()
-        } else {
-            parts.push(TextPart::Text("${"));
-            2
-        };
-        rest = &from[taken..];
-    }
-    parts.push(TextPart::Text(rest));
-    parts.retain(|part| *part != TextPart::Text(""));
-    parts
-}
-
-/// The name at the beginning of a text, when a closing brace follows it.
-pub(crate) fn name_before_brace(text: &str) -> Option<&str> {
-    let name = &text[..text.find('}')?];
-    is_name(name).then_some(name)
-}
-
-/// Whether a word can be the name of a variable.
-#[must_use]
-pub(crate) fn is_name(word: &str) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    word.chars().all(fits) && word.starts_with(|c: char| !c.is_ascii_digit())
 }
 
 #[cfg(test)]

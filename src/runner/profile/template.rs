@@ -1,5 +1,6 @@
 //! A text of a profile with holes: `{name}` for what differs and is told on, `{*}` for what differs and does not count.
 
+use crate::proto::template::{TemplatePiece, pieces};
 use crate::script::pattern::{Captures, Pattern};
 
 /// What a hole holds.
@@ -48,15 +49,19 @@ impl Template {
         let kind = text.starts_with('/') || text.starts_with("{\"");
         let literal = if kind { format!("\\{text}") } else { text.to_owned() };
         Pattern::parse(&literal).map_err(|wrong| (wrong.message, wrong.help))?;
-        let mut pieces = Self(Vec::new());
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            let (before, from) = rest.split_at(at);
-            pieces.text(before);
-            rest = pieces.brace(from);
+        let first = usize::from(text.starts_with("{\""));
+        let mut template = Self(Vec::new());
+        template.text(&text[..first]);
+        for piece in pieces(&text[first..]) {
+            match piece {
+                TemplatePiece::Text(text) => template.text(text),
+                TemplatePiece::Anything => template.0.push(TemplatePart::Hole(None)),
+                TemplatePiece::Hole(name) => template.0.push(TemplatePart::Hole(Some(name.to_owned()))),
+                // Refused above.
+                TemplatePiece::Variable(_) | TemplatePiece::StrayBrace(_) => {}
+            }
         }
-        pieces.text(rest);
-        Ok(pieces)
+        Ok(template)
     }
 
     fn text(&mut self, more: &str) {
@@ -64,27 +69,6 @@ impl Template {
             Some(TemplatePart::Text(text)) => text.push_str(more),
             _ if more.is_empty() => {}
             _ => self.0.push(TemplatePart::Text(more.to_owned())),
-        }
-    }
-
-    /// Takes what begins with a brace; gives back what follows.
-    fn brace<'a>(&mut self, text: &'a str) -> &'a str {
-        for twice in ["{{", "}}"] {
-            if let Some(rest) = text.strip_prefix(twice) {
-                self.text(&twice[1..]);
-                return rest;
-            }
-        }
-        let hole = text.strip_prefix('{').and_then(|rest| rest.split_once('}'));
-        match hole.filter(|(name, _)| *name == "*" || name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')) {
-            Some((name, rest)) => {
-                self.0.push(TemplatePart::Hole((name != "*").then(|| name.to_owned())));
-                rest
-            }
-            None => {
-                self.text(&text[..1]);
-                &text[1..]
-            }
         }
     }
 

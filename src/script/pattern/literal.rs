@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use crate::proto::template::{TemplatePiece, is_name, pieces};
 use crate::script::pattern::{Captures, MatchMode};
 use crate::script::syntax_error::SyntaxError;
-use crate::script::vars::{Vars, is_name, name_before_brace};
+use crate::script::vars::Vars;
 
 /// A literal as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,19 +23,19 @@ pub(crate) enum LiteralPart {
 impl Literal {
     /// Parses a literal. With `verbatim_first` its first character is itself, whatever it is.
     pub(crate) fn parse(text: &str, verbatim_first: bool) -> Result<Self, SyntaxError> {
-        let mut pieces = LiteralParts(Vec::new());
-        let mut at = 0;
-        if verbatim_first && let Some(first) = text.chars().next() {
-            pieces.text(&text[..first.len_utf8()]);
-            at = first.len_utf8();
+        let first = text.chars().next().filter(|_| verbatim_first).map_or(0, char::len_utf8);
+        let mut parts = LiteralParts(Vec::new());
+        parts.text(&text[..first]);
+        for piece in pieces(&text[first..]) {
+            match piece {
+                TemplatePiece::Text(text) => parts.text(text),
+                TemplatePiece::Anything => parts.0.push(LiteralPart::Gap(None)),
+                TemplatePiece::Hole(name) => parts.0.push(LiteralPart::Gap(Some(name.to_owned()))),
+                TemplatePiece::Variable(name) => parts.0.push(LiteralPart::Var(name.to_owned())),
+                TemplatePiece::StrayBrace(at) => return Err(stray_brace(text, first + at)),
+            }
         }
-        while let Some(next) = text[at..].find(['{', '}', '$']) {
-            pieces.text(&text[at..at + next]);
-            at += next;
-            at += pieces.special(&text[at..]).ok_or_else(|| stray_brace(text, at))?;
-        }
-        pieces.text(&text[at..]);
-        Ok(Self(pieces.0))
+        Ok(Self(parts.0))
     }
 
     /// Its parts, in order.
@@ -82,39 +83,6 @@ impl LiteralParts {
             _ if more.is_empty() => {}
             _ => self.0.push(LiteralPart::Text(more.to_owned())),
         }
-    }
-
-    /// Takes what begins with a brace or a dollar; how many bytes it was. `None`: a brace that means nothing.
-    fn special(&mut self, text: &str) -> Option<usize> {
-        let taken = |literal: &str| literal.len();
-        for (written, meant) in [("$${", "${"), ("{{", "{"), ("}}", "}")] {
-            if text.starts_with(written) {
-                self.text(meant);
-                return Some(taken(written));
-            }
-        }
-        if let Some(name) = text.strip_prefix("${").and_then(name_before_brace) {
-            self.0.push(LiteralPart::Var(name.to_owned()));
-            return Some(name.len() + 3);
-        }
-        if text.starts_with("${") {
-            self.text("${");
-            return Some(2);
-        }
-        if text.starts_with("{*}") {
-            self.0.push(LiteralPart::Gap(None));
-            return Some(3);
-        }
-        if let Some(name) = text.strip_prefix('{').and_then(name_before_brace) {
-            self.0.push(LiteralPart::Gap(Some(name.to_owned())));
-            return Some(name.len() + 2);
-        }
-        if text.starts_with('{') {
-            return None;
-        }
-        // A lone `}` or `$` is itself.
-        self.text(&text[..1]);
-        Some(1)
     }
 }
 

@@ -6,16 +6,18 @@ pub mod normalize;
 pub(crate) mod rewrite;
 pub(crate) mod similarity;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use crate::proto::template::{TemplatePiece, variable_pieces};
 use crate::script::pattern::json::{JsonMatcher, JsonPattern};
 use crate::script::pattern::literal::{Glob, Literal};
 use crate::script::pattern::rewrite::adapt;
 use crate::script::syntax_error::SyntaxError;
-use crate::script::vars::{TextPart, Vars, split};
+use crate::script::vars::Vars;
 
 /// What a pattern captured: names and values.
 pub type Captures = Vec<(String, String)>;
@@ -208,14 +210,17 @@ fn form(source: &str) -> Result<PatternKind, SyntaxError> {
 
 /// Compiles what stands between the slashes; values stand for themselves.
 fn compile(source: &str, vars: &Vars, style: MatchMode) -> Result<Regex, SyntaxError> {
-    let parts = split(source);
-    let plain = parts.iter().all(|part| matches!(part, TextPart::Text(text) if *text != "${"));
-    let text: String = parts
-        .iter()
-        .map(|part| match part {
-            TextPart::Text("${") => regex::escape("${").into(),
-            TextPart::Text(text) => std::borrow::Cow::Borrowed(*text),
-            TextPart::Var { name, written } => regex::escape(vars.get(name).unwrap_or(written)).into(),
+    let plain = variable_pieces(source).all(|piece| matches!(piece, TemplatePiece::Text(text) if text != "${"));
+    let text: String = variable_pieces(source)
+        .map(|piece| match piece {
+            TemplatePiece::Text("${") => regex::escape("${").into(),
+            TemplatePiece::Text(text) => Cow::Borrowed(text),
+            TemplatePiece::Variable(name) => match vars.get(name) {
+                Some(value) => regex::escape(value).into(),
+                None => regex::escape(&format!("${{{name}}}")).into(),
+            },
+            // A text with variables alone has no such pieces.
+            TemplatePiece::Hole(_) | TemplatePiece::Anything | TemplatePiece::StrayBrace(_) => Cow::Borrowed(""),
         })
         .collect();
     let built = RegexBuilder::new(&text)
