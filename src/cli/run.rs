@@ -251,7 +251,7 @@ impl RunArguments {
             quiet: Implementation::QUIET.mul_f64(time_scale),
             profile: self.profile.clone(),
             environment: profile.environment.clone(),
-            speech: profile.speech(style),
+            translator: profile.translator(style),
         }))
     }
 

@@ -70,7 +70,7 @@ pub enum ScriptLine {
     Set {
         /// The variable.
         name: String,
-        /// As written; `${NAME}` in it is replaced when the line is played.
+        /// As written; `${NAME}` in it is replaced when the line is run.
         value: String,
     },
     /// Anything else: a chat command.
@@ -89,16 +89,16 @@ impl ScriptLine {
             return Ok(Self::Nothing);
         }
         if text.starts_with('<') || text.starts_with("!<") {
-            return Expectation::parse(text).map(Self::Expect).map_err(|wrong| wrong.shift(offset));
+            return Expectation::parse(text).map(Self::Expect).map_err(|error| error.shift(offset));
         }
         let (head, rest) = text.split_once([' ', '\t']).unwrap_or((text.trim_end(), ""));
         let offset = line.len() - rest.len();
         match head {
             "wait" if rest.trim().is_empty() => Ok(Self::Wait),
             "wait" => Err(SyntaxError::new("`wait` stands alone", 0..rest.len()).shift(offset)),
-            "sleep" => duration(rest).map(Self::Sleep).map_err(|wrong| wrong.shift(offset)),
+            "sleep" => duration(rest).map(Self::Sleep).map_err(|error| error.shift(offset)),
             "set" => {
-                let (name, value) = assignment(rest).map_err(|wrong| wrong.shift(offset))?;
+                let (name, value) = assignment(rest).map_err(|error| error.shift(offset))?;
                 Ok(Self::Set { name: name.to_owned(), value: value.to_owned() })
             }
             _ => Ok(Self::Command),
@@ -123,7 +123,7 @@ impl Expectation {
         let word = rest.split([' ', '\t']).next().unwrap_or("");
         let limit = match word.chars().next() {
             None => None,
-            Some('0'..='9' | '-' | '+' | '.') => Some(duration(word).map_err(|wrong| wrong.shift(offset))?),
+            Some('0'..='9' | '-' | '+' | '.') => Some(duration(word).map_err(|error| error.shift(offset))?),
             Some(_) => {
                 let sign = how.word();
                 let help = format!("write `{sign} PATTERN`, or `{sign}5s PATTERN` with a time");
@@ -133,7 +133,7 @@ impl Expectation {
             }
         };
         let offset = offset + word.len();
-        let pattern = Pattern::parse(&rest[word.len()..]).map_err(|wrong| wrong.shift(offset))?;
+        let pattern = Pattern::parse(&rest[word.len()..]).map_err(|error| error.shift(offset))?;
         Ok(Self { how, limit, pattern })
     }
 }
@@ -145,14 +145,14 @@ impl Expectation {
 pub fn duration(text: &str) -> Result<Duration, SyntaxError> {
     let word = text.trim();
     let begin = text.len() - text.trim_start().len();
-    let wrong = |message: String| SyntaxError::new(message, begin..begin + word.len());
+    let mistake = |message: String| SyntaxError::new(message, begin..begin + word.len());
     let right = "write a number and a unit, such as `250ms`, `5s` or `2m`";
     if word.is_empty() {
         return Err(SyntaxError::new("a duration is missing", 0..text.len()).help(right));
     }
     parse_duration(word).map_err(|error| match error {
-        DurationError::Malformed => wrong(format!("`{word}` is no duration")).help(right),
-        DurationError::TooLong => wrong(format!("`{word}` is too long")).help("at most `24h` can be waited"),
+        DurationError::Malformed => mistake(format!("`{word}` is no duration")).help(right),
+        DurationError::TooLong => mistake(format!("`{word}` is too long")).help("at most `24h` can be waited"),
     })
 }
 
@@ -175,8 +175,8 @@ pub fn assignment(text: &str) -> Result<(&str, &str), SyntaxError> {
         );
     };
     if !is_name(name) {
-        let wrong = SyntaxError::new(format!("{name:?} is no name of a variable"), begin..begin + name.len());
-        return Err(wrong.help("use letters, digits and `_`, not beginning with a digit, and no blank before the `=`"));
+        let error = SyntaxError::new(format!("{name:?} is no name of a variable"), begin..begin + name.len());
+        return Err(error.help("use letters, digits and `_`, not beginning with a digit, and no blank before the `=`"));
     }
     Ok((name, value))
 }
@@ -230,8 +230,8 @@ mod tests {
             ("set a =b", "\"a \" is no name of a variable", 4..6),
             ("set =b", "\"\" is no name of a variable", 4..4),
         ] {
-            let wrong = ScriptLine::parse(line).unwrap_err();
-            assert_eq!((wrong.message.as_str(), wrong.range), (message, range), "{line}");
+            let error = ScriptLine::parse(line).unwrap_err();
+            assert_eq!((error.message.as_str(), error.range), (message, range), "{line}");
         }
     }
 
@@ -246,8 +246,8 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics(line in "[<!~ 0-9smh#a={}/.-]*|(sleep|set|wait) \\PC*") {
-            if let Err(wrong) = ScriptLine::parse(&line) {
-                prop_assert!(wrong.range.start <= wrong.range.end && wrong.range.end <= line.len() + 1);
+            if let Err(error) = ScriptLine::parse(&line) {
+                prop_assert!(error.range.start <= error.range.end && error.range.end <= line.len() + 1);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::script::log::{Log, LogMatch};
 use crate::script::pattern::MatchMode;
 use crate::script::vars::Vars;
 
-/// How a script is played.
+/// How a script is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Options {
     /// Messages are sent without waiting for the outcome of the one before. Other commands wait for all of them.
@@ -45,7 +45,7 @@ pub enum ScriptOutput {
     Finished,
 }
 
-/// A script being played. Feed it lines while [`Script::wants_line`], every event of the client, and the time; drain
+/// A running script. Feed it lines while [`Script::wants_line`], every event of the client, and the time; drain
 /// [`Script::poll`] after each.
 #[derive(Debug)]
 pub struct Script {
@@ -212,9 +212,9 @@ impl Script {
     fn script_line(&mut self, now: Instant, line: &str) {
         let parsed = match ScriptLine::parse(line) {
             Ok(parsed) => parsed,
-            Err(wrong) => {
-                let help = wrong.help.map(|help| format!(": {help}")).unwrap_or_default();
-                return self.mistake(&format!("{}{help}", wrong.message));
+            Err(error) => {
+                let help = error.help.map(|help| format!(": {help}")).unwrap_or_default();
+                return self.mistake(&format!("{}{help}", error.message));
             }
         };
         match parsed {
@@ -245,7 +245,7 @@ impl Script {
     fn expect(&mut self, now: Instant, expectation: &Expectation) {
         let matcher = match expectation.pattern.fill(&self.vars, MatchMode::Exact) {
             Ok(matcher) => matcher,
-            Err(wrong) => return self.mistake(&wrong.message),
+            Err(error) => return self.mistake(&error.message),
         };
         let limit = expectation.limit.unwrap_or(expectation.how.default_limit());
         let watch = ExpectCursor::new(expectation.how, matcher);

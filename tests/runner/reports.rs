@@ -41,7 +41,7 @@ fn case(line: usize, title: &str) -> CaseResult {
         visibility: Visibility::Visible,
         span,
         steps: 3,
-        turn: Attempt::default(),
+        attempt: Attempt::default(),
     };
     let (took, overhead) = (Duration::from_millis(1250), Duration::from_millis(50));
     let (verdict, steps, checks, transcript) = (Verdict::Passed, Vec::new(), Vec::new(), Vec::new());
@@ -55,7 +55,7 @@ fn case(line: usize, title: &str) -> CaseResult {
         took,
         overhead,
         replay: "chat run".to_owned(),
-        plays: 1,
+        attempts: 1,
     }
 }
 
@@ -411,7 +411,7 @@ fn what_is_flaky_is_told_whether_it_is_allowed_or_not() {
     for (lenient, score, status) in [(false, 2.0, "fail"), (true, 5.0, "pass")] {
         let mut plays = [case(5, "now and then"), case(5, "now and then")];
         for (play, retry) in plays.iter_mut().zip(0..) {
-            play.case.turn = Attempt { retry, lenient, ..Attempt::default() };
+            play.case.attempt = Attempt { retry, lenient, ..Attempt::default() };
             play.case.points = Some(5);
         }
         // One part passed each time.

@@ -1,6 +1,6 @@
-//! Where a scenario is played: the one thing the player asks for output and for the passing of time.
+//! The interface between the executor and the actors of a case: their output, actions on them, and the time.
 //!
-//! Real processes are one stage, a simulated network is another. The player owns no clock.
+//! Real processes are one backend, a simulated network is another. The executor has no clock of its own.
 
 pub(crate) mod active_faults;
 pub mod process;
@@ -15,13 +15,13 @@ use crate::runner::profile::Translator;
 /// The most bytes that are typed to an actor and not read yet.
 pub const MAX_UNREAD: usize = 4 << 20;
 
-/// The actors of one case, and the time they live in. Dropping it ends all of them.
+/// The actors of one case and their clock. Dropping it ends all actors.
 pub trait Backend {
     /// The time.
     fn now(&self) -> Instant;
 
-    /// What happens next, or [`BackendEvent::Time`] when nothing did until then. What happened later than `until` is kept
-    /// for the next call. An actor's end comes after all of its output.
+    /// The next event, or [`BackendEvent::Time`] when there is none until then. Later events are kept for the next call.
+    /// The end of an actor comes after all of its output.
     fn next(&mut self, until: Instant) -> BackendEvent;
 
     /// Starts an actor that is not there yet.
@@ -52,30 +52,30 @@ pub trait Backend {
     /// When it cannot be sent.
     fn signal(&mut self, actor: &ActorId, signal: Signal) -> Result<(), BackendError>;
 
-    /// Why this need of a case cannot be met here, if that is so: the case is skipped for this reason.
-    fn lacks(&self, need: Need) -> Option<String>;
+    /// The reason why this backend cannot meet a need, if it cannot. The case is skipped for this reason.
+    fn unmet_need(&self, need: Need) -> Option<String>;
 
-    /// Whether the actors are another program than ours. Then the stage itself says when one is ready, by
-    /// [`ActorOutput::Ready`], and all of them are played as people see them.
-    fn is_foreign(&self) -> bool {
+    /// Whether the actors are another program than ours. Then the backend reports when an actor is ready, by
+    /// [`ActorOutput::Ready`], and all actors show text.
+    fn is_external(&self) -> bool {
         false
     }
 
-    /// How the actors say what the contract says, where they have other words for it.
-    fn speech(&self) -> Translator {
+    /// Translates the output of the actors into the words of the contract.
+    fn translator(&self) -> Translator {
         Translator::default()
     }
 
-    /// Why an actor cannot be given these further arguments, if that is so: the case is skipped for this reason.
+    /// The reason why an actor cannot have these arguments, if it cannot. The case is skipped for this reason.
     fn refuses(&self, _args: &[String]) -> Option<String> {
         None
     }
 
-    /// Disturbs the network between actors; returns when that is in force.
+    /// Changes the network between actors; returns when the change is in force.
     ///
     /// # Errors
     /// When it failed, although nothing [was lacking](Backend::lacks).
-    fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError>;
+    fn change_network(&mut self, change: &NetworkChange<'_>) -> Result<(), BackendError>;
 }
 
 /// What is to be started.
@@ -91,7 +91,7 @@ pub struct LaunchSpec {
     pub text: bool,
 }
 
-/// Something that happened on a stage.
+/// An event of a backend.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BackendEvent {
     /// An actor wrote something.
@@ -134,7 +134,7 @@ pub enum ActorOutput {
     Line(String),
     /// A line of text that has no end yet, from its beginning. More of it may come.
     Partial(String),
-    /// Nothing: the stage sees that it is ready.
+    /// Nothing: the backend sees that it is ready.
     Ready,
     /// An event.
     Event(Value),
@@ -182,7 +182,7 @@ pub enum InputError {
     Unread,
 }
 
-/// Why a stage did not do something, as one sentence.
+/// Why a backend did not do something, as one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BackendError(pub String);

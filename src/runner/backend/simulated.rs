@@ -1,4 +1,4 @@
-//! The stage of a simulated world: the same scenario in virtual time, replayable from its seed.
+//! The backend of a simulated world: the same scenario in virtual time, replayable from its seed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -63,7 +63,7 @@ pub fn unsimulable(setup: &[Statement], statements: &[Statement]) -> Option<Stri
 }
 
 impl SimulatedBackend {
-    /// An empty stage on this network.
+    /// An empty backend on this network.
     #[must_use]
     pub fn new(seed: u64, net: LinkModel) -> Self {
         Self {
@@ -74,29 +74,29 @@ impl SimulatedBackend {
         }
     }
 
-    fn player(&self, actor: &ActorId) -> Result<&SimulatedActor, BackendError> {
+    fn sim_actor(&self, actor: &ActorId) -> Result<&SimulatedActor, BackendError> {
         self.actors.get(actor).ok_or_else(|| BackendError(format!("{actor} was never started")))
     }
 
     /// Tells what everybody showed since the last time, and who has ended.
     fn gather(&mut self) {
-        for (actor, player) in &mut self.actors {
-            for (at, event) in &self.world.log(player.index)[player.told..] {
-                player.told += 1;
-                player.seq += 1;
-                show(&mut self.happened, actor, player, *at, event);
+        for (actor, sim_actor) in &mut self.actors {
+            for (at, event) in &self.world.log(sim_actor.index)[sim_actor.told..] {
+                sim_actor.told += 1;
+                sim_actor.seq += 1;
+                show(&mut self.happened, actor, sim_actor, *at, event);
             }
-            if !player.runs {
+            if !sim_actor.runs {
                 continue;
             }
-            if let Some(ending) = self.world.ending(player.index).cloned() {
-                player.runs = false;
+            if let Some(ending) = self.world.ending(sim_actor.index).cloned() {
+                sim_actor.runs = false;
                 // A server that is asked to end has done its work; only a hangup is told by its status.
-                let signal = player.signal.filter(|signal| *actor != ActorId::Server || *signal == HANGUP);
+                let signal = sim_actor.signal.filter(|signal| *actor != ActorId::Server || *signal == HANGUP);
                 let status = ending.status.or(signal.map_or(Status::Ok, Status::Signal)).code();
-                player.seq += 1;
+                sim_actor.seq += 1;
                 let (at, event) = (self.world.now(), last_word(actor, &ending, status, self.world.unix()));
-                show(&mut self.happened, actor, player, at, &event);
+                show(&mut self.happened, actor, sim_actor, at, &event);
                 let end = ActorExit { status, signal: None };
                 self.happened.push_back(BackendEvent::Ended { actor: actor.clone(), at, end });
             }
@@ -104,31 +104,31 @@ impl SimulatedBackend {
     }
 
     fn begin(&mut self, actor: &ActorId) {
-        if let Some(player) = self.actors.get_mut(actor) {
-            let (index, launch, told) = (player.index, player.launch.clone(), player.told);
-            *player = SimulatedActor { told, ..SimulatedActor::new(index, launch) };
+        if let Some(sim_actor) = self.actors.get_mut(actor) {
+            let (index, launch, told) = (sim_actor.index, sim_actor.launch.clone(), sim_actor.told);
+            *sim_actor = SimulatedActor { told, ..SimulatedActor::new(index, launch) };
         }
         self.gather();
     }
 
     fn end_by(&mut self, actor: &ActorId, signal: u8) {
-        let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
-        if player.signal.is_none() {
-            player.signal = Some(signal);
-            self.world.leave(player.index);
+        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| sim_actor.runs) else { return };
+        if sim_actor.signal.is_none() {
+            sim_actor.signal = Some(signal);
+            self.world.leave(sim_actor.index);
         }
     }
 
     fn pause(&mut self, actor: &ActorId, paused: bool) {
-        let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
-        player.unread = 0;
-        self.world.pause(player.index, paused);
+        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| sim_actor.runs) else { return };
+        sim_actor.unread = 0;
+        self.world.pause(sim_actor.index, paused);
     }
 
     fn kill(&mut self, actor: &ActorId) {
-        let Some(player) = self.actors.get_mut(actor).filter(|player| player.runs) else { return };
-        player.runs = false;
-        self.world.kill(player.index);
+        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| sim_actor.runs) else { return };
+        sim_actor.runs = false;
+        self.world.kill(sim_actor.index);
         let end = ActorExit { status: 137, signal: Some(9) };
         self.happened.push_back(BackendEvent::Ended { actor: actor.clone(), at: self.world.now(), end });
     }
@@ -137,13 +137,13 @@ impl SimulatedBackend {
         let commands = self
             .actors
             .iter()
-            .filter_map(|(actor, player)| Some((player.index, command(actor, way, fault, |to| self.addr(to))?)));
+            .filter_map(|(actor, sim_actor)| Some((sim_actor.index, command(actor, way, fault, |to| self.addr(to))?)));
         let commands: Vec<_> = commands.collect();
         commands.into_iter().try_for_each(|(index, command)| self.execute(index, &command))
     }
 
     fn addr(&self, actor: &ActorId) -> Option<SocketAddr> {
-        self.actors.get(actor).map(|player| self.world.addr(player.index))
+        self.actors.get(actor).map(|sim_actor| self.world.addr(sim_actor.index))
     }
 
     fn execute(&mut self, index: usize, command: &FaultCommand) -> Result<(), BackendError> {
@@ -151,15 +151,21 @@ impl SimulatedBackend {
     }
 }
 
-fn show(happened: &mut VecDeque<BackendEvent>, actor: &ActorId, player: &SimulatedActor, at: Instant, event: &Event) {
-    if player.launch.text {
+fn show(
+    happened: &mut VecDeque<BackendEvent>,
+    actor: &ActorId,
+    sim_actor: &SimulatedActor,
+    at: Instant,
+    event: &Event,
+) {
+    if sim_actor.launch.text {
         let lines = event.line().unwrap_or_default();
         let lines = lines.split('\n').filter(|line| !line.is_empty());
         happened.extend(lines.map(|line| {
             let (actor, output) = (actor.clone(), ActorOutput::Line(line.to_owned()));
             BackendEvent::Output { actor, at, output }
         }));
-    } else if let Ok(value) = serde_json::from_str(&event.json(player.seq, &player.launch.name)) {
+    } else if let Ok(value) = serde_json::from_str(&event.json(sim_actor.seq, &sim_actor.launch.name)) {
         happened.push_back(BackendEvent::Output { actor: actor.clone(), at, output: ActorOutput::Event(value) });
     }
 }
@@ -217,27 +223,27 @@ impl Backend for SimulatedBackend {
     }
 
     fn restart(&mut self, actor: &ActorId) -> Result<(), BackendError> {
-        let player = self.player(actor)?;
-        if player.runs {
+        let sim_actor = self.sim_actor(actor)?;
+        if sim_actor.runs {
             return Err(BackendError(format!("{actor} still runs")));
         }
-        let index = player.index;
+        let index = sim_actor.index;
         self.world.start(index);
         self.begin(actor);
         Ok(())
     }
 
     fn type_line(&mut self, actor: &ActorId, line: &str) -> Result<(), BackendError> {
-        let index = self.player(actor)?.index;
+        let index = self.sim_actor(actor)?.index;
         let paused = self.world.is_paused(index);
-        if let Some(player) = self.actors.get_mut(actor) {
-            let deaf = |why: InputError| BackendError(format!("{actor} {why}"));
-            if player.closed {
-                return Err(deaf(InputError::Closed));
+        if let Some(sim_actor) = self.actors.get_mut(actor) {
+            let refused = |why: InputError| BackendError(format!("{actor} {why}"));
+            if sim_actor.closed {
+                return Err(refused(InputError::Closed));
             }
-            player.unread += if paused { line.len() + 1 } else { 0 };
-            if player.unread > MAX_UNREAD {
-                return Err(deaf(InputError::Unread));
+            sim_actor.unread += if paused { line.len() + 1 } else { 0 };
+            if sim_actor.unread > MAX_UNREAD {
+                return Err(refused(InputError::Unread));
             }
         }
         if *actor == ActorId::Server {
@@ -252,17 +258,17 @@ impl Backend for SimulatedBackend {
     }
 
     fn close_input(&mut self, actor: &ActorId) {
-        let Some(player) = self.actors.get_mut(actor).filter(|player| !player.closed) else { return };
-        player.closed = true;
+        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| !sim_actor.closed) else { return };
+        sim_actor.closed = true;
         // A server goes on.
         if *actor != ActorId::Server {
-            self.world.finish(player.index);
+            self.world.finish(sim_actor.index);
             self.gather();
         }
     }
 
     fn signal(&mut self, actor: &ActorId, signal: Signal) -> Result<(), BackendError> {
-        self.player(actor)?;
+        self.sim_actor(actor)?;
         match signal {
             Signal::Kill => self.kill(actor),
             Signal::Term => self.end_by(actor, 15),
@@ -275,15 +281,15 @@ impl Backend for SimulatedBackend {
         Ok(())
     }
 
-    fn lacks(&self, _need: Need) -> Option<String> {
+    fn unmet_need(&self, _need: Need) -> Option<String> {
         None
     }
 
-    fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
-        let new = self.standing.apply(disturbance);
-        if matches!(disturbance, NetworkChange::Heal) {
+    fn change_network(&mut self, change: &NetworkChange<'_>) -> Result<(), BackendError> {
+        let new = self.standing.apply(change);
+        if matches!(change, NetworkChange::Heal) {
             let heal = FaultCommand { heal: true, ..FaultCommand::default() };
-            let everybody: Vec<usize> = self.actors.values().map(|player| player.index).collect();
+            let everybody: Vec<usize> = self.actors.values().map(|sim_actor| sim_actor.index).collect();
             return everybody.into_iter().try_for_each(|index| self.execute(index, &heal));
         }
         new.iter().try_for_each(|(way, fault)| self.add_fault(way, *fault))
@@ -295,12 +301,12 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::runner::exec::executor::{ExecSettings, play};
+    use crate::runner::exec::executor::{ExecSettings, run_case};
     use crate::runner::lang::load;
     use crate::runner::report::attempt::Attempt;
     use crate::runner::report::outcome::{CaseInfo, Verdict};
 
-    /// Plays a scenario; returns what everybody showed, in order, with exact times.
+    /// Runs a scenario; returns what everybody showed, in order, with exact times.
     fn transcript(seed: u64, text: &str, net: LinkModel) -> String {
         let scenario = load(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
         let case = &scenario.cases[0];
@@ -311,10 +317,10 @@ mod tests {
             visibility: case.visibility,
             span: case.span.clone(),
             steps: case.statements.len(),
-            turn: Attempt::default(),
+            attempt: Attempt::default(),
         };
-        let mut stage = SimulatedBackend::new(seed, net);
-        let result = play(info, &scenario.setup, case, &mut stage, &ExecSettings::default(), &mut ());
+        let mut backend = SimulatedBackend::new(seed, net);
+        let result = run_case(info, &scenario.setup, case, &mut backend, &ExecSettings::default(), &mut ());
         assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
         format!("{:?}", result.transcript)
     }
@@ -362,12 +368,12 @@ x exits 130
 
     #[test]
     fn who_still_runs_is_not_started_again() {
-        let mut stage = SimulatedBackend::new(1, LinkModel::LAN);
+        let mut backend = SimulatedBackend::new(1, LinkModel::LAN);
         let launch = LaunchSpec { actor: ActorId::Server, name: "server".to_owned(), args: Vec::new(), text: false };
-        stage.start(&launch).expect("a start");
-        assert_eq!(stage.restart(&ActorId::Server), Err(BackendError("server still runs".to_owned())));
-        stage.signal(&ActorId::Server, Signal::Kill).expect("a signal");
-        assert_eq!(stage.restart(&ActorId::Server), Ok(()));
+        backend.start(&launch).expect("a start");
+        assert_eq!(backend.restart(&ActorId::Server), Err(BackendError("server still runs".to_owned())));
+        backend.signal(&ActorId::Server, Signal::Kill).expect("a signal");
+        assert_eq!(backend.restart(&ActorId::Server), Ok(()));
     }
 
     #[test]

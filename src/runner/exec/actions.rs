@@ -26,25 +26,25 @@ impl CaseExecutor<'_> {
 
     pub(crate) fn start(&mut self, actor: ActorId, name: String, args: &[String]) -> Executed {
         let mut args = args.iter().map(|arg| self.replace(arg)).collect::<Executed<Vec<_>>>()?;
-        let text = self.settings.text || self.stage.is_foreign() || args.iter().any(|arg| arg == "--text");
+        let text = self.settings.text || self.backend.is_external() || args.iter().any(|arg| arg == "--text");
         let has_trace = args.iter().any(|arg| arg == "--trace");
         args.extend((self.settings.trace && !text && !has_trace).then(|| "--trace".to_owned()));
         let launch = LaunchSpec { actor: actor.clone(), name, args, text };
-        let began = self.stage.now();
-        self.stage.start(&launch).map_err(|why| self.not_started(&actor, &why))?;
-        self.cast.insert(actor.clone(), ActorState::new(launch, began, self.stage.speech()));
+        let began = self.backend.now();
+        self.backend.start(&launch).map_err(|why| self.not_started(&actor, &why))?;
+        self.actors.insert(actor.clone(), ActorState::new(launch, began, self.backend.translator()));
         self.note(&actor, "started".to_owned());
         Ok(())
     }
 
     pub(crate) fn signal(&mut self, actor: &ActorId, signal: Signal) -> Executed {
-        let part = self.named(actor)?;
+        let state = self.named(actor)?;
         match signal {
-            Signal::Pause => part.life.paused = true,
-            Signal::Resume => part.life.paused = false,
-            Signal::Kill | Signal::Term | Signal::Interrupt | Signal::Hangup => part.life.asked = true,
+            Signal::Pause => state.run.paused = true,
+            Signal::Resume => state.run.paused = false,
+            Signal::Kill | Signal::Term | Signal::Interrupt | Signal::Hangup => state.run.asked = true,
         }
-        self.stage.signal(actor, signal).map_err(|why| self.not_started(actor, &why))?;
+        self.backend.signal(actor, signal).map_err(|why| self.not_started(actor, &why))?;
         let word = match signal {
             Signal::Kill => "killed",
             Signal::Term => "asked to end (SIGTERM)",
@@ -62,8 +62,8 @@ impl CaseExecutor<'_> {
                 format!("{actor} cannot be killed"),
             ));
         }
-        if let Some(part) = self.cast.get_mut(actor).filter(|_| signal == Signal::Kill) {
-            part.life.buried = true;
+        if let Some(state) = self.actors.get_mut(actor).filter(|_| signal == Signal::Kill) {
+            state.run.end_awaited = true;
         }
         Ok(())
     }
@@ -77,23 +77,23 @@ impl CaseExecutor<'_> {
                 self.signal(actor, Signal::Kill)?;
             }
         }
-        let began = self.stage.now();
-        self.stage.restart(actor).map_err(|why| self.not_started(actor, &why))?;
-        if let Some(part) = self.cast.get_mut(actor) {
-            part.begin(began);
+        let began = self.backend.now();
+        self.backend.restart(actor).map_err(|why| self.not_started(actor, &why))?;
+        if let Some(state) = self.actors.get_mut(actor) {
+            state.begin(began);
         }
         self.note(actor, "started again".to_owned());
         if *actor == ActorId::Server { self.await_server() } else { self.await_client(actor) }
     }
 
-    pub(crate) fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Executed {
-        let disturbed = self.stage.disturb(disturbance);
+    pub(crate) fn change_network(&mut self, change: &NetworkChange<'_>) -> Executed {
+        let disturbed = self.backend.change_network(change);
         disturbed.map_err(|BackendError(why)| self.fail(None, Cause::NotReady, Status::Environment, why))
     }
 
     pub(crate) fn mark(&mut self, actors: &[ActorId]) -> Executed {
         if actors.is_empty() {
-            self.cast.values_mut().for_each(|part| part.log.mark());
+            self.actors.values_mut().for_each(|state| state.log.mark());
         }
         actors.iter().try_for_each(|actor| {
             self.named(actor)?.log.mark();
@@ -108,16 +108,16 @@ impl CaseExecutor<'_> {
             return Err(self.fail(None, Cause::Mistake, Status::Parse, sentence));
         }
         for actor in self.resolve(who)? {
-            let now = self.stage.now();
-            let part = self.named(&actor)?;
-            if let Some((_, end)) = part.life.end {
+            let now = self.backend.now();
+            let state = self.named(&actor)?;
+            if let Some((_, end)) = state.run.end {
                 return Err(self.exited(&actor, end));
             }
-            part.life.typed = Some(now);
-            part.life.asked |= line.trim() == "exit";
-            let typed = self.stage.type_line(&actor, &line);
+            state.run.typed = Some(now);
+            state.run.asked |= line.trim() == "exit";
+            let typed = self.backend.type_line(&actor, &line);
             self.acted = now;
-            self.hear(now, &actor, TranscriptKind::Typed, line.clone());
+            self.transcribe(now, &actor, TranscriptKind::Typed, line.clone());
             typed.map_err(|BackendError(why)| self.fail(Some(&actor), Cause::Mistake, Status::Failed, why))?;
         }
         Ok(())

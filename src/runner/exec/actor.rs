@@ -1,4 +1,4 @@
-//! What the player knows of an actor: its output, whether it runs, and what it has said of itself and of others.
+//! The state of an actor: its log, whether it runs, and the facts that its output reports.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,67 +32,67 @@ const INFORMATIVE: [SentenceKind; 8] = [
     SentenceKind::NoAck,
 ];
 
-/// One actor of a case. Its log goes on over `restart`, the rest begins anew.
+/// One actor of a case. A `restart` keeps its log and resets the rest.
 #[derive(Debug)]
 pub(crate) struct ActorState {
     pub(crate) launch: LaunchSpec,
-    /// Of what it said in the words of the contract.
+    /// Its output in the words of the contract.
     pub(crate) log: Log,
-    pub(crate) life: ActorRun,
-    speech: Translator,
-    /// Its own words for what it said last, by those of the contract.
+    pub(crate) run: ActorRun,
+    translator: Translator,
+    /// Its last lines in its own words, by those of the contract.
     originals: BTreeMap<String, String>,
 }
 
-/// One life of an actor.
+/// One run of an actor, from a start to its end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ActorRun {
-    /// When it was started.
+    /// The time of its start.
     pub(crate) began: Instant,
-    /// When and how it ended.
+    /// The time and the kind of its end.
     pub(crate) end: Option<(Instant, ActorExit)>,
-    /// Its ending is no surprise: a directive, `exit`, the end of its input or `[Exiting]` said so.
+    /// Its end is expected: because of a directive, `exit`, the end of its input, or `[Exiting]`.
     pub(crate) asked: bool,
-    /// A line has made sure that it has ended.
-    pub(crate) buried: bool,
-    /// It can neither show nor answer anything for now.
+    /// A line has waited for its end.
+    pub(crate) end_awaited: bool,
+    /// It is stopped and produces no output.
     pub(crate) paused: bool,
-    /// It has said where it listens.
+    /// It has reported its port.
     pub(crate) listening: bool,
-    /// The stage has said that it is ready.
+    /// The backend has reported it as ready.
     pub(crate) ready: bool,
-    /// A line without its end that it showed last, as patterns see it.
+    /// The line without an end that it showed last, as patterns see it.
     unfinished: Option<String>,
     /// It was registered at least once.
     pub(crate) registered: bool,
-    /// It was registered, and has not said since that it is offline.
+    /// It was registered and has not reported since that it is offline.
     pub(crate) online: bool,
-    /// When its table last named somebody, and whether as online.
+    /// The time at which its table last named a client, and whether as online.
     known: BTreeMap<String, (Instant, bool)>,
-    /// When its table last changed.
+    /// The time of the last change of its table.
     pub(crate) updated: Option<Instant>,
-    /// When it last showed anything.
-    pub(crate) heard: Option<Instant>,
-    /// When it was last given a line to type.
+    /// The time of its last output.
+    pub(crate) last_output: Option<Instant>,
+    /// The time at which a line was last typed to it.
     pub(crate) typed: Option<Instant>,
 }
 
-/// What a piece of output tells the player beyond its text.
+/// The consequences of a piece of output for the executor.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct OutputEffect {
-    /// So long it had waited for somebody's silence to become certain.
+    /// The time that the actor spent waiting for a peer that does not respond.
     pub(crate) waited: Option<Duration>,
-    /// A line that was taken already went on.
-    pub(crate) overtaken: Option<ExtendedAfterMatch>,
+    /// A line that a pattern has taken went on.
+    pub(crate) extended: Option<ExtendedAfterMatch>,
 }
 
 impl ActorState {
-    /// Reports tell so many different lines in the actor's own words; others in those of the contract.
+    /// The most lines that are reported in the actor's own words. Further ones are reported in those of the contract.
     const MAX_ORIGINALS: usize = 4096;
 
-    pub(crate) fn new(launch: LaunchSpec, began: Instant, speech: Translator) -> Self {
+    pub(crate) fn new(launch: LaunchSpec, began: Instant, translator: Translator) -> Self {
         let log = Log::new(&launch.name);
-        Self { launch, log, life: ActorRun { began, ..ActorRun::default() }, speech, originals: BTreeMap::new() }
+        Self { launch, log, run: ActorRun { began, ..ActorRun::default() }, translator, originals: BTreeMap::new() }
     }
 
     /// A line of the log as the actor showed it.
@@ -102,13 +102,13 @@ impl ActorState {
 
     /// A sentence of the contract in the actor's own words, if it has other ones.
     pub(crate) fn say(&self, sentence: &str) -> Option<String> {
-        self.speech.say(sentence)
+        self.translator.say(sentence)
     }
 
     /// A line in the words of the contract.
     fn understand(&mut self, raw: &str) -> String {
-        let understood = self.speech.understand(raw).into_owned();
-        if let (Some(line), Some(shown)) = (normal(&understood), normal(&self.speech.unprompted(raw)))
+        let understood = self.translator.understand(raw).into_owned();
+        if let (Some(line), Some(shown)) = (normal(&understood), normal(&self.translator.unprompted(raw)))
             && (self.originals.len() < Self::MAX_ORIGINALS || self.originals.contains_key(&line))
         {
             if line == shown {
@@ -120,66 +120,66 @@ impl ActorState {
         understood
     }
 
-    /// Begins a new life.
+    /// Begins a new run.
     pub(crate) fn begin(&mut self, began: Instant) {
-        self.life = ActorRun { began, ..ActorRun::default() };
+        self.run = ActorRun { began, ..ActorRun::default() };
     }
 
-    /// It runs, is not stopped and believes to be online: changes of the table reach it.
+    /// Whether changes of the table reach it: it runs, is not stopped and believes that it is online.
     pub(crate) fn is_reachable(&self) -> bool {
-        self.life.end.is_none() && self.life.online && !self.life.paused
+        self.run.end.is_none() && self.run.online && !self.run.paused
     }
 
-    /// It has ended although nothing asked it to.
+    /// Whether it has ended unexpectedly.
     pub(crate) fn has_vanished(&self) -> bool {
-        self.life.end.is_some() && !self.life.asked
+        self.run.end.is_some() && !self.run.asked
     }
 
     /// Whether its table has named somebody as online since then. People see only that the table has changed.
     pub(crate) fn names(&self, name: &str, since: Instant) -> bool {
         if self.launch.text {
-            return self.life.updated.is_some_and(|at| at >= since);
+            return self.run.updated.is_some_and(|at| at >= since);
         }
-        self.life.known.get(name).is_some_and(|(at, online)| *online && *at >= since)
+        self.run.known.get(name).is_some_and(|(at, online)| *online && *at >= since)
     }
 
     /// Whether its table says that somebody is offline.
     pub(crate) fn believes_offline(&self, name: &str) -> bool {
-        self.life.known.get(name).is_some_and(|(_, online)| !online)
+        self.run.known.get(name).is_some_and(|(_, online)| !online)
     }
 
     /// Whether this was shown already, as a line without its end.
     pub(crate) fn has_shown(&self, line: &str) -> bool {
-        self.life.unfinished.as_deref() == Some(line)
+        self.run.unfinished.as_deref() == Some(line)
     }
 
-    /// Puts output into the log and learns from it.
-    pub(crate) fn hear(&mut self, at: Instant, output: ActorOutput) -> OutputEffect {
-        self.life.heard = Some(at);
+    /// Adds output to the log and updates the state.
+    pub(crate) fn observe(&mut self, at: Instant, output: ActorOutput) -> OutputEffect {
+        self.run.last_output = Some(at);
         match output {
             ActorOutput::Stderr(_) => OutputEffect::default(),
             ActorOutput::Ready => {
-                (self.life.ready, self.life.listening) = (true, true);
+                (self.run.ready, self.run.listening) = (true, true);
                 OutputEffect::default()
             }
             ActorOutput::Partial(raw) => {
-                self.life.unfinished = normal(&raw);
+                self.run.unfinished = normal(&raw);
                 let raw = self.understand(&raw);
-                let overtaken = self.log.partial(at, &raw);
-                let waited = normal(&raw).and_then(|line| self.life.learn_from_line(at, &line));
-                OutputEffect { waited, overtaken }
+                let extended = self.log.partial(at, &raw);
+                let waited = normal(&raw).and_then(|line| self.run.learn_from_line(at, &line));
+                OutputEffect { waited, extended }
             }
             ActorOutput::Line(raw) => {
-                self.life.unfinished = None;
+                self.run.unfinished = None;
                 let raw = self.understand(&raw);
-                let overtaken = self.log.line(at, &raw);
-                let waited = normal(&raw).and_then(|line| self.life.learn_from_line(at, &line));
-                OutputEffect { waited, overtaken }
+                let extended = self.log.line(at, &raw);
+                let waited = normal(&raw).and_then(|line| self.run.learn_from_line(at, &line));
+                OutputEffect { waited, extended }
             }
             ActorOutput::Event(event) => {
-                let waited = self.life.learn_from_event(at, &event);
+                let waited = self.run.learn_from_event(at, &event);
                 self.log.json(at, event);
-                OutputEffect { waited, overtaken: None }
+                OutputEffect { waited, extended: None }
             }
         }
     }

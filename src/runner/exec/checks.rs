@@ -11,16 +11,16 @@ impl CaseExecutor<'_> {
         self.checks.push(unreached(title, points));
     }
 
-    /// The check that is being played has passed, unless it failed before.
+    /// The check that is running has passed, unless it failed before.
     pub(crate) fn pass_check(&mut self) {
         if let Some(check) = self.checks.last_mut().filter(|check| check.passed.is_none()) {
             check.passed = Some(true);
         }
     }
 
-    /// What a failure ends: the check that is being played, where there is one and everybody is still there. Says how
+    /// What a failure ends: the check that is running, where there is one and everybody is still there. Says how
     /// many of the coming lines go with it. Otherwise it ends the case.
-    pub(crate) fn outlive(&mut self, failure: Abort, coming: &[&Statement]) -> Executed<usize> {
+    pub(crate) fn outlive(&mut self, failure: Abort, remaining: &[&Statement]) -> Executed<usize> {
         self.fail_check(&failure);
         let harmless = match failure.cause {
             Cause::Silence | Cause::Late(_) | Cause::WrongText | Cause::Duplicate | Cause::Forbidden => true,
@@ -29,12 +29,12 @@ impl CaseExecutor<'_> {
         };
         let goes_on = harmless
             && !self.checks.is_empty()
-            && !self.cast.values().any(crate::runner::exec::actor::ActorState::has_vanished);
+            && !self.actors.values().any(crate::runner::exec::actor::ActorState::has_vanished);
         if !goes_on {
             return Err(failure);
         }
         self.failed.get_or_insert(failure);
-        Ok(coming.iter().take_while(|statement| !matches!(statement.step, Step::Check { .. })).count())
+        Ok(remaining.iter().take_while(|statement| !matches!(statement.step, Step::Check { .. })).count())
     }
 
     pub(crate) fn fail_check(&mut self, failure: &CaseFailure) {
@@ -45,8 +45,8 @@ impl CaseExecutor<'_> {
     }
 
     /// Adds the checks that were not reached.
-    pub(crate) fn announce_unreached(&mut self) {
-        for statement in self.coming {
+    pub(crate) fn add_unreached(&mut self) {
+        for statement in self.remaining {
             if let Step::Check { title, points } = &statement.step {
                 self.checks.push(unreached(title, *points));
             }

@@ -31,7 +31,7 @@ impl CaseExecutor<'_> {
         let filled = pattern.fill(&self.vars, self.settings.style);
         let matcher = filled.map_err(|why| self.fail(None, Cause::Mistake, Status::Parse, why.to_string()))?;
         let limit = limit.unwrap_or(how.default_limit()).mul_f64(self.settings.time_scale);
-        let begin = self.stage.now();
+        let begin = self.backend.now();
         let watch = |actor| (actor, ExpectCursor::new(how, matcher.clone()));
         let mut open: Vec<_> = self.resolve(who)?.into_iter().map(watch).collect();
         loop {
@@ -39,12 +39,12 @@ impl CaseExecutor<'_> {
             if open.is_empty() {
                 break;
             }
-            if !self.turn(begin + limit)? {
+            if !self.next_event(begin + limit)? {
                 break;
             }
         }
         if how == ExpectMode::Never {
-            self.waits.add(begin, self.stage.now());
+            self.idle.add(begin, self.backend.now());
             return Ok(());
         }
         if open.is_empty() { Ok(()) } else { Err(self.missed(open, &matcher, begin, limit)?) }
@@ -60,12 +60,12 @@ impl CaseExecutor<'_> {
     ) -> Executed {
         let mut left = Vec::with_capacity(open.len());
         for (actor, mut watch) in open.drain(..) {
-            let Some(part) = self.cast.get_mut(&actor) else { continue };
-            let found = watch.look(&mut part.log);
-            let (ended, vanished) = (part.life.end, part.has_vanished());
+            let Some(state) = self.actors.get_mut(&actor) else { continue };
+            let found = watch.look(&mut state.log);
+            let (ended, vanished) = (state.run.end, state.has_vanished());
             match (found, how) {
                 (Some(found), ExpectMode::Never) => {
-                    let shown = part.original(&found.text).to_owned();
+                    let shown = state.original(&found.text).to_owned();
                     let before = self.taken(&actor, watch.matcher());
                     let after = spell(millis(found.at.since(begin)));
                     let (cause, sentence) = match before {
@@ -113,47 +113,47 @@ impl CaseExecutor<'_> {
         let mut watch = watch;
         let mut late = None;
         while late.is_none() {
-            let more = self.turn(until)?;
-            late = self.cast.get_mut(&first).and_then(|part| watch.look(&mut part.log)).map(|found| found.at);
+            let more = self.next_event(until)?;
+            late = self.actors.get_mut(&first).and_then(|state| watch.look(&mut state.log)).map(|found| found.at);
             if !more {
                 break;
             }
         }
-        self.waits.add(begin, self.stage.now());
+        self.idle.add(begin, self.backend.now());
         let spelled = spell(limit);
         if let Some(at) = late {
             let by = millis(at.since(over));
             let sentence = format!("{first} showed it {} after the limit of {spelled}", spell(by));
             return Ok(self.unmet(&first, matcher, Cause::Late(by), Status::Expected, sentence));
         }
-        let Some(part) = self.cast.get(&first) else {
+        let Some(state) = self.actors.get(&first) else {
             return Ok(self.unmet(&first, matcher, Cause::Silence, Status::Expected, String::new()));
         };
         let nearest = self.nearest(&first, matcher);
-        let (cause, mut sentence) = judge(&part.log, nearest, matcher, &first, &spelled);
-        if part.log.lost() > 0 {
-            sentence.push_str(&format!("; {} pieces of its output were too many to keep", part.log.lost()));
+        let (cause, mut sentence) = judge(&state.log, nearest, matcher, &first, &spelled);
+        if state.log.lost() > 0 {
+            sentence.push_str(&format!("; {} pieces of its output were too many to keep", state.log.lost()));
         }
         Ok(self.unmet(&first, matcher, cause, Status::Expected, sentence))
     }
 
     pub(crate) fn exits(&mut self, who: &Who, status: Option<u8>) -> Executed {
         let limit = ExpectMode::LIMIT.mul_f64(self.settings.time_scale);
-        let begin = self.stage.now();
-        for actor in self.meant(who, |part| !part.life.buried)? {
-            if !self.cast.contains_key(&actor) {
+        let begin = self.backend.now();
+        for actor in self.meant(who, |state| !state.run.end_awaited)? {
+            if !self.actors.contains_key(&actor) {
                 self.named(&actor)?;
             }
-            while !self.has_ended(&actor) && self.turn(begin + limit)? {}
+            while !self.has_ended(&actor) && self.next_event(begin + limit)? {}
             let in_time = self.has_ended(&actor);
-            while !self.has_ended(&actor) && self.turn(begin + limit + GRACE)? {}
-            let ended = self.cast.get_mut(&actor).and_then(|part| {
-                part.life.asked = true;
-                part.life.buried = part.life.end.is_some();
-                part.life.end
+            while !self.has_ended(&actor) && self.next_event(begin + limit + GRACE)? {}
+            let ended = self.actors.get_mut(&actor).and_then(|state| {
+                state.run.asked = true;
+                state.run.end_awaited = state.run.end.is_some();
+                state.run.end
             });
             let Some((at, end)) = ended else {
-                self.waits.add(begin, self.stage.now());
+                self.idle.add(begin, self.backend.now());
                 let sentence = format!("{actor} still runs after {}", spell(limit));
                 return Err(self.fail(Some(&actor), Cause::Silence, Status::Expected, sentence));
             };
@@ -172,28 +172,28 @@ impl CaseExecutor<'_> {
 
     /// When something that the pattern matches was taken before.
     fn taken(&self, actor: &ActorId, matcher: &Matcher) -> Option<Instant> {
-        self.cast.get(actor)?.log.taken(matcher)
+        self.actors.get(actor)?.log.taken(matcher)
     }
 
     /// The line that looks most like what was expected, in the words of the contract or in those of the actor.
     fn nearest(&self, actor: &ActorId, matcher: &Matcher) -> Option<Nearest> {
-        let part = self.cast.get(actor)?;
+        let state = self.actors.get(actor)?;
         let spoken = self.in_its_words(actor, matcher).and_then(|words| {
             let literal = words.replace('{', "{{").replace('}', "}}");
             let spoken = Pattern::parse(&literal).ok()?.fill(&Vars::default(), self.settings.style).ok()?;
-            part.log.nearest(&spoken)
+            state.log.nearest(&spoken)
         });
-        let nearest = part.log.nearest(matcher).into_iter().chain(spoken);
+        let nearest = state.log.nearest(matcher).into_iter().chain(spoken);
         nearest.max_by(|one, other| one.likeness.total_cmp(&other.likeness))
     }
 
     /// What is expected, in the actor's own words if it has other ones than the contract.
     fn in_its_words(&self, actor: &ActorId, matcher: &Matcher) -> Option<String> {
-        self.cast.get(actor).and_then(|part| part.say(matcher.sketch()))
+        self.actors.get(actor).and_then(|state| state.say(matcher.sketch()))
     }
 
     fn shown(&self, actor: &ActorId, line: &str) -> String {
-        self.cast.get(actor).map_or(line, |part| part.original(line)).to_owned()
+        self.actors.get(actor).map_or(line, |state| state.original(line)).to_owned()
     }
 
     /// A failure of an expectation: with what was expected and what came nearest.
@@ -206,7 +206,7 @@ impl CaseExecutor<'_> {
         let nearest = nearest.map(|nearest| Nearest { text: self.shown(actor, &nearest.text), ..nearest });
         let expected = self.in_its_words(actor, matcher).unwrap_or_else(|| matcher.sketch().to_owned());
         Box::new(CaseFailure {
-            span: self.now_playing.span.clone(),
+            span: self.statement.span.clone(),
             actor: Some(actor.clone()),
             cause,
             sentence,

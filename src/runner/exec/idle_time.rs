@@ -56,26 +56,26 @@ mod tests {
 
     #[test]
     fn overlapping_waits_count_once() {
-        let mut waits = IdleTime::default();
+        let mut idle = IdleTime::default();
         for (from, to) in [(100, 600), (300, 800), (900, 1000), (50, 50), (70, 60), (5000, 6000)] {
-            waits.add(at(from), at(to));
+            idle.add(at(from), at(to));
         }
-        assert_eq!(waits.overhead(at(0), at(1000)), Duration::from_millis(200));
-        assert_eq!(waits.overhead(at(200), at(700)), Duration::ZERO);
-        assert_eq!(waits.overhead(at(0), at(2000)), Duration::from_millis(1200));
+        assert_eq!(idle.overhead(at(0), at(1000)), Duration::from_millis(200));
+        assert_eq!(idle.overhead(at(200), at(700)), Duration::ZERO);
+        assert_eq!(idle.overhead(at(0), at(2000)), Duration::from_millis(1200));
     }
 
     #[test]
     fn at_its_limit_they_are_joined_and_never_more() {
-        let mut waits = IdleTime::default();
+        let mut idle = IdleTime::default();
         for n in 0..IdleTime::MAX as u64 {
-            waits.add(at(n), at(n + 1));
+            idle.add(at(n), at(n + 1));
         }
-        waits.add(at(1_000_000), at(1_000_001));
-        assert_eq!(waits.0.len(), 2);
+        idle.add(at(1_000_000), at(1_000_001));
+        assert_eq!(idle.0.len(), 2);
         for n in 0..2 * IdleTime::MAX as u64 {
-            waits.add(at(2_000_000 + 2 * n), at(2_000_000 + 2 * n + 1));
+            idle.add(at(2_000_000 + 2 * n), at(2_000_000 + 2 * n + 1));
         }
-        assert_eq!(waits.0.len(), IdleTime::MAX);
+        assert_eq!(idle.0.len(), IdleTime::MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! A stage for tests: actors do what the lines typed to them say, in virtual time, at no cost.
+//! A backend for tests: actors do what the lines typed to them say, in virtual time, at no cost.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::runner::lang::ast::{ActorId, Need, Signal};
 pub(crate) struct MockBackend {
     pub(crate) now: Instant,
     /// What will happen, by time and number.
-    pub(crate) coming: BTreeMap<(Instant, u64), BackendEvent>,
+    pub(crate) remaining: BTreeMap<(Instant, u64), BackendEvent>,
     pub(crate) count: u64,
     /// Everybody that was started, and its text form.
     pub(crate) started: BTreeMap<ActorId, bool>,
@@ -27,7 +27,7 @@ pub(crate) struct MockBackend {
     pub(crate) refused: Vec<&'static str>,
     /// These actors get no news of others.
     pub(crate) blind: Vec<&'static str>,
-    pub(crate) halt: Option<u8>,
+    pub(crate) cancelled: Option<u8>,
     /// The arguments of every actor that was started; clones share it.
     pub(crate) launched: Rc<RefCell<Vec<String>>>,
 }
@@ -36,7 +36,7 @@ impl MockBackend {
     fn later(&mut self, ms: u64, happening: impl FnOnce(Instant) -> BackendEvent) {
         let at = self.now + Duration::from_millis(ms);
         self.count += 1;
-        self.coming.insert((at, self.count), happening(at));
+        self.remaining.insert((at, self.count), happening(at));
     }
 
     fn event(&mut self, actor: &ActorId, ms: u64, event: serde_json::Value) {
@@ -78,7 +78,7 @@ impl MockBackend {
         }
     }
 
-    fn obey(&mut self, actor: &ActorId, order: &str) {
+    fn execute(&mut self, actor: &ActorId, order: &str) {
         let (word, rest) = order.split_once(' ').unwrap_or((order, ""));
         let (first, others) = rest.split_once(' ').unwrap_or((rest, ""));
         let number = first.parse().unwrap_or(0);
@@ -104,10 +104,10 @@ impl Backend for MockBackend {
     }
 
     fn next(&mut self, until: Instant) -> BackendEvent {
-        if let Some(signal) = self.halt {
+        if let Some(signal) = self.cancelled {
             return BackendEvent::Cancelled(signal);
         }
-        match self.coming.first_entry() {
+        match self.remaining.first_entry() {
             Some(first) if first.key().0 <= until => {
                 self.now = self.now.max(first.key().0);
                 first.remove()
@@ -135,7 +135,7 @@ impl Backend for MockBackend {
     }
 
     fn type_line(&mut self, actor: &ActorId, line: &str) -> Result<(), BackendError> {
-        line.split("; ").for_each(|order| self.obey(actor, order));
+        line.split("; ").for_each(|order| self.execute(actor, order));
         Ok(())
     }
 
@@ -155,11 +155,11 @@ impl Backend for MockBackend {
         Ok(())
     }
 
-    fn lacks(&self, need: Need) -> Option<String> {
+    fn unmet_need(&self, need: Need) -> Option<String> {
         (need == Need::Faults).then(|| "puppets have no network".to_owned())
     }
 
-    fn disturb(&mut self, _disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
+    fn change_network(&mut self, _disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
         Err(BackendError("puppets have no network".to_owned()))
     }
 }

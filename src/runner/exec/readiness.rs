@@ -13,27 +13,27 @@ use crate::runner::report::outcome::{CaseFailure, Cause};
 /// attempts of 500 ms after which a client gives up and ends by itself.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
-/// Actors that are played as people see them say that their table has changed, not how. So they must be silent this
+/// Actors that are run as people see them say that their table has changed, not how. So they must be silent this
 /// long besides, so that no earlier change is taken for the awaited one.
 const SILENCE: Duration = Duration::from_millis(50);
 
 impl CaseExecutor<'_> {
     /// Waits until the server listens.
     pub(crate) fn await_server(&mut self) -> Executed {
-        let begin = self.stage.now();
+        let begin = self.backend.now();
         let until = begin + READY_LIMIT.mul_f64(self.settings.time_scale);
         loop {
-            let Some(part) = self.cast.get(&ActorId::Server) else { return Ok(()) };
-            if let Some((_, end)) = part.life.end {
+            let Some(state) = self.actors.get(&ActorId::Server) else { return Ok(()) };
+            if let Some((_, end)) = state.run.end {
                 let sentence = format!("the server {end} before it listened");
                 return Err(self.fail(Some(&ActorId::Server), Cause::Exited(Some(end)), Status::Environment, sentence));
             }
-            if part.life.listening {
+            if state.run.listening {
                 return Ok(());
             }
-            if !self.turn(until)? {
+            if !self.next_event(until)? {
                 let limit = until.since(begin);
-                let sentence = if self.stage.is_foreign() {
+                let sentence = if self.backend.is_external() {
                     format!("the server did not listen on its port within {limit:?}")
                 } else {
                     format!("the server did not say within {limit:?} that it listens")
@@ -46,27 +46,27 @@ impl CaseExecutor<'_> {
     /// Waits until a client is registered and every actor that the server can reach has it in its table, or until it
     /// has ended, which fails nothing by itself.
     pub(crate) fn await_client(&mut self, actor: &ActorId) -> Executed {
-        let begin = self.stage.now();
+        let begin = self.backend.now();
         let until = begin + READY_LIMIT.mul_f64(self.settings.time_scale);
         loop {
             let lacking = match self.lacking(actor) {
                 Lacking::Nothing => return Ok(()),
                 Lacking::Ended => {
-                    if let Some(part) = self.cast.get_mut(actor) {
-                        part.life.asked = true;
+                    if let Some(state) = self.actors.get_mut(actor) {
+                        state.run.asked = true;
                     }
                     return Ok(());
                 }
-                Lacking::Silence(since) if since + SILENCE <= self.stage.now() => return Ok(()),
+                Lacking::Silence(since) if since + SILENCE <= self.backend.now() => return Ok(()),
                 Lacking::Silence(since) => {
-                    self.turn((since + SILENCE).min(until))?;
+                    self.next_event((since + SILENCE).min(until))?;
                     continue;
                 }
                 Lacking::Readiness => format!("{actor} was not ready"),
                 Lacking::Registration => format!("{actor} was not registered"),
                 Lacking::Table(viewer) => format!("the table of {viewer} did not name {actor}"),
             };
-            if !self.turn(until)? {
+            if !self.next_event(until)? {
                 return Err(self.not_ready(actor, &lacking, until.since(begin)));
             }
         }
@@ -74,35 +74,35 @@ impl CaseExecutor<'_> {
 
     fn not_ready(&self, actor: &ActorId, lacking: &str, limit: Duration) -> Abort {
         let sentence = format!("{lacking} within {limit:?}");
-        let span = self.now_playing.span.clone();
+        let span = self.statement.span.clone();
         let (cause, status) = (Cause::NotReady, Status::Expected);
         let (actor, expected, nearest) = (Some(actor.clone()), None, None);
         Box::new(CaseFailure { span, actor, cause, sentence, expected, nearest, status, remedy: None })
     }
 
     fn lacking(&self, actor: &ActorId) -> Lacking {
-        let Some(part) = self.cast.get(actor) else { return Lacking::Ended };
-        if part.life.end.is_some() {
+        let Some(state) = self.actors.get(actor) else { return Lacking::Ended };
+        if state.run.end.is_some() {
             return Lacking::Ended;
         }
-        if self.stage.is_foreign() {
-            return if part.life.ready { Lacking::Nothing } else { Lacking::Readiness };
+        if self.backend.is_external() {
+            return if state.run.ready { Lacking::Nothing } else { Lacking::Readiness };
         }
-        if !part.life.registered {
+        if !state.run.registered {
             return Lacking::Registration;
         }
         let mut last_words = None;
-        for (viewer, seen) in &self.cast {
+        for (viewer, seen) in &self.actors {
             // A server has no table of the kind; whom the newcomer's own table calls offline gets no updates.
-            let unreachable = !seen.is_reachable() || part.believes_offline(&seen.launch.name);
+            let unreachable = !seen.is_reachable() || state.believes_offline(&seen.launch.name);
             if *viewer == ActorId::Server || unreachable && viewer != actor {
                 continue;
             }
-            if !seen.names(&part.launch.name, part.life.began) {
+            if !seen.names(&state.launch.name, state.run.began) {
                 return Lacking::Table(viewer.clone());
             }
             if seen.launch.text {
-                last_words = last_words.max(seen.life.heard);
+                last_words = last_words.max(seen.run.last_output);
             }
         }
         last_words.map_or(Lacking::Nothing, Lacking::Silence)
@@ -114,7 +114,7 @@ enum Lacking {
     Nothing,
     /// The client has ended.
     Ended,
-    /// The stage has not said that it is ready.
+    /// The backend has not said that it is ready.
     Readiness,
     Registration,
     /// This one's table does not name it.

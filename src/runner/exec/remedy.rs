@@ -11,14 +11,14 @@ impl CaseExecutor<'_> {
     /// The remedy of an expectation that failed by its text alone: it is a literal, of one actor, and what came nearest
     /// would be found in its place.
     pub(crate) fn remedy(&self, actor: &ActorId, nearest: &Nearest) -> Option<Remedy> {
-        let Step::Expect { who: Who::Each(actors), how, pattern, .. } = &self.now_playing.step else { return None };
+        let Step::Expect { who: Who::Each(actors), how, pattern, .. } = &self.statement.step else { return None };
         if actors.len() != 1 {
             return None;
         }
         let style = self.settings.style;
         let new = pattern.adapt(&self.vars, style, &nearest.text)?;
         let matcher = Pattern::parse(&new).ok()?.fill(&self.vars, style).ok()?;
-        let mut log = self.cast.get(actor)?.log.clone();
+        let mut log = self.actors.get(actor)?.log.clone();
         let found = ExpectCursor::new(*how, matcher).look(&mut log)?;
         (found.text == nearest.text).then(|| Remedy { old: pattern.as_str().to_owned(), new })
     }

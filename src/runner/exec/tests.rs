@@ -1,4 +1,4 @@
-//! The player on puppets: what each line means, each cause of failure, and what time is counted as whose.
+//! The executor on mock actors: what each line means, each cause of failure, and what time is counted as whose.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::exec::executor::{ExecSettings, FAULTS, play};
+use crate::runner::exec::executor::{ExecSettings, FAULTS, run_case};
 use crate::runner::exec::mock_backend::MockBackend;
 use crate::runner::lang;
 use crate::runner::lang::ast::Case;
@@ -14,7 +14,7 @@ use crate::runner::report::attempt::Attempt;
 use crate::runner::report::outcome::TranscriptKind;
 use crate::runner::report::outcome::{CaseFailure, CaseInfo, CaseResult, Cause, Verdict};
 
-fn play_on(stage: &MockBackend, settings: &ExecSettings, text: &str) -> Vec<CaseResult> {
+fn run_on(backend: &MockBackend, settings: &ExecSettings, text: &str) -> Vec<CaseResult> {
     let scenario = lang::load(Path::new("a.chat"), &mut |_| Ok(text.into())).unwrap_or_else(|why| panic!("{why}"));
     let one = |case: &Case| {
         let info = CaseInfo {
@@ -24,19 +24,19 @@ fn play_on(stage: &MockBackend, settings: &ExecSettings, text: &str) -> Vec<Case
             visibility: case.visibility,
             span: case.span.clone(),
             steps: scenario.setup.len() + case.statements.len(),
-            turn: Attempt::default(),
+            attempt: Attempt::default(),
         };
-        play(info, &scenario.setup, case, &mut stage.clone(), settings, &mut ())
+        run_case(info, &scenario.setup, case, &mut backend.clone(), settings, &mut ())
     };
     scenario.cases.iter().map(one).collect()
 }
 
-fn played(text: &str) -> CaseResult {
-    play_on(&MockBackend::default(), &ExecSettings::default(), text).remove(0)
+fn result_of(text: &str) -> CaseResult {
+    run_on(&MockBackend::default(), &ExecSettings::default(), text).remove(0)
 }
 
 fn passes(text: &str) -> CaseResult {
-    let result = played(text);
+    let result = result_of(text);
     assert!(matches!(result.verdict, Verdict::Passed), "{text}\n{:?}", result.verdict);
     result
 }
@@ -50,7 +50,7 @@ fn failure_of(result: CaseResult) -> CaseFailure {
 
 /// The cause in one word, the number of the line, the exit status and the sentence.
 fn fails(text: &str) -> (&'static str, usize, u8, String) {
-    let failure = failure_of(played(text));
+    let failure = failure_of(result_of(text));
     (failure.cause.word(), failure.span.line, failure.status.code(), failure.sentence)
 }
 
@@ -106,7 +106,7 @@ fn what_comes_again_is_a_duplicate() {
 
 #[test]
 fn something_like_it_is_a_wrong_text_and_shown() {
-    let result = played("server\nclient x\nx> say [Message recieved by y]\nx< [Message received by y.]\n");
+    let result = result_of("server\nclient x\nx> say [Message recieved by y]\nx< [Message received by y.]\n");
     let failure = failure_of(result);
     assert_eq!(failure.cause, Cause::WrongText);
     assert_eq!(failure.expected.as_deref(), Some("[Message received by y.]"));
@@ -118,7 +118,7 @@ fn something_like_it_is_a_wrong_text_and_shown() {
 
 #[test]
 fn an_actor_that_ends_while_something_is_expected_fails_at_once() {
-    let result = played("server\nclient x\nx> die_at 1000 1\nx< a\n");
+    let result = result_of("server\nclient x\nx> die_at 1000 1\nx< a\n");
     assert!(result.took < Duration::from_millis(1100), "{:?}", result.took);
     let sentence = "x ended with status 1 by itself, and nothing asked it to";
     assert_eq!(fails("server\nclient x\nx> die_at 1000 1\nx< a\n"), told("EXITED", 4, 4, sentence));
@@ -151,7 +151,7 @@ fn an_asked_end_fails_nothing() {
     }
     passes("server\nclient x\nx> event {\"event\":\"exit\",\"line\":\"[Exiting]\"}; die 3\nx< [Exiting]\nx exits 3\n");
     let settings = ExecSettings { text: true, ..ExecSettings::default() };
-    let result = play_on(&MockBackend::default(), &settings, "server\nclient x\nx> say [Exiting]; die 3\nsleep 1s\n");
+    let result = run_on(&MockBackend::default(), &settings, "server\nclient x\nx> say [Exiting]; die 3\nsleep 1s\n");
     assert!(matches!(result[0].verdict, Verdict::Passed), "{result:?}");
 }
 
@@ -178,11 +178,11 @@ fn our_own_fault_fails_at_any_time() {
 
 #[test]
 fn a_client_is_ready_when_everybody_it_can_reach_names_it() {
-    let stage = MockBackend { mute: vec!["y"], ..MockBackend::default() };
-    let failure = failure_of(play_on(&stage, &ExecSettings::default(), "server\nclient x y\n").remove(0));
+    let backend = MockBackend { mute: vec!["y"], ..MockBackend::default() };
+    let failure = failure_of(run_on(&backend, &ExecSettings::default(), "server\nclient x y\n").remove(0));
     assert_eq!((failure.cause, failure.sentence.as_str()), (Cause::NotReady, "y was not registered within 10s"));
-    let stage = MockBackend { blind: vec!["x"], ..MockBackend::default() };
-    let failure = failure_of(play_on(&stage, &ExecSettings::default(), "server\nclient x y\n").remove(0));
+    let backend = MockBackend { blind: vec!["x"], ..MockBackend::default() };
+    let failure = failure_of(run_on(&backend, &ExecSettings::default(), "server\nclient x y\n").remove(0));
     assert_eq!(failure.sentence, "the table of x did not name x within 10s");
     // Somebody that is paused, offline or gone gets no news, and is not waited for.
     for line in ["pause x", "kill x", "x> event {\"event\":\"offline\"}\nx< {\"event\":\"offline\"}"] {
@@ -194,19 +194,19 @@ fn a_client_is_ready_when_everybody_it_can_reach_names_it() {
 fn people_see_only_that_the_table_changed_so_silence_is_awaited() {
     let settings = ExecSettings { text: true, ..ExecSettings::default() };
     let text = "server\nclient x y\nx< [Welcome, You are registered.]\nrestart y\n";
-    let result = play_on(&MockBackend::default(), &settings, text).remove(0);
+    let result = run_on(&MockBackend::default(), &settings, text).remove(0);
     assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
     assert!(result.took >= Duration::from_millis(150), "three times it was silent: {:?}", result.took);
-    let stage = MockBackend { blind: vec!["x"], ..MockBackend::default() };
-    let failure = failure_of(play_on(&stage, &settings, "server\nclient x y\n").remove(0));
+    let backend = MockBackend { blind: vec!["x"], ..MockBackend::default() };
+    let failure = failure_of(run_on(&backend, &settings, "server\nclient x y\n").remove(0));
     assert_eq!(failure.cause, Cause::NotReady);
 }
 
 #[test]
 fn a_client_that_ends_instead_of_being_ready_fails_nothing_by_itself() {
-    let stage = MockBackend { refused: vec!["y"], ..MockBackend::default() };
+    let backend = MockBackend { refused: vec!["y"], ..MockBackend::default() };
     let text = "server\nclient x y\ny< [The name is in use.]\nx!< a\ny exits 4\n";
-    let result = play_on(&stage, &ExecSettings::default(), text).remove(0);
+    let result = run_on(&backend, &ExecSettings::default(), text).remove(0);
     assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
 }
 
@@ -240,7 +240,7 @@ fn overhead_is_what_nothing_waited_for() {
     assert_eq!(result.took, Duration::from_millis(3 + 1000 + 700 + 1 + 20));
     // A `no_ack` that comes 1 ms after it was asked for cannot have been waited for longer.
     assert_eq!(result.overhead, Duration::from_millis(3 + 20));
-    let failed = played("server\nclient x\nx< a\n");
+    let failed = result_of("server\nclient x\nx< a\n");
     assert_eq!(failed.overhead, Duration::from_millis(3));
 }
 
@@ -248,7 +248,7 @@ fn overhead_is_what_nothing_waited_for() {
 fn limits_windows_and_readiness_are_stretched_and_sleep_is_not() {
     let settings = ExecSettings { time_scale: 2.0, ..ExecSettings::default() };
     let text = "server\nclient x\nx> say_at 7000 a\nx< a\nsleep 1s\nx!< b\n";
-    let result = play_on(&MockBackend::default(), &settings, text).remove(0);
+    let result = run_on(&MockBackend::default(), &settings, text).remove(0);
     assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
     assert_eq!(result.took, Duration::from_millis(3 + 7000 + 1000 + 1400));
 }
@@ -258,19 +258,19 @@ fn a_flood_a_deadline_and_a_signal_end_the_case() {
     assert_eq!(fails("server\nclient x\nx> flood\nsleep 1s\n"), told("FLOOD", 4, 4, "too much"));
     let deadline = Some(Instant::ZERO + Duration::from_secs(3));
     let settings = ExecSettings { deadline, ..ExecSettings::default() };
-    let result = play_on(&MockBackend::default(), &settings, "server\nclient x\nx< a\n").remove(0);
+    let result = run_on(&MockBackend::default(), &settings, "server\nclient x\nx< a\n").remove(0);
     assert_eq!(result.took, Duration::from_secs(3));
     let failure = failure_of(result);
     assert_eq!((failure.cause, failure.status), (Cause::Deadline, Status::Expected));
-    let stage = MockBackend { halt: Some(15), ..MockBackend::default() };
-    let failure = failure_of(play_on(&stage, &ExecSettings::default(), "server\n").remove(0));
+    let backend = MockBackend { cancelled: Some(15), ..MockBackend::default() };
+    let failure = failure_of(run_on(&backend, &ExecSettings::default(), "server\n").remove(0));
     assert_eq!((failure.cause, failure.status), (Cause::Halted(15), Status::Signal(15)));
 }
 
 #[test]
 fn what_cannot_be_done_here_is_skipped_before_anything_starts() {
     for text in ["case \"a\" needs=faults\nserver\n", "server\nclient x y\ndrop x->y 1\nx< a\n"] {
-        let result = played(text);
+        let result = result_of(text);
         assert!(matches!(&result.verdict, Verdict::Skipped(why) if why == "puppets have no network"));
         assert!(result.steps.is_empty() && result.transcript.is_empty());
     }
@@ -278,7 +278,7 @@ fn what_cannot_be_done_here_is_skipped_before_anything_starts() {
 
 /// What came of each check, and the first failing line.
 fn checks(text: &str) -> (Vec<(String, Option<bool>)>, Option<usize>) {
-    let result = played(text);
+    let result = result_of(text);
     let failing = match &result.verdict {
         Verdict::Failed(failure) => Some(failure.span.line),
         _ => None,
@@ -296,7 +296,7 @@ fn a_check_that_fails_ends_itself_and_the_first_decides() {
     let head = "server\nclient x\ncase \"a\"\ncheck \"one\" points=1\nx> say a\nx< a\n";
     let text = format!("{head}check \"two\"\nx< b\nx< never played\ncheck \"three\"\nx> say c\nx< c\n");
     assert_eq!(checks(&text), (as_told([("one", yes), ("two", no), ("three", yes)]), Some(8)));
-    let result = played(&text);
+    let result = result_of(&text);
     let lines: Vec<usize> = result.steps.iter().map(|step| step.span.line).collect();
     assert_eq!(lines, [1, 2, 4, 5, 6, 7, 8, 10, 11, 12]);
     let failures: Vec<_> = result.checks.iter().map(|check| check.failure.as_ref().map(|why| why.span.line)).collect();
@@ -326,19 +326,19 @@ fn somebody_who_is_gone_ends_the_case_whatever_the_check() {
 #[test]
 fn each_case_has_actors_and_variables_of_its_own() {
     let text = "server\nclient x\ncase \"a\"\nset v=1\nx> exit\nx exits 0\ncase \"b\"\nx> say ${v}\nx< ${v}\nx alive\n";
-    let results = play_on(&MockBackend::default(), &ExecSettings::default(), text);
+    let results = run_on(&MockBackend::default(), &ExecSettings::default(), text);
     assert!(results.iter().all(|result| matches!(result.verdict, Verdict::Passed)), "{results:?}");
 }
 
 #[test]
 fn a_transcript_tells_everything_and_has_a_limit() {
     let result = passes("server\nclient x\nx> say a\nx< a\n");
-    let typed = result.transcript.iter().find(|heard| heard.kind == TranscriptKind::Typed).unwrap();
+    let typed = result.transcript.iter().find(|last_output| last_output.kind == TranscriptKind::Typed).unwrap();
     assert_eq!((typed.actor.to_string().as_str(), typed.text.as_str()), ("x", "say a"));
-    assert!(result.transcript.iter().any(|heard| heard.kind == TranscriptKind::Shown && heard.text == "a"));
+    assert!(result.transcript.iter().any(|entry| entry.kind == TranscriptKind::Shown && entry.text == "a"));
     let many = "say a; ".repeat(200) + "say a";
     let lines: String = (0..100).map(|_| format!("x> {many}\nsleep 2ms\n")).collect();
-    assert_eq!(passes(&format!("server\nclient x\n{lines}")).transcript.len(), CaseResult::MAX_HEARD);
+    assert_eq!(passes(&format!("server\nclient x\n{lines}")).transcript.len(), CaseResult::MAX_TRANSCRIPT);
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn actors_that_show_events_are_asked_for_every_datagram() {
         [(&trace, "", "--trace"), (&trace, "--trace", "--trace"), (&text, "", ""), (&ExecSettings::default(), "", "")]
     {
         let backend = MockBackend::default();
-        play_on(&backend, settings, &format!("server {args}\n"));
+        run_on(&backend, settings, &format!("server {args}\n"));
         assert_eq!(backend.launched.borrow().join(" "), expected, "{settings:?} {args}");
     }
 }

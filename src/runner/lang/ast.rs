@@ -16,7 +16,7 @@ use crate::script::pattern::Pattern;
 /// A whole scenario, its included files in place. Without a mistake that can be found before the run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What stands before the first case: played at the beginning of each case.
+    /// What stands before the first case: run at the beginning of each case.
     pub setup: Vec<Statement>,
     /// At least one; a file without a `case` line is one case with the file's name as its title.
     pub cases: Vec<Case>,
@@ -104,7 +104,7 @@ pub struct Statement {
     pub step: Step,
 }
 
-/// What a line says. Strings marked *template* have `${NAME}` replaced when their line is played
+/// What a line says. Strings marked *template* have `${NAME}` replaced when their line is run
 /// ([`crate::script::vars::Vars::replace`]).
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -117,7 +117,7 @@ pub enum Step {
     Client {
         /// At least one, to be started one after another.
         clients: Vec<NewClient>,
-        /// Further arguments of each; the words are templates. `--text` among them plays it as people see it.
+        /// Further arguments of each; the words are templates. `--text` among them runs it as people see it.
         args: Vec<String>,
     },
     /// `kill A` and its like.
@@ -192,7 +192,7 @@ pub enum Step {
 impl Step {
     /// Whether it does something to the network.
     #[must_use]
-    pub fn disturbs(&self) -> bool {
+    pub fn changes_network(&self) -> bool {
         matches!(self, Self::Fault { .. } | Self::Cut(..) | Self::Heal)
     }
 }

@@ -192,8 +192,8 @@ fn files_have_limits() {
     let found = messages(&[("more", more.as_str())]);
     assert_eq!(found, [format!("more:{}:1: a scenario can have at most 100000 statements", MAX_STATEMENTS + 1)]);
 
-    let wrong = "frobnicate\n".repeat(2 * MAX_MISTAKES);
-    assert_eq!(messages(&[("wrong", wrong.as_str())]).len(), MAX_MISTAKES);
+    let error = "frobnicate\n".repeat(2 * MAX_MISTAKES);
+    assert_eq!(messages(&[("wrong", error.as_str())]).len(), MAX_MISTAKES);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Profiles: what differs in a class, or in one program, so that the same scenarios can be played with it.
+//! Profiles: what differs in a class, or in one program, so that the same scenarios can be run with it.
 //!
 //! A file of TOML, because its texts need few escapes, it has comments, and its reader knows the place of every value.
 
@@ -62,7 +62,7 @@ impl Profile {
 
     /// How its program speaks.
     #[must_use]
-    pub fn speech(&self, style: MatchMode) -> Translator {
+    pub fn translator(&self, style: MatchMode) -> Translator {
         Translator::new(self.prompt.as_ref(), &self.wordings, style)
     }
 }
@@ -89,18 +89,18 @@ struct Reader {
 impl Reader {
     fn profile(&mut self, bytes: &[u8]) -> Profile {
         if bytes.len() > Profile::MAX_BYTES {
-            self.wrong(0..0, "a profile has at most 64 KiB", None);
+            self.mistake(0..0, "a profile has at most 64 KiB", None);
             return Profile::default();
         }
         if let Err(error) = std::str::from_utf8(bytes) {
             let at = error.valid_up_to();
-            self.wrong(at..at + '\u{fffd}'.len_utf8(), "this is not UTF-8 text", None);
+            self.mistake(at..at + '\u{fffd}'.len_utf8(), "this is not UTF-8 text", None);
             return Profile::default();
         }
         let written = match RawProfile::read(&self.source.text.clone()) {
             Ok(written) => written,
             Err((message, range)) => {
-                self.wrong(range, &message, Some(ALLOWED.to_owned()));
+                self.mistake(range, &message, Some(ALLOWED.to_owned()));
                 return Profile::default();
             }
         };
@@ -124,7 +124,11 @@ impl Reader {
     fn command(&mut self, at: Range<usize>, text: &str) -> Option<Vec<String>> {
         let words = shlex::split(text).filter(|words| !words.is_empty());
         if words.is_none() {
-            self.wrong(at, "this is no command as a shell splits it", Some("command = \"python3 ChatApp.py\"".into()));
+            self.mistake(
+                at,
+                "this is no command as a shell splits it",
+                Some("command = \"python3 ChatApp.py\"".into()),
+            );
         }
         words
     }
@@ -135,7 +139,7 @@ impl Reader {
             return Some(folder);
         }
         let help = format!("it was looked for as `{}`, beside the profile", folder.display());
-        self.wrong(at, "this is no folder", Some(help));
+        self.mistake(at, "this is no folder", Some(help));
         None
     }
 
@@ -143,8 +147,8 @@ impl Reader {
         let help = "what a client shows when it is ready, such as `ready = \"Welcome{*}\"`".to_owned();
         match Pattern::parse(&text) {
             Ok(pattern) if !pattern.is_json() => return Some(text),
-            Ok(_) => self.wrong(at, "people see no JSON", Some(help)),
-            Err(wrong) => self.wrong(at, &wrong.message, wrong.help.or(Some(help))),
+            Ok(_) => self.mistake(at, "people see no JSON", Some(help)),
+            Err(error) => self.mistake(at, &error.message, error.help.or(Some(help))),
         }
         None
     }
@@ -153,7 +157,7 @@ impl Reader {
         let need = Implementation::capability(word);
         if need.is_none() {
             let help = "capabilities = [\"groups\", \"offline\", \"receipts\"], or some of them".to_owned();
-            self.wrong(at, &format!("`{word}` is no capability"), Some(help));
+            self.mistake(at, &format!("`{word}` is no capability"), Some(help));
         }
         need
     }
@@ -168,12 +172,12 @@ impl Reader {
         let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !name.chars().all(fits) || !name.starts_with(|c: char| !c.is_ascii_digit()) {
             let help = "letters, digits and `_`, first no digit".to_owned();
-            self.wrong(at, &format!("`{name}` is no name of a variable"), Some(help));
+            self.mistake(at, &format!("`{name}` is no name of a variable"), Some(help));
         } else if RESERVED.contains(&name) {
             let help = format!("leave it out, as all of {}", RESERVED.join(", "));
-            self.wrong(at, &format!("`{name}` is set for each actor by the runner"), Some(help));
+            self.mistake(at, &format!("`{name}` is set for each actor by the runner"), Some(help));
         } else if value.contains('\0') {
-            self.wrong(at_value, "a variable cannot hold the character 0", None);
+            self.mistake(at_value, "a variable cannot hold the character 0", None);
         } else {
             return Some((name.to_owned(), value.to_owned()));
         }
@@ -186,9 +190,9 @@ impl Reader {
             Ok(template) if template.weight() > 0 => return Some(template),
             Ok(_) => {
                 let help = "at least one letter must always be the same".to_owned();
-                self.wrong(at, "any line would be this", Some(help));
+                self.mistake(at, "any line would be this", Some(help));
             }
-            Err((message, help)) => self.wrong(at, &message, help),
+            Err((message, help)) => self.mistake(at, &message, help),
         }
         None
     }
@@ -201,24 +205,28 @@ impl Reader {
             let at = words.span();
             if words.get_ref().0.is_empty() {
                 let help = "one text, or a list with at least one".to_owned();
-                self.wrong(at.clone(), "no words stand here", Some(help));
+                self.mistake(at.clone(), "no words stand here", Some(help));
             }
             let Some((known, holes)) = self.sentence(sentence.span(), sentence.get_ref()) else { continue };
             for text in &words.get_ref().0 {
                 let Some(words) = self.words(at.clone(), text, sentence.get_ref(), &holes) else { continue };
                 if wordings.len() >= Profile::MAX_WORDINGS {
-                    self.wrong(at.clone(), &format!("a profile has at most {} wordings", Profile::MAX_WORDINGS), None);
+                    self.mistake(
+                        at.clone(),
+                        &format!("a profile has at most {} wordings", Profile::MAX_WORDINGS),
+                        None,
+                    );
                     return wordings;
                 }
                 if wordings.iter().any(|other| other.words.shape() == words.shape()) {
                     let message = format!("`{text}` stands for another sentence already");
-                    self.wrong(at.clone(), &message, Some("different sentences need different words".to_owned()));
+                    self.mistake(at.clone(), &message, Some("different sentences need different words".to_owned()));
                     continue;
                 }
                 let (sentence, holes) = (known.clone(), holes.clone());
                 let wording = Arc::new(Wording { sentence, words, holes });
                 if wording.heard(MatchMode::Exact).is_none() {
-                    self.wrong(at.clone(), "these words are too long to look for", None);
+                    self.mistake(at.clone(), "these words are too long to look for", None);
                     continue;
                 }
                 wordings.push(wording);
@@ -234,7 +242,7 @@ impl Reader {
     ) -> Option<(Template, crate::runner::profile::sentences::Holes)> {
         let template = self.template(at.clone(), text)?;
         if template.has_any() {
-            self.wrong(at, "what differs in a sentence needs a name", Some("write `{who}` instead of `{*}`".into()));
+            self.mistake(at, "what differs in a sentence needs a name", Some("write `{who}` instead of `{*}`".into()));
             return None;
         }
         match recognise(text, &template) {
@@ -244,7 +252,7 @@ impl Reader {
                     || "on the left stands what the scenarios expect, such as `[Message received by {name}.]`".into(),
                     |near| format!("did you mean `{near}`?"),
                 );
-                self.wrong(at, "no program says this sentence", Some(help));
+                self.mistake(at, "no program says this sentence", Some(help));
             }
         }
         None
@@ -265,7 +273,7 @@ impl Reader {
                 Some(meant) => format!("did you mean `{{{meant}}}`?"),
                 None => "write `{*}` for what does not count".to_owned(),
             };
-            self.wrong(at, &format!("`{{{unknown}}}` does not stand in `{sentence}`"), Some(help));
+            self.mistake(at, &format!("`{{{unknown}}}` does not stand in `{sentence}`"), Some(help));
             return None;
         }
         if let Some((missing, _)) = holes.iter().find(|(name, _)| !told.contains(&name.as_str())) {
@@ -273,13 +281,13 @@ impl Reader {
                 "where a program does not tell it, write a sentence for each value, such as `{}`",
                 sentence.replace(&format!("{{{missing}}}"), "y")
             );
-            self.wrong(at, &format!("these words do not tell `{{{missing}}}`"), Some(help));
+            self.mistake(at, &format!("these words do not tell `{{{missing}}}`"), Some(help));
             return None;
         }
         Some(words)
     }
 
-    fn wrong(&mut self, range: Range<usize>, message: &str, help: Option<String>) {
+    fn mistake(&mut self, range: Range<usize>, message: &str, help: Option<String>) {
         let text = &self.source.text;
         let start = range.start.min(text.len());
         let head = text.get(..start).unwrap_or_default();

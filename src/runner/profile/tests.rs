@@ -22,8 +22,8 @@ fn mistakes(text: &str) -> Vec<String> {
     }
 }
 
-fn speech(text: &str) -> Translator {
-    read(text).unwrap_or_else(|refusal| panic!("{refusal}")).speech(MatchMode::Exact)
+fn translator(text: &str) -> Translator {
+    read(text).unwrap_or_else(|refusal| panic!("{refusal}")).translator(MatchMode::Exact)
 }
 
 const CLASS: &str = r#"
@@ -38,7 +38,7 @@ prompt = "chat ({group})> "
 
 #[test]
 fn lines_in_other_words_are_understood() {
-    let speech = speech(CLASS);
+    let translator = translator(CLASS);
     for (shown, meant) in [
         ("Message received by y", "[Message received by y.]"),
         ("y has it, 12 ms", "[Message received by y.]"),
@@ -59,21 +59,21 @@ fn lines_in_other_words_are_understood() {
         (">>> (g) y says hi", "y: hi"),
         ("", ""),
     ] {
-        assert_eq!(speech.understand(shown), meant, "{shown}");
+        assert_eq!(translator.understand(shown), meant, "{shown}");
     }
     assert_eq!(Translator::default().understand(">>> a\r"), ">>> a\r");
 }
 
 #[test]
 fn a_loose_match_is_loose_about_the_words_too() {
-    let speech = read(CLASS).unwrap().speech(MatchMode::Loose);
-    assert_eq!(speech.understand("(message RECEIVED  by y)!"), "[Message received by y.]");
-    assert_eq!(speech.understand("message received by some one"), "message received by some one");
+    let translator = read(CLASS).unwrap().translator(MatchMode::Loose);
+    assert_eq!(translator.understand("(message RECEIVED  by y)!"), "[Message received by y.]");
+    assert_eq!(translator.understand("message received by some one"), "message received by some one");
 }
 
 #[test]
 fn what_is_expected_can_be_said_in_the_words_of_the_program() {
-    let speech = speech(CLASS);
+    let translator = translator(CLASS);
     for (sketch, words) in [
         ("[Message received by y.]", Some("Message received by y")),
         ("[Message received by .]", Some("Message received by ")),
@@ -81,7 +81,7 @@ fn what_is_expected_can_be_said_in_the_words_of_the_program() {
         ("[Client table updated.]", None),
         ("{\"event\":\"done\"}", None),
     ] {
-        assert_eq!(speech.say(sketch).as_deref(), words, "{sketch}");
+        assert_eq!(translator.say(sketch).as_deref(), words, "{sketch}");
     }
 }
 
@@ -184,8 +184,8 @@ proptest! {
         let text = format!("prompt = {}\n[wording]\n{} = {}\n", quote(&words), quote(&sentence), quote(&words));
         match read(&text) {
             Ok(profile) => for style in [MatchMode::Exact, MatchMode::Loose] {
-                let speech = profile.speech(style);
-                let _ = (speech.understand(&line).into_owned(), speech.say(&line));
+                let translator = profile.translator(style);
+                let _ = (translator.understand(&line).into_owned(), translator.say(&line));
             },
             Err(refusal) => prop_assert!(refusal.to_string().contains("class.toml:")),
         }
@@ -194,12 +194,12 @@ proptest! {
     /// Whatever is said, a pattern finds in the program's words what it finds in those of the contract.
     #[test]
     fn a_pattern_takes_the_same_in_either_words(who in "[a-z0-9][a-z0-9_.-]{0,5}", text in "[a-z]( ?[a-z:]){0,8}") {
-        let speech = speech("[wording]\n\"{who}: {text}\" = \"From {who} comes <{text}>\"\n");
+        let translator = translator("[wording]\n\"{who}: {text}\" = \"From {who} comes <{text}>\"\n");
         let (shown, meant) = (format!("From {who} comes <{text}>"), format!("{who}: {text}"));
         for pattern in ["{a}: {b}", "{*}", "/^(?<a>[^:]*): (?<b>.*)$/", "x: {b}", &meant] {
-            prop_assert_eq!(taken(pattern, &speech.understand(&shown)), taken(pattern, &meant));
+            prop_assert_eq!(taken(pattern, &translator.understand(&shown)), taken(pattern, &meant));
         }
-        prop_assert_eq!(speech.say(&meant), Some(shown));
+        prop_assert_eq!(translator.say(&meant), Some(shown));
     }
 }
 

@@ -85,7 +85,7 @@ fn notes(traces: &[Trace], transcript: &[TranscriptEntry]) -> Vec<DiagramStateme
         TranscriptKind::Shown if with_events.contains(&entry.actor) => None,
         TranscriptKind::Shown => Some((entry.at, &entry.actor, entry.text.clone())),
         TranscriptKind::Typed => Some((entry.at, &entry.actor, format!("types: {}", entry.text))),
-        TranscriptKind::Complained => Some((entry.at, &entry.actor, format!("complains: {}", entry.text))),
+        TranscriptKind::Stderr => Some((entry.at, &entry.actor, format!("complains: {}", entry.text))),
         TranscriptKind::Note => Some((entry.at, &entry.actor, format!("({})", entry.text))),
     });
     shown
@@ -326,18 +326,18 @@ mod tests {
 
     #[test]
     fn what_people_typed_and_saw_stands_between() {
-        let heard = |at, actor: &str, kind, text: &str| TranscriptEntry {
+        let entry = |at, actor: &str, kind, text: &str| TranscriptEntry {
             at: Instant::from_micros(at),
             actor: named_actor(actor),
             kind,
             text: text.to_owned(),
         };
         let transcript = [
-            heard(100, "server", TranscriptKind::Note, "started"),
-            heard(1100, "x", TranscriptKind::Typed, "send y the ENDS; # of it"),
-            heard(2100, "x", TranscriptKind::Shown, "told by its events"),
-            heard(2100, "server", TranscriptKind::Shown, "told by the transcript"),
-            heard(3100, "server", TranscriptKind::Complained, "no"),
+            entry(100, "server", TranscriptKind::Note, "started"),
+            entry(1100, "x", TranscriptKind::Typed, "send y the ENDS; # of it"),
+            entry(2100, "x", TranscriptKind::Shown, "told by its events"),
+            entry(2100, "server", TranscriptKind::Shown, "told by the transcript"),
+            entry(3100, "server", TranscriptKind::Stderr, "no"),
         ];
         let expected = [
             "sequenceDiagram",

@@ -68,18 +68,18 @@ impl<'a> Recorder<'a> {
 /// The folder of an attempt: the number of the case, from 1, the letters and digits of its title, and the round and the
 /// retry where they are not the first.
 #[must_use]
-pub fn folder_name(number: usize, title: &str, turn: Attempt) -> String {
+pub fn folder_name(number: usize, title: &str, attempt: Attempt) -> String {
     /// The most characters of a title.
     const MAX: usize = 40;
     let words = title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let title = words.collect::<Vec<_>>().join("-").to_ascii_lowercase();
     let title: String = title.chars().take(MAX).collect();
     let mut name = format!("{number:02}-{}", title.trim_end_matches('-')).trim_end_matches('-').to_owned();
-    if turn.round > 1 {
-        name += &format!("-round-{}", turn.round);
+    if attempt.round > 1 {
+        name += &format!("-round-{}", attempt.round);
     }
-    if turn.retry > 0 {
-        name += &format!("-retry-{}", turn.retry);
+    if attempt.retry > 0 {
+        name += &format!("-retry-{}", attempt.retry);
     }
     name
 }

@@ -1,15 +1,15 @@
-//! Which play of a case it is, where a case is played more than once.
+//! The number of an attempt, where a case is run more than once.
 
 use std::fmt;
 
-/// Which of several plays of one case it is. It is shown behind the name of the case; an only play shows nothing.
+/// The round and the retry of an attempt at a case. They are shown behind the title; a single attempt shows nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The round, from 1.
     pub round: u64,
     /// How many rounds there are to be, where that is known.
     pub rounds: Option<u64>,
-    /// How often it was played before in this round, and failed.
+    /// How often it was run before in this round, and failed.
     pub retry: u32,
     /// To pass on a retry is good enough.
     pub lenient: bool,

@@ -25,19 +25,19 @@ struct ClassroomTest<'a> {
     score: Score,
     max_score: Score,
     message: String,
-    /// The command that plays just this case.
+    /// The command that runs just this case.
     test_code: String,
     filename: String,
     line_no: usize,
     execution_time: String,
 }
 
-pub(crate) fn render(sheet: &Summary<'_>) -> String {
+pub(crate) fn render(summary: &Summary<'_>) -> String {
     let results = ClassroomResults {
         version: VERSION,
-        status: status_of_all(sheet),
-        max_score: sheet.total().1,
-        tests: sheet.rows.iter().map(test).collect(),
+        status: status_of_all(summary),
+        max_score: summary.total().1,
+        tests: summary.rows.iter().map(test).collect(),
     };
     let mut text = serde_json::to_string_pretty(&results).unwrap_or_default();
     text.push('\n');
@@ -45,8 +45,8 @@ pub(crate) fn render(sheet: &Summary<'_>) -> String {
 }
 
 /// A failure outweighs an error, and both a pass.
-fn status_of_all(sheet: &Summary<'_>) -> &'static str {
-    let all = || sheet.rows.iter().map(status);
+fn status_of_all(summary: &Summary<'_>) -> &'static str {
+    let all = || summary.rows.iter().map(status);
     ["fail", "error"].into_iter().find(|status| all().any(|one| one == *status)).unwrap_or("pass")
 }
 
@@ -58,7 +58,7 @@ fn test<'a>(row: &'a CaseSummary<'_>) -> ClassroomTest<'a> {
         status: status(row),
         score: row.score,
         max_score: row.max,
-        message: if row.mark == Grade::Passed { String::new() } else { row.output() },
+        message: if row.grade == Grade::Passed { String::new() } else { row.output() },
         test_code: row.deciding().replay.clone(),
         filename: file,
         line_no: case.span.line,
@@ -67,7 +67,7 @@ fn test<'a>(row: &'a CaseSummary<'_>) -> ClassroomTest<'a> {
 }
 
 fn status(row: &CaseSummary<'_>) -> &'static str {
-    match row.mark {
+    match row.grade {
         _ if row.is_pass => "pass",
         Grade::Passed | Grade::Failed | Grade::Flaky => "fail",
         Grade::Skipped | Grade::NotRun => "error",

@@ -39,7 +39,7 @@ impl ReportFiles {
         Self { files, view }
     }
 
-    /// Writes everything that is known: the results so far, and the cases that are still to be played, as they stand
+    /// Writes everything that is known: the results so far, and the cases that are still to be run, as they stand
     /// there if the run is cut off.
     ///
     /// # Errors
@@ -60,12 +60,12 @@ impl ReportFiles {
         if self.files.is_empty() {
             return Ok(());
         }
-        let mut sheet =
+        let mut summary =
             Summary::new(so_far.cases.iter().chain(open.iter().copied()), so_far.took, so_far.status, self.view);
-        sheet.rounds = so_far.rounds;
+        summary.rounds = so_far.rounds;
         let mut written = Ok(());
         for ReportFile { format, path } in &self.files {
-            let text = format.write(&sheet);
+            let text = format.write(&summary);
             let put = put(path, text.as_bytes(), is_last);
             written = written.and(put.map_err(|error| Unwritable { path: path.clone(), error }));
         }

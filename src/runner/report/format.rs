@@ -1,4 +1,4 @@
-//! The forms in which a sheet can be written, and who reads each.
+//! The forms in which a summary can be written, and who reads each.
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
@@ -37,16 +37,16 @@ impl Format {
         self.write(&Summary::of(run, view))
     }
 
-    /// The whole report of what stands on a sheet.
+    /// The whole report of what stands on a summary.
     #[must_use]
-    pub fn write(self, sheet: &Summary<'_>) -> String {
+    pub fn write(self, summary: &Summary<'_>) -> String {
         match self {
-            Self::Junit => junit::render(sheet),
-            Self::Tap => tap::render(sheet),
-            Self::Json => jsonl::render(sheet),
-            Self::Gradescope => gradescope::render(sheet),
-            Self::Classroom => classroom::render(sheet),
-            Self::Markdown => markdown::render(sheet),
+            Self::Junit => junit::render(summary),
+            Self::Tap => tap::render(summary),
+            Self::Json => jsonl::render(summary),
+            Self::Gradescope => gradescope::render(summary),
+            Self::Classroom => classroom::render(summary),
+            Self::Markdown => markdown::render(summary),
         }
     }
 }

@@ -28,10 +28,10 @@ struct GradescopeTest<'a> {
     visibility: &'static str,
 }
 
-pub(crate) fn render(sheet: &Summary<'_>) -> String {
-    let tests = sheet.rows.iter().enumerate().map(|(at, row)| test(at + 1, row)).collect();
+pub(crate) fn render(summary: &Summary<'_>) -> String {
+    let tests = summary.rows.iter().enumerate().map(|(at, row)| test(at + 1, row)).collect();
     let results =
-        GradescopeResults { execution_time: sheet.took.as_secs(), visibility: Visibility::Visible.word(), tests };
+        GradescopeResults { execution_time: summary.took.as_secs(), visibility: Visibility::Visible.word(), tests };
     let mut text = serde_json::to_string_pretty(&results).unwrap_or_default();
     text.push('\n');
     text
@@ -55,7 +55,7 @@ fn test<'a>(number: usize, row: &'a CaseSummary<'_>) -> GradescopeTest<'a> {
 
 /// What the status cannot say: the mark, and the cause in one word.
 fn tags(row: &CaseSummary<'_>) -> Vec<String> {
-    let mut tags = vec![row.mark.to_string()];
-    tags.extend(row.cause().filter(|_| row.mark != Grade::NotRun).map(str::to_owned));
+    let mut tags = vec![row.grade.to_string()];
+    tags.extend(row.cause().filter(|_| row.grade != Grade::NotRun).map(str::to_owned));
     tags
 }

@@ -122,7 +122,7 @@ struct SourcePosition<'a> {
     line: usize,
 }
 
-/// Which of several plays of a case.
+/// Which of several attempts at a case.
 #[derive(Serialize)]
 struct Which {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,8 +132,11 @@ struct Which {
 }
 
 impl From<Attempt> for Which {
-    fn from(turn: Attempt) -> Self {
-        Self { round: turn.is_repeated().then_some(turn.round), retry: Some(turn.retry).filter(|retry| *retry > 0) }
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            round: attempt.is_repeated().then_some(attempt.round),
+            retry: Some(attempt.retry).filter(|retry| *retry > 0),
+        }
     }
 }
 
@@ -177,8 +180,8 @@ impl<'a> From<&'a CheckResult> for Check<'a> {
 impl Report for JsonReport {
     fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()> {
         self.began = None;
-        let CaseInfo { title, steps, points, turn, .. } = case;
-        let (place, which) = (place(case), Which::from(*turn));
+        let CaseInfo { title, steps, points, attempt, .. } = case;
+        let (place, which) = (place(case), Which::from(*attempt));
         put(out, ReportLine::CaseStarted { place, title, steps: *steps, points: *points, which })
     }
 
@@ -204,8 +207,8 @@ impl Report for JsonReport {
             place: place(&result.case),
             title: &result.case.title,
             verdict,
-            which: result.case.turn.into(),
-            plays: Some(result.plays).filter(|plays| *plays > 1),
+            which: result.case.attempt.into(),
+            plays: Some(result.attempts).filter(|plays| *plays > 1),
             reason,
             took_ms: millis(result.took),
             overhead_ms: millis(result.overhead),
@@ -228,36 +231,36 @@ impl JsonReport {
     ///
     /// # Errors
     /// Those of the writer.
-    pub fn summary(out: &mut dyn Write, sheet: &Summary<'_>) -> io::Result<()> {
-        let ((score, max_score), flaky) = (sheet.total(), sheet.count(Grade::Flaky));
-        let passed = sheet.rows.iter().filter(|row| row.is_pass).count();
+    pub fn summary(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
+        let ((score, max_score), flaky) = (summary.total(), summary.count(Grade::Flaky));
+        let passed = summary.rows.iter().filter(|row| row.is_pass).count();
         let line = ReportLine::Summary {
-            cases: sheet.rows.len(),
+            cases: summary.rows.len(),
             passed,
-            failed: sheet.count(Grade::Failed) + flaky - (passed - sheet.count(Grade::Passed)),
+            failed: summary.count(Grade::Failed) + flaky - (passed - summary.count(Grade::Passed)),
             flaky,
-            rounds: sheet.rounds,
-            skipped: sheet.count(Grade::Skipped) + sheet.count(Grade::NotRun),
+            rounds: summary.rounds,
+            skipped: summary.count(Grade::Skipped) + summary.count(Grade::NotRun),
             score,
             max_score,
-            took_ms: millis(sheet.took),
-            status: sheet.status.code(),
+            took_ms: millis(summary.took),
+            status: summary.status.code(),
         };
         put(out, line)
     }
 }
 
 fn failure_line<'a>(result: &'a CaseResult, failure: &'a CaseFailure) -> ReportLine<'a> {
-    let row = |heard: &'a TranscriptEntry| JsonCase {
-        at_ms: millis(heard.at.since(result.began)),
-        actor: heard.actor.to_string(),
-        kind: match heard.kind {
+    let row = |entry: &'a TranscriptEntry| JsonCase {
+        at_ms: millis(entry.at.since(result.began)),
+        actor: entry.actor.to_string(),
+        kind: match entry.kind {
             TranscriptKind::Typed => "typed",
             TranscriptKind::Shown => "shown",
-            TranscriptKind::Complained => "complained",
+            TranscriptKind::Stderr => "complained",
             TranscriptKind::Note => "note",
         },
-        text: &heard.text,
+        text: &entry.text,
     };
     let late = |cause| if let Cause::Late(by) = cause { Some(millis(by)) } else { None };
     ReportLine::Failure {

@@ -3,12 +3,12 @@
 use crate::runner::report::summary::Summary;
 use crate::runner::report::{JsonReport, Report};
 
-pub(crate) fn render(sheet: &Summary<'_>) -> String {
+pub(crate) fn render(summary: &Summary<'_>) -> String {
     let (mut report, mut lines) = (JsonReport::default(), Vec::new());
-    for play in sheet.rows.iter().flat_map(|row| &row.plays) {
+    for play in summary.rows.iter().flat_map(|row| &row.results) {
         // Memory takes everything.
         drop(report.case(&mut lines, play));
     }
-    drop(JsonReport::summary(&mut lines, sheet));
+    drop(JsonReport::summary(&mut lines, summary));
     String::from_utf8_lossy(&lines).into_owned()
 }

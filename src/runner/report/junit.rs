@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::runner::report::outcome::Verdict;
 use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 
-pub(crate) fn render(sheet: &Summary<'_>) -> String {
+pub(crate) fn render(summary: &Summary<'_>) -> String {
     let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
-    let rows: Vec<&CaseSummary<'_>> = sheet.rows.iter().collect();
-    open(&mut xml, 0, "testsuites", "chat run", &rows, sheet.took);
+    let rows: Vec<&CaseSummary<'_>> = summary.rows.iter().collect();
+    open(&mut xml, 0, "testsuites", "chat run", &rows, summary.took);
     for (file, rows) in suites(rows) {
         let took = rows.iter().map(|row| row.took).sum();
         open(&mut xml, 1, "testsuite", &file, &rows, took);
@@ -25,7 +25,7 @@ pub(crate) fn render(sheet: &Summary<'_>) -> String {
     xml
 }
 
-/// The cases of each file, the files in the order in which they were played.
+/// The cases of each file, the files in the order in which they were run.
 fn suites<'s, 'a>(rows: Vec<&'s CaseSummary<'a>>) -> Vec<(String, Vec<&'s CaseSummary<'a>>)> {
     let mut suites: Vec<(String, Vec<&CaseSummary<'_>>)> = Vec::new();
     for row in rows {
@@ -39,8 +39,8 @@ fn suites<'s, 'a>(rows: Vec<&'s CaseSummary<'a>>) -> Vec<(String, Vec<&'s CaseSu
 }
 
 fn open(xml: &mut String, depth: usize, element: &str, name: &str, rows: &[&CaseSummary<'_>], took: Duration) {
-    let count = |marks: &[Grade]| rows.iter().filter(|row| marks.contains(&row.mark)).count();
-    let failed = rows.iter().filter(|row| matches!(row.mark, Grade::Failed | Grade::Flaky) && !row.is_pass);
+    let count = |marks: &[Grade]| rows.iter().filter(|row| marks.contains(&row.grade)).count();
+    let failed = rows.iter().filter(|row| matches!(row.grade, Grade::Failed | Grade::Flaky) && !row.is_pass);
     let (failures, errors) = (failed.count(), count(&[Grade::NotRun]));
     // Readers of the outer element know no skipped tests there.
     let skipped = if depth > 0 { format!(" skipped=\"{}\"", count(&[Grade::Skipped])) } else { String::new() };
@@ -65,16 +65,16 @@ fn test_case(xml: &mut String, file: &str, row: &CaseSummary<'_>) {
     };
     let message = attribute(&reason);
     xml.push_str(">\n");
-    if row.mark == Grade::Skipped {
+    if row.grade == Grade::Skipped {
         _ = writeln!(xml, "      <skipped message=\"{message}\"/>");
     } else {
         // The word for what is no failure in the end is that of the readers that know one.
-        let element = match row.mark {
+        let element = match row.grade {
             Grade::NotRun => "error",
             _ if row.is_pass => "flakyFailure",
             _ => "failure",
         };
-        let kind = if row.mark == Grade::Flaky { "FLAKY" } else { row.cause().unwrap_or_default() };
+        let kind = if row.grade == Grade::Flaky { "FLAKY" } else { row.cause().unwrap_or_default() };
         _ = writeln!(xml, "      <{element} type=\"{kind}\" message=\"{message}\">{}</{element}>", text(&place(row)));
         _ = writeln!(xml, "      <system-out>{}</system-out>", text(&row.output()));
     }

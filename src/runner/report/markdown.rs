@@ -7,15 +7,15 @@ use strum::VariantArray;
 use crate::runner::report::score::Score;
 use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 
-pub(crate) fn render(sheet: &Summary<'_>) -> String {
-    let (score, max) = sheet.total();
-    let mut text = format!("**{score} of {max} points**, {}\n\n", counts(sheet));
+pub(crate) fn render(summary: &Summary<'_>) -> String {
+    let (score, max) = summary.total();
+    let mut text = format!("**{score} of {max} points**, {}\n\n", counts(summary));
     text.push_str("| # | Case | Result | Points | Time | Why |\n| --: | --- | --- | --: | --: | --- |\n");
-    for (at, row) in sheet.rows.iter().enumerate() {
+    for (at, row) in summary.rows.iter().enumerate() {
         cells(&mut text, at + 1, row);
     }
-    for (at, row) in sheet.rows.iter().enumerate() {
-        if matches!(row.mark, Grade::Failed | Grade::Flaky) {
+    for (at, row) in summary.rows.iter().enumerate() {
+        if matches!(row.grade, Grade::Failed | Grade::Flaky) {
             let (output, title) = (row.output(), inline(&row.case().title));
             let fence = fence(&output);
             _ = write!(text, "\n### {}. {title}\n\n{fence}text\n{output}{fence}\n", at + 1);
@@ -25,10 +25,10 @@ pub(crate) fn render(sheet: &Summary<'_>) -> String {
 }
 
 /// How many there are of each mark that there is; points that could not be earned are said.
-fn counts(sheet: &Summary<'_>) -> String {
-    let counted = Grade::VARIANTS.iter().map(|grade| (sheet.count(*grade), grade));
+fn counts(summary: &Summary<'_>) -> String {
+    let counted = Grade::VARIANTS.iter().map(|grade| (summary.count(*grade), grade));
     let mut words: Vec<String> = counted.filter(|(n, _)| *n > 0).map(|(n, grade)| format!("{n} {grade}")).collect();
-    let open = sheet.rows.iter().filter(|row| matches!(row.mark, Grade::Skipped | Grade::NotRun));
+    let open = summary.rows.iter().filter(|row| matches!(row.grade, Grade::Skipped | Grade::NotRun));
     let lost = open.map(|row| row.max).sum::<Score>();
     if lost > Score::default() {
         words.push(format!("points that could not be earned: {lost}"));
@@ -38,18 +38,18 @@ fn counts(sheet: &Summary<'_>) -> String {
 
 fn cells(text: &mut String, number: usize, row: &CaseSummary<'_>) {
     let (title, why) = (inline(&row.case().title), inline(&row.reason().unwrap_or_default()));
-    let (mark, score, max, took) = (row.mark, row.score, row.max, row.took.as_secs_f64());
-    _ = writeln!(text, "| {number} | {title} | {mark} | {score}/{max} | {took:.3} s | {why} |");
+    let (grade, score, max, took) = (row.grade, row.score, row.max, row.took.as_secs_f64());
+    _ = writeln!(text, "| {number} | {title} | {grade} | {score}/{max} | {took:.3} s | {why} |");
     for (at, part) in row.parts().iter().enumerate() {
         let (title, score, max) = (inline(&part.check.title), part.score, part.max);
-        let mark = match part.check.passed {
+        let grade = match part.check.passed {
             Some(true) => "passed",
             Some(false) => "failed",
             None => "not reached",
         };
         let why = part.check.failure.as_ref().map(|failure| format!("{}: {}", failure.cause.word(), failure.sentence));
         let why = inline(&why.unwrap_or_default());
-        _ = writeln!(text, "| {number}.{} | {title} | {mark} | {score}/{max} |  | {why} |", at + 1);
+        _ = writeln!(text, "| {number}.{} | {title} | {grade} | {score}/{max} |  | {why} |", at + 1);
     }
 }
 

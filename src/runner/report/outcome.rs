@@ -1,4 +1,4 @@
-//! What came of a run, as plain data: every report is a function of it.
+//! The results of a run as plain data. Every report is a function of them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,47 +12,47 @@ use crate::runner::lang::ast::{ActorId, Span, Visibility};
 use crate::runner::report::attempt::Attempt;
 use crate::script::log::Nearest;
 
-/// What came of all files.
+/// The results of all files.
 #[derive(Clone, Debug)]
 pub struct RunResult {
-    /// Every case, in the order of the files; one that was played several times has several results, one behind the
+    /// Every case, in the order of the files; one that was run several times has several results, one behind the
     /// other.
     pub cases: Vec<CaseResult>,
     /// How long it took.
     pub took: Duration,
     /// The first reason for not being [`Status::Ok`].
     pub status: Status,
-    /// How many whole rounds were played, where there was to be more than one.
+    /// The number of complete rounds, where there can be more than one.
     pub rounds: Option<u64>,
 }
 
-/// Which case it is.
+/// The identity of a case.
 #[derive(Clone, Debug)]
 pub struct CaseInfo {
     /// Its file.
     pub file: PathBuf,
     /// Its title.
     pub title: String,
-    /// What it is worth, by its own word or those of its checks.
+    /// Its points, from its `case` line or its checks.
     pub points: Option<u32>,
     /// Who may see the result.
     pub visibility: Visibility,
     /// Its place.
     pub span: Span,
-    /// How many steps it has, the common ones included.
+    /// The number of its steps, those of the setup included.
     pub steps: usize,
-    /// Which of its plays.
-    pub turn: Attempt,
+    /// The number of the attempt.
+    pub attempt: Attempt,
 }
 
-/// What came of one case.
+/// The result of one case.
 #[derive(Clone, Debug)]
 pub struct CaseResult {
     /// Which.
     pub case: CaseInfo,
     /// Passed or not.
     pub verdict: Verdict,
-    /// The steps that were played, the failed one included.
+    /// The steps that were run, the failed one included.
     pub steps: Vec<StepResult>,
     /// Its parts, if it says `check`.
     pub checks: Vec<CheckResult>,
@@ -62,17 +62,18 @@ pub struct CaseResult {
     pub began: Instant,
     /// How long it took.
     pub took: Duration,
-    /// What of that was no waiting for a limit, a window or a `sleep` to pass.
+    /// The part of that time that was not spent waiting for a limit, a window or a `sleep`.
     pub overhead: Duration,
-    /// The command that plays just this case again in the same way.
+    /// The command that runs just this case again in the same way.
     pub replay: String,
-    /// How many plays it stands for: those with the same verdict may be counted with one of them, in time too.
-    pub plays: u64,
+    /// The number of attempts that this result stands for. Attempts with equal verdicts may be counted together, also in
+    /// time.
+    pub attempts: u64,
 }
 
 impl CaseResult {
     /// The most entries of a transcript.
-    pub const MAX_HEARD: usize = 16_384;
+    pub const MAX_TRANSCRIPT: usize = 16_384;
 
     /// A case that was not begun, for this reason.
     #[must_use]
@@ -87,14 +88,14 @@ impl CaseResult {
             took: Duration::ZERO,
             overhead: Duration::ZERO,
             replay: String::new(),
-            plays: 1,
+            attempts: 1,
         }
     }
 
-    /// Whether it passed only when it was played again.
+    /// Whether it passed only when it was run again.
     #[must_use]
     pub fn is_flaky(&self) -> bool {
-        matches!(self.verdict, Verdict::Passed) && self.case.turn.retry > 0
+        matches!(self.verdict, Verdict::Passed) && self.case.attempt.retry > 0
     }
 
     /// The exit status that it stands for. What was skipped is no failure.
@@ -114,13 +115,13 @@ pub enum Verdict {
     Passed,
     /// A line failed.
     Failed(Box<CaseFailure>),
-    /// It cannot be played here, for this reason.
+    /// It cannot be run here, for this reason.
     Skipped(String),
     /// It was not begun, for this reason.
     NotRun(String),
 }
 
-/// One line that was played.
+/// One line that was run.
 #[derive(Clone, Debug)]
 pub struct StepResult {
     /// Its place.
@@ -146,7 +147,7 @@ pub struct CheckResult {
     pub failure: Option<Box<CaseFailure>>,
 }
 
-/// Something in a transcript.
+/// An entry of a transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TranscriptEntry {
     /// When.
@@ -159,20 +160,20 @@ pub struct TranscriptEntry {
     pub text: String,
 }
 
-/// What kind of thing a transcript tells.
+/// The kind of an entry of a transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TranscriptKind {
-    /// The actor was told to type it.
+    /// The line was typed to the actor.
     Typed,
     /// It showed this line.
     Shown,
     /// It wrote this line to standard error.
-    Complained,
+    Stderr,
     /// The runner did or noticed something.
     Note,
 }
 
-/// Why a case failed.
+/// The failure of a case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CaseFailure {
     /// The line that failed.
@@ -224,11 +225,11 @@ pub enum Cause {
     /// The actor could not be started, or did not become ready.
     #[strum(serialize = "NOT READY")]
     NotReady,
-    /// The line cannot be played as it stands.
+    /// The line cannot be run as it stands.
     Mistake,
     /// The time for the whole run is over.
     Deadline,
-    /// The runner was told to end by this signal.
+    /// The runner was ended by this signal.
     Halted(u8),
 }
 

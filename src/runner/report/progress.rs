@@ -1,4 +1,4 @@
-//! The line below a report at a terminal: what is being played, and since when. It is gone before anything else is
+//! The line below a report at a terminal: what is running, and since when. It is gone before anything else is
 //! written.
 
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use crate::proto::time::Instant;
 use crate::runner::report::attempt::Attempt;
 use crate::runner::report::escape_line;
 
-/// What is being played.
+/// What is running.
 pub(crate) struct ProgressLine<'a> {
     /// Titles, and since when.
     pub(crate) running: Vec<(&'a str, Duration)>,
@@ -17,7 +17,7 @@ pub(crate) struct ProgressLine<'a> {
     /// How many there are in a round.
     pub(crate) of: usize,
     /// Which round it is.
-    pub(crate) turn: Attempt,
+    pub(crate) attempt: Attempt,
     /// The time of the run.
     pub(crate) now: Instant,
 }
@@ -36,7 +36,7 @@ impl ProgressLine<'_> {
     }
 
     fn text(&self, deadline: Option<Instant>) -> String {
-        let mut text = format!("{} of {}{}", self.begun, self.of, self.turn);
+        let mut text = format!("{} of {}{}", self.begun, self.of, self.attempt);
         if let Some(deadline) = deadline {
             _ = write!(text, ", {} s left", deadline.since(self.now).as_secs());
         }
@@ -69,8 +69,8 @@ mod tests {
 
     fn live<'a>(running: &[&'a str]) -> ProgressLine<'a> {
         let running = running.iter().map(|title| (*title, Duration::from_millis(2900))).collect();
-        let turn = Attempt { rounds: None, round: 7, ..Attempt::default() };
-        ProgressLine { running, begun: 3, of: 25, turn, now: Instant::ZERO + Duration::from_secs(1) }
+        let attempt = Attempt { rounds: None, round: 7, ..Attempt::default() };
+        ProgressLine { running, begun: 3, of: 25, attempt, now: Instant::ZERO + Duration::from_secs(1) }
     }
 
     #[test]

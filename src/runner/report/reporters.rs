@@ -1,4 +1,4 @@
-//! Everybody who hears of a run while it happens: a reader of the output, and reports as files. Each sees what its
+//! Distributes the results of a run while it goes on: to a reader of the output and to report files. Each gets what its
 //! view allows.
 
 use std::io::{self, ErrorKind, Write};
@@ -9,39 +9,39 @@ use crate::runner::report::outcome::{CaseInfo, CaseResult, RunResult, StepResult
 use crate::runner::report::progress::ProgressLine;
 use crate::runner::report::summary::{ReportFiles, Unwritable, View};
 
-/// Those who are told. What cannot be told ends nothing; [`Reporters::leave`] says it.
+/// All reports of a run. A failed write ends nothing; [`Reporters::finish`] returns it.
 pub(crate) struct Reporters<'a> {
     out: &'a mut dyn Write,
     report: Box<dyn Report>,
     files: ReportFiles,
     view: View,
-    /// Why the reader of the output hears no more.
-    deaf: Option<io::Error>,
+    /// The error that ended writing to the output.
+    write_error: Option<io::Error>,
     unwritable: Option<Unwritable>,
-    /// The line of what is being played as it is drawn now, and when the run has to be over; absent where none is wanted.
-    live: Option<(String, Option<Instant>)>,
-    /// Why a record is not whole.
+    /// The progress line as it is drawn, and the deadline of the run. Absent where no progress is shown.
+    progress: Option<(String, Option<Instant>)>,
+    /// The reason why a record is incomplete.
     unrecorded: Option<String>,
 }
 
 impl<'a> Reporters<'a> {
     pub(crate) fn new(out: &'a mut dyn Write, report: Box<dyn Report>, files: ReportFiles, view: View) -> Self {
-        Self { out, report, files, view, deaf: None, unwritable: None, live: None, unrecorded: None }
+        Self { out, report, files, view, write_error: None, unwritable: None, progress: None, unrecorded: None }
     }
 
     /// From now on [`Reporters::live`] is shown, with the time that is left.
-    pub(crate) fn show_live(&mut self, deadline: Option<Instant>) {
-        self.live = Some((String::new(), deadline));
+    pub(crate) fn show_progress(&mut self, deadline: Option<Instant>) {
+        self.progress = Some((String::new(), deadline));
     }
 
-    pub(crate) fn is_live(&self) -> bool {
-        self.live.is_some() && self.deaf.is_none()
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.progress.is_some() && self.write_error.is_none()
     }
 
-    /// What is being played, below everything that was reported.
-    pub(crate) fn live(&mut self, live: &ProgressLine<'_>) {
-        let Some((drawn, deadline)) = &mut self.live else { return };
-        let line = live.drawn(*deadline);
+    /// Draws the running cases below everything that was reported.
+    pub(crate) fn progress(&mut self, progress: &ProgressLine<'_>) {
+        let Some((drawn, deadline)) = &mut self.progress else { return };
+        let line = progress.drawn(*deadline);
         if *drawn != line {
             let text = format!("{}{line}", if drawn.is_empty() { "" } else { ProgressLine::ERASE });
             *drawn = line;
@@ -49,7 +49,7 @@ impl<'a> Reporters<'a> {
         }
     }
 
-    /// Nothing was played yet.
+    /// Writes the report files before the first case.
     pub(crate) fn begin(&mut self, so_far: &RunResult, open: &[&CaseResult]) -> Result<(), Unwritable> {
         self.files.update(so_far, open)
     }
@@ -63,7 +63,7 @@ impl<'a> Reporters<'a> {
         self.put(|report, out| report.step(out, case, &step));
     }
 
-    /// A case is over. What it came to stands among the results so far already; `open` are those still to be played.
+    /// Reports a finished case, which is among the results so far. `open` are the cases that still have to run.
     pub(crate) fn case(&mut self, played: &CaseResult, so_far: &RunResult, open: &[&CaseResult]) {
         // Files first: they wait for no reader.
         let written = self.files.update(so_far, open);
@@ -72,7 +72,7 @@ impl<'a> Reporters<'a> {
         self.put(|report, out| report.case(out, &seen));
     }
 
-    /// A record could not be kept.
+    /// Reports a record that cannot be written.
     pub(crate) fn unrecorded(&mut self, sentence: String) {
         self.unrecorded.get_or_insert(sentence);
     }
@@ -83,9 +83,12 @@ impl<'a> Reporters<'a> {
         self.put(|report, out| report.run(out, result));
     }
 
-    /// What could not be told, as one sentence. A reader that went away is no mistake.
-    pub(crate) fn leave(self) -> Result<(), String> {
-        match (self.deaf, self.unwritable) {
+    /// The first failed write, as one sentence. A closed output is no failure.
+    ///
+    /// # Errors
+    /// That sentence.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        match (self.write_error, self.unwritable) {
             (Some(error), _) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(format!("The report cannot be written: {error}."))
             }
@@ -94,14 +97,14 @@ impl<'a> Reporters<'a> {
         }
     }
 
-    fn put(&mut self, tell: impl FnOnce(&mut dyn Report, &mut dyn Write) -> io::Result<()>) {
+    fn put(&mut self, report: impl FnOnce(&mut dyn Report, &mut dyn Write) -> io::Result<()>) {
         let mut text = Vec::new();
-        // Memory takes everything.
-        drop(tell(self.report.as_mut(), &mut text));
+        // A write to memory does not fail.
+        drop(report(self.report.as_mut(), &mut text));
         if text.is_empty() {
             return;
         }
-        if let Some((drawn, _)) = self.live.as_mut().filter(|(drawn, _)| !drawn.is_empty()) {
+        if let Some((drawn, _)) = self.progress.as_mut().filter(|(drawn, _)| !drawn.is_empty()) {
             drawn.clear();
             text.splice(..0, ProgressLine::ERASE.bytes());
         }
@@ -109,8 +112,8 @@ impl<'a> Reporters<'a> {
     }
 
     fn write(&mut self, text: &[u8]) {
-        if self.deaf.is_none() {
-            self.deaf = self.out.write_all(text).and_then(|()| self.out.flush()).err();
+        if self.write_error.is_none() {
+            self.write_error = self.out.write_all(text).and_then(|()| self.out.flush()).err();
         }
     }
 }

@@ -41,7 +41,7 @@ pub fn shares(result: &CaseResult) -> Vec<Score> {
 pub fn earned(result: &CaseResult) -> Score {
     match result.verdict {
         // What failed before has shown as much as what passed then.
-        Verdict::Passed if result.is_flaky() && !result.case.turn.lenient => Score::default(),
+        Verdict::Passed if result.is_flaky() && !result.case.attempt.lenient => Score::default(),
         Verdict::Passed => worth(result),
         Verdict::Failed(_) => {
             let passed = result.checks.iter().zip(shares(result)).filter(|(check, _)| check.passed == Some(true));

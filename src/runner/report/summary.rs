@@ -1,4 +1,4 @@
-//! The sheet of a run: a row a case, with its mark, its score and why. Reports that are files are functions of it.
+//! The summary of a run: for each case its grade, its score and the reason. Report files are functions of it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,33 +13,33 @@ use crate::runner::report::score::{self, Score};
 pub use crate::runner::report::view::View;
 use crate::runner::report::{Report, TextReport};
 
-/// What came of a run, ready to be written.
+/// The results of a run, ready to be written.
 #[derive(Clone, Debug)]
 pub struct Summary<'a> {
-    /// Every case once, in the order in which they were first played.
+    /// Every case once, in the order of the first attempts.
     pub rows: Vec<CaseSummary<'a>>,
-    /// How long the run took.
+    /// The duration of the run.
     pub took: Duration,
     /// The first reason for not being [`Status::Ok`].
     pub status: Status,
-    /// How many whole rounds were played, where there was to be more than one.
+    /// The number of complete rounds, where there can be more than one.
     pub rounds: Option<u64>,
 }
 
-/// What came of one case.
+/// The results of one case.
 #[derive(Clone, Debug)]
 pub struct CaseSummary<'a> {
-    /// How often it was played, and what came of it each time; at least one.
-    pub(crate) plays: Vec<Cow<'a, CaseResult>>,
-    /// What it comes to.
-    pub mark: Grade,
-    /// What was earned: the least of all plays.
+    /// The result of each attempt; at least one.
+    pub(crate) results: Vec<Cow<'a, CaseResult>>,
+    /// The grade of the case.
+    pub grade: Grade,
+    /// The earned points: the least of all attempts.
     pub score: Score,
-    /// What could be earned. What was skipped or not run stays in it: nobody gets an easier exam unseen.
+    /// The points that could be earned. Skipped cases and cases that did not run count, so that no exam gets easier.
     pub max: Score,
-    /// How long all plays took.
+    /// The duration of all attempts.
     pub took: Duration,
-    /// It passed, or it is flaky and may be.
+    /// It passed, or it is flaky and that is allowed.
     pub is_pass: bool,
 }
 
@@ -53,9 +53,9 @@ pub enum Grade {
     Failed,
     /// It passed and it failed: no pass, unless that is allowed.
     Flaky,
-    /// It cannot be played here: no pass either.
+    /// It cannot be run here. This is no pass.
     Skipped,
-    /// It was not played, or not as often as it should have been.
+    /// It did not run, or not as often as it should have.
     #[strum(to_string = "not run")]
     NotRun,
 }
@@ -72,7 +72,7 @@ pub struct CheckSummary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    /// The sheet of what was played, as `view` may see it. Plays of the same case become one row.
+    /// The summary of what was run, as `view` may see it. Runs of the same case become one row.
     pub fn new(results: impl IntoIterator<Item = &'a CaseResult>, took: Duration, status: Status, view: View) -> Self {
         let mut rows: Vec<Vec<Cow<'a, CaseResult>>> = Vec::new();
         for result in results {
@@ -85,7 +85,7 @@ impl<'a> Summary<'a> {
         Self { rows: rows.into_iter().map(CaseSummary::new).collect(), took, status, rounds: None }
     }
 
-    /// The sheet of a whole run.
+    /// The summary of a whole run.
     #[must_use]
     pub fn of(run: &'a RunResult, view: View) -> Self {
         Self { rounds: run.rounds, ..Self::new(&run.cases, run.took, run.status, view) }
@@ -99,8 +99,8 @@ impl<'a> Summary<'a> {
 
     /// How many cases have this mark.
     #[must_use]
-    pub fn count(&self, mark: Grade) -> usize {
-        self.rows.iter().filter(|row| row.mark == mark).count()
+    pub fn count(&self, grade: Grade) -> usize {
+        self.rows.iter().filter(|row| row.grade == grade).count()
     }
 }
 
@@ -108,17 +108,18 @@ impl<'a> CaseSummary<'a> {
     /// The longest output, in bytes. What is beyond is cut, which is said.
     pub const MAX_OUTPUT: usize = 64 << 10;
 
-    fn new(plays: Vec<Cow<'a, CaseResult>>) -> Self {
-        let mark = Grade::of(&plays);
-        let lenient = mark == Grade::Flaky && plays.iter().any(|play| play.is_flaky() && play.case.turn.lenient);
-        let decide = |play: &&Cow<'a, CaseResult>| matches!(play.verdict, Verdict::Passed) == lenient;
-        // Somebody who passed in one of two plays has not shown that the program works: what was earned is what the
-        // failed one earned.
-        let scores = plays.iter().filter(|play| mark != Grade::Flaky || decide(play)).map(|play| score::earned(play));
-        let score = if mark.is_played() { scores.min().unwrap_or_default() } else { Score::default() };
-        let max = plays.iter().map(|play| score::worth(play)).max().unwrap_or_default();
-        let took = plays.iter().map(|play| play.took).sum();
-        Self { plays, mark, score, max, took, is_pass: mark == Grade::Passed || lenient }
+    fn new(results: Vec<Cow<'a, CaseResult>>) -> Self {
+        let grade = Grade::of(&results);
+        let lenient =
+            grade == Grade::Flaky && results.iter().any(|result| result.is_flaky() && result.case.attempt.lenient);
+        let decide = |result: &&Cow<'a, CaseResult>| matches!(result.verdict, Verdict::Passed) == lenient;
+        // One passed attempt of two does not show that the program works: the failed attempt decides the points.
+        let scores =
+            results.iter().filter(|result| grade != Grade::Flaky || decide(result)).map(|result| score::earned(result));
+        let score = if grade.has_run() { scores.min().unwrap_or_default() } else { Score::default() };
+        let max = results.iter().map(|result| score::worth(result)).max().unwrap_or_default();
+        let took = results.iter().map(|result| result.took).sum();
+        Self { results, grade, score, max, took, is_pass: grade == Grade::Passed || lenient }
     }
 
     /// Which case.
@@ -127,12 +128,12 @@ impl<'a> CaseSummary<'a> {
         &self.deciding().case
     }
 
-    /// The play that tells most: the first that failed, or was not played, or the first.
+    /// The run that tells most: the first that failed, or was not run, or the first.
     #[must_use]
     pub fn deciding(&self) -> &CaseResult {
-        let worst = |play: &&Cow<'a, CaseResult>| matches!(play.verdict, Verdict::Failed(_));
-        let unplayed = |play: &&Cow<'a, CaseResult>| !matches!(play.verdict, Verdict::Passed);
-        self.plays.iter().find(worst).or_else(|| self.plays.iter().find(unplayed)).unwrap_or(&self.plays[0])
+        let worst = |result: &&Cow<'a, CaseResult>| matches!(result.verdict, Verdict::Failed(_));
+        let not_run = |result: &&Cow<'a, CaseResult>| !matches!(result.verdict, Verdict::Passed);
+        self.results.iter().find(worst).or_else(|| self.results.iter().find(not_run)).unwrap_or(&self.results[0])
     }
 
     /// One word for the kind of failure, where there is one.
@@ -148,11 +149,13 @@ impl<'a> CaseSummary<'a> {
     /// Why it is no pass, as one sentence without an end.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
-        let count =
-            |of: fn(&CaseResult) -> bool| self.plays.iter().filter(|play| of(play)).map(|play| play.plays).sum();
-        let (passed, all): (u64, u64) = (count(|play| matches!(play.verdict, Verdict::Passed)), count(|_| true));
-        let turn = self.case().turn;
-        let round = if turn.is_repeated() { format!("{}: ", turn.to_string().trim_start()) } else { String::new() };
+        let count = |of: fn(&CaseResult) -> bool| {
+            self.results.iter().filter(|result| of(result)).map(|result| result.attempts).sum()
+        };
+        let (passed, all): (u64, u64) = (count(|result| matches!(result.verdict, Verdict::Passed)), count(|_| true));
+        let attempt = self.case().attempt;
+        let round =
+            if attempt.is_repeated() { format!("{}: ", attempt.to_string().trim_start()) } else { String::new() };
         let often = if all == 1 { round } else { format!("{round}passed in {passed} of {all} plays; ") };
         match &self.deciding().verdict {
             Verdict::Passed => None,
@@ -165,23 +168,24 @@ impl<'a> CaseSummary<'a> {
     /// Its checks, with what each was worth and earned.
     #[must_use]
     pub fn parts(&self) -> Vec<CheckSummary<'_>> {
-        let play = self.deciding();
-        let shares = score::shares(play).into_iter();
+        let result = self.deciding();
+        let shares = score::shares(result).into_iter();
         let earned = |check: &CheckResult, max| if check.passed == Some(true) { max } else { Score::default() };
-        play.checks
+        result
+            .checks
             .iter()
             .zip(shares)
             .map(|(check, max)| CheckSummary { check, score: earned(check, max), max })
             .collect()
     }
 
-    /// Everything that is needed to understand it, for people: what the terminal shows of each play.
+    /// Everything that is needed to understand it, for people: what the terminal shows of each run.
     #[must_use]
     pub fn output(&self) -> String {
         let mut bytes = Vec::new();
-        for play in &self.plays {
+        for result in &self.results {
             // Memory takes everything.
-            drop(TextReport::default().case(&mut bytes, play));
+            drop(TextReport::default().case(&mut bytes, result));
         }
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         if text.len() > Self::MAX_OUTPUT {
@@ -194,8 +198,8 @@ impl<'a> CaseSummary<'a> {
 }
 
 impl Grade {
-    fn of(plays: &[Cow<'_, CaseResult>]) -> Self {
-        let any = |of: fn(&Verdict) -> bool| plays.iter().any(|play| of(&play.verdict));
+    fn of(results: &[Cow<'_, CaseResult>]) -> Self {
+        let any = |of: fn(&Verdict) -> bool| results.iter().any(|result| of(&result.verdict));
         let passed = any(|verdict| matches!(verdict, Verdict::Passed));
         if any(|verdict| matches!(verdict, Verdict::Failed(_))) {
             return if passed { Self::Flaky } else { Self::Failed };
@@ -206,12 +210,12 @@ impl Grade {
         if any(|verdict| matches!(verdict, Verdict::Skipped(_))) { Self::Skipped } else { Self::Passed }
     }
 
-    fn is_played(self) -> bool {
+    fn has_run(self) -> bool {
         matches!(self, Self::Passed | Self::Failed | Self::Flaky)
     }
 }
 
-/// Whether two plays are of the same case of the same file.
+/// Whether two attempts are of the same case of the same file.
 fn is_same(one: &CaseInfo, other: &CaseInfo) -> bool {
     (&one.file, one.span.line, &one.title) == (&other.file, other.span.line, &other.title)
 }

@@ -9,14 +9,14 @@ use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 /// The blanks before the lines of a subtest.
 const SUBTEST: &str = "    ";
 
-pub(crate) fn render(sheet: &Summary<'_>) -> String {
-    let mut tap = format!("TAP version 14\n1..{}\n", sheet.rows.len());
-    for (at, row) in sheet.rows.iter().enumerate() {
+pub(crate) fn render(summary: &Summary<'_>) -> String {
+    let mut tap = format!("TAP version 14\n1..{}\n", summary.rows.len());
+    for (at, row) in summary.rows.iter().enumerate() {
         subtest(&mut tap, row);
-        let ok = if row.is_pass || row.mark == Grade::Skipped { "ok" } else { "not ok" };
+        let ok = if row.is_pass || row.grade == Grade::Skipped { "ok" } else { "not ok" };
         _ = write!(tap, "{ok} {} - {}", at + 1, description(&row.case().title));
         match row.reason() {
-            Some(reason) if row.mark == Grade::Skipped => _ = writeln!(tap, " # SKIP {}", directive(&reason)),
+            Some(reason) if row.grade == Grade::Skipped => _ = writeln!(tap, " # SKIP {}", directive(&reason)),
             _ => tap.push('\n'),
         }
         diagnostics(&mut tap, row);
@@ -50,14 +50,14 @@ fn diagnostics(tap: &mut String, row: &CaseSummary<'_>) {
     if let Some(reason) = row.reason() {
         _ = writeln!(tap, "  message: {}", yaml(&reason));
     }
-    _ = writeln!(tap, "  result: {}", yaml(&row.mark.to_string()));
+    _ = writeln!(tap, "  result: {}", yaml(&row.grade.to_string()));
     if let Some(cause) = row.cause() {
         _ = writeln!(tap, "  cause: {}", yaml(cause));
     }
     _ = writeln!(tap, "  at:\n    file: {}\n    line: {}", yaml(&case.file.to_string_lossy()), case.span.line);
     _ = writeln!(tap, "  score: {}\n  max_score: {}", row.score, row.max);
     _ = writeln!(tap, "  duration_ms: {:.3}", row.took.as_secs_f64() * 1000.0);
-    if !matches!(row.mark, Grade::Passed | Grade::Skipped) {
+    if !matches!(row.grade, Grade::Passed | Grade::Skipped) {
         tap.push_str("  output:\n");
         for line in row.output().lines() {
             _ = writeln!(tap, "    - {}", yaml(line));

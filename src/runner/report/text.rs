@@ -61,12 +61,12 @@ impl TextReport {
         writeln!(out, "{INDENT}replay    {}", escape_line(&result.replay))?;
         writeln!(out, "      the last lines of each actor, in order of time:")?;
         let width = width(&result.transcript);
-        for heard in last_lines(&result.transcript) {
-            let line = transcript_line(heard, result.began, width);
+        for entry in last_lines(&result.transcript) {
+            let line = transcript_line(entry, result.began, width);
             writeln!(
                 out,
                 "        {}",
-                if heard.kind == TranscriptKind::Note { self.paint(DIM, &line) } else { line }
+                if entry.kind == TranscriptKind::Note { self.paint(DIM, &line) } else { line }
             )?;
         }
         Ok(())
@@ -76,7 +76,7 @@ impl TextReport {
 impl Report for TextReport {
     fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()> {
         if self.verbose {
-            writeln!(out, "CASE  {}  {}{}", escape_line(&case.title), case.file.display(), case.turn)?;
+            writeln!(out, "CASE  {}  {}{}", escape_line(&case.title), case.file.display(), case.attempt)?;
         }
         Ok(())
     }
@@ -91,15 +91,15 @@ impl Report for TextReport {
     }
 
     fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()> {
-        let CaseInfo { title, file, points, steps, turn, .. } = &result.case;
-        let name = format!("{}  {}{turn}", escape_line(title), file.display());
+        let CaseInfo { title, file, points, steps, attempt, .. } = &result.case;
+        let name = format!("{}  {}{attempt}", escape_line(title), file.display());
         let worth = points.map_or_else(String::new, |points| format!(", {points} points"));
         let time = format!("{} (own overhead {})", seconds(result.took), seconds(result.overhead));
         match &result.verdict {
             Verdict::Passed => {
                 let (style, word) = if result.is_flaky() { (BAD, "FLAKY ") } else { (GOOD, "PASS  ") };
-                let plays = if result.plays > 1 { format!(", {} plays", result.plays) } else { String::new() };
-                writeln!(out, "{}{name}  {steps} steps in {time}{plays}{worth}", self.paint(style, word))?;
+                let attempts = if result.attempts > 1 { format!(", {} plays", result.attempts) } else { String::new() };
+                writeln!(out, "{}{name}  {steps} steps in {time}{attempts}{worth}", self.paint(style, word))?;
             }
             Verdict::Failed(failure) => {
                 let failed = result.steps.iter().position(|step| !step.ok);
@@ -126,10 +126,10 @@ impl Report for TextReport {
     }
 
     fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()> {
-        let sheet = Summary::of(result, View::Teacher);
+        let summary = Summary::of(result, View::Teacher);
         let (passed, failed, flaky) =
-            (sheet.count(Grade::Passed), sheet.count(Grade::Failed), sheet.count(Grade::Flaky));
-        let all = sheet.rows.len();
+            (summary.count(Grade::Passed), summary.count(Grade::Failed), summary.count(Grade::Flaky));
+        let all = summary.rows.len();
         let others = all - passed - failed - flaky;
         let flaky = if flaky > 0 { format!("{flaky} flaky, ") } else { String::new() };
         let rounds = match result.rounds {
@@ -152,12 +152,12 @@ impl Report for TextReport {
 #[must_use]
 pub fn timeline(result: &CaseResult) -> String {
     let width = width(&result.transcript);
-    result.transcript.iter().map(|heard| transcript_line(heard, result.began, width) + "\n").collect()
+    result.transcript.iter().map(|entry| transcript_line(entry, result.began, width) + "\n").collect()
 }
 
 /// How wide the names of actors are.
 fn width(transcript: &[TranscriptEntry]) -> usize {
-    transcript.iter().map(|heard| heard.actor.to_string().len()).max().unwrap_or(0)
+    transcript.iter().map(|entry| entry.actor.to_string().len()).max().unwrap_or(0)
 }
 
 /// Whether it is the failure that decided the case.
@@ -169,27 +169,27 @@ fn is_verdict(result: &CaseResult, failure: &CaseFailure) -> bool {
 fn last_lines(transcript: &[TranscriptEntry]) -> Vec<&TranscriptEntry> {
     let mut counts = BTreeMap::new();
     let mut last: Vec<&TranscriptEntry> = Vec::new();
-    for heard in transcript.iter().rev() {
-        let count: &mut usize = counts.entry(&heard.actor).or_default();
+    for entry in transcript.iter().rev() {
+        let count: &mut usize = counts.entry(&entry.actor).or_default();
         *count += 1;
         if *count <= LAST_LINES {
-            last.push(heard);
+            last.push(entry);
         }
     }
     last.reverse();
-    last.sort_by_key(|heard| heard.at);
+    last.sort_by_key(|entry| entry.at);
     last
 }
 
-fn transcript_line(heard: &TranscriptEntry, began: Instant, width: usize) -> String {
-    let sign = match heard.kind {
+fn transcript_line(entry: &TranscriptEntry, began: Instant, width: usize) -> String {
+    let sign = match entry.kind {
         TranscriptKind::Typed => "> ",
         TranscriptKind::Shown => "  ",
-        TranscriptKind::Complained => "! ",
+        TranscriptKind::Stderr => "! ",
         TranscriptKind::Note => "# ",
     };
-    let (at, actor) = (seconds(heard.at.since(began)), heard.actor.to_string());
-    format!("{at:>9}  {actor:width$}{sign}{}", escape_line(&heard.text))
+    let (at, actor) = (seconds(entry.at.since(began)), entry.actor.to_string());
+    format!("{at:>9}  {actor:width$}{sign}{}", escape_line(&entry.text))
 }
 
 fn seconds(duration: Duration) -> String {
@@ -221,17 +221,17 @@ mod tests {
     use super::*;
     use crate::runner::lang::ast::ActorId;
 
-    fn heard(at: u64, actor: &str, text: &str) -> TranscriptEntry {
+    fn entry(at: u64, actor: &str, text: &str) -> TranscriptEntry {
         let actor = if actor == "server" { ActorId::Server } else { ActorId::Client(actor.parse().unwrap()) };
         TranscriptEntry { at: Instant::from_micros(at), actor, kind: TranscriptKind::Shown, text: text.to_owned() }
     }
 
     #[test]
     fn a_quiet_actor_keeps_its_last_lines_beside_a_loud_one() {
-        let mut transcript = vec![heard(0, "y", "quiet")];
-        transcript.extend((1..100).map(|n| heard(n, "x", &n.to_string())));
-        transcript.push(heard(50, "server", "between"));
-        let texts: Vec<&str> = last_lines(&transcript).iter().map(|heard| heard.text.as_str()).collect();
+        let mut transcript = vec![entry(0, "y", "quiet")];
+        transcript.extend((1..100).map(|n| entry(n, "x", &n.to_string())));
+        transcript.push(entry(50, "server", "between"));
+        let texts: Vec<&str> = last_lines(&transcript).iter().map(|entry| entry.text.as_str()).collect();
         let expected = ["quiet", "between", "92", "93", "94", "95", "96", "97", "98", "99"];
         assert_eq!(texts, expected);
     }

@@ -1,4 +1,4 @@
-//! Reading the files of a run: every mistake in any of them is shown before anything is played.
+//! Reading the files of a run: every mistake in any of them is shown before anything is run.
 
 use std::io::Write;
 
@@ -15,7 +15,7 @@ pub(crate) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<
     let mut status = Status::Ok;
     for file in &options.files {
         let refusal = match lang::load(file, &mut |path| file::read(path, source::MAX_FILE_BYTES)) {
-            Ok(scenario) => match unplayable(options, &scenario) {
+            Ok(scenario) => match json_mistakes(options, &scenario) {
                 mistakes if mistakes.is_empty() => {
                     scenarios.push(scenario);
                     continue;
@@ -34,8 +34,8 @@ pub(crate) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<
     if status == Status::Ok { Ok(scenarios) } else { Err(status) }
 }
 
-/// JSON patterns, where every actor is played as people see it.
-fn unplayable(options: &RunOptions, scenario: &Scenario) -> Vec<Diagnostic> {
+/// JSON patterns, where every actor is run as people see it.
+fn json_mistakes(options: &RunOptions, scenario: &Scenario) -> Vec<Diagnostic> {
     let all = scenario.setup.iter().chain(scenario.cases.iter().flat_map(|case| &case.statements));
     let json = all.filter(|statement| match &statement.step {
         Step::Expect { pattern, .. } => pattern.is_json() && (options.text || options.implementation.is_some()),

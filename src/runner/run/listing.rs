@@ -1,4 +1,4 @@
-//! What stands in files, without playing it: `--check` and `--list`.
+//! What stands in files, without running it: `--check` and `--list`.
 
 use std::io::{self, ErrorKind, Write};
 

@@ -1,7 +1,7 @@
-//! `chat run FILE...`: reads the files, plays their cases on real processes or simulated, some at a time, and reports.
+//! `chat run FILE...`: reads the files, runs their cases on real processes or simulated, some at a time, and reports.
 
-mod attempt;
 pub(crate) mod bless;
+mod case_runner;
 mod input_files;
 mod listing;
 mod options;
@@ -27,7 +27,7 @@ use crate::runner::exec::executor::ExecSettings;
 use crate::runner::report::reporters::Reporters;
 use crate::runner::report::summary::ReportFiles;
 use crate::runner::report::{JsonReport, Report, TextReport};
-use crate::runner::run::attempt::CaseRunner;
+use crate::runner::run::case_runner::CaseRunner;
 use crate::runner::run::input_files::read_all;
 use crate::runner::run::listing::Listing;
 pub use crate::runner::run::options::{Rounds, RunMode, RunOptions, SimulationOptions};
@@ -76,15 +76,15 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     }
     let program = program(options)?;
     let seed = options.seed.map_or_else(Seed::random, Ok).map_err(environment("The system gives no random numbers"))?;
-    let halt = CancelToken::default();
-    let asked = halt.clone();
+    let cancel = CancelToken::default();
+    let asked = cancel.clone();
     let stop = SignalListener::listen(move |signal| asked.ask(signal))
         .map_err(environment("Signals cannot be listened to"))?;
     let clock = Clock::start();
     let deadline = options.deadline.map(|limit| clock.now().mono + limit);
-    let mut audience = audience(options, deadline, out);
-    let guard = options.deadline.map(|limit| guard(limit + PATIENCE, &halt));
-    let orphans = options.implementation.is_some().then(Subreaper::take_in);
+    let mut reporters = reporters(options, deadline, out);
+    let guard = options.deadline.map(|limit| guard(limit + PATIENCE, &cancel));
+    let subreaper = options.implementation.is_some().then(Subreaper::take_in);
     let settings = ExecSettings {
         style: options.style,
         time_scale: options.time_scale,
@@ -92,64 +92,65 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
         trace: options.record.is_some(),
         deadline,
     };
-    let player = CaseRunner { options, clock, program: &program, seed, halt: &halt, settings };
-    let all = All { player, planned };
-    let order = SchedulerOptions { jobs: options.jobs, rounds: options.rounds.number(), fail_fast: options.fail_fast };
+    let runner = CaseRunner { options, clock, program: &program, seed, cancel: &cancel, settings };
+    let all = All { runner, planned };
+    let schedule =
+        SchedulerOptions { jobs: options.jobs, rounds: options.rounds.number(), fail_fast: options.fail_fast };
     let cases = all.planned.iter().map(|planned| planned.info.clone()).collect();
     let result =
-        Jobs::run(&all, cases, order, &mut audience).map_err(|why| (Status::Environment, why.to_string()))?.result;
-    audience.run(&result);
-    drop((stop, guard, orphans));
+        Jobs::run(&all, cases, schedule, &mut reporters).map_err(|why| (Status::Environment, why.to_string()))?.result;
+    reporters.run(&result);
+    drop((stop, guard, subreaper));
     if options.bless {
         bless::bless(&result, err);
     }
-    match audience.leave() {
+    match reporters.finish() {
         Ok(()) => Ok(result.status),
         Err(sentence) => Err((result.status.or(Status::Environment), sentence)),
     }
 }
 
-/// Every planned case, and how it is played.
+/// Every planned case, and how it is run.
 struct All<'a> {
-    player: CaseRunner<'a>,
+    runner: CaseRunner<'a>,
     planned: Vec<Planned<'a>>,
 }
 
 impl RunCase for All<'_> {
-    fn play(&self, case: usize, round: u64, tell: &mut dyn FnMut(CaseUpdate)) {
-        self.player.play(&self.planned[case], case + 1, round, tell);
+    fn run(&self, case: usize, round: u64, report: &mut dyn FnMut(CaseUpdate)) {
+        self.runner.run(&self.planned[case], case + 1, round, report);
     }
 
     fn reason_to_stop(&self) -> Option<(Status, String)> {
-        self.player.reason_to_stop()
+        self.runner.reason_to_stop()
     }
 
     fn now(&self) -> Instant {
-        self.player.now()
+        self.runner.now()
     }
 }
 
-fn audience<'a>(options: &RunOptions, deadline: Option<Instant>, out: &'a mut dyn Write) -> Reporters<'a> {
+fn reporters<'a>(options: &RunOptions, deadline: Option<Instant>, out: &'a mut dyn Write) -> Reporters<'a> {
     let files = ReportFiles::new(options.reports.clone(), options.view);
     let report: Box<dyn Report> = if options.json {
         Box::new(JsonReport::default())
     } else {
         Box::new(TextReport { verbose: options.verbose, colour: options.colour })
     };
-    let mut audience = Reporters::new(out, report, files, options.view);
+    let mut reporters = Reporters::new(out, report, files, options.view);
     if options.live && !options.json {
-        audience.show_live(deadline);
+        reporters.show_progress(deadline);
     }
-    audience
+    reporters
 }
 
-/// The program to play. One that is given by a path with a slash is looked for from here, not from the folders of the
+/// The program to run. One that is given by a path with a slash is looked for from here, not from the folders of the
 /// actors.
 fn program(options: &RunOptions) -> Result<Program, RunError> {
     let absolute =
         |path: &Path| if path.components().count() > 1 { std::path::absolute(path) } else { Ok(path.to_owned()) };
     let program = match (&options.implementation, &options.program) {
-        (Some(implementation), _) => return Ok(Program::Foreign(Box::new(implementation.clone()))),
+        (Some(implementation), _) => return Ok(Program::External(Box::new(implementation.clone()))),
         (None, Some(program)) => absolute(program),
         (None, None) => std::env::current_exe(),
     };
@@ -162,12 +163,12 @@ fn environment(what: &str) -> impl FnOnce(io::Error) -> RunError + '_ {
 
 /// Ends every process after this time, even when the runner is blocked by whoever reads its report; not when what it
 /// gives back is dropped before.
-fn guard(limit: Duration, halt: &CancelToken) -> Sender<()> {
+fn guard(limit: Duration, cancel: &CancelToken) -> Sender<()> {
     let (guarded, over) = mpsc::channel();
-    let halt = halt.clone();
+    let cancel = cancel.clone();
     let waiting = move || {
         if over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            halt.end_all();
+            cancel.end_all();
         }
     };
     // Without the thread the runner's own look at the clock has to do.

@@ -29,11 +29,11 @@ pub struct RunOptions {
     pub case: Option<String>,
     /// Do only this.
     pub instead: Option<RunMode>,
-    /// How many cases are played at a time, 1 to [`RunOptions::MAX_JOBS`].
+    /// How many cases are run at a time, 1 to [`RunOptions::MAX_JOBS`].
     pub jobs: usize,
-    /// How often all cases are played.
+    /// How often all cases are run.
     pub rounds: Rounds,
-    /// How often a case that failed is played again, at most [`RunOptions::MAX_RETRIES`]. One that passes then is flaky.
+    /// How often a case that failed is run again, at most [`RunOptions::MAX_RETRIES`]. One that passes then is flaky.
     pub retries: u32,
     /// What is flaky fails nothing, and earns its points.
     pub allow_flaky: bool,
@@ -41,13 +41,13 @@ pub struct RunOptions {
     pub fail_fast: bool,
     /// Report each step as it happens.
     pub verbose: bool,
-    /// Show beside the report what is being played: it goes to a terminal.
+    /// Show beside the report what is running: it goes to a terminal.
     pub live: bool,
     /// Reports and mistakes in colour.
     pub colour: bool,
-    /// The program to play; this very one when absent.
+    /// The program to run; this very one when absent.
     pub program: Option<PathBuf>,
-    /// Another program, that is not ours, to play instead.
+    /// Another program, that is not ours, to run instead.
     pub implementation: Option<Implementation>,
     /// Where the random numbers behind faults of the network come from; a new seed when absent.
     pub seed: Option<Seed>,
@@ -63,23 +63,23 @@ pub struct RunOptions {
     pub record: Option<PathBuf>,
 }
 
-/// How a scenario is played in virtual time.
+/// How a scenario is run in virtual time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SimulationOptions {
     /// The first seed.
     pub first: u64,
-    /// How many seeds each case is played with, 1 to [`SimulationOptions::MAX_SEEDS`]; the first that fails ends it.
+    /// How many seeds each case is run with, 1 to [`SimulationOptions::MAX_SEEDS`]; the first that fails ends it.
     pub seeds: u64,
     /// The name of the network, and the network.
     pub net: (&'static str, LinkModel),
 }
 
 impl SimulationOptions {
-    /// The most seeds that each case is played with in one round.
+    /// The most seeds that each case is run with in one round.
     pub const MAX_SEEDS: u64 = 1_000_000;
 }
 
-/// What is asked of scenarios instead of playing them.
+/// What is asked of scenarios instead of running them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunMode {
     /// Whether there are mistakes, and how many cases there are.
@@ -88,7 +88,7 @@ pub enum RunMode {
     List,
 }
 
-/// How often all cases are played.
+/// How often all cases are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounds {
     /// So often, from 1 to [`RunOptions::MAX_ROUNDS`]: each case has to pass each time.
@@ -109,16 +109,16 @@ impl Rounds {
 }
 
 impl RunOptions {
-    /// The most cases that are played at a time: each has some processes, and for each of them some threads.
+    /// The most cases that are run at a time: each has some processes, and for each of them some threads.
     pub const MAX_JOBS: usize = 64;
     /// The most rounds, but for those that have no end.
     pub const MAX_ROUNDS: u64 = 100_000;
-    /// The most times that a case is played again because it failed.
+    /// The most times that a case is run again because it failed.
     pub const MAX_RETRIES: u32 = 16;
 
-    /// How many cases are played at a time where nobody says it.
+    /// How many cases are run at a time where nobody says it.
     ///
-    /// Cases wait more than they work, so a small machine plays more of them than it has processors. Another program
+    /// Cases wait more than they work, so a small machine runs more of them than it has processors. Another program
     /// is not known to wait: each of its cases has a processor. Where its actors share a folder, cases would too.
     #[must_use]
     pub fn usual_jobs(implementation: Option<&Implementation>, is_simulated: bool) -> usize {

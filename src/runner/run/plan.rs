@@ -1,11 +1,11 @@
-//! A case to be played.
+//! A case to be run.
 
 use crate::runner::lang::ast::{Case, Scenario, Step};
 use crate::runner::report::attempt::Attempt;
 use crate::runner::report::outcome::CaseInfo;
 use crate::runner::run::RunOptions;
 
-/// A case to be played, in its first turn.
+/// A case to be run, in its first attempt.
 pub(crate) struct Planned<'a> {
     pub(crate) info: CaseInfo,
     pub(crate) scenario: &'a Scenario,
@@ -14,15 +14,15 @@ pub(crate) struct Planned<'a> {
 
 impl Planned<'_> {
     /// Whether it disturbs the network, which takes random numbers.
-    pub(crate) fn disturbs(&self) -> bool {
+    pub(crate) fn changes_network(&self) -> bool {
         let statements = self.scenario.setup.iter().chain(&self.case.statements);
-        statements.map(|statement| &statement.step).any(Step::disturbs)
+        statements.map(|statement| &statement.step).any(Step::changes_network)
     }
 }
 
-/// The cases to be played, in order.
+/// The cases to be run, in order.
 pub(crate) fn plan<'a>(options: &RunOptions, scenarios: &'a [Scenario]) -> Vec<Planned<'a>> {
-    let turn = Attempt { rounds: options.rounds.number(), lenient: options.allow_flaky, ..Attempt::default() };
+    let attempt = Attempt { rounds: options.rounds.number(), lenient: options.allow_flaky, ..Attempt::default() };
     let mut planned = Vec::new();
     for (file, scenario) in options.files.iter().zip(scenarios) {
         for case in &scenario.cases {
@@ -36,7 +36,7 @@ pub(crate) fn plan<'a>(options: &RunOptions, scenarios: &'a [Scenario]) -> Vec<P
                 visibility: case.visibility,
                 span: case.span.clone(),
                 steps: scenario.setup.len() + case.statements.len(),
-                turn,
+                attempt,
             };
             planned.push(Planned { info, scenario, case });
         }

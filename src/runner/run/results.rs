@@ -1,64 +1,64 @@
-//! What came of the plays so far: what is alike is counted, so that rounds without end need no memory without end.
+//! The results of the attempts so far. Equal results are counted, so that endless rounds need bounded memory.
 
 use std::time::Duration;
 
 use crate::proto::status::Status;
 use crate::runner::report::outcome::{CaseInfo, CaseResult, RunResult, Verdict};
 
-/// The results of a run while it goes on.
+/// The results of a run in progress.
 pub(crate) struct RunTally {
     pub(crate) result: RunResult,
-    /// For each result which case it is of.
+    /// The case of each result.
     owners: Vec<usize>,
-    /// Each case as it stands in a report while it is owed a play, and how many it is owed.
+    /// Each case as reports show it while attempts are missing, and the number of missing attempts.
     open: Vec<(CaseResult, u64)>,
-    /// How many cases of the present round were played.
+    /// The number of cases that have run in the current round.
     in_round: usize,
 }
 
 impl RunTally {
-    /// The most failed plays of one case that are kept in full; those behind are counted with the last of them.
+    /// The most failed attempts at one case that are kept. Further ones are counted with the last of them.
     pub(crate) const MAX_FAILURES: usize = 20;
 
-    /// Nothing is played yet. Each of these is owed so many plays.
-    pub(crate) fn new(cases: impl IntoIterator<Item = CaseInfo>, plays: u64, are_counted: bool) -> Self {
+    /// The tally before the first attempt. `attempts` are missing of each case.
+    pub(crate) fn new(cases: impl IntoIterator<Item = CaseInfo>, attempts: u64, are_counted: bool) -> Self {
         let reason = || "the run ended before it".to_owned();
-        let open = cases.into_iter().map(|case| (CaseResult::not_run(case, reason()), plays)).collect();
+        let open = cases.into_iter().map(|case| (CaseResult::not_run(case, reason()), attempts)).collect();
         let rounds = are_counted.then_some(0);
         let result = RunResult { cases: Vec::new(), took: Duration::ZERO, status: Status::Ok, rounds };
         Self { result, owners: Vec::new(), open, in_round: 0 }
     }
 
-    /// The cases that are not played as often as they have to be.
+    /// The cases of which attempts are missing.
     pub(crate) fn open(&self) -> impl Iterator<Item = &CaseResult> {
-        self.open.iter().filter(|(_, owed)| *owed > 0).map(|(case, _)| case)
+        self.open.iter().filter(|(_, missing)| *missing > 0).map(|(case, _)| case)
     }
 
-    /// Takes in a play of the case at this place.
-    pub(crate) fn play(&mut self, owner: usize, played: CaseResult) {
+    /// Adds an attempt at the case at this index.
+    pub(crate) fn add(&mut self, owner: usize, added: CaseResult) {
         let of_owner = || self.owners.iter().enumerate().filter(|(_, one)| **one == owner).map(|(at, _)| at);
-        let alike = of_owner().filter(|at| kind(&self.result.cases[*at]) == kind(&played));
-        let limit = if kind(&played) == ResultKind::Failed { Self::MAX_FAILURES } else { 1 };
+        let alike = of_owner().filter(|at| kind(&self.result.cases[*at]) == kind(&added));
+        let limit = if kind(&added) == ResultKind::Failed { Self::MAX_FAILURES } else { 1 };
         if let Some(at) = alike.clone().next_back().filter(|_| alike.count() >= limit) {
             let kept = &mut self.result.cases[at];
-            kept.plays += played.plays;
-            kept.took += played.took;
-            kept.overhead += played.overhead;
+            kept.attempts += added.attempts;
+            kept.took += added.took;
+            kept.overhead += added.overhead;
             return;
         }
         let at = of_owner().next_back().map_or(self.owners.len(), |last| last + 1);
         self.owners.insert(at, owner);
-        self.result.cases.insert(at, played);
+        self.result.cases.insert(at, added);
     }
 
-    /// The case at this place is over for this round; without having been played it makes no round whole.
-    pub(crate) fn over(&mut self, owner: usize, status: Status, was_played: bool) {
+    /// Finishes a case in the current round. A case that has not run does not complete the round.
+    pub(crate) fn finish(&mut self, owner: usize, status: Status, has_run: bool) {
         self.result.status = self.result.status.or(status);
-        if let Some((_, owed)) = self.open.get_mut(owner) {
-            *owed = owed.saturating_sub(1);
+        if let Some((_, missing)) = self.open.get_mut(owner) {
+            *missing = missing.saturating_sub(1);
         }
-        self.in_round += usize::from(was_played);
-        if was_played && self.in_round == self.open.len() {
+        self.in_round += usize::from(has_run);
+        if has_run && self.in_round == self.open.len() {
             self.in_round = 0;
             self.result.rounds = self.result.rounds.map(|rounds| rounds + 1);
         }
@@ -75,9 +75,9 @@ enum ResultKind {
     NotRun,
 }
 
-fn kind(played: &CaseResult) -> ResultKind {
-    match played.verdict {
-        Verdict::Passed if played.case.turn.retry > 0 => ResultKind::PassedLate,
+fn kind(added: &CaseResult) -> ResultKind {
+    match added.verdict {
+        Verdict::Passed if added.case.attempt.retry > 0 => ResultKind::PassedLate,
         Verdict::Passed => ResultKind::Passed,
         Verdict::Failed(_) => ResultKind::Failed,
         Verdict::Skipped(_) => ResultKind::Skipped,
@@ -97,11 +97,11 @@ mod tests {
     fn info(line: usize) -> CaseInfo {
         let source = Arc::new(SourceFile { path: "a.chat".into(), text: String::new() });
         let span = Span { source, line, column: 1, start: 0, end: 0 };
-        let (visibility, turn) = (Visibility::Visible, Attempt { rounds: None, ..Attempt::default() });
-        CaseInfo { file: "a.chat".into(), title: "a".to_owned(), points: None, visibility, span, steps: 0, turn }
+        let (visibility, attempt) = (Visibility::Visible, Attempt { rounds: None, ..Attempt::default() });
+        CaseInfo { file: "a.chat".into(), title: "a".to_owned(), points: None, visibility, span, steps: 0, attempt }
     }
 
-    fn play(line: usize, fails: bool) -> CaseResult {
+    fn run(line: usize, fails: bool) -> CaseResult {
         let failure = || CaseFailure {
             span: info(line).span,
             actor: None,
@@ -122,17 +122,17 @@ mod tests {
         let mut tally = RunTally::new([info(1), info(2)], 30, true);
         for _ in 0..RunTally::MAX_FAILURES + 10 {
             for (owner, fails) in [(0, true), (0, false), (1, false)] {
-                tally.play(owner, play(owner + 1, fails));
+                tally.add(owner, run(owner + 1, fails));
             }
-            tally.over(0, Status::Expected, true);
-            tally.over(1, Status::Ok, true);
+            tally.finish(0, Status::Expected, true);
+            tally.finish(1, Status::Ok, true);
         }
-        let plays: Vec<(usize, u64, u64)> =
-            tally.result.cases.iter().map(|case| (case.case.span.line, case.plays, case.took.as_secs())).collect();
+        let attempts: Vec<(usize, u64, u64)> =
+            tally.result.cases.iter().map(|case| (case.case.span.line, case.attempts, case.took.as_secs())).collect();
         let mut expected = vec![(1, 1, 1), (1, 30, 30)];
         expected.extend([(1, 1, 1); RunTally::MAX_FAILURES - 2]);
         expected.extend([(1, 11, 11), (2, 30, 30)]);
-        assert_eq!(plays, expected);
+        assert_eq!(attempts, expected);
         assert_eq!((tally.open().count(), tally.result.rounds), (0, Some(30)));
         assert_eq!(tally.result.status, Status::Expected);
     }
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn what_is_owed_a_play_is_open() {
         let mut tally = RunTally::new([info(1), info(2)], 2, false);
-        tally.over(0, Status::Ok, true);
-        tally.over(1, Status::Ok, false);
-        tally.over(0, Status::Ok, true);
+        tally.finish(0, Status::Ok, true);
+        tally.finish(1, Status::Ok, false);
+        tally.finish(0, Status::Ok, true);
         assert_eq!(tally.open().map(|case| case.case.span.line).collect::<Vec<_>>(), [2]);
         assert_eq!(tally.result.rounds, None);
     }

@@ -1,4 +1,4 @@
-//! Plays several cases at a time, each on a thread of its own, and tells of them as if they were played one after
+//! Runs several cases in parallel, each on a thread of its own. They are reported in order, as if they ran one after
 //! another.
 
 #[cfg(test)]
@@ -19,65 +19,65 @@ use crate::runner::report::reporters::Reporters;
 use crate::runner::report::summary::Unwritable;
 use crate::runner::run::results::RunTally;
 
-/// What the thread of a case tells. The last is an [`FinishedCase`] that says so.
+/// A report from the thread of a case. The last one is a [`FinishedCase`] with `is_last`.
 pub(crate) enum CaseUpdate {
-    Begins(CaseInfo),
+    Started(CaseInfo),
     Step(StepResult),
-    Over(Box<FinishedCase>),
+    Finished(Box<FinishedCase>),
 }
 
-/// A play is over.
+/// The end of an attempt.
 pub(crate) struct FinishedCase {
-    pub(crate) played: CaseResult,
-    /// What the case comes to, with its plays before this one.
+    pub(crate) result: CaseResult,
+    /// The status of the case after this attempt and those before it.
     pub(crate) status: Status,
-    /// Why its record is not whole.
-    pub(crate) unkept: Option<String>,
-    /// It is not played again in this round.
+    /// The reason why its record is incomplete.
+    pub(crate) record_error: Option<String>,
+    /// No further attempt follows in this round.
     pub(crate) is_last: bool,
 }
 
-/// How cases are played one by one.
+/// Runs single cases.
 pub(crate) trait RunCase: Sync {
-    /// Plays the case at this place in this round.
-    fn play(&self, case: usize, round: u64, tell: &mut dyn FnMut(CaseUpdate));
+    /// Runs the case at this index in this round.
+    fn run(&self, case: usize, round: u64, report: &mut dyn FnMut(CaseUpdate));
 
-    /// Why no further case begins, if that is so, and the exit status for that.
+    /// The reason why no further case may begin, with its exit status.
     fn reason_to_stop(&self) -> Option<(Status, String)>;
 
     /// The time of the run.
     fn now(&self) -> Instant;
 }
 
-/// What is to be played.
+/// The options of a scheduler.
 pub(crate) struct SchedulerOptions {
-    /// How many at a time.
+    /// The number of cases that run in parallel.
     pub(crate) jobs: usize,
-    /// How many rounds; as many as pass where there is no number.
+    /// The number of rounds. Without it, rounds go on until a case fails.
     pub(crate) rounds: Option<u64>,
-    /// No case begins after one that failed.
+    /// No case begins after a failed one.
     pub(crate) fail_fast: bool,
 }
 
-/// A run while it goes on: which cases are being played, and what they told that is not reported yet.
+/// A run in progress: the running cases, and their updates that are not reported yet.
 pub(crate) struct Jobs<'a, 'b, P> {
-    plays: &'a P,
+    runner: &'a P,
     cases: Vec<CaseInfo>,
-    order: SchedulerOptions,
-    audience: &'a mut Reporters<'b>,
+    options: SchedulerOptions,
+    reporters: &'a mut Reporters<'b>,
     tally: RunTally,
     began: Instant,
-    /// The next to begin.
+    /// The round and the case that begin next.
     next: (u64, usize),
-    /// How often each case began.
+    /// The number of times that each case began.
     begun: Vec<u64>,
-    /// Those that have begun and are not reported in full, in order.
+    /// Cases that have begun and are not fully reported, in order.
     waiting: VecDeque<PendingCase>,
-    /// The number of the first of them.
+    /// The number of the first waiting case.
     first: u64,
     running: usize,
     failed: bool,
-    /// Why no further case begins.
+    /// The reason why no further case begins.
     stopped: Option<(Status, String)>,
 }
 
@@ -85,40 +85,40 @@ struct PendingCase {
     case: usize,
     title: String,
     began: Instant,
-    told: VecDeque<CaseUpdate>,
-    /// Its thread has told everything.
+    updates: VecDeque<CaseUpdate>,
+    /// Its thread has sent its last update.
     is_over: bool,
 }
 
 type UpdateSender = SyncSender<(u64, CaseUpdate)>;
 
 impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
-    /// The most cases that may have begun before the first of them is reported: what they told is kept until then.
+    /// The most cases that may begin before the first of them is reported. Their updates are kept until then.
     pub(crate) const MAX_AHEAD: usize = 256;
-    /// How many things may be told before those who tell them have to wait.
-    const MAX_TOLD: usize = 1024;
-    /// How often the line of what is being played is drawn anew.
+    /// The most unread updates. Threads with further ones wait.
+    const MAX_UPDATES: usize = 1024;
+    /// The interval at which the progress line is drawn.
     const TICK: Duration = Duration::from_secs(1);
 
-    /// Plays all of it, and gives back what came of it. The audience has heard everything but that it is the end.
+    /// Runs all cases. Everything but the end of the run is reported when this returns.
     ///
     /// # Errors
-    /// When a report cannot be written before anything is played: better to hear that now than after the last case.
+    /// When a report file cannot be written. It is written before the first case, so that the mistake shows early.
     pub(crate) fn run(
-        plays: &'a P,
+        runner: &'a P,
         cases: Vec<CaseInfo>,
-        order: SchedulerOptions,
-        audience: &'a mut Reporters<'b>,
+        options: SchedulerOptions,
+        reporters: &'a mut Reporters<'b>,
     ) -> Result<RunTally, Unwritable> {
-        // Without a number a case is owed one play; how many come of it is not known.
-        let tally = RunTally::new(cases.iter().cloned(), order.rounds.unwrap_or(1), order.rounds != Some(1));
-        audience.begin(&tally.result, &tally.open().collect::<Vec<_>>())?;
+        // Without a number of rounds, each case must run at least once.
+        let tally = RunTally::new(cases.iter().cloned(), options.rounds.unwrap_or(1), options.rounds != Some(1));
+        reporters.begin(&tally.result, &tally.open().collect::<Vec<_>>())?;
         let mut jobs = Self {
-            plays,
-            order,
-            audience,
+            runner,
+            options,
+            reporters,
             tally,
-            began: plays.now(),
+            began: runner.now(),
             next: (1, 0),
             begun: vec![0; cases.len()],
             waiting: VecDeque::new(),
@@ -128,27 +128,27 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
             stopped: None,
             cases,
         };
-        let (tell, told) = mpsc::sync_channel(Self::MAX_TOLD);
-        thread::scope(|scope| jobs.play_all(scope, &tell, &told));
-        jobs.leave_out();
+        let (sender, updates) = mpsc::sync_channel(Self::MAX_UPDATES);
+        thread::scope(|scope| jobs.run_all(scope, &sender, &updates));
+        jobs.report_left_out();
         Ok(jobs.tally)
     }
 
-    fn play_all<'s>(&mut self, scope: &'s Scope<'s, '_>, tell: &UpdateSender, told: &Receiver<(u64, CaseUpdate)>)
+    fn run_all<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &UpdateSender, updates: &Receiver<(u64, CaseUpdate)>)
     where
         'a: 's,
     {
         loop {
             while let Some((round, case)) = self.take_next() {
-                self.begin(scope, tell, round, case);
+                self.begin(scope, sender, round, case);
             }
             if self.running == 0 {
                 return;
             }
-            self.show_live();
-            let limit = if self.audience.is_live() { Self::TICK } else { Duration::MAX };
-            match told.recv_timeout(limit) {
-                Ok((number, told)) => self.hear(number, told),
+            self.show_progress();
+            let limit = if self.reporters.shows_progress() { Self::TICK } else { Duration::MAX };
+            match updates.recv_timeout(limit) {
+                Ok((number, update)) => self.receive(number, update),
                 // Never disconnected: there is a sender here.
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
@@ -158,12 +158,12 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
     /// The round and the case that begin now, if one may.
     fn take_next(&mut self) -> Option<(u64, usize)> {
         let (round, case) = self.next;
-        let is_done = match self.order.rounds {
+        let is_done = match self.options.rounds {
             Some(rounds) => round > rounds,
             // The round in which a case failed is the last.
             None => self.failed && case == 0,
         };
-        if is_done || self.running >= self.order.jobs || self.waiting.len() >= Self::MAX_AHEAD {
+        if is_done || self.running >= self.options.jobs || self.waiting.len() >= Self::MAX_AHEAD {
             return None;
         }
         self.stopped = self.stopped.take().or_else(|| self.reason_to_stop());
@@ -176,58 +176,58 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
 
     fn reason_to_stop(&self) -> Option<(Status, String)> {
         let failed = || (Status::Ok, "a case before it failed (--fail-fast)".to_owned());
-        self.plays.reason_to_stop().or_else(|| (self.order.fail_fast && self.failed).then(failed))
+        self.runner.reason_to_stop().or_else(|| (self.options.fail_fast && self.failed).then(failed))
     }
 
-    fn begin<'s>(&mut self, scope: &'s Scope<'s, '_>, tell: &UpdateSender, round: u64, case: usize)
+    fn begin<'s>(&mut self, scope: &'s Scope<'s, '_>, sender: &UpdateSender, round: u64, case: usize)
     where
         'a: 's,
     {
         let number = self.first + self.waiting.len() as u64;
         let mut info = self.cases[case].clone();
-        info.turn.round = round;
-        let (title, began) = (info.title.clone(), self.plays.now());
-        self.waiting.push_back(PendingCase { case, title, began, told: VecDeque::new(), is_over: false });
+        info.attempt.round = round;
+        let (title, began) = (info.title.clone(), self.runner.now());
+        self.waiting.push_back(PendingCase { case, title, began, updates: VecDeque::new(), is_over: false });
         self.begun[case] += 1;
         self.running += 1;
-        let (plays, tell) = (self.plays, tell.clone());
+        let (runner, sender) = (self.runner, sender.clone());
         let last = info.clone();
-        let playing = move || {
-            // It listens until it has heard the last.
-            let mut told = |told| drop(tell.send((number, told)));
-            let play = catch_unwind(AssertUnwindSafe(|| plays.play(case, round, &mut told)));
-            if play.is_err() {
-                told(left_out(last, "the runner has a fault of its own".to_owned(), Status::Internal));
+        let run_case = move || {
+            // The receiver lives until it has the last update.
+            let mut report = |update| drop(sender.send((number, update)));
+            let run = catch_unwind(AssertUnwindSafe(|| runner.run(case, round, &mut report)));
+            if run.is_err() {
+                report(left_out(last, "the runner has a fault of its own".to_owned(), Status::Internal));
             }
         };
-        if let Err(error) = thread::Builder::new().name("case".to_owned()).spawn_scoped(scope, playing) {
+        if let Err(error) = thread::Builder::new().name("case".to_owned()).spawn_scoped(scope, run_case) {
             let reason = format!("the system gives it no thread: {error}");
-            self.hear(number, left_out(info, reason, Status::Environment));
+            self.receive(number, left_out(info, reason, Status::Environment));
         }
     }
 
-    /// Keeps what the play of this number told, and reports what is next in order.
-    fn hear(&mut self, number: u64, told: CaseUpdate) {
-        let is_last = matches!(&told, CaseUpdate::Over(over) if over.is_last);
-        if let CaseUpdate::Over(over) = &told {
-            self.failed |= over.is_last && over.status != Status::Ok;
+    /// Keeps an update of the case with this number, and reports all updates that are next in order.
+    fn receive(&mut self, number: u64, update: CaseUpdate) {
+        let is_last = matches!(&update, CaseUpdate::Finished(finished) if finished.is_last);
+        if let CaseUpdate::Finished(finished) = &update {
+            self.failed |= finished.is_last && finished.status != Status::Ok;
         }
-        // One that panics behind its last word was reported already.
+        // A case that panics after its last update is reported already.
         let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         let Some(waiting) = at.and_then(|at| self.waiting.get_mut(at)) else { return };
-        waiting.told.push_back(told);
+        waiting.updates.push_back(update);
         if is_last {
             waiting.is_over = true;
             self.running -= 1;
         }
-        self.report();
+        self.report_ready();
     }
 
-    fn report(&mut self) {
+    fn report_ready(&mut self) {
         while let Some(front) = self.waiting.front_mut() {
-            let (case, told, is_over) = (front.case, std::mem::take(&mut front.told), front.is_over);
-            for told in told {
-                self.tell(case, told);
+            let (case, updates, is_over) = (front.case, std::mem::take(&mut front.updates), front.is_over);
+            for update in updates {
+                self.report_update(case, update);
             }
             if !is_over {
                 return;
@@ -237,64 +237,64 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
         }
     }
 
-    fn tell(&mut self, case: usize, told: CaseUpdate) {
-        match told {
-            CaseUpdate::Begins(info) => self.audience.case_begins(&info),
-            CaseUpdate::Step(step) => self.audience.step(&self.cases[case], &step),
-            CaseUpdate::Over(over) => {
-                let FinishedCase { played, status, unkept, is_last } = *over;
-                if let Some(unkept) = unkept {
-                    self.audience.unrecorded(unkept);
+    fn report_update(&mut self, case: usize, update: CaseUpdate) {
+        match update {
+            CaseUpdate::Started(info) => self.reporters.case_begins(&info),
+            CaseUpdate::Step(step) => self.reporters.step(&self.cases[case], &step),
+            CaseUpdate::Finished(finished) => {
+                let FinishedCase { result, status, record_error, is_last } = *finished;
+                if let Some(record_error) = record_error {
+                    self.reporters.unrecorded(record_error);
                 }
-                let was_played = !matches!(played.verdict, Verdict::NotRun(_));
-                // A round that was cut off counts for nothing.
-                let turn = played.case.turn;
-                if !was_played && turn.rounds.is_none() && turn.round > 1 {
+                let has_run = !matches!(result.verdict, Verdict::NotRun(_));
+                // An incomplete round is not counted.
+                let attempt = result.case.attempt;
+                if !has_run && attempt.rounds.is_none() && attempt.round > 1 {
                     self.tally.result.status = self.tally.result.status.or(status);
                 } else {
-                    self.tally.play(case, played.clone());
+                    self.tally.add(case, result.clone());
                     if is_last {
-                        self.tally.over(case, status, was_played);
+                        self.tally.finish(case, status, has_run);
                     }
                 }
-                self.tally.result.took = self.plays.now().since(self.began);
-                self.audience.case(&played, &self.tally.result, &self.tally.open().collect::<Vec<_>>());
+                self.tally.result.took = self.runner.now().since(self.began);
+                self.reporters.case(&result, &self.tally.result, &self.tally.open().collect::<Vec<_>>());
             }
         }
     }
 
-    /// Tells of the cases that did not begin as often as they had to.
-    fn leave_out(&mut self) {
+    /// Reports the cases that did not begin as often as they should have.
+    fn report_left_out(&mut self) {
         let Some((status, reason)) = self.stopped.take() else { return };
         if let Status::Signal(_) = status {
             self.tally.result.status = self.tally.result.status.or(status);
         }
         for case in 0..self.cases.len() {
-            if self.begun[case] < self.order.rounds.unwrap_or(1) {
+            if self.begun[case] < self.options.rounds.unwrap_or(1) {
                 let mut info = self.cases[case].clone();
-                info.turn.round = self.begun[case] + 1;
-                self.tell(case, left_out(info, reason.clone(), status));
+                info.attempt.round = self.begun[case] + 1;
+                self.report_update(case, left_out(info, reason.clone(), status));
             }
         }
     }
 
-    fn show_live(&mut self) {
-        if !self.audience.is_live() {
+    fn show_progress(&mut self) {
+        if !self.reporters.shows_progress() {
             return;
         }
-        let now = self.plays.now();
+        let now = self.runner.now();
         let running = self.waiting.iter().filter(|waiting| !waiting.is_over);
         let running = running.map(|waiting| (waiting.title.as_str(), now.since(waiting.began))).collect();
         let (round, case) = self.next;
         let begun = if case == 0 { self.cases.len() } else { case };
         let round = if case == 0 { round - 1 } else { round };
-        let turn = Attempt { round, ..self.cases[0].turn };
-        self.audience.live(&ProgressLine { running, begun, of: self.cases.len(), turn, now });
+        let attempt = Attempt { round, ..self.cases[0].attempt };
+        self.reporters.progress(&ProgressLine { running, begun, of: self.cases.len(), attempt, now });
     }
 }
 
-/// A case that was not played.
+/// A case that was not run.
 fn left_out(info: CaseInfo, reason: String, status: Status) -> CaseUpdate {
-    let played = CaseResult::not_run(info, reason);
-    CaseUpdate::Over(Box::new(FinishedCase { played, status, unkept: None, is_last: true }))
+    let result = CaseResult::not_run(info, reason);
+    CaseUpdate::Finished(Box::new(FinishedCase { result, status, record_error: None, is_last: true }))
 }

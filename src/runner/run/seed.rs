@@ -22,7 +22,7 @@ impl Seed {
         Ok(Self(u32::from_le_bytes(bytes).into()))
     }
 
-    /// That of a case, whatever is played before it.
+    /// That of a case, whatever is run before it.
     #[must_use]
     pub fn of_case(self, title: &str) -> Self {
         self.derived(0, title)

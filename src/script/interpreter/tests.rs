@@ -1,4 +1,4 @@
-//! Scripts, played against events that a client would have shown.
+//! Scripts, run against events that a client would have shown.
 
 use super::*;
 use crate::proto::time::Timestamp;

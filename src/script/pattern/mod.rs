@@ -58,14 +58,14 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         let source = text.trim();
         let offset = text.len() - text.trim_start().len();
-        let form = form(source).map_err(|wrong| wrong.shift(offset))?;
+        let form = form(source).map_err(|error| error.shift(offset))?;
         let pattern = Self { source: source.to_owned(), form };
         let names: Vec<&str> = pattern.names();
         let twice = (1..names.len()).find(|&n| names[..n].contains(&names[n]));
         if let Some(name) = twice.map(|n| names[n]) {
             let help = format!("use another name, or `${{{name}}}` for a value captured by an earlier line");
-            let wrong = SyntaxError::new(format!("`{name}` is captured twice"), 0..source.len());
-            return Err(wrong.help(help).shift(offset));
+            let error = SyntaxError::new(format!("`{name}` is captured twice"), 0..source.len());
+            return Err(error.help(help).shift(offset));
         }
         Ok(pattern)
     }
@@ -192,7 +192,7 @@ fn form(source: &str) -> Result<PatternKind, SyntaxError> {
         return Err(SyntaxError::new("a pattern is missing", 0..0).help("`{*}` matches any line"));
     }
     if let Some(literal) = source.strip_prefix('\\').filter(|rest| rest.starts_with(['/', '{'])) {
-        return Literal::parse(literal, true).map(PatternKind::Literal).map_err(|wrong| wrong.shift(1));
+        return Literal::parse(literal, true).map(PatternKind::Literal).map_err(|error| error.shift(1));
     }
     if source.starts_with("{\"") {
         return JsonPattern::parse(source).map(PatternKind::Json);

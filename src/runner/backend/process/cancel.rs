@@ -26,14 +26,14 @@ struct CancelState {
     groups: Mutex<ProcessGroups>,
 }
 
-/// The ways to wake the stages that there are, at most one for each case that is being played.
+/// The ways to wake the backends, at most one for each case that is running.
 #[derive(Debug, Default)]
 struct CancelTargets {
     ways: BTreeMap<u64, SyncSender<ChildMessage>>,
     next: u64,
 }
 
-/// A stage that is woken by a request to end, until this is dropped.
+/// A backend that is woken by a request to end, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Woken {
     shared: Arc<CancelState>,
@@ -54,9 +54,9 @@ impl CancelToken {
     pub fn ask(&self, signal: i32) {
         let signal = u8::try_from(signal).unwrap_or(u8::MAX);
         let _ = self.shared.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
-        for stage in self.shared.stages().ways.values() {
-            // A stage that has no room for it is awake, and looks at the signal next.
-            drop(stage.try_send(ChildMessage {
+        for backend in self.shared.stages().ways.values() {
+            // A backend that has no room for it is awake, and looks at the signal next.
+            drop(backend.try_send(ChildMessage {
                 actor: ActorId::Server,
                 life: 0,
                 at: Instant::ZERO,
@@ -81,13 +81,13 @@ impl CancelToken {
         Some(self.shared.signal.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
 
-    /// From now on a request wakes the stage that reads from this channel.
+    /// From now on a request wakes the backend that reads from this channel.
     #[must_use]
-    pub(crate) fn wakes(&self, stage: SyncSender<ChildMessage>) -> Woken {
+    pub(crate) fn wakes(&self, backend: SyncSender<ChildMessage>) -> Woken {
         let mut stages = self.shared.stages();
         let number = stages.next;
         stages.next += 1;
-        stages.ways.insert(number, stage);
+        stages.ways.insert(number, backend);
         Woken { shared: self.shared.clone(), number }
     }
 
@@ -132,7 +132,7 @@ mod tests {
     fn a_request_wakes_every_stage_that_there_is() {
         let halt = CancelToken::default();
         let (stages, inboxes): (Vec<_>, Vec<_>) =
-            [sync_channel(1), sync_channel(1)].map(|(stage, inbox)| (halt.wakes(stage), inbox)).into_iter().unzip();
+            [sync_channel(1), sync_channel(1)].map(|(backend, inbox)| (halt.wakes(backend), inbox)).into_iter().unzip();
         let (gone, inbox) = sync_channel(1);
         drop(halt.wakes(gone));
         halt.ask(15);

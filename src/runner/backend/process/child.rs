@@ -19,7 +19,7 @@ use nix::unistd::Pid;
 use crate::io::clock::Clock;
 use crate::proto::time::Instant;
 use crate::runner::backend::process::cancel::CancelToken;
-use crate::runner::backend::process::line_reader::{LineFormat, pump};
+use crate::runner::backend::process::line_reader::{LineFormat, read_lines};
 use crate::runner::backend::process::procfs;
 use crate::runner::backend::process::pty::{self, Watched};
 use crate::runner::backend::process::tee::Tee;
@@ -27,7 +27,7 @@ use crate::runner::backend::{ActorExit, ActorOutput, InputError, MAX_UNREAD};
 use crate::runner::lang::ast::ActorId;
 use crate::runner::profile::Translator;
 
-/// What a thread of a process tells the stage.
+/// What a thread of a process tells the backend.
 #[derive(Debug)]
 pub(crate) struct ChildMessage {
     pub(crate) actor: ActorId,
@@ -100,7 +100,7 @@ impl Child {
     /// When the system cannot start it, or a thread for it.
     pub(crate) fn spawn_at_terminal(
         mut command: Command,
-        speech: Translator,
+        translator: Translator,
         home: &Path,
         who: (ActorId, u32),
         [of_output, of_errors]: [Option<File>; 2],
@@ -108,7 +108,7 @@ impl Child {
     ) -> io::Result<Self> {
         let (ours, theirs) = pty::open()?;
         command.stdin(theirs.try_clone()?).stdout(theirs);
-        let (watched, clock) = (Watched::new(speech), around.0);
+        let (watched, clock) = (Watched::new(translator), around.0);
         // The end of the program goes with the command: nobody else holds it.
         let (child, teller, lines) = Self::begin(command, home, Some(watched.clone()), who, of_errors, around)?;
         let (unread, input, writes) = (child.unread.clone(), ours.try_clone()?, watched.clone());
@@ -297,7 +297,7 @@ impl Teller {
 
     fn read(self, stream: impl Read + Send + 'static, form: LineFormat) -> io::Result<()> {
         let reading = move || {
-            if let Err(limit) = pump(stream, form, &mut |output| self.tell(ChildEvent::Output(output))) {
+            if let Err(limit) = read_lines(stream, form, &mut |output| self.tell(ChildEvent::Output(output))) {
                 self.tell(ChildEvent::Flood(limit));
             }
             self.tell(ChildEvent::Eof);

@@ -12,7 +12,7 @@ use crate::runner::profile::Translator;
 use crate::script::pattern::Matcher;
 use crate::script::pattern::normalize::normal;
 
-/// A program that is not ours, played as people see it.
+/// A program that is not ours, run as people see it.
 #[derive(Clone, Debug)]
 pub struct Implementation {
     /// The program and its first arguments; at least one word. Those that name a file from here are looked for here,
@@ -32,7 +32,7 @@ pub struct Implementation {
     /// Further variables of its environment; its own folders and what makes runs alike are not among them.
     pub environment: Vec<(String, String)>,
     /// How it says what the contract says.
-    pub speech: Translator,
+    pub translator: Translator,
 }
 
 impl PartialEq for Implementation {
@@ -56,7 +56,7 @@ impl Implementation {
     /// Whether a line is what its clients show when they are ready, in its words or those of the contract.
     pub(crate) fn is_ready_at(&self, line: &str) -> bool {
         let Some((_, ready)) = &self.ready else { return false };
-        [self.speech.unprompted(line), self.speech.understand(line)]
+        [self.translator.unprompted(line), self.translator.understand(line)]
             .iter()
             .filter_map(|line| normal(line))
             .any(|line| ready.line(&line).is_some())
@@ -111,7 +111,7 @@ impl Implementation {
     }
 
     /// Why it cannot meet this need of a case, if that is so.
-    pub(crate) fn lacks(&self, need: Need) -> Option<String> {
+    pub(crate) fn unmet_need(&self, need: Need) -> Option<String> {
         match need {
             Need::Faults => Some("the network of a program that is not ours cannot be disturbed".to_owned()),
             _ if self.capabilities.contains(&need) => None,

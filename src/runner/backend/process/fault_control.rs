@@ -112,10 +112,10 @@ impl ControlSocket {
 
 impl ProcessBackend {
     /// Applies a change to all actors that run, and keeps it for those that start later.
-    pub(crate) fn change_network(&mut self, change: &NetworkChange<'_>) -> Result<(), BackendError> {
-        let new = self.trouble.standing.apply(change);
+    pub(crate) fn change_all_networks(&mut self, change: &NetworkChange<'_>) -> Result<(), BackendError> {
+        let new = self.fault_control.standing.apply(change);
         if matches!(change, NetworkChange::Heal) {
-            self.trouble.waiting.clear();
+            self.fault_control.waiting.clear();
             let heal = FaultCommand { heal: true, ..FaultCommand::default() };
             return self.runners().iter().try_for_each(|actor| self.execute(actor, &heal));
         }
@@ -130,7 +130,7 @@ impl ProcessBackend {
             if runs {
                 self.execute(&actor, &command)?;
             } else if let Fault::Drop(count) = fault {
-                let waiting = self.trouble.waiting.entry(actor).or_default().entry(command.to).or_default();
+                let waiting = self.fault_control.waiting.entry(actor).or_default().entry(command.to).or_default();
                 *waiting = waiting.saturating_add(count);
             }
         }
@@ -140,16 +140,16 @@ impl ProcessBackend {
     /// The arguments that give an incarnation of an actor its control socket, and its faults from the first datagram
     /// on.
     pub(crate) fn fault_args(&mut self, actor: &ActorId, life: u32) -> Vec<String> {
-        let Ok(control) = self.trouble.socket.as_mut().map(ControlSocket::next_path) else { return Vec::new() };
-        let seed = self.trouble.seed.of_life(actor, life);
+        let Ok(control) = self.fault_control.socket.as_mut().map(ControlSocket::next_path) else { return Vec::new() };
+        let seed = self.fault_control.seed.of_life(actor, life);
         let mut commands = vec![FaultCommand { seed: Some(seed.0), ..FaultCommand::default() }];
-        commands.extend(self.trouble.standing.commands(actor, |to| self.address(to)));
-        for (to, count) in self.trouble.waiting.remove(actor).unwrap_or_default() {
+        commands.extend(self.fault_control.standing.commands(actor, |to| self.address(to)));
+        for (to, count) in self.fault_control.waiting.remove(actor).unwrap_or_default() {
             commands.push(FaultCommand { to, faults: vec![Fault::Drop(count)], ..FaultCommand::default() });
         }
         let mut args = vec!["--control".to_owned(), control.to_string_lossy().into_owned()];
         args.extend(commands.iter().flat_map(|command| ["--fault".to_owned(), command.to_string()]));
-        self.trouble.channels.insert(actor.clone(), ControlChannel { control, unanswered: 0, paused: false });
+        self.fault_control.channels.insert(actor.clone(), ControlChannel { control, unanswered: 0, paused: false });
         args
     }
 
@@ -164,7 +164,7 @@ impl ProcessBackend {
             }
             let now = self.now();
             let runs = self.actors.get(actor).is_some_and(Process::runs);
-            let FaultControl { socket, channels, .. } = &mut self.trouble;
+            let FaultControl { socket, channels, .. } = &mut self.fault_control;
             let (Ok(socket), Some(channel), true) = (socket, channels.get_mut(actor), runs) else { return Ok(()) };
             if !sent && socket.socket.send_to(command.to_string().as_bytes(), &channel.control).is_ok() {
                 sent = true;

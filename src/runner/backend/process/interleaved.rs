@@ -105,13 +105,13 @@ mod tests {
 
     /// What is told of these lines, and then of the end.
     fn told(lines: &[&str]) -> Vec<String> {
-        let (mut glued, mut told) = (InterleavedSplitter::default(), Vec::new());
+        let (mut splitter, mut told) = (InterleavedSplitter::default(), Vec::new());
         let mut tell = |line| {
             told.push(line);
             true
         };
-        assert!(lines.iter().all(|line| glued.line(line, &mut tell)));
-        assert!(glued.give_up(&mut tell) && !glued.is_waiting());
+        assert!(lines.iter().all(|line| splitter.line(line, &mut tell)));
+        assert!(splitter.give_up(&mut tell) && !splitter.is_waiting());
         told
     }
 

@@ -85,7 +85,7 @@ impl Splitter {
 ///
 /// # Errors
 /// Which limit was passed, to be said behind the actor's name; nothing more is read then.
-pub(crate) fn pump(
+pub(crate) fn read_lines(
     mut stream: impl Read,
     form: LineFormat,
     tell: &mut dyn FnMut(ActorOutput) -> bool,
@@ -117,7 +117,7 @@ mod tests {
 
     fn pumped(stream: impl Read, form: LineFormat) -> (Vec<ActorOutput>, Result<(), String>) {
         let mut outputs = Vec::new();
-        let end = pump(stream, form, &mut |output| {
+        let end = read_lines(stream, form, &mut |output| {
             outputs.push(output);
             true
         });
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn it_stops_when_nobody_listens() {
         let mut told = 0;
-        let end = pump(b"a\nb\nc\n".as_slice(), LineFormat::Text, &mut |_| {
+        let end = read_lines(b"a\nb\nc\n".as_slice(), LineFormat::Text, &mut |_| {
             told += 1;
             told < 2
         });

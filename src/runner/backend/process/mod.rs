@@ -1,4 +1,4 @@
-//! The stage of real processes: each actor is one, in a process group and folders of its own.
+//! The backend of real processes: each actor is one, in a process group and folders of its own.
 
 mod cancel;
 mod child;
@@ -40,7 +40,7 @@ use crate::runner::lang::ast::{ActorId, Need, Signal};
 use crate::runner::profile::Translator;
 use crate::runner::run::seed::Seed;
 
-/// How many pieces of output may wait for the player before those who write them have to wait.
+/// How many pieces of output may wait for the executor before those who write them have to wait.
 const MAX_WAITING: usize = 1024;
 /// How long the output of a process that has ended is waited for: something that left its process group may hold it.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
@@ -51,7 +51,7 @@ pub enum Program {
     /// Ours, that speaks JSON and takes a free port by itself.
     Own(PathBuf),
     /// Any other one with the same command line.
-    Foreign(Box<Implementation>),
+    External(Box<Implementation>),
 }
 
 /// Actors as processes of one program.
@@ -71,11 +71,11 @@ pub struct ProcessBackend {
     /// Where copies of everything that they write are kept.
     copies: Option<PathBuf>,
     /// Faults of the network between own actors.
-    trouble: FaultControl,
+    fault_control: FaultControl,
     /// A request to end wakes it as long as it is there.
     _woken: Woken,
     /// Behind the processes: what is left of them when they are gone.
-    _strays: Option<Reaper>,
+    _reaper: Option<Reaper>,
     /// Behind the processes, so that they are gone when it is removed.
     folder: TempDir,
 }
@@ -107,7 +107,7 @@ impl Process {
 }
 
 impl ProcessBackend {
-    /// An empty stage for this program. Stages of one run share the clock. The random numbers behind faults of the
+    /// An empty backend for this program. Backends of one run share the clock. The random numbers behind faults of the
     /// network come from the seed.
     ///
     /// # Errors
@@ -116,7 +116,7 @@ impl ProcessBackend {
         let (outbox, inbox) = mpsc::sync_channel(MAX_WAITING);
         let woken = halt.wakes(outbox.clone());
         let folder = tempfile::Builder::new().prefix("chat-run-").tempdir()?;
-        let strays = matches!(program, Program::Foreign(_)).then(|| Reaper::of(folder.path()));
+        let escaped = matches!(program, Program::External(_)).then(|| Reaper::of(folder.path()));
         Ok(Self {
             clock,
             program: program.clone(),
@@ -128,9 +128,9 @@ impl ProcessBackend {
             server: None,
             silent: None,
             copies: None,
-            trouble: FaultControl::new(folder.path(), seed),
+            fault_control: FaultControl::new(folder.path(), seed),
             _woken: woken,
-            _strays: strays,
+            _reaper: escaped,
             folder,
         })
     }
@@ -153,7 +153,7 @@ impl ProcessBackend {
             let name = launch.name.clone();
             vec!["-c".to_owned(), name, "127.0.0.1".to_owned(), server.to_string(), port.to_string()]
         };
-        if let Program::Foreign(_) = self.program {
+        if let Program::External(_) = self.program {
             return Ok(words);
         }
         if launch.actor != ActorId::Server {
@@ -182,11 +182,11 @@ impl ProcessBackend {
                 };
                 Child::spawn(program, &arguments, home, form, who, copies, around).map_err(cannot)
             }
-            Program::Foreign(implementation) => {
+            Program::External(implementation) => {
                 let mut command = implementation.command(home).map_err(cannot)?;
                 command.args(arguments);
-                let speech = implementation.speech.clone();
-                Child::spawn_at_terminal(command, speech, home, who, copies, around).map_err(|error| {
+                let translator = implementation.translator.clone();
+                Child::spawn_at_terminal(command, translator, home, who, copies, around).map_err(|error| {
                     let word = implementation.words.first().map_or("", String::as_str);
                     BackendError(format!("{} cannot be started: {word}: {error}", launch.actor))
                 })
@@ -215,7 +215,7 @@ impl ProcessBackend {
             ChildEvent::Wake => {}
             ChildEvent::Output(output) => {
                 if process.watched
-                    && let Program::Foreign(implementation) = &self.program
+                    && let Program::External(implementation) = &self.program
                     && actor != ActorId::Server
                     && let ActorOutput::Line(line) | ActorOutput::Partial(line) = &output
                     && implementation.is_ready_at(line)
@@ -301,7 +301,7 @@ impl Backend for ProcessBackend {
             let wake = [self.next_end(), self.next_look(now)].into_iter().flatten().fold(until, Instant::min);
             match self.inbox.recv_timeout(wake.since(now)) {
                 Ok(message) => self.sort(message),
-                // Never disconnected: the stage itself holds a sender.
+                // Never disconnected: the backend itself holds a sender.
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.tell_ends(now),
             }
         }
@@ -314,13 +314,13 @@ impl Backend for ProcessBackend {
         let cannot = |error: io::Error| BackendError(format!("{} cannot be started: {error}", launch.actor));
         let home = self.folder.path().join(launch.actor.to_string());
         crate::runner::backend::process::child::folders(&home).map_err(cannot)?;
-        let foreign = matches!(self.program, Program::Foreign(_));
+        let external = matches!(self.program, Program::External(_));
         // A free port that an actor took by itself could be somebody else's as soon as the actor has ended, while
         // others still write to it.
         let reserved = ReservedPort::new().map_err(cannot)?;
         let port = reserved.port();
         let child = self.spawn(launch, &home, port, 1)?;
-        let (launch, watched) = (launch.clone(), foreign);
+        let (launch, watched) = (launch.clone(), external);
         let (life, closed, ended, told) = (1, None, None, false);
         let actor = launch.actor.clone();
         let process = Process { launch, home, port, _reserved: reserved, watched, closed, life, child, ended, told };
@@ -341,7 +341,7 @@ impl Backend for ProcessBackend {
         if let Some(process) = self.actors.get_mut(actor) {
             (process.life, process.child) = (life, child);
             (process.ended, process.told, process.closed) = (None, false, None);
-            process.watched = matches!(self.program, Program::Foreign(_));
+            process.watched = matches!(self.program, Program::External(_));
         }
         Ok(())
     }
@@ -369,36 +369,36 @@ impl Backend for ProcessBackend {
             Signal::Pause => Posix::SIGSTOP,
             Signal::Resume => Posix::SIGCONT,
         };
-        self.trouble.signal(actor, signal);
+        self.fault_control.signal(actor, signal);
         process.child.signal(posix).map_err(|error| BackendError(format!("{actor} cannot be sent a signal: {error}")))
     }
 
-    fn is_foreign(&self) -> bool {
-        matches!(self.program, Program::Foreign(_))
+    fn is_external(&self) -> bool {
+        matches!(self.program, Program::External(_))
     }
 
-    fn speech(&self) -> Translator {
+    fn translator(&self) -> Translator {
         match &self.program {
-            Program::Foreign(implementation) => implementation.speech.clone(),
+            Program::External(implementation) => implementation.translator.clone(),
             Program::Own(_) => Translator::default(),
         }
     }
 
     fn refuses(&self, args: &[String]) -> Option<String> {
-        if self.is_foreign() { Implementation::refuses(args) } else { None }
+        if self.is_external() { Implementation::refuses(args) } else { None }
     }
 
-    fn lacks(&self, need: Need) -> Option<String> {
-        if let Program::Foreign(implementation) = &self.program {
-            return implementation.lacks(need);
+    fn unmet_need(&self, need: Need) -> Option<String> {
+        if let Program::External(implementation) = &self.program {
+            return implementation.unmet_need(need);
         }
         match need {
-            Need::Faults => self.trouble.lacking(),
+            Need::Faults => self.fault_control.lacking(),
             Need::Groups | Need::Offline | Need::Receipts => None,
         }
     }
 
-    fn disturb(&mut self, disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
-        self.change_network(disturbance)
+    fn change_network(&mut self, change: &NetworkChange<'_>) -> Result<(), BackendError> {
+        self.change_all_networks(change)
     }
 }

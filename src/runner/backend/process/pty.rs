@@ -70,7 +70,7 @@ struct PtyState {
     heard: Mutex<Option<Instant>>,
     typed: Mutex<VecDeque<String>>,
     /// Its prompt may stand before an echo.
-    speech: Translator,
+    translator: Translator,
 }
 
 impl Watched {
@@ -78,8 +78,8 @@ impl Watched {
     const MAX_ECHOES: usize = 64;
 
     /// Of a program that speaks like this.
-    pub(crate) fn new(speech: Translator) -> Self {
-        Self { shared: Arc::new(PtyState { speech, ..PtyState::default() }) }
+    pub(crate) fn new(translator: Translator) -> Self {
+        Self { shared: Arc::new(PtyState { translator, ..PtyState::default() }) }
     }
 
     /// When it last wrote anything.
@@ -104,7 +104,7 @@ impl Watched {
 
     /// Whether a line is nothing but an echo. A whole one is expected no more then, nor what was typed before it.
     fn is_echo(&self, line: &str, whole: bool) -> bool {
-        let Some(line) = normal(&self.shared.speech.unprompted(line)) else { return false };
+        let Some(line) = normal(&self.shared.translator.unprompted(line)) else { return false };
         let mut typed = self.shared.typed.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(at) = typed.iter().position(|typed| *typed == line) else { return false };
         if whole {
@@ -136,16 +136,16 @@ pub(crate) fn read(
 ) -> Result<(), String> {
     let mut chunk = vec![0; 64 * 1024];
     let mut lines = Splitter::default();
-    let mut glued = InterleavedSplitter::default();
-    let mut copied = Tee::new(terminal, copy);
+    let mut splitter = InterleavedSplitter::default();
+    let mut tee = Tee::new(terminal, copy);
     // How much of the line without its end was told already.
     let mut told = 0;
     let mut at = clock.now().mono;
     loop {
         let waits_for_more = lines.rest().len() > told;
-        let soon = waits_for_more || glued.is_waiting();
+        let soon = waits_for_more || splitter.is_waiting();
         if !ready(terminal, PollFlags::POLLIN, if soon { SILENCE } else { LOOK }) {
-            if !glued.give_up(&mut |line| watched.pass_on(line, at, tell)) {
+            if !splitter.give_up(&mut |line| watched.pass_on(line, at, tell)) {
                 return Ok(());
             }
             if waits_for_more {
@@ -159,7 +159,7 @@ pub(crate) fn read(
             }
             continue;
         }
-        let read = match copied.read(&mut chunk) {
+        let read = match tee.read(&mut chunk) {
             Ok(0) => break,
             Ok(read) => read,
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => continue,
@@ -170,14 +170,14 @@ pub(crate) fn read(
         *watched.shared.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
         let mut tell_line = |line: &[u8]| {
             told = 0;
-            glued.line(&text(line), &mut |line| watched.pass_on(line, at, tell))
+            splitter.line(&text(line), &mut |line| watched.pass_on(line, at, tell))
         };
         if !lines.feed(chunk.get(..read).unwrap_or_default(), &mut tell_line)? {
             return Ok(());
         }
     }
     let rest = text(lines.rest());
-    if glued.give_up(&mut |line| watched.pass_on(line, at, tell)) && !rest.is_empty() {
+    if splitter.give_up(&mut |line| watched.pass_on(line, at, tell)) && !rest.is_empty() {
         watched.pass_on(rest, at, tell);
     }
     Ok(())

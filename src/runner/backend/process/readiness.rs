@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(20);
 impl ProcessBackend {
     /// Looks what can be said of processes of another program.
     pub(crate) fn look_around(&mut self) {
-        let Program::Foreign(implementation) = &self.program else { return };
+        let Program::External(implementation) = &self.program else { return };
         let now = self.clock.now().mono;
         for (actor, process) in &mut self.actors {
             if process.ended.is_some() {

@@ -38,11 +38,11 @@ impl Drop for Reaper {
     fn drop(&mut self) {
         // Again and again: some may be begun meanwhile.
         procfs::await_that(|| {
-            let strays = self.find();
-            for stray in &strays {
-                let _ = kill(*stray, Posix::SIGKILL);
+            let escaped = self.find();
+            for process in &escaped {
+                let _ = kill(*process, Posix::SIGKILL);
             }
-            strays.is_empty()
+            escaped.is_empty()
         });
     }
 }

@@ -11,18 +11,18 @@ use crate::runner::report::attempt::Attempt;
 use crate::runner::report::summary::{ReportFiles, View};
 use crate::runner::run::RunOptions;
 
-/// Cases that do what a function says when they are played: the case and its round in, whether it passes out.
+/// Cases that do what a function says when they are run: the case and its round in, whether it passes out.
 struct Acted<F>(F);
 
 impl<F: Fn(usize, u64) -> Status + Sync> RunCase for Acted<F> {
-    fn play(&self, case: usize, round: u64, tell: &mut dyn FnMut(CaseUpdate)) {
+    fn run(&self, case: usize, round: u64, report: &mut dyn FnMut(CaseUpdate)) {
         let mut info = info(case, None);
-        info.turn.round = round;
-        tell(CaseUpdate::Begins(info.clone()));
+        info.attempt.round = round;
+        report(CaseUpdate::Started(info.clone()));
         let status = (self.0)(case, round);
         let verdict = if status == Status::Ok { Verdict::Passed } else { Verdict::Skipped("of a failure".to_owned()) };
-        let played = CaseResult { verdict, ..CaseResult::not_run(info, String::new()) };
-        tell(CaseUpdate::Over(Box::new(FinishedCase { played, status, unkept: None, is_last: true })));
+        let result = CaseResult { verdict, ..CaseResult::not_run(info, String::new()) };
+        report(CaseUpdate::Finished(Box::new(FinishedCase { result, status, record_error: None, is_last: true })));
     }
 
     fn reason_to_stop(&self) -> Option<(Status, String)> {
@@ -37,35 +37,35 @@ impl<F: Fn(usize, u64) -> Status + Sync> RunCase for Acted<F> {
 fn info(case: usize, rounds: Option<u64>) -> CaseInfo {
     let source = Arc::new(SourceFile { path: "a.chat".into(), text: String::new() });
     let span = Span { source, line: case + 1, column: 1, start: 0, end: 0 };
-    let (file, title, turn) =
+    let (file, title, attempt) =
         (PathBuf::from("a.chat"), format!("case {case}"), Attempt { rounds, ..Attempt::default() });
-    CaseInfo { file, title, points: None, visibility: Visibility::Visible, span, steps: 0, turn }
+    CaseInfo { file, title, points: None, visibility: Visibility::Visible, span, steps: 0, attempt }
 }
 
-/// Plays so many cases: the report, and what came of it.
+/// Runs so many cases: the report, and what came of it.
 fn played(
     cases: usize,
-    order: SchedulerOptions,
-    play: impl Fn(usize, u64) -> Status + Sync,
+    options: SchedulerOptions,
+    run: impl Fn(usize, u64) -> Status + Sync,
 ) -> (Vec<String>, RunTally) {
     let mut out = Vec::new();
     let report = Box::new(TextReport { verbose: true, colour: false });
     let files = ReportFiles::new(Vec::new(), View::Teacher);
-    let mut audience = Reporters::new(&mut out, report, files, View::Teacher);
-    let infos = (0..cases).map(|case| info(case, order.rounds)).collect();
-    let tally = Jobs::run(&Acted(play), infos, order, &mut audience).unwrap();
+    let mut reporters = Reporters::new(&mut out, report, files, View::Teacher);
+    let infos = (0..cases).map(|case| info(case, options.rounds)).collect();
+    let tally = Jobs::run(&Acted(run), infos, options, &mut reporters).unwrap();
     let text = String::from_utf8(out).unwrap();
     (text.lines().map(|line| line.split("  ").take(2).collect::<Vec<_>>().join(" ")).collect(), tally)
 }
 
-fn order(jobs: usize) -> SchedulerOptions {
+fn options(jobs: usize) -> SchedulerOptions {
     SchedulerOptions { jobs, rounds: Some(1), fail_fast: false }
 }
 
 #[test]
 fn as_many_as_allowed_are_played_at_once_and_told_in_order() {
     let all = Barrier::new(RunOptions::MAX_JOBS);
-    let (lines, tally) = played(RunOptions::MAX_JOBS, order(RunOptions::MAX_JOBS), |_, _| {
+    let (lines, tally) = played(RunOptions::MAX_JOBS, options(RunOptions::MAX_JOBS), |_, _| {
         // Passed only if all of them are here.
         all.wait();
         Status::Ok
@@ -80,7 +80,7 @@ fn as_many_as_allowed_are_played_at_once_and_told_in_order() {
 #[test]
 fn one_at_a_time_is_one_after_another() {
     let running = Mutex::new(());
-    let (lines, _) = played(9, order(1), |_, _| if running.try_lock().is_ok() { Status::Ok } else { Status::Failed });
+    let (lines, _) = played(9, options(1), |_, _| if running.try_lock().is_ok() { Status::Ok } else { Status::Failed });
     assert!(lines.iter().all(|line| !line.starts_with("SKIP")), "{lines:?}");
 }
 
@@ -89,7 +89,7 @@ fn nobody_runs_too_far_ahead_of_the_report() {
     let ahead = Jobs::<Acted<fn(usize, u64) -> Status>>::MAX_AHEAD;
     let (begun, more) = (Mutex::new(BTreeSet::new()), Condvar::new());
     let too_far = Mutex::new(Vec::new());
-    played(ahead + 20, order(4), |case, _| {
+    played(ahead + 20, options(4), |case, _| {
         let mut all = begun.lock().unwrap();
         if case >= ahead && !all.contains(&0) {
             too_far.lock().unwrap().push(case);
@@ -108,28 +108,28 @@ fn nobody_runs_too_far_ahead_of_the_report() {
 
 #[test]
 fn a_fault_of_the_runner_ends_one_case() {
-    let (lines, tally) = played(3, order(2), |case, _| if case == 1 { panic!("on purpose") } else { Status::Ok });
+    let (lines, tally) = played(3, options(2), |case, _| if case == 1 { panic!("on purpose") } else { Status::Ok });
     assert_eq!(lines, ["CASE case 0", "PASS case 0", "CASE case 1", "---- case 1", "CASE case 2", "PASS case 2"]);
     assert_eq!(tally.result.status, Status::Internal);
 }
 
 #[test]
 fn rounds_without_a_number_end_with_the_one_that_fails() {
-    let order = SchedulerOptions { jobs: 1, rounds: None, fail_fast: false };
-    let plays = Mutex::new(Vec::new());
-    let (_, tally) = played(2, order, |case, round| {
-        plays.lock().unwrap().push((round, case));
+    let options = SchedulerOptions { jobs: 1, rounds: None, fail_fast: false };
+    let runner = Mutex::new(Vec::new());
+    let (_, tally) = played(2, options, |case, round| {
+        runner.lock().unwrap().push((round, case));
         if (round, case) == (3, 0) { Status::Expected } else { Status::Ok }
     });
-    assert_eq!(*plays.lock().unwrap(), [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)]);
+    assert_eq!(*runner.lock().unwrap(), [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)]);
     assert_eq!((tally.result.status, tally.result.rounds), (Status::Expected, Some(3)));
 }
 
 #[test]
 fn what_did_not_begin_as_often_as_it_had_to_is_told_once() {
-    let order = SchedulerOptions { jobs: 1, rounds: Some(5), fail_fast: true };
+    let options = SchedulerOptions { jobs: 1, rounds: Some(5), fail_fast: true };
     let fails = |case, round| if (round, case) == (2, 0) { Status::Failed } else { Status::Ok };
-    let (lines, tally) = played(2, order, fails);
+    let (lines, tally) = played(2, options, fails);
     let expected = ["PASS case 0", "PASS case 1", "SKIP case 0", "---- case 0", "---- case 1"];
     assert_eq!(
         lines.iter().filter(|line| !line.starts_with("CASE")).collect::<Vec<_>>(),
