@@ -33,7 +33,7 @@ const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 const CONTROL: Token = Token(2);
 
-/// The surroundings of a machine: passes it inputs other than datagrams, displays its events and performs its effects.
+/// Passes inputs other than datagrams to a machine, displays its events and performs its effects.
 pub trait Host<M: Machine> {
     /// The next input of the machine, if there is any. Never blocks.
     fn next(&mut self, now: Now) -> Option<Input<'static, M::Input>>;

@@ -185,7 +185,7 @@ impl LineEditor {
 /// Everything that the editor's thread needs.
 #[derive(Clone)]
 pub struct EditorContext {
-    /// Where lines go.
+    /// Receives the lines.
     pub lines: LineSender,
     /// Receives SIGINT for Ctrl-C and SIGHUP for a closed terminal.
     pub signals: Sender<i32>,

@@ -110,7 +110,7 @@ impl ProgramSession {
 
 /// Signals that request a shutdown, as numbers.
 pub struct Signals {
-    /// Where they arrive.
+    /// Receives them.
     pub arrived: Receiver<i32>,
     /// Adds one that is none of the system's, such as Ctrl-C in the line editor.
     pub sender: Sender<i32>,
