@@ -1,8 +1,7 @@
 //! Writes a whole file at once: a reader sees the old one or the new one.
 
-use std::fs::Permissions;
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::io::file::folder;
@@ -13,13 +12,14 @@ use crate::io::file::folder;
 /// Those of the system. The old file is unchanged then.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = target(path);
-    // The system subtracts its mask, as for any new file.
-    let everybody = Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new().prefix(".chat-new-").permissions(everybody).tempfile_in(folder(&target))?;
+    // Opened here and not by the crate, whose errors add the path of the temporary file.
+    let create = |path: &Path| File::options().write(true).create_new(true).open(path);
+    let mut file = tempfile::Builder::new().prefix(".chat-new-").make_in(folder(&target), create)?;
+    let opened = file.as_file_mut();
     if let Ok(old) = std::fs::metadata(&target) {
-        file.as_file().set_permissions(old.permissions())?;
+        opened.set_permissions(old.permissions())?;
     }
-    file.write_all(bytes)?;
+    opened.write_all(bytes)?;
     file.persist(&target).map(drop).map_err(|refused| refused.error)
 }
 
