@@ -45,11 +45,13 @@ impl Template {
             let help = "a hole is written `{name}`, and anything `{*}`".to_owned();
             return Err(("a profile has no variables".to_owned(), Some(help)));
         }
-        // What would be another kind of pattern in a scenario is text here.
-        let kind = text.starts_with('/') || text.starts_with("{\"");
-        let literal = if kind { format!("\\{text}") } else { text.to_owned() };
-        Pattern::parse(&literal).map_err(|wrong| (wrong.message, wrong.help))?;
-        let first = usize::from(text.starts_with("{\""));
+        // A leading backslash makes text of the next character. A regular expression or JSON in a scenario is text here.
+        let escaped = text.strip_prefix('\\').filter(|rest| rest.starts_with(['/', '{']));
+        let is_text = escaped.is_some() || text.starts_with('/') || text.starts_with("{\"");
+        let text = escaped.unwrap_or(text);
+        let literal = if is_text { format!("\\{text}") } else { text.to_owned() };
+        Pattern::parse(&literal).map_err(|error| (error.message, error.help))?;
+        let first = usize::from(is_text);
         let mut template = Self(Vec::new());
         template.text(&text[..first]);
         for piece in pieces(&text[first..]) {
@@ -57,7 +59,7 @@ impl Template {
                 TemplatePiece::Text(text) => template.text(text),
                 TemplatePiece::Anything => template.0.push(TemplatePart::Hole(None)),
                 TemplatePiece::Hole(name) => template.0.push(TemplatePart::Hole(Some(name.to_owned()))),
-                // Refused above.
+                // `Pattern::parse` has refused both.
                 TemplatePiece::Variable(_) | TemplatePiece::StrayBrace(_) => {}
             }
         }
@@ -133,6 +135,16 @@ impl Template {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_leading_backslash_escapes_a_brace_or_a_slash() {
+        let text = |template: &str| Template::parse(template).map(|template| template.fill(&Captures::default()));
+        assert_eq!(text("\\/etc"), Ok("/etc".to_owned()));
+        assert_eq!(text("\\{a"), Ok("{a".to_owned()));
+        assert_eq!(text("\\n"), Ok("\\n".to_owned()));
+        assert_eq!(text("\\{}"), Ok("{}".to_owned()));
+        assert!(text("\\{a {").is_err(), "the second brace is not a hole");
+    }
 
     #[test]
     fn holes_and_braces_are_told_apart() {
