@@ -1,8 +1,8 @@
-//! The emulator of networks: it takes every datagram, swallows some, and gives the others back when they are due.
+//! The network emulator: accepts every datagram, drops some, and returns the others when they are due.
 //!
-//! One instance stands behind the socket of a program ([`FaultCommand`] sets its faults) and one between the actors of
-//! a simulation ([`LinkModel`] describes its links). After each [`Emulator::send`], take everything that
-//! [`Emulator::due`] has, then wait until [`Emulator::deadline`].
+//! One instance is behind the socket of a program ([`FaultCommand`] sets its faults) and one between the actors of
+//! a simulation ([`LinkModel`] describes its links). After each [`Emulator::send`], drain
+//! [`Emulator::due`], then wait until [`Emulator::deadline`].
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,28 +14,28 @@ use crate::proto::event::reason::FaultKind;
 use crate::proto::rng::Rng;
 use crate::proto::time::Instant;
 
-/// The most datagrams held back at once; when so many are held, further ones leave at once.
+/// The most datagrams held back. When this many are held, further ones leave at once.
 pub const HELD: usize = 65_536;
 /// The most addresses with faults of their own that commands can set.
 pub const ADDRESSES: usize = 4_096;
-/// The most paths with a memory of their last datagrams; on further paths, each datagram is treated as the first.
+/// The most paths with state from their last datagrams. On further paths, each datagram is treated as the first one.
 pub const PATHS: usize = 65_536;
-/// How long a datagram waits for its successor at most, when it is to arrive after it.
+/// The longest time that a reordered datagram waits for its successor.
 pub const REORDER_WAITS: Duration = Duration::from_millis(30);
 
-/// An emulated network. A path, `K`, is a destination address, or two actors.
+/// An emulated network. `K` identifies a path: a destination address, or a pair of actors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Emulator<K> {
     rng: Rng,
-    /// The link of each path that has none of its own.
+    /// The link of all paths without a link of their own.
     link: LinkModel,
     links: BTreeMap<K, LinkModel>,
-    /// The faults of single paths, and of all paths (`None`). They add up.
+    /// The faults of single paths, and of all paths (`None`). Both apply to a datagram.
     faults: BTreeMap<Option<K>, PathFaults>,
     memory: BTreeMap<K, PathMemory>,
-    /// Datagrams that are held back, in the order in which they leave.
+    /// Datagrams that are held back, in the order in which they will leave.
     held: BTreeMap<Place, (K, Vec<u8>)>,
-    /// The number of places given out.
+    /// The number of places assigned so far.
     places: u64,
 }
 
@@ -45,10 +45,10 @@ type Place = (Instant, u64);
 /// Faults of one path, or of all paths.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct PathFaults {
-    /// How many of the next datagrams are dropped.
+    /// The number of next datagrams that are dropped.
     drop: u32,
     cut: bool,
-    /// The other faults, as a second link behind the first.
+    /// The other faults, as a link in sequence with the link of the path.
     link: LinkModel,
 }
 
@@ -64,7 +64,7 @@ struct PathMemory {
     lost_last: bool,
     /// When the bytes sent so far have passed the bandwidth limit.
     busy_until: Instant,
-    /// The datagram that waits for its successor, once for each copy.
+    /// The place of each copy of the datagram that waits for its successor.
     waiting: Vec<Place>,
 }
 
@@ -74,8 +74,8 @@ impl PathMemory {
     }
 }
 
-/// The random numbers of one datagram. Each datagram takes all of them, so that runs with the same seed and other
-/// probabilities stay comparable.
+/// The random numbers of one datagram. Each datagram uses the same number of them, so that runs with the same seed and
+/// different probabilities stay comparable.
 struct Draws {
     loss: f64,
     duplicate: f64,
@@ -115,8 +115,8 @@ impl<K: Copy + Ord> Emulator<K> {
         self.links.insert(path, link);
     }
 
-    /// Adds a fault to one path, or to all (`None`). It replaces an earlier fault of the same kind there, but drops are
-    /// added up.
+    /// Adds a fault to one path, or to all paths (`None`). It replaces an earlier fault of the same kind there, except
+    /// that drops add up.
     pub fn add_fault(&mut self, path: Option<K>, fault: Fault) {
         let faults = self.faults.entry(path).or_default();
         match fault {
@@ -129,13 +129,13 @@ impl<K: Copy + Ord> Emulator<K> {
         }
     }
 
-    /// Ends all faults and the links of single paths. Datagrams that are held back still arrive.
+    /// Removes all faults and the links of single paths. Datagrams that are held back still arrive.
     pub fn heal(&mut self) {
         self.faults.clear();
         self.links.clear();
     }
 
-    /// Whether each datagram would leave at once, unchanged, and none is held back.
+    /// Whether every datagram leaves at once and unchanged, and none is held back.
     #[must_use]
     pub fn is_transparent(&self) -> bool {
         self.faults.is_empty() && self.links.is_empty() && self.link == LinkModel::TRANSPARENT && self.is_empty()
@@ -147,7 +147,7 @@ impl<K: Copy + Ord> Emulator<K> {
         self.held.is_empty()
     }
 
-    /// Takes a datagram, and holds it until it is due. Returns the fault that swallowed it instead, if one did.
+    /// Accepts a datagram and holds it until it is due. Returns the fault if one dropped the datagram.
     pub fn send(&mut self, now: Instant, path: K, bytes: &[u8]) -> Option<FaultKind> {
         let draws = Draws::new(&mut self.rng);
         if let Some(fault) = self.take_cut_or_drop(path) {
@@ -166,7 +166,7 @@ impl<K: Copy + Ord> Emulator<K> {
         lost.then_some(FaultKind::Loss)
     }
 
-    /// Takes back a datagram that leaves by now: the earliest one.
+    /// Returns the earliest datagram that is due, with its path. Call until `None`.
     pub fn due(&mut self, now: Instant) -> Option<(K, Vec<u8>)> {
         let entry = self.held.first_entry().filter(|entry| entry.key().0 <= now)?;
         let (place, (path, bytes)) = entry.remove_entry();
@@ -199,7 +199,7 @@ impl<K: Copy + Ord> Emulator<K> {
         None
     }
 
-    /// The link of a path with the faults of the path and of all paths.
+    /// The link of a path, combined with the faults of the path and of all paths.
     fn whole_link(&self, path: K) -> LinkModel {
         let link = self.links.get(&path).copied().unwrap_or(self.link);
         let faults = [Some(path), None].map(|scope| self.faults.get(&scope));
@@ -225,7 +225,7 @@ impl<K: Copy + Ord> Emulator<K> {
         let arrivals = draws.jitter.map(|draw| if is_full { now } else { earliest + part(link.jitter, draw) });
         let arrivals = &arrivals[..copies];
         let predecessor = std::mem::take(&mut memory.waiting);
-        // A datagram that overtakes does not wait itself: otherwise all would be late and none out of order.
+        // A datagram that overtakes does not wait itself. Otherwise every datagram would be late and none out of order.
         let waits = predecessor.is_empty() && !is_full && draws.reorder < link.reorder;
         for arrival in arrivals {
             let place = self.hold(if waits { *arrival + REORDER_WAITS } else { *arrival }, path, bytes.to_vec());
@@ -234,7 +234,7 @@ impl<K: Copy + Ord> Emulator<K> {
         let first = arrivals.iter().copied().min().unwrap_or(now);
         for place in predecessor {
             if let Some((path, bytes)) = self.held.remove(&place) {
-                // Right behind this one, but no earlier than without the fault.
+                // It leaves right after this one, but no earlier than without the fault.
                 let own = place.0 - REORDER_WAITS;
                 self.hold(place.0.min(own.max(first)), path, bytes);
             }
@@ -253,7 +253,7 @@ impl Emulator<SocketAddr> {
     /// Executes a command. Datagrams that are held back still arrive.
     ///
     /// # Errors
-    /// One sentence, when [`ADDRESSES`] addresses have faults already; nothing is changed then.
+    /// One sentence, if [`ADDRESSES`] addresses already have faults. Then nothing changes.
     pub fn execute(&mut self, command: &FaultCommand) -> Result<(), String> {
         let is_new = !command.faults.is_empty() && command.to.is_some() && !self.faults.contains_key(&command.to);
         let addresses = self.faults.len() - usize::from(self.faults.contains_key(&None));
@@ -275,12 +275,12 @@ impl Emulator<SocketAddr> {
     }
 }
 
-/// A random number from 0 to 1, without 1.
+/// A random number from 0 to 1, excluding 1.
 fn fraction(rng: &mut Rng) -> f64 {
     (rng.bits() >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// A random part of a duration.
+/// A random duration from zero to `whole`, in microseconds.
 fn part(whole: Duration, draw: u64) -> Duration {
     let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
     Duration::from_micros(draw % micros.saturating_add(1))

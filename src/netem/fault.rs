@@ -1,24 +1,24 @@
-//! Fault commands: their data, and how they are parsed and printed (`loss=30%,delay=20ms,seed=7`).
+//! Fault commands such as `loss=30%,delay=20ms,seed=7`: their data, parser and printer.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proto::time::parse_duration;
 
-/// A disturbance of datagrams.
+/// A fault of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// So many of the next datagrams are swallowed.
+    /// This number of next datagrams is dropped.
     Drop(u32),
-    /// Each datagram is swallowed with this probability.
+    /// Each datagram is dropped with this probability.
     Loss(Percent),
-    /// Each datagram arrives later by this time.
+    /// Each datagram is delayed by this time.
     Delay(Duration),
     /// Each datagram arrives twice with this probability.
     Duplicate(Percent),
     /// Each datagram arrives after its successor with this probability.
     Reorder(Percent),
-    /// All datagrams are swallowed.
+    /// All datagrams are dropped.
     Cut,
 }
 
@@ -30,7 +30,7 @@ impl Percent {
     /// 100 %, in hundredths of a percent.
     pub const CERTAIN: u16 = 10_000;
 
-    /// A probability in hundredths of a percent; `None` above 100 %.
+    /// A probability from hundredths of a percent; `None` above 100 %.
     #[must_use]
     pub fn new(hundredths: u16) -> Option<Self> {
         (hundredths <= Self::CERTAIN).then_some(Self(hundredths))
@@ -42,7 +42,7 @@ impl Percent {
         f64::from(self.0) / f64::from(Self::CERTAIN)
     }
 
-    /// Reads `30%` or `0.5%`, with at most two decimals.
+    /// Parses `30%` or `0.5%`. The number has at most two decimals.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         let number = word.strip_suffix('%')?;
@@ -68,11 +68,11 @@ impl std::fmt::Display for Percent {
 /// A command that changes the faults of one program: `loss=30%,delay=20ms,seed=7`, `to=127.0.0.1:9,drop=2`, `heal`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultCommand {
-    /// Ends all earlier faults first.
+    /// Whether all earlier faults are removed first.
     pub heal: bool,
-    /// Starts a new sequence of random numbers.
+    /// The seed of a new sequence of random numbers.
     pub seed: Option<u64>,
-    /// The destination of the disturbed datagrams; `None` is any.
+    /// The destination of the affected datagrams; `None` means all destinations.
     pub to: Option<SocketAddr>,
     /// The faults, in the order of the command.
     pub faults: Vec<Fault>,
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_parsed_as_they_are_printed() {
+    fn a_printed_command_parses_back_to_itself() {
         let text = "seed=7,to=127.0.0.1:9,drop=2,loss=0.05%,delay=1500us,duplicate=10%,reorder=100%,cut";
         let command: FaultCommand = text.parse().unwrap();
         assert_eq!(command.to_string(), text);

@@ -1,15 +1,15 @@
-//! Models of paths between two hosts: plain data, presets, and how two models add up. [`Emulator`] applies them.
+//! Models of paths between two hosts: their data, presets, and the combination of two models.
 //!
-//! [`Emulator`]: crate::netem::emulator::Emulator
+//! The [emulator](crate::netem::emulator::Emulator) applies them.
 
 use std::time::Duration;
 
-/// How a path between two hosts behaves, in one direction. Probabilities are from 0 to 1.
+/// The behaviour of a path between two hosts in one direction. Probabilities are from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinkModel {
-    /// The least time that a datagram takes.
+    /// The shortest time that a datagram takes.
     pub latency: Duration,
-    /// Added to the latency, evenly distributed from zero to this.
+    /// The largest random addition to the latency. It is evenly distributed from zero.
     pub jitter: Duration,
     /// The probability that a datagram is lost.
     pub loss: f64,
@@ -19,10 +19,10 @@ pub struct LinkModel {
     ///
     /// [`REORDER_WAITS`]: crate::netem::emulator::REORDER_WAITS
     pub reorder: f64,
-    /// The probability of another loss right after a loss, for losses in bursts (the two states of Gilbert and
-    /// Elliott). With 0, losses are independent.
+    /// The probability that a datagram is lost if the one before it was lost (a two-state Gilbert-Elliott model).
+    /// With 0, losses are independent.
     pub burst: f64,
-    /// Bytes per second; 0 is no limit.
+    /// Bytes per second; 0 means no limit.
     pub bandwidth: u64,
 }
 
@@ -31,7 +31,7 @@ const fn ms(ms: u64) -> Duration {
 }
 
 impl LinkModel {
-    /// Changes nothing: a datagram arrives when it is sent. The default of a program without faults.
+    /// No effect: a datagram arrives when it is sent. This is the default of a program without faults.
     pub const TRANSPARENT: LinkModel = LinkModel {
         latency: Duration::ZERO,
         jitter: Duration::ZERO,
@@ -41,16 +41,16 @@ impl LinkModel {
         burst: 0.0,
         bandwidth: 0,
     };
-    /// No losses, and a round trip of 100 µs.
+    /// No losses. A round trip takes 100 µs.
     pub const PERFECT: LinkModel = LinkModel { latency: Duration::from_micros(50), ..LinkModel::TRANSPARENT };
-    /// A wired office: half a millisecond there and back, one datagram in 10,000 lost.
+    /// A wired office network. A round trip takes at least half a millisecond, and one datagram in 10,000 is lost.
     pub const LAN: LinkModel = LinkModel {
         latency: Duration::from_micros(250),
         jitter: Duration::from_micros(100),
         loss: 0.000_1,
         ..LinkModel::TRANSPARENT
     };
-    /// A wireless network with a bad signal: 5 % of the datagrams start a burst of losses.
+    /// A wireless network with a weak signal. After a delivered datagram, 5 % of the datagrams start a burst of losses.
     pub const WIFI_LOSSY: LinkModel = LinkModel {
         latency: ms(2),
         jitter: ms(8),
@@ -60,10 +60,10 @@ impl LinkModel {
         bandwidth: 2_000_000,
         ..LinkModel::TRANSPARENT
     };
-    /// Across an ocean: 80 ms there and back.
+    /// A path across an ocean. A round trip takes 76 to 84 ms.
     pub const TRANSATLANTIC: LinkModel =
         LinkModel { latency: ms(38), jitter: ms(4), loss: 0.005, ..LinkModel::TRANSPARENT };
-    /// Every disturbance at once.
+    /// All kinds of faults at once.
     pub const HOSTILE: LinkModel = LinkModel {
         latency: ms(10),
         jitter: ms(20),
@@ -83,8 +83,8 @@ impl LinkModel {
         ("wifi-lossy", LinkModel::WIFI_LOSSY),
     ];
 
-    /// The path that leads through both, one after the other: delays add up, losses, duplicates and reordering are
-    /// independent, and the smaller bandwidth counts.
+    /// The path through both links in sequence. Delays add up, losses, duplicates and reordering are independent, and
+    /// the smaller bandwidth applies.
     #[must_use]
     pub fn and_then(self, next: LinkModel) -> LinkModel {
         let bandwidths = [self.bandwidth, next.bandwidth].into_iter().filter(|bytes| *bytes > 0);
@@ -100,13 +100,13 @@ impl LinkModel {
         }
     }
 
-    /// The probability that a datagram is lost, given whether the one before it was.
+    /// The probability that a datagram is lost, depending on whether the one before it was lost.
     #[must_use]
     pub fn loss_after(&self, lost_last: bool) -> f64 {
         if lost_last && self.burst > 0.0 { self.burst } else { self.loss }
     }
 
-    /// How long so many bytes occupy the path.
+    /// How long a datagram of `bytes` bytes occupies the path.
     #[must_use]
     pub fn transmission_time(&self, bytes: usize) -> Duration {
         let scaled = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(1_000_000);
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transparent_link_changes_no_other() {
+    fn a_transparent_link_in_sequence_changes_nothing() {
         for (name, link) in LinkModel::PRESETS {
             assert_eq!(link.and_then(LinkModel::TRANSPARENT), *link, "{name}");
             assert_eq!(LinkModel::TRANSPARENT.and_then(*link), *link, "{name}");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn two_links_in_a_row_add_up() {
+    fn two_links_in_sequence_combine() {
         let half = LinkModel { loss: 0.5, duplicate: 0.5, reorder: 1.0, ..LinkModel::TRANSPARENT };
         let both = half.and_then(LinkModel { bandwidth: 3_000_000, ..LinkModel::WIFI_LOSSY });
         assert_eq!((both.latency, both.jitter, both.bandwidth), (ms(2), ms(8), 3_000_000));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_occupy_a_path_by_its_bandwidth() {
+    fn transmission_time_follows_from_the_bandwidth() {
         let link = LinkModel { bandwidth: 2_000_000, ..LinkModel::TRANSPARENT };
         assert_eq!(link.transmission_time(1_200), Duration::from_micros(600));
         assert_eq!(LinkModel::TRANSPARENT.transmission_time(1_200), Duration::ZERO);

@@ -1,4 +1,4 @@
-//! A sans-IO network emulator: commands that set faults, models of links, and the queue that applies both. Pure.
+//! A network emulator without I/O: commands that set faults, models of links, and the queue that applies both. Pure.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

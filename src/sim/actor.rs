@@ -1,4 +1,4 @@
-//! A server or a client of a simulation, with its socket, its output and its log, over all its incarnations.
+//! One actor of a simulation: a server or a client with its socket, its output and its log, across all incarnations.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,9 +14,9 @@ use crate::proto::time::{Instant, Now, earliest};
 
 /// The time from an event to its display.
 const SHOW: Duration = Duration::from_micros(20);
-/// The most datagrams in the socket of a paused actor; further ones are lost.
+/// The most datagrams in the socket of a paused actor. Further ones are lost.
 const SOCKET: usize = 4096;
-/// The port of each actor. Their hosts differ.
+/// The port of each actor. The actors have different hosts.
 pub(crate) const PORT: u16 = 7000;
 
 /// The machine of one incarnation.
@@ -45,7 +45,7 @@ impl Machine for SimMachine {
     type Input = SimInput;
     type Effect = ServerEffect;
 
-    /// An input of the other role is ignored.
+    /// Ignores an input of the other role.
     fn handle(&mut self, now: Now, input: Input<'_, SimInput>) {
         match self {
             Self::Server(server) => {
@@ -78,7 +78,7 @@ impl Machine for SimMachine {
     }
 }
 
-/// See the module.
+/// An actor; see the module.
 pub(crate) struct SimActor {
     pub(crate) addr: SocketAddr,
     /// `None` for the server.
@@ -86,12 +86,12 @@ pub(crate) struct SimActor {
     /// `None` while the actor does not run.
     pub(crate) role: Option<SimMachine>,
     pub(crate) paused: bool,
-    /// Whether its output is blocked.
+    /// Whether the output is blocked.
     pub(crate) blocked: bool,
-    /// Datagrams and other inputs that arrived while it was paused.
+    /// Datagrams that arrived while the actor was paused. `inputs` has the other inputs.
     socket: VecDeque<(SocketAddr, Vec<u8>)>,
     inputs: VecDeque<Input<'static, SimInput>>,
-    /// Faults of the datagrams that it sends.
+    /// Faults of the datagrams that the actor sends.
     pub(crate) faults: Emulator<SocketAddr>,
     /// Events that are not displayed yet, with the time of their display.
     pub(crate) showing: VecDeque<(Instant, Event)>,
@@ -102,12 +102,12 @@ pub(crate) struct SimActor {
     pub(crate) ending: Option<Exit>,
     /// Messages requested from the disk, with the time of the answer.
     pub(crate) fetched: VecDeque<(Instant, Vec<u64>)>,
-    /// The deadline of its machine.
+    /// The deadline of the machine.
     pub(crate) deadline: Option<Instant>,
 }
 
 impl SimActor {
-    /// An actor that does not run, on the host of this number.
+    /// An actor that does not run yet, on the host with this number.
     pub(crate) fn new(host: usize, name: Option<Name>, faults: Emulator<SocketAddr>) -> Self {
         let host = 0x0a00_0000 + u32::try_from(host).unwrap_or(u32::MAX);
         Self {
@@ -136,7 +136,7 @@ impl SimActor {
         (self.shown, self.ending) = (0, None);
     }
 
-    /// Ends its incarnation at once.
+    /// Ends the incarnation at once.
     pub(crate) fn kill(&mut self) {
         self.role = None;
         self.showing.clear();
@@ -144,37 +144,37 @@ impl SimActor {
         self.discard_backlog();
     }
 
-    /// Discards what waits for it.
+    /// Discards the datagrams and other inputs that wait.
     fn discard_backlog(&mut self) {
         self.socket.clear();
         self.inputs.clear();
     }
 
-    /// Keeps a datagram until the actor is resumed, unless it does not run.
+    /// Queues a datagram until the actor is resumed. An actor that does not run loses it.
     pub(crate) fn keep_datagram(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         if self.role.is_some() && self.socket.len() < SOCKET {
             self.socket.push_back((from, bytes));
         }
     }
 
-    /// Keeps another input. The caller limits their number.
+    /// Queues an input that is not a datagram until the actor is resumed. The caller limits the number of inputs.
     pub(crate) fn keep_input(&mut self, input: Input<'static, SimInput>) {
         if self.role.is_some() {
             self.inputs.push_back(input);
         }
     }
 
-    /// Takes the first datagram that waits.
+    /// Takes the first waiting datagram.
     pub(crate) fn next_datagram(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
         self.socket.pop_front()
     }
 
-    /// Takes the first of the other inputs that wait.
+    /// Takes the first waiting input that is not a datagram.
     pub(crate) fn next_input(&mut self) -> Option<Input<'static, SimInput>> {
         self.inputs.pop_front()
     }
 
-    /// The machine has ended: displays its last events, and removes it.
+    /// Removes a machine that has ended, and displays its last events.
     pub(crate) fn ended(&mut self, now: Instant, ending: Exit) {
         let last = std::mem::take(&mut self.showing);
         self.log.extend(last.into_iter().map(|(_, event)| (now, event)));
@@ -187,7 +187,8 @@ impl SimActor {
         self.showing.push_back((now + SHOW, event));
     }
 
-    /// Displays events that are due. Returns the number of events that this incarnation displayed so far, if it grew.
+    /// Displays events that are due. Returns the number of events that this incarnation displayed so far; `None` if no
+    /// event was due.
     pub(crate) fn show(&mut self, now: Instant) -> Option<u64> {
         let before = self.shown;
         while !self.blocked
@@ -200,7 +201,7 @@ impl SimActor {
         (self.shown > before).then_some(self.shown)
     }
 
-    /// The time of its next event, besides inputs and datagrams.
+    /// The time of the actor's next event, except inputs and arriving datagrams.
     pub(crate) fn next(&self) -> Option<Instant> {
         if self.paused {
             return None;
@@ -214,7 +215,7 @@ impl SimActor {
         [self.deadline, showing, fetched].into_iter().fold(faults, earliest)
     }
 
-    /// Whether it has nothing left to do.
+    /// Whether no input or event waits and the machine is idle.
     pub(crate) fn is_idle(&self) -> bool {
         let waits = !(self.socket.is_empty() && self.inputs.is_empty());
         !waits && self.showing.is_empty() && self.role.as_ref().is_none_or(SimMachine::is_idle)
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_datagrams_wait_in_a_socket_and_none_in_that_of_another_life() {
+    fn a_socket_holds_a_limited_number_of_datagrams_and_a_new_incarnation_starts_with_none() {
         let mut actor = SimActor::new(0, None, Emulator::default());
         let from = actor.addr;
         actor.keep_datagram(from, vec![0]);

@@ -1,4 +1,5 @@
-//! The simulated disk of the server. A crash loses records that are not synced; a full disk refuses some.
+//! The simulated disk of the server. A crash loses the records that are not synced. A full disk refuses new messages
+//! and groups.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,13 +16,13 @@ pub struct Disk {
     receipts: BTreeMap<u64, Receipt>,
     last_seq: u64,
     unsynced: VecDeque<(Instant, Record)>,
-    /// How many records of this incarnation of the server were synced or refused.
+    /// The number of records of this incarnation of the server that were synced or refused.
     through: u64,
     /// Every record that was ever synced, in order.
     history: Vec<Record>,
-    /// The server dies when so many records were ever synced, before the last one is reported to it.
+    /// The server crashes when this number of records was ever synced, before the last sync is reported to it.
     pub dies_at: Option<usize>,
-    /// The server dies only when another record is about to be synced. That record is lost.
+    /// Delays that crash until another record is due to be synced. That record is lost.
     pub dies_before_next: bool,
     /// Whether new messages and groups are refused.
     pub full: bool,
@@ -39,8 +40,8 @@ impl Disk {
         self.unsynced.front().map(|(at, _)| *at)
     }
 
-    /// Syncs records that are due. Returns how many records of this incarnation are processed, and which of them were
-    /// refused now.
+    /// Syncs records that are due. Returns the number of records of this incarnation that are synced or refused so
+    /// far, and the numbers of the records that this call refused. `None` if no record was due.
     pub fn sync(&mut self, now: Instant) -> Option<(u64, Vec<u64>)> {
         let before = self.through;
         let mut refused = Vec::new();
@@ -65,7 +66,7 @@ impl Disk {
         }
     }
 
-    /// Whether the server dies now; see [`Disk::dies_at`].
+    /// Whether the server crashes now; see [`Disk::dies_at`].
     #[must_use]
     pub fn is_at_death(&self, now: Instant) -> bool {
         let is_due = || self.next().is_some_and(|at| at <= now);
@@ -108,7 +109,7 @@ impl Disk {
         seqs.iter().filter_map(|seq| self.mail.get(seq)).cloned().collect()
     }
 
-    /// All kept messages, by number.
+    /// All stored messages, in order of number.
     pub fn mail(&self) -> impl Iterator<Item = &Mail> {
         self.mail.values()
     }
@@ -119,7 +120,7 @@ impl Disk {
         &self.history
     }
 
-    /// All waiting receipts, by number.
+    /// All waiting receipts, in order of number.
     pub fn receipts(&self) -> impl Iterator<Item = &Receipt> {
         self.receipts.values()
     }

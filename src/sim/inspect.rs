@@ -22,7 +22,7 @@ impl Simulation {
         self.now
     }
 
-    /// The civil time.
+    /// The civil time of the simulation.
     #[must_use]
     pub fn unix(&self) -> Timestamp {
         self.clock().unix
@@ -58,13 +58,13 @@ impl Simulation {
         self.actors[index].showing.len()
     }
 
-    /// How the last incarnation of an actor ended; `None` if it runs or was killed.
+    /// The exit of the last incarnation of an actor; `None` if it runs or was killed.
     #[must_use]
     pub fn ending(&self, index: usize) -> Option<&Exit> {
         self.actors[index].ending.as_ref()
     }
 
-    /// The machine of a running client.
+    /// The machine of a client, if it runs.
     #[must_use]
     pub fn client_machine(&self, index: usize) -> Option<&Client> {
         match self.actors[index].role.as_ref()? {
@@ -94,7 +94,7 @@ impl Simulation {
         self.traffic.as_deref().unwrap_or_default()
     }
 
-    /// The number of datagrams that were sent so far.
+    /// The number of datagrams sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent

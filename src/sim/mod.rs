@@ -1,4 +1,4 @@
-//! The machines of the protocol on a simulated network and disk, in virtual time, replayable from a seed. Pure.
+//! The machines of the protocol on a simulated network and disk, in virtual time. A seed replays a run exactly. Pure.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

@@ -1,7 +1,7 @@
 //! A simulation of one server and its clients in virtual time. The same seed and the same calls give the same run.
 //!
-//! A datagram passes two emulators: the one of its sender, with the faults of that program, then the network between
-//! the actors. Every input of a machine is followed by a complete drain of its outputs.
+//! A datagram passes two emulators: first the one of its sender, with the faults of that program, then the network
+//! between the actors. Every input to a machine is followed by a complete drain of its outputs.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,52 +26,52 @@ use crate::sim::disk::Disk;
 pub const SERVER: usize = 0;
 /// The civil time at the origin of virtual time: 2026-01-01T00:00:00Z.
 pub(super) const EPOCH: i64 = 1_767_225_600_000_000;
-/// How long a sync takes.
+/// The duration of a sync or a fetch.
 pub(super) const SYNC: Duration = Duration::from_micros(200);
-/// One direction between two actors, by their indices.
+/// One direction between two actors: the indices of sender and receiver.
 pub(super) type Route = (usize, usize);
 
 /// A datagram as it leaves its sender or arrives at its receiver.
 #[derive(Clone, Debug)]
 pub struct PacketTrace {
-    /// The virtual time.
+    /// The virtual time of departure or arrival.
     pub at: Instant,
     /// The sender or the receiver.
     pub actor: usize,
-    /// Whether it arrived at the actor; otherwise it left there.
+    /// Whether the datagram arrived at the actor. Otherwise it left the actor.
     pub came: bool,
     /// The whole datagram.
     pub bytes: Vec<u8>,
 }
 
-/// See the module.
+/// A simulation; see the module.
 pub struct Simulation {
     pub(super) now: Instant,
     rng: Rng,
     pub(super) actors: Vec<SimActor>,
     pub(super) disk: Disk,
     pub(super) network: Emulator<Route>,
-    /// How many datagrams were sent, including those to an address without an actor.
+    /// The number of datagrams sent, including datagrams to an address without an actor.
     pub(super) sent: u64,
     /// Every datagram that left or arrived, after [`Simulation::keep_traffic`].
     pub(super) traffic: Option<Vec<PacketTrace>>,
 }
 
 impl Simulation {
-    /// A simulation with a running server, whose network has these links. Each actor has its own host.
+    /// A simulation with a running server and a network with this link on all paths. Each actor has its own host.
     #[must_use]
     pub fn new(seed: u64, net: LinkModel) -> Self {
-        let mut world = Self::without_server(seed, net);
-        world.start(SERVER);
-        world
+        let mut simulation = Self::without_server(seed, net);
+        simulation.start(SERVER);
+        simulation
     }
 
-    /// The same simulation before the start of its server.
+    /// A simulation like that of [`Simulation::new`], but the server is not started yet.
     #[must_use]
     pub fn without_server(seed: u64, net: LinkModel) -> Self {
         let mut rng = Rng::from_number(seed);
         let network = Emulator::new(rng.bits(), net);
-        let mut world = Self {
+        let mut simulation = Self {
             now: Instant::from_micros(1_000_000),
             rng,
             actors: Vec::new(),
@@ -80,8 +80,8 @@ impl Simulation {
             sent: 0,
             traffic: None,
         };
-        world.add_actor(None);
-        world
+        simulation.add_actor(None);
+        simulation
     }
 
     fn add_actor(&mut self, name: Option<Name>) -> usize {
@@ -109,7 +109,7 @@ impl Simulation {
     /// Adds a client with this name and starts it. Returns its index.
     ///
     /// # Panics
-    /// If the name is not valid. Callers pass names that are valid.
+    /// If the name is not valid.
     pub fn client(&mut self, name: &str) -> usize {
         let index = self.enter(Name::new(name).expect("a name"));
         self.start(index);
@@ -132,7 +132,7 @@ impl Simulation {
         self.actors[index].addr
     }
 
-    /// Starts an actor, also again. A client begins a new incarnation; the server reads its disk.
+    /// Starts or restarts an actor. A client begins a new incarnation. The server reads its disk.
     pub fn start(&mut self, index: usize) {
         let Some(name) = self.actors[index].name.clone() else {
             let kept = self.disk.recover();
@@ -158,7 +158,7 @@ impl Simulation {
         self.drain(index);
     }
 
-    /// Kills an actor. Events that were not shown and records that were not synced are lost.
+    /// Kills an actor. Events that were not displayed and records that were not synced are lost.
     pub fn kill(&mut self, index: usize) {
         self.actors[index].kill();
         if index == SERVER {
@@ -202,7 +202,7 @@ impl Simulation {
         self.give(index, Input::Shutdown);
     }
 
-    /// Closes the input of an actor.
+    /// Reports the end of its input to a client.
     pub fn finish(&mut self, index: usize) {
         self.give(index, Input::Role(SimInput::Client(ClientInput::EndOfInput)));
     }
@@ -217,7 +217,7 @@ impl Simulation {
         self.network.set_path_link((from, to), net);
     }
 
-    /// Drops so many of the next datagrams of one direction.
+    /// Drops the next `count` datagrams of one direction.
     pub fn drop_next(&mut self, from: usize, to: usize, count: u32) {
         self.network.add_fault(Some((from, to)), Fault::Drop(count));
     }
@@ -227,7 +227,7 @@ impl Simulation {
         self.network.add_fault(Some((from, to)), Fault::Cut);
     }
 
-    /// Ends all faults of the network, and the links of single directions. Faults of senders stay.
+    /// Removes all faults of the network and the links of single directions. Faults of senders stay.
     pub fn heal(&mut self) {
         self.network.heal();
     }
@@ -237,17 +237,17 @@ impl Simulation {
         &mut self.disk
     }
 
-    /// Replaces the disk by an empty one.
+    /// Replaces the disk with an empty one.
     pub fn wipe_disk(&mut self) {
         self.disk = Disk::default();
     }
 
-    /// Keeps every datagram from now on for [`Simulation::traffic`].
+    /// Records every datagram from now on for [`Simulation::traffic`].
     pub fn keep_traffic(&mut self) {
         self.traffic = Some(Vec::new());
     }
 
-    /// Passes an input to an actor, or keeps it while the actor is paused.
+    /// Passes an input to an actor, or queues it while the actor is paused.
     fn give(&mut self, index: usize, input: Input<'static, SimInput>) {
         if self.actors[index].paused {
             self.actors[index].keep_input(input);
@@ -256,8 +256,8 @@ impl Simulation {
         }
     }
 
-    /// Processes what waited for a paused actor, in the order of a stopped process: the datagrams in its socket, the
-    /// timers that are due, then the other inputs.
+    /// Processes the backlog of an actor that was paused. The order is that of a stopped process that continues: the
+    /// datagrams in its socket, the timers that are due, then the other inputs.
     fn process_backlog(&mut self, index: usize) {
         while let Some((from, bytes)) = self.actors[index].next_datagram() {
             self.receive(index, from, &bytes);
@@ -308,7 +308,7 @@ impl Simulation {
         self.actors[index].deadline = self.actors[index].role.as_mut().and_then(|role| role.deadline());
     }
 
-    /// Passes datagrams that are due at the emulator of an actor to the network.
+    /// Passes the datagrams that are due at the emulator of an actor to the network.
     fn send_due(&mut self, index: usize) {
         while let Some((to, bytes)) = self.actors[index].faults.due(self.now) {
             self.trace(index, false, &bytes);
@@ -319,14 +319,14 @@ impl Simulation {
         }
     }
 
-    /// The time of the next event, unless an input comes first.
+    /// The time of the next event if no input arrives earlier.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         let all = self.actors.iter().map(SimActor::next);
         all.fold(earliest(self.network.deadline(), self.disk.next()), earliest)
     }
 
-    /// Advances to the next event and processes it, but does not go beyond `until`. Returns whether there was one.
+    /// Advances to the next event and processes it, but not beyond `until`. Returns whether there was an event.
     pub fn step(&mut self, until: Instant) -> bool {
         let Some(next) = self.next().filter(|next| *next <= until) else {
             self.now = self.now.max(until);
@@ -350,8 +350,8 @@ impl Simulation {
         true
     }
 
-    /// Syncs records that are due. Reports them to the server, or kills and restarts it if this is its death
-    /// ([`Disk::dies_at`]).
+    /// Syncs records that are due and reports them to the server. If the server is to crash now ([`Disk::dies_at`]),
+    /// kills and restarts it instead.
     fn sync(&mut self) {
         if self.disk.next().is_none_or(|at| at > self.now) {
             return;
@@ -366,7 +366,7 @@ impl Simulation {
         }
     }
 
-    /// Processes everything of an actor that is due now, besides datagrams.
+    /// Processes the fetches, departures, displays and timers of an actor that are due.
     fn process_due(&mut self, index: usize) {
         while self.actors[index].fetched.front().is_some_and(|(at, _)| *at <= self.now)
             && let Some((_, seqs)) = self.actors[index].fetched.pop_front()
@@ -383,7 +383,7 @@ impl Simulation {
         }
     }
 
-    /// Advances by this time.
+    /// Advances the virtual time by `time` and processes all events until then.
     pub fn run_for(&mut self, time: Duration) {
         let until = self.now + time;
         while self.step(until) {}

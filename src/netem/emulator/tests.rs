@@ -1,4 +1,4 @@
-//! Each fault and each limit of the emulator, one at a time.
+//! Tests of each fault and each limit of the emulator, one at a time.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn arrivals<K: Copy + Ord>(emulator: &mut Emulator<K>, until: Instant) -> Vec<u8
     std::iter::from_fn(|| emulator.due(until)).map(|(_, bytes)| bytes[0]).collect()
 }
 
-/// Nothing is held, and no path is remembered.
+/// Asserts that no datagram is held and no path is remembered.
 fn assert_at_rest<K: Copy + Ord>(emulator: &Emulator<K>) {
     assert!(emulator.is_empty() && emulator.memory.is_empty() && emulator.deadline().is_none());
 }
@@ -42,7 +42,7 @@ fn without_faults_a_datagram_leaves_at_once_and_nothing_is_remembered() {
 }
 
 #[test]
-fn so_many_are_dropped_and_no_more_and_only_there() {
+fn a_drop_fault_drops_exactly_its_count_on_its_path_alone() {
     let mut emulator = with("to=127.0.0.1:9,drop=2");
     assert_eq!(emulator.send(NOW, addr(8), &[0]), None);
     let swallowed = [1, 2, 3].map(|n| emulator.send(NOW, addr(9), &[n]));
@@ -52,7 +52,7 @@ fn so_many_are_dropped_and_no_more_and_only_there() {
 }
 
 #[test]
-fn drops_add_up_and_other_faults_are_replaced_on_the_same_path() {
+fn on_the_same_path_drops_add_up_and_other_faults_are_replaced() {
     let mut emulator = with("drop=1,loss=100%");
     emulator.execute(&"drop=1,loss=0%".parse().unwrap()).unwrap();
     assert_eq!(
@@ -62,7 +62,7 @@ fn drops_add_up_and_other_faults_are_replaced_on_the_same_path() {
 }
 
 #[test]
-fn faults_of_an_address_and_of_all_add_up() {
+fn faults_of_one_address_and_of_all_addresses_add_up() {
     let mut emulator = with("delay=10ms,drop=1");
     emulator.execute(&"to=127.0.0.1:9,delay=5ms,drop=1".parse().unwrap()).unwrap();
     assert_eq!(
@@ -93,7 +93,7 @@ fn losses_come_in_bursts_on_their_path() {
     let after_loss: Vec<bool> = lost.windows(2).filter(|pair| pair[0]).map(|pair| pair[1]).collect();
     let share = |lost: &[bool]| lost.iter().filter(|lost| **lost).count() * 100 / lost.len();
     assert!((75..85).contains(&share(&after_loss)), "{}", share(&after_loss));
-    // One in six is lost in bursts of five: 0.05 / (0.05 + 0.2) of all.
+    // A burst has five losses on average: 0.05 / (0.05 + 0.2) = 20 % of all datagrams are lost.
     assert!((17..23).contains(&share(&lost)), "{}", share(&lost));
     let one = on(LinkModel { loss: 1.0, burst: 1.0, ..LinkModel::TRANSPARENT }).send(NOW, 1, &[0]);
     assert_eq!(one, Some(FaultKind::Loss));
@@ -114,7 +114,7 @@ fn latency_and_jitter_are_within_their_bounds() {
 }
 
 #[test]
-fn bandwidth_makes_datagrams_queue_on_their_path_alone() {
+fn bandwidth_delays_datagrams_on_their_path_alone() {
     let mut emulator = on(LinkModel { latency: ms(1), bandwidth: 1_000, ..LinkModel::TRANSPARENT });
     for (path, byte) in [(1, 1), (1, 2), (2, 3)] {
         emulator.send(NOW, path, &[byte; 10]);
@@ -127,7 +127,7 @@ fn bandwidth_makes_datagrams_queue_on_their_path_alone() {
 }
 
 #[test]
-fn a_path_has_a_link_of_its_own_until_it_heals_or_all_are_replaced() {
+fn a_path_keeps_its_own_link_until_heal_or_until_all_links_are_replaced() {
     let mut emulator = on(LinkModel::PERFECT);
     let dead = LinkModel { loss: 1.0, ..LinkModel::PERFECT };
     emulator.set_path_link(1, dead);
@@ -140,7 +140,7 @@ fn a_path_has_a_link_of_its_own_until_it_heals_or_all_are_replaced() {
 }
 
 #[test]
-fn a_cut_lets_nothing_pass_until_it_is_healed() {
+fn a_cut_drops_everything_until_it_is_healed() {
     let mut emulator = with("cut");
     assert!(!emulator.is_transparent());
     assert_eq!(emulator.send(NOW, addr(9), &[1]), Some(FaultKind::Cut));
@@ -149,7 +149,7 @@ fn a_cut_lets_nothing_pass_until_it_is_healed() {
 }
 
 #[test]
-fn a_duplicate_leaves_with_its_original_or_with_a_jitter_of_its_own() {
+fn a_duplicate_leaves_with_its_original_unless_jitter_separates_them() {
     let mut emulator = with("duplicate=100%");
     assert_eq!(emulator.send(NOW, addr(9), &[2]), None);
     assert_eq!(arrivals(&mut emulator, NOW), [2, 2]);
@@ -161,7 +161,7 @@ fn a_duplicate_leaves_with_its_original_or_with_a_jitter_of_its_own() {
 }
 
 #[test]
-fn a_reordered_datagram_leaves_behind_its_successor_or_after_a_while() {
+fn a_reordered_datagram_leaves_after_its_successor_or_after_the_time_limit() {
     let mut emulator = with("reorder=100%");
     emulator.send(NOW, addr(9), &[1]);
     emulator.execute(&"heal".parse().unwrap()).unwrap();
@@ -176,7 +176,7 @@ fn a_reordered_datagram_leaves_behind_its_successor_or_after_a_while() {
 }
 
 #[test]
-fn if_all_are_to_be_overtaken_every_other_one_is() {
+fn with_certain_reordering_every_other_datagram_is_overtaken() {
     let mut emulator = with("reorder=100%");
     for n in 1..=4 {
         emulator.send(NOW, addr(9), &[n]);
@@ -188,7 +188,7 @@ fn if_all_are_to_be_overtaken_every_other_one_is() {
 }
 
 #[test]
-fn an_overtaken_datagram_is_not_faster_than_its_link() {
+fn an_overtaken_datagram_never_arrives_earlier_than_its_link_allows() {
     let mut emulator = on(LinkModel { latency: ms(20), reorder: 1.0, ..LinkModel::TRANSPARENT });
     emulator.send(NOW, 1, &[1]);
     emulator.set_link(LinkModel { latency: ms(5), ..LinkModel::TRANSPARENT });
@@ -207,7 +207,7 @@ fn a_lost_datagram_overtakes_nothing() {
 }
 
 #[test]
-fn beyond_the_most_held_datagrams_each_leaves_at_once() {
+fn beyond_the_limit_of_held_datagrams_further_ones_leave_at_once() {
     let mut late = with("delay=1s,reorder=100%");
     for _ in 0..=HELD {
         late.send(NOW, addr(9), &[1]);
@@ -218,7 +218,7 @@ fn beyond_the_most_held_datagrams_each_leaves_at_once() {
 }
 
 #[test]
-fn commands_set_faults_of_so_many_addresses_and_of_all() {
+fn the_number_of_addresses_with_faults_is_limited() {
     let mut many = with("loss=1%");
     let command =
         |n: usize| format!("to=127.0.0.{}:{},drop=1", n / 256 + 1, 1024 + n % 256).parse::<FaultCommand>().unwrap();
@@ -233,7 +233,7 @@ fn commands_set_faults_of_so_many_addresses_and_of_all() {
 }
 
 #[test]
-fn so_many_paths_are_remembered() {
+fn the_number_of_remembered_paths_is_limited() {
     let mut emulator = on(LinkModel { loss: 1.0, burst: 1.0, ..LinkModel::TRANSPARENT });
     for path in 0..=u32::try_from(PATHS).unwrap() {
         emulator.send(NOW, path, &[0]);

@@ -1,10 +1,10 @@
-//! A link to one incarnation at one address: delivers messages whole, in order and once, or reports a timeout to
-//! their sender.
+//! A link to one incarnation at one address. It delivers messages whole, in order and once, or reports a timeout to
+//! their sender. Clients and servers use it.
 //!
-//! Clients and servers use it. The sender numbers datagrams, retransmits them until they are acknowledged, and counts
-//! the acknowledgement timeout of each message from its first transmission. The receiver
-//! ([`crate::proto::link::receiver`]) buffers datagrams that arrive out of order, returns frames in order, and
-//! acknowledges a datagram only when its owner confirmed all frames in it.
+//! The sender numbers datagrams and retransmits them until they are acknowledged. The acknowledgement timeout of a
+//! message starts with its first transmission. The receiver ([`crate::proto::link::receiver`]) buffers datagrams that
+//! arrive out of order, returns frames in order, and acknowledges a datagram only when its owner confirmed all frames
+//! in it.
 
 pub mod receiver;
 pub mod rtt;
@@ -20,11 +20,11 @@ use crate::proto::link::rtt::Rtt;
 use crate::proto::time::{Instant, earliest};
 use crate::proto::wire::{self, Frame, Header, MAX_DATAGRAM, MAX_HEAD};
 
-/// The owner's number for a message that it sends.
+/// The number by which the owner identifies a message that it sends.
 pub type Tag = u64;
 
-/// The most datagrams in flight after a recent loss: many times as many fit into the default socket buffer of a slow
-/// reader.
+/// The most datagrams in flight after a recent loss. The default socket buffer of a slow reader has room for many times
+/// this number.
 pub const WINDOW_LOSSY: usize = 16;
 /// The most datagrams in flight without a recent loss.
 pub const WINDOW_CLEAR: usize = 128;
@@ -38,16 +38,16 @@ const WAIT_PROBE: Duration = Duration::from_millis(100);
 /// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageOutcome {
-    /// Its receiver displayed or processed all of it.
+    /// The receiver displayed or processed the whole message.
     Acked {
         /// The message.
         tag: Tag,
-        /// How many times its last datagram was sent.
+        /// The number of times that its last datagram was sent.
         copies: u32,
         /// The time from its first transmission to its acknowledgement.
         took: Duration,
     },
-    /// Its acknowledgement timeout ended. It is still being sent: the owner aborts the link, or waits on.
+    /// Its acknowledgement timeout ended. The link continues to send it until the owner aborts the link.
     TimedOut {
         /// The message.
         tag: Tag,
@@ -75,7 +75,7 @@ struct QueuedMessage {
     ack_timeout: Option<Duration>,
     sent_at: Option<Instant>,
     expires: Option<Instant>,
-    /// The datagram that carries its last line, once it was sent.
+    /// The number of the datagram with its last line, once that was sent.
     last_packet: Option<u64>,
 }
 
@@ -108,8 +108,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// A new link from the incarnation `me` to the incarnation `peer`. Its first datagram has the number `first`, above
-    /// those of earlier links between the two.
+    /// A new link from the incarnation `me` to the incarnation `peer`. Its first datagram has the number `first`, which
+    /// must be above all numbers of earlier links between the two.
     #[must_use]
     pub fn new(me: Incarnation, peer: Incarnation, addr: SocketAddr, first: u64) -> Self {
         Self {
@@ -136,13 +136,13 @@ impl Link {
         self.addr
     }
 
-    /// The peer is at another address now.
+    /// Sets the address of a peer that moved.
     pub fn moved(&mut self, addr: SocketAddr) {
         self.addr = addr;
     }
 
-    /// Queues a message. A message with a tag has an outcome; with an acknowledgement timeout, also a timeout. The owner
-    /// bounds its queue by [`Link::queued_bytes`] or [`Link::unsettled`].
+    /// Queues a message. A message with a tag has an outcome. It can time out only if it also has an acknowledgement
+    /// timeout. The queue has no limit: the owner limits it by [`Link::queued_bytes`] or [`Link::unsettled`].
     pub fn push(&mut self, frame: Frame, tag: Option<Tag>, ack_timeout: Option<Duration>) {
         let lines = frame.lines();
         let last = lines.len().saturating_sub(1);
@@ -153,19 +153,19 @@ impl Link {
         self.messages.push_back(QueuedMessage { tag, ack_timeout, sent_at: None, expires: None, last_packet: None });
     }
 
-    /// How many bytes were not sent yet.
+    /// The number of bytes that were not sent yet.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
 
-    /// How many messages are not acknowledged.
+    /// The number of messages that are not acknowledged.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.messages.len()
     }
 
-    /// Gives up everything that is not acknowledged. The peer ignores it from now on. Returns the tags, in order.
+    /// Drops every message that is not acknowledged. The peer ignores these from now on. Returns their tags, in order.
     pub fn abort(&mut self) -> Vec<Tag> {
         if self.messages.is_empty() {
             return Vec::new();
@@ -173,13 +173,13 @@ impl Link {
         self.queue.clear();
         self.queued_bytes = 0;
         self.in_flight.clear();
-        // Skips one number, so that the peer notices although the rest of a long text never had a number.
+        // Skips one number, so that the peer notices the abort even if the rest of a long text never had a number.
         self.next_number += 1;
         self.floor_due = true;
         self.messages.drain(..).filter_map(|message| message.tag).collect()
     }
 
-    /// Processes a datagram of the peer. Adds the outcomes of messages to `outcomes`.
+    /// Processes a datagram of the peer. Appends the outcomes of messages to `outcomes`.
     pub fn receive(&mut self, now: Instant, header: &Header, frames: Vec<Frame>, outcomes: &mut Vec<MessageOutcome>) {
         if let Some(ack) = header.ack.filter(|&ack| ack < self.next_number) {
             self.acknowledged(now, ack, &header.got, outcomes);
@@ -235,8 +235,8 @@ impl Link {
         }
     }
 
-    /// The next frame of the peer, in order, and the number of its datagram for [`Link::confirm`]. It stays until
-    /// [`Link::take`].
+    /// The next frame of the peer, in order, and the number of its datagram for [`Link::confirm`]. The frame stays
+    /// until [`Link::take`].
     pub fn front(&mut self) -> Option<(u64, &Frame)> {
         self.ack_due |= self.receiver.prepare();
         self.receiver.front()
@@ -248,22 +248,22 @@ impl Link {
         self.receiver.take(now)
     }
 
-    /// A frame of datagram `n` that was taken is displayed or processed.
+    /// Confirms that one taken frame of datagram `n` was displayed or processed.
     pub fn confirm(&mut self, n: u64) {
         self.ack_due |= self.receiver.confirm(n);
     }
 
-    /// Whether the owner cannot take more now. If so, the peer is asked to wait.
+    /// Sets whether the owner is unable to take more frames. While it is, the link asks the peer to wait.
     pub fn block(&mut self, blocked: bool) {
         self.receiver.block(blocked);
     }
 
-    /// Limits how many datagrams are buffered, for a peer that the owner does not know yet.
+    /// Limits the number of buffered datagrams, for a peer that the owner does not know yet.
     pub fn limit(&mut self, datagrams: u64) {
         self.receiver.limit(datagrams);
     }
 
-    /// How many datagrams are buffered.
+    /// The number of buffered datagrams.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.receiver.waiting()
@@ -279,7 +279,7 @@ impl Link {
         }
     }
 
-    /// The next datagram to send, if any; call until `None`.
+    /// The next datagram to send, if any. Call until `None`.
     pub fn transmit(&mut self, now: Instant) -> Option<Transmission> {
         if let Some(n) = self.next_retransmission(now) {
             return Some(self.retransmit(now, n));
@@ -297,8 +297,8 @@ impl Link {
         None
     }
 
-    /// The datagrams that may be retransmitted: at most [`WINDOW_LOSSY`] at a time. The oldest is one of them also when
-    /// the peer received it: its retransmission makes the peer report whether it was displayed.
+    /// The datagrams that may be retransmitted: at most [`WINDOW_LOSSY`] at a time. The oldest one is included even
+    /// if the peer received it, because its retransmission makes the peer report whether it was displayed.
     fn retransmittable(&self) -> impl Iterator<Item = (u64, Instant)> {
         let oldest = self.in_flight.keys().next().copied();
         let packets = self.in_flight.iter().filter(move |(n, packet)| !packet.received || Some(**n) == oldest);
@@ -356,7 +356,7 @@ impl Link {
         Header { n: Some(n), low: Some(low), ..self.header() }
     }
 
-    /// A header that carries everything due; nothing is due afterwards.
+    /// A header with the acknowledgement and everything else that is due. Nothing is due afterwards.
     fn header(&mut self) -> Header {
         self.ack_due = false;
         self.floor_due = false;
@@ -371,7 +371,7 @@ impl Link {
         }
     }
 
-    /// When to call [`Link::expire`] and [`Link::transmit`], if no datagram arrives before.
+    /// When to call [`Link::expire`] and [`Link::transmit`] if no datagram arrives earlier.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let retransmission = self.retransmittable().map(|(_, due)| due).min();
@@ -379,7 +379,7 @@ impl Link {
         earliest(retransmission, expiry)
     }
 
-    /// Whether nothing is queued, in flight, half assembled or unconfirmed.
+    /// Whether nothing is queued, in flight, partly assembled or unconfirmed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.messages.is_empty() && self.in_flight.is_empty() && self.receiver.is_idle()

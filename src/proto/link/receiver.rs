@@ -1,4 +1,5 @@
-//! The receiving half of a link: puts datagrams in order, reassembles texts, and decides what is acknowledged.
+//! The receiving half of a link: puts datagrams in order, reassembles texts, and decides which datagrams to
+//! acknowledge.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -7,19 +8,19 @@ use crate::proto::text::Text;
 use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, MAX_GOT};
 
-/// The most datagrams that are buffered from the next expected one on: twice the largest window of a sender.
+/// The most datagram numbers from the expected one on that are buffered: twice the largest window of a sender.
 pub const RECEIVE_WINDOW: u64 = 256;
-/// A sender is asked to wait when its oldest frame was not confirmed for so long.
+/// A sender is asked to wait when its oldest taken frame has been unconfirmed for this time.
 pub const SLOW: Duration = Duration::from_millis(50);
 
 /// The receiver of one link. Datagram numbers count from 1.
 #[derive(Debug)]
 pub struct Receiver {
-    /// The number of the datagram whose frames come next.
+    /// The number of the datagram with the next frames.
     expected: u64,
-    /// Buffered datagrams from `expected` on, with the frames that were not taken.
+    /// Buffered datagrams from `expected` on, with the frames that are not taken yet.
     arrived: BTreeMap<u64, VecDeque<Frame>>,
-    /// Datagrams with frames that were taken and not confirmed: how many, and since when.
+    /// Datagrams with taken but unconfirmed frames: the number of these frames, and when the first one was taken.
     unconfirmed: BTreeMap<u64, (usize, Instant)>,
     /// All datagrams up to this number are confirmed.
     acked: u64,
@@ -48,8 +49,9 @@ impl Default for Receiver {
 }
 
 impl Receiver {
-    /// A numbered datagram arrived. Returns whether to acknowledge at once: when the datagram is old, a duplicate or out
-    /// of order. The expected datagram is acknowledged when it is confirmed.
+    /// Buffers a numbered datagram. Returns whether to acknowledge at once: when its number is below or above the
+    /// expected one, or while the owner is blocked. Otherwise the datagram is acknowledged when its frames are
+    /// confirmed. A datagram beyond the limit is dropped and not acknowledged.
     pub fn arrive(&mut self, now: Instant, n: u64, frames: Vec<Frame>) -> bool {
         if n < self.expected {
             self.wait_due |= n > self.acked && self.is_slow(now);
@@ -66,12 +68,12 @@ impl Receiver {
         self.blocked || n > self.expected
     }
 
-    /// Whether the oldest frame should have been confirmed by now.
+    /// Whether the oldest taken frame has been unconfirmed for [`SLOW`].
     fn is_slow(&self, now: Instant) -> bool {
         self.unconfirmed.values().next().is_some_and(|(_, since)| now.since(*since) >= SLOW)
     }
 
-    /// The sender gave up all datagrams below `low`. Their frames that were not taken are dropped.
+    /// Drops the buffered frames of all datagrams below `low`, because the sender aborted them.
     pub fn advance_floor(&mut self, low: u64) {
         if low <= self.expected {
             return;
@@ -84,8 +86,8 @@ impl Receiver {
         self.overlong = false;
     }
 
-    /// Moves to the next frame for the owner, past pieces of texts and empty datagrams. Returns whether to acknowledge
-    /// at once.
+    /// Advances to the next frame for the owner: collects pieces of texts and skips datagrams without frames. Returns
+    /// whether to acknowledge at once.
     pub fn prepare(&mut self) -> bool {
         let before = self.acked;
         while let Some(frames) = self.arrived.get_mut(&self.expected) {
@@ -119,12 +121,12 @@ impl Receiver {
         self.acked > before
     }
 
-    /// The next frame, after [`Receiver::prepare`].
+    /// The next frame and the number of its datagram. Call [`Receiver::prepare`] first.
     pub fn front(&self) -> Option<(u64, &Frame)> {
         Some((self.expected, self.arrived.get(&self.expected)?.front()?))
     }
 
-    /// Takes the next frame, after [`Receiver::prepare`].
+    /// Takes the next frame. Call [`Receiver::prepare`] first.
     pub fn take(&mut self, now: Instant) -> Option<(u64, Frame)> {
         let n = self.expected;
         let frame = self.arrived.get_mut(&n)?.pop_front()?;
@@ -132,7 +134,7 @@ impl Receiver {
         Some((n, frame))
     }
 
-    /// A frame of datagram `n` is displayed or processed. Returns whether more can be acknowledged than before.
+    /// Confirms one taken frame of datagram `n`. Returns whether there are more datagrams to acknowledge than before.
     pub fn confirm(&mut self, n: u64) -> bool {
         let before = self.acked;
         if let Some((count, _)) = self.unconfirmed.get_mut(&n) {
@@ -166,7 +168,7 @@ impl Receiver {
         self.arrived.len()
     }
 
-    /// The members `ack`, `got` and `wait` of a header.
+    /// The fields `ack`, `got` and `wait` of a header.
     pub fn report(&mut self) -> (u64, Vec<u16>, bool) {
         let taken = (self.acked + 1..self.expected).take(MAX_GOT);
         let got = taken.chain(self.arrived.keys().copied()).take(MAX_GOT);
@@ -174,7 +176,7 @@ impl Receiver {
         (self.acked, got, std::mem::take(&mut self.wait_due))
     }
 
-    /// Whether nothing is buffered, half assembled or unconfirmed.
+    /// Whether nothing is buffered, partly assembled or unconfirmed.
     pub fn is_idle(&self) -> bool {
         self.arrived.is_empty() && self.unconfirmed.is_empty() && self.assembly.is_empty()
     }
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_of_a_datagram_that_is_not_confirmed_in_time_is_answered_by_wait() {
+    fn a_duplicate_of_a_datagram_that_is_unconfirmed_for_too_long_is_answered_with_wait() {
         let mut receiver = Receiver::default();
         receiver.arrive(Instant::ZERO, 1, vec![Frame::Bye]);
         let _ = next(&mut receiver);
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_datagrams_are_buffered_than_the_window() {
+    fn the_number_of_buffered_datagrams_is_limited_to_the_window() {
         let mut receiver = Receiver::default();
         for n in 2..2000 {
             receiver.arrive(Instant::ZERO, n, vec![Frame::Bye]);

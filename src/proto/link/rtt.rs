@@ -1,12 +1,11 @@
-//! The round-trip estimator of one address, and the retransmission timeout that follows from it.
+//! The round-trip estimator of one address, and the retransmission timeout derived from it.
 
 use std::time::Duration;
 
-/// Smoothed round-trip time after RFC 6298, section 2, with Karn's algorithm: only datagrams that were sent once are
-/// measured.
+/// Smoothed round-trip time after RFC 6298 §2, with Karn's algorithm: only datagrams that were sent once are measured.
 ///
-/// The timeout is not that of RFC 6298: a direct message has 500 ms, so a lost datagram is retransmitted after two
-/// smoothed round trips, at least [`Rtt::LEAST`], doubling to at most [`Rtt::MOST`].
+/// The timeout differs from RFC 6298, because a direct message has only 500 ms. The first timeout is two smoothed round
+/// trips, and each retransmission doubles it. It stays between [`Rtt::LEAST`] and [`Rtt::MOST`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rtt {
     smoothed: Option<Duration>,
@@ -17,7 +16,7 @@ impl Rtt {
     pub const LEAST: Duration = Duration::from_millis(10);
     /// The first retransmission timeout while no round trip has been measured.
     pub const UNKNOWN: Duration = Duration::from_millis(20);
-    /// The longest retransmission timeout. Without this cap, doubling spends the 500 ms on waiting.
+    /// The longest retransmission timeout. Without this cap, doubling leaves too few retransmissions in the 500 ms.
     pub const MOST: Duration = Duration::from_millis(40);
 
     /// Adds one measured round trip.

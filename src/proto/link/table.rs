@@ -1,4 +1,6 @@
-//! All links of one machine: which of them may have something to send, and when the first timer fires.
+//! All links of one machine: tracks which links may have something to send, and the first timer of all.
+//!
+//! Drain [`Links::transmit`] before [`Links::deadline`] is valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -7,7 +9,7 @@ use crate::proto::id::Incarnation;
 use crate::proto::link::{Link, MessageOutcome, Transmission};
 use crate::proto::time::Instant;
 
-/// The most links of one machine: one for each name that a server can know.
+/// The most links of one machine: one for each name that a server can store.
 pub const MAX_LINKS: usize = 65_536;
 
 /// Links by the incarnation of the peer. A call costs work only for links that were used, or whose timer fired.
@@ -22,41 +24,41 @@ pub struct Links {
 }
 
 impl Links {
-    /// No links yet, of the incarnation `me`.
+    /// A table without links, for the incarnation `me`.
     #[must_use]
     pub fn new(me: Incarnation) -> Self {
         let (dirty, timers) = (BTreeSet::new(), BTreeSet::new());
         Self { me, links: BTreeMap::new(), dirty, timers, scheduled: BTreeMap::new(), closed: 0 }
     }
 
-    /// The link to `peer`, if there is one, to read.
+    /// The link to `peer`, if there is one, for reading.
     #[must_use]
     pub fn get(&self, peer: Incarnation) -> Option<&Link> {
         self.links.get(&peer)
     }
 
-    /// The link to `peer`, if there is one, to use.
+    /// The link to `peer`, if there is one. Marks the link as used.
     pub fn get_mut(&mut self, peer: Incarnation) -> Option<&mut Link> {
         let link = self.links.get_mut(&peer)?;
         self.dirty.insert(peer);
         Some(link)
     }
 
-    /// The link to `peer`, opened if there is none. `None` when [`MAX_LINKS`] is reached.
+    /// The link to `peer`. Opens it if there is none. `None` when [`MAX_LINKS`] is reached.
     pub fn open(&mut self, peer: Incarnation, addr: SocketAddr) -> Option<&mut Link> {
         if !self.links.contains_key(&peer) {
             if self.links.len() >= MAX_LINKS {
                 return None;
             }
-            // The peer may remember an earlier link of these two incarnations. The numbers of this link must be new to
-            // the peer, and a late acknowledgement of the earlier link must not count here.
+            // The peer may remember an earlier link between these two incarnations. The numbers of this link must be
+            // new to the peer, and a late acknowledgement for the earlier link must not count for this one.
             let first = (self.closed << 32) + 1;
             self.links.insert(peer, Link::new(self.me, peer, addr, first));
         }
         self.get_mut(peer)
     }
 
-    /// Forgets the link to `peer` and everything in flight on it.
+    /// Removes the link to `peer` and everything in flight on it.
     pub fn close(&mut self, peer: Incarnation) {
         self.closed += u64::from(self.links.remove(&peer).is_some());
         self.dirty.remove(&peer);
@@ -65,13 +67,13 @@ impl Links {
         }
     }
 
-    /// How many links there are.
+    /// The number of links.
     #[must_use]
     pub fn len(&self) -> usize {
         self.links.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no links.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.links.is_empty()
@@ -82,7 +84,7 @@ impl Links {
         self.links.iter().map(|(peer, link)| (*peer, link))
     }
 
-    /// All links, to use.
+    /// All links. Marks all of them as used.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Link> {
         self.dirty.extend(self.links.keys().copied());
         self.links.values_mut()
@@ -103,7 +105,7 @@ impl Links {
         timed_out
     }
 
-    /// The next datagram to send, if any; call until `None`.
+    /// The next datagram to send, if any. Call until `None`.
     pub fn transmit(&mut self, now: Instant) -> Option<(SocketAddr, Transmission)> {
         while let Some(peer) = self.dirty.first().copied() {
             let Some(link) = self.links.get_mut(&peer) else {
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_links_than_the_limit() {
+    fn the_number_of_links_is_limited() {
         let mut links = Links::new(Incarnation(1));
         for incarnation in 0..MAX_LINKS as u128 {
             assert!(links.open(Incarnation(incarnation), addr()).is_some());

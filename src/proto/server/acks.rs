@@ -1,10 +1,10 @@
-//! Pending acknowledgements of one client: the meaning of each message that was sent to it on its link.
+//! Pending acknowledgements of one client: the action that follows when it acknowledges a message on its link.
 
 use std::collections::BTreeMap;
 
 use crate::proto::link::Tag;
 
-/// The consequence of an acknowledgement.
+/// The meaning of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AckAction {
     /// A message reached its reader.
@@ -18,12 +18,12 @@ pub enum AckAction {
     Rows,
     /// A receipt arrived.
     Receipt {
-        /// The number of the message that it belongs to.
+        /// The number of the message that was read.
         seq: u64,
     },
     /// A reply arrived.
     Reply {
-        /// Its size.
+        /// The size of the reply on the link.
         bytes: usize,
     },
 }
@@ -37,7 +37,7 @@ pub struct PendingAcks {
 }
 
 impl PendingAcks {
-    /// A tag that no message to this client had before.
+    /// Returns a tag that no message to this client had before.
     pub fn next_tag(&mut self) -> Tag {
         self.last_tag += 1;
         self.last_tag
@@ -49,7 +49,7 @@ impl PendingAcks {
         self.reply_bytes = 0;
     }
 
-    /// A message was sent.
+    /// Registers the action for a message that was sent.
     pub fn insert(&mut self, tag: Tag, action: AckAction) {
         if let AckAction::Reply { bytes } = action {
             self.reply_bytes += bytes;
@@ -57,7 +57,7 @@ impl PendingAcks {
         self.actions.insert(tag, action);
     }
 
-    /// A message was acknowledged. Returns its action once.
+    /// Takes the action for an acknowledged message. `None` if it was taken before or cleared.
     pub fn take(&mut self, tag: Tag) -> Option<AckAction> {
         let action = self.actions.remove(&tag)?;
         if let AckAction::Reply { bytes } = action {

@@ -1,4 +1,4 @@
-//! Console: the commands at the server's own terminal.
+//! Console: executes the commands that are typed at the server's own terminal.
 
 use std::collections::BTreeMap;
 

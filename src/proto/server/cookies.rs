@@ -1,4 +1,4 @@
-//! Cookies: prove that a client receives at its address, without state for each client.
+//! Cookies: prove that a client receives datagrams at its address. The server keeps no state for unproven clients.
 
 use std::hash::Hasher as _;
 use std::net::SocketAddr;
@@ -9,18 +9,18 @@ use siphasher::sip::SipHasher24;
 use crate::proto::id::Incarnation;
 use crate::proto::time::Instant;
 
-/// A cookie is valid for at least this long, and at most twice as long.
+/// A cookie is valid for at least this time and for less than twice this time.
 const VALID_FOR: Duration = Duration::from_secs(30);
 
-/// Makes and checks cookies: SipHash-2-4 of address, incarnation and time with a secret key, as in the SYN cookies of TCP
-/// and the HelloVerifyRequest of DTLS (RFC 6347, 4.2.1).
+/// Makes and checks cookies. A cookie is the SipHash-2-4 of time, incarnation and address under a secret key, as in SYN
+/// cookies of TCP and in the HelloVerifyRequest of DTLS (RFC 6347 §4.2.1).
 #[derive(Debug)]
 pub struct Cookies {
     key: [u64; 2],
 }
 
 impl Cookies {
-    /// Cookies with this key.
+    /// Cookies under this secret key.
     #[must_use]
     pub fn new(key: [u64; 2]) -> Self {
         Self { key }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_is_valid_for_one_address_one_incarnation_and_a_while() {
+    fn a_cookie_is_valid_for_one_address_and_one_incarnation_and_expires() {
         let cookies = Cookies::new([1, 2]);
         let (here, there) = (SocketAddr::from(([127, 0, 0, 1], 5)), SocketAddr::from(([127, 0, 0, 1], 6)));
         let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);

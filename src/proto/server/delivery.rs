@@ -1,6 +1,7 @@
-//! Delivery: sends kept messages to their readers, in order and a few at a time, and receipts to their senders.
+//! Delivery: sends stored messages to their readers, in order, and receipts to their senders.
 //!
-//! A message is read from disk unless its text is still at hand.
+//! The number of messages under way to a client is limited. A message is sent from memory right after it was written if
+//! no older one waits for its reader. Otherwise it is read from disk later.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ use crate::proto::wire::Frame;
 
 /// The most messages under way to one reader.
 pub const POSTS_UNDER_WAY: usize = 64;
-/// The most bytes of text that are fetched for one reader at a time.
+/// The most bytes of text that one fetch reads for a reader.
 pub const FETCH_BYTES: usize = 256 * 1024;
 /// The most receipts under way to one sender.
 pub const RECEIPTS_UNDER_WAY: usize = 64;
@@ -29,9 +30,9 @@ pub const RECEIPTS_UNDER_WAY: usize = 64;
 /// The messages and receipts under way to one client.
 #[derive(Debug, Default)]
 pub struct DeliveryState {
-    /// Messages up to this number waited when the client registered. They are sent as stored mail.
+    /// Messages up to this number waited when the client registered, and are sent as stored mail.
     stored_upto: u64,
-    /// The stored mail that the client has not acknowledged. It is online when there is none.
+    /// The stored mail that the client has not acknowledged. The client goes online when this is empty.
     backlog: BTreeSet<u64>,
     in_flight: BTreeSet<u64>,
     is_fetching: bool,
@@ -46,19 +47,19 @@ pub struct Fetch {
 }
 
 impl DeliveryState {
-    /// The client registered, and this mail waits.
+    /// Starts the delivery of the mail that waits for a client that registered.
     pub fn start(&mut self, backlog: BTreeSet<u64>) {
         self.stored_upto = backlog.last().copied().unwrap_or(0);
         self.backlog = backlog;
     }
 
-    /// Whether the client has not acknowledged all its stored mail.
+    /// Whether stored mail is not acknowledged.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()
     }
 
-    /// Forgets everything in flight. A fetch goes on: its answer is on the way.
+    /// Drops everything in flight. A fetch continues, because its answer will still arrive.
     pub fn abort(&mut self) {
         self.in_flight.clear();
         self.receipts_in_flight.clear();
@@ -67,7 +68,8 @@ impl DeliveryState {
 }
 
 impl Server {
-    /// Sends a kept message to the readers that can be reached, unless older messages wait before it.
+    /// Sends a message that was just written to its readers that are reading. A reader with older waiting messages or
+    /// without room becomes ready instead.
     pub(super) fn hand_out(&mut self, mail: Mail) {
         for name in &mail.header.undelivered_to {
             let Some(client) = self.table.get(name).map(|row| row.incarnation) else { continue };
@@ -104,7 +106,7 @@ impl Server {
         link.push(frame, Some(tag), Some(LIMIT));
     }
 
-    /// Fetches undelivered messages for readers that have room.
+    /// Fetches undelivered messages for ready readers that have room.
     pub(super) fn schedule_deliveries(&mut self) {
         for client in std::mem::take(&mut self.ready_readers) {
             let Some(session) = self.sessions.get_mut(client) else { continue };
@@ -129,7 +131,7 @@ impl Server {
         }
     }
 
-    /// The disk answered the oldest fetch.
+    /// Sends the messages that the disk returned for the oldest fetch.
     pub(super) fn fetched(&mut self, mail: Vec<Mail>) {
         let Some(Fetch { client, seqs }) = self.fetches.pop_front() else { return };
         let Some(session) = self.sessions.get_mut(client) else { return };
@@ -157,7 +159,7 @@ impl Server {
         self.try_go_online(client);
     }
 
-    /// A message is lost: no returning reader waits for it any longer.
+    /// Removes a message whose text is lost, so that no returning reader waits for it.
     fn give_up(&mut self, seq: u64) {
         let undelivered_to = self.mail.get(seq).map(|header| header.undelivered_to.clone()).unwrap_or_default();
         self.mail.remove(seq);
@@ -170,7 +172,7 @@ impl Server {
         }
     }
 
-    /// A client acknowledged a message of the server.
+    /// Performs the action of a message that a client acknowledged.
     pub(super) fn acknowledged(&mut self, now: Instant, client: Incarnation, tag: Tag) {
         let Some(session) = self.sessions.get_mut(client) else { return };
         let action = session.take_ack(tag);
@@ -208,7 +210,7 @@ impl Server {
         }
     }
 
-    /// Sends a sender the receipts of its kept messages.
+    /// Sends an online client the receipts that wait for it, up to [`RECEIPTS_UNDER_WAY`].
     pub(super) fn push_receipts(&mut self, client: Incarnation) {
         let Some(session) = self.sessions.get_mut(client).filter(|session| session.is_online()) else { return };
         let Some(name) = session.name().cloned() else { return };

@@ -1,7 +1,7 @@
-//! Groups: which exist, which are being written, and their members.
+//! Groups: the groups that exist or are being written, and their members.
 //!
-//! Groups are persisted and memberships are not: only an online client is a member, and of one group at most.
-//! Membership is known here alone.
+//! Groups are persisted and memberships are not. Only online clients are members, each of at most one group. This
+//! module is the only place that stores memberships.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Groups {
     groups: BTreeMap<Name, Group>,
     /// Groups that are being written, and their creators.
     unwritten: BTreeMap<Name, Name>,
-    /// How many groups each name created, with those that are being written.
+    /// The number of groups of each creator, including groups that are being written.
     created_by: BTreeMap<Name, usize>,
     memberships: BTreeMap<Incarnation, MemberEntry>,
     joins: u64,
@@ -31,7 +31,7 @@ pub struct Groups {
 #[derive(Debug)]
 struct Group {
     record: GroupRecord,
-    /// In order of joining.
+    /// The names of the members, by the number of their join.
     members: BTreeMap<u64, Name>,
 }
 
@@ -46,9 +46,9 @@ struct MemberEntry {
 pub enum CreateOutcome {
     /// Write the record, then call [`Groups::finish_create`].
     Write,
-    /// The group is being written. Ask again when that has its outcome.
+    /// A group of this name is being written. Call again when its record has its outcome.
     Unwritten,
-    /// This very request created the group before; its answer was lost.
+    /// The same request created the group before, and its answer was lost.
     Repeated,
     /// The group exists.
     Exists,
@@ -68,7 +68,7 @@ pub enum JoinOutcome {
 }
 
 impl Groups {
-    /// The groups that were persisted, without members.
+    /// The groups that an earlier incarnation persisted, without members.
     #[must_use]
     pub fn new(records: Vec<GroupRecord>) -> Self {
         let mut groups = Self::default();
@@ -79,13 +79,13 @@ impl Groups {
         groups
     }
 
-    /// How many groups exist.
+    /// The number of groups.
     #[must_use]
     pub fn len(&self) -> usize {
         self.groups.len()
     }
 
-    /// The names of all groups, in order.
+    /// The names of all groups, in alphabetical order.
     #[must_use]
     pub fn names(&self) -> Vec<Name> {
         self.groups.keys().cloned().collect()
@@ -97,7 +97,7 @@ impl Groups {
         self.groups.contains_key(group)
     }
 
-    /// A client wants to create a group.
+    /// Decides on a request to create a group, and reserves the name if the record is to be written.
     pub fn create(&mut self, new: &GroupRecord) -> CreateOutcome {
         if self.unwritten.contains_key(&new.group) {
             return CreateOutcome::Unwritten;
@@ -114,7 +114,7 @@ impl Groups {
         CreateOutcome::Write
     }
 
-    /// The record of a new group has its outcome: the group exists, or it was refused.
+    /// Adds a group whose record was written, or releases the name of a group whose record was refused.
     pub fn finish_create(&mut self, record: GroupRecord, is_written: bool) {
         self.unwritten.remove(&record.group);
         if is_written {
@@ -127,7 +127,7 @@ impl Groups {
         }
     }
 
-    /// A client joins a group; it leaves its group before.
+    /// Adds a client to a group. The client leaves its earlier group first.
     pub fn join(&mut self, client: Incarnation, name: &Name, group: &Name) -> JoinOutcome {
         self.leave(client);
         let Some(entry) = self.groups.get_mut(group) else { return JoinOutcome::NoSuchGroup };
@@ -140,7 +140,7 @@ impl Groups {
         JoinOutcome::Joined
     }
 
-    /// A client leaves its group. Returns the group and the member's name, if the client was in one.
+    /// Removes a client from its group. Returns the group and the member's name, if the client was in a group.
     pub fn leave(&mut self, client: Incarnation) -> Option<(Name, Name)> {
         let MemberEntry { group, joined } = self.memberships.remove(&client)?;
         let name = self.groups.get_mut(&group)?.members.remove(&joined)?;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_a_member_of_one_group_at_most() {
+    fn a_client_is_a_member_of_at_most_one_group() {
         let mut groups = Groups::new(vec![record("g", "x", 1), record("h", "x", 2)]);
         for (client, member) in [(1, "z"), (2, "y"), (3, "x")] {
             assert_eq!(groups.join(Incarnation(client), &name(member), &name("g")), JoinOutcome::Joined);

@@ -1,5 +1,6 @@
-//! Intake: accepts messages for offline readers, for everybody and for groups. A message is written to disk first and
-//! answered then.
+//! Intake: accepts messages for offline readers, for everybody and for groups.
+//!
+//! A message is on disk before its sender is answered and before a reader gets it.
 
 use crate::proto::event::MessageKind;
 use crate::proto::event::reason::{Problem, Reason};
@@ -14,14 +15,14 @@ use crate::proto::text::Text;
 use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, RequestOutcome};
 
-/// The next step once a record has its outcome.
+/// The step that follows when a record has its outcome.
 #[derive(Debug)]
 pub enum OnPersisted {
-    /// None.
+    /// No step follows.
     Nothing,
     /// Answer a request.
     Reply {
-        /// The client that asked.
+        /// The client that sent the request.
         client: Incarnation,
         /// The answer.
         frame: Frame,
@@ -35,9 +36,9 @@ pub enum OnPersisted {
     },
     /// Answer the creator of a group.
     GroupCreated(GroupRecord),
-    /// Process a request to create a group whose name was being written.
+    /// Process a request to create a group. It waited because a group of that name was being written.
     CreateGroup(GroupRecord),
-    /// Send a sender its receipts.
+    /// Send the waiting receipts to a sender.
     SendReceipts {
         /// The sender of the messages.
         owner: Name,
@@ -45,9 +46,10 @@ pub enum OnPersisted {
 }
 
 impl Server {
-    /// A sender could not deliver a direct message.
+    /// Handles a direct message that its sender could not deliver. If the reader is online, it is pinged first, unless
+    /// `again` says that the direct retry after an earlier ping failed too.
     pub(super) fn save(&mut self, now: Instant, request: RequestId, header: MailHeader, text: &str, again: bool) {
-        // While the message is being written, the answer is on its way.
+        // The message is being written. The record's outcome answers this request.
         if self.unwritten.contains(&header.id) {
             return;
         }
@@ -64,10 +66,10 @@ impl Server {
         }
     }
 
-    /// Keeps a direct message.
+    /// Stores a direct message for its reader.
     pub(super) fn keep(&mut self, request: RequestId, mut mail: Mail) {
         let Mail { header, .. } = &mut mail;
-        // The same message may have been kept while its reader was pinged.
+        // The same message may have been stored while its reader was pinged.
         if self.unwritten.contains(&header.id) {
             return;
         }
@@ -83,7 +85,7 @@ impl Server {
         self.write_mail(request, mail);
     }
 
-    /// A message to everybody, or to the other members of a group.
+    /// Accepts a message to everybody, or to the other members of a group.
     pub(super) fn accept(&mut self, now: Instant, request: RequestId, header: MailHeader, text: &str) {
         if self.unwritten.contains(&header.id) {
             return;
@@ -132,7 +134,8 @@ impl Server {
         });
     }
 
-    /// The first so many records are on disk, except the refused ones: performs the steps that waited for them.
+    /// Performs the steps that waited for the records up to number `through`. These records are on disk, except those
+    /// in `refused`.
     pub(super) fn persisted(&mut self, through: u64, refused: &[u64]) {
         while self.on_persisted.front().is_some_and(|(record, _)| *record <= through)
             && let Some((record, then)) = self.on_persisted.pop_front()
@@ -167,7 +170,7 @@ impl Server {
         }
     }
 
-    /// A message is on disk: answers its sender and sends it to its readers.
+    /// Answers the sender of a message that is on disk, and sends the message to its readers.
     fn mail_accepted(&mut self, request: RequestId, mail: Mail) {
         self.mail.insert(mail.header.clone());
         if let (MessageKind::Direct, Some(to)) = (mail.header.kind, mail.header.reader()) {
@@ -210,7 +213,7 @@ impl Server {
     }
 }
 
-/// The answer to an accepted message for so many readers.
+/// The answer to an accepted message that has `n` readers.
 fn accepted(request: RequestId, n: usize) -> Frame {
     Frame::Answer { r: request.number, is: RequestOutcome::Accepted, n, row: None, names: Vec::new(), more: false }
 }

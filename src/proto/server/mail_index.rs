@@ -1,4 +1,4 @@
-//! Mail index: the headers of kept messages, and which readers have not acknowledged them. The texts stay on disk.
+//! Mail index: the headers of stored messages and the readers that have not acknowledged them. The texts stay on disk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::proto::time::Instant;
 pub const MAILBOX: usize = 10_000;
 /// The most bytes of text in a mailbox.
 pub const MAILBOX_BYTES: usize = 64 * 1024 * 1024;
-/// How long the id of a delivered message is remembered, so that a late repetition of the request is not kept anew.
+/// How long the id of a delivered message is remembered, so that a late repetition of the request is not stored again.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 /// The most ids that are remembered.
 pub const REMEMBERED: usize = 65_536;
@@ -37,12 +37,12 @@ struct MailReservation {
 pub struct MailIndex {
     headers: BTreeMap<u64, MailHeader>,
     mailboxes: BTreeMap<Name, Mailbox>,
-    /// Only readers of messages that are being written.
+    /// The room reserved for messages that are being written, by reader.
     reserved: BTreeMap<Name, MailReservation>,
     by_id: BTreeMap<MessageId, u64>,
     receipts: BTreeMap<Name, BTreeMap<u64, Receipt>>,
     remembered: BTreeMap<MessageId, usize>,
-    /// When to forget the remembered ids, in order.
+    /// When each remembered id expires, in order.
     expiries: VecDeque<(Instant, MessageId)>,
     last_seq: u64,
     /// The most messages in the mailbox of an offline reader.
@@ -50,7 +50,7 @@ pub struct MailIndex {
 }
 
 impl MailIndex {
-    /// The index of the messages and receipts that an earlier incarnation kept.
+    /// The index of the messages and receipts that an earlier incarnation stored.
     #[must_use]
     pub fn new(headers: Vec<MailHeader>, receipts: Vec<Receipt>, last_seq: u64, mailbox_max: usize) -> Self {
         let mut index = Self { last_seq, mailbox_max: mailbox_max.min(MAILBOX), ..Self::default() };
@@ -63,14 +63,14 @@ impl MailIndex {
         index
     }
 
-    /// The number of the next message.
+    /// Assigns the number of the next message.
     pub fn next_seq(&mut self) -> u64 {
         self.last_seq += 1;
         self.last_seq
     }
 
-    /// Reserves room for a message that is being written, so that messages that arrive meanwhile find the mailbox as
-    /// full as it will be.
+    /// Reserves room for a message that is being written, so that messages that arrive meanwhile cannot overfill the
+    /// mailbox.
     pub fn reserve(&mut self, header: &MailHeader) {
         for name in &header.undelivered_to {
             let reserved = self.reserved.entry(name.clone()).or_default();
@@ -79,8 +79,8 @@ impl MailIndex {
         }
     }
 
-    /// Releases the room again when the record has its outcome. A written message is
-    /// [inserted](MailIndex::insert) then.
+    /// Releases the reserved room when the record has its outcome. Then [insert](MailIndex::insert) a message that was
+    /// written.
     pub fn release(&mut self, header: &MailHeader) {
         for name in &header.undelivered_to {
             let Some(reserved) = self.reserved.get_mut(name) else { continue };
@@ -111,13 +111,14 @@ impl MailIndex {
         self.headers.insert(seq, header);
     }
 
-    /// A message, if it is kept.
+    /// The header of a message, if it is stored.
     #[must_use]
     pub fn get(&self, seq: u64) -> Option<&MailHeader> {
         self.headers.get(&seq)
     }
 
-    /// A reader acknowledged a message. Returns its header without that reader; `None` if it was delivered before.
+    /// Removes a reader that acknowledged a message. Returns the header without that reader; `None` if the reader had
+    /// acknowledged it before, or the message is removed.
     pub fn deliver(&mut self, now: Instant, seq: u64, reader: &Name) -> Option<&MailHeader> {
         let header = self.headers.get_mut(&seq)?;
         if !header.undelivered_to.remove(reader) {
@@ -132,7 +133,7 @@ impl MailIndex {
         self.headers.get(&seq)
     }
 
-    /// Drops a message that is delivered to all readers, or lost.
+    /// Removes a message that was delivered to all readers, or whose text is lost.
     pub fn remove(&mut self, seq: u64) {
         let Some(header) = self.headers.remove(&seq) else { return };
         for name in &header.undelivered_to {
@@ -143,7 +144,7 @@ impl MailIndex {
         }
     }
 
-    /// Remembers the outcome of a message: its number of readers.
+    /// Remembers a message by its id, with its number of readers.
     pub fn remember(&mut self, now: Instant, id: MessageId, readers: usize) {
         if self.remembered.insert(id, readers).is_none() {
             self.expiries.push_back((now + REMEMBERED_FOR, id));
@@ -156,7 +157,7 @@ impl MailIndex {
         }
     }
 
-    /// The number of readers of a message that is kept or was delivered lately.
+    /// The number of readers of a message that is stored or remembered.
     #[must_use]
     pub fn known(&self, id: MessageId) -> Option<usize> {
         let kept = self.by_id.get(&id).and_then(|seq| self.headers.get(seq)).map(|header| header.undelivered_to.len());
@@ -169,14 +170,14 @@ impl MailIndex {
         seqs.map(|seq| (*seq, self.headers.get(seq).map_or(0, |header| header.text_bytes)))
     }
 
-    /// How many undelivered messages a reader has.
+    /// The number of undelivered messages of a reader.
     #[must_use]
     pub fn count(&self, reader: &Name) -> usize {
         self.mailboxes.get(reader).map_or(0, |mailbox| mailbox.seqs.len())
     }
 
-    /// Whether a reader's mailbox has no room for a message of so many bytes. For a reader that is online, the limit
-    /// that this server was configured with does not apply.
+    /// Whether a reader's mailbox has no room for a message with this many bytes of text. The configured limit
+    /// applies only to offline readers.
     #[must_use]
     pub fn is_full(&self, reader: &Name, bytes: usize, is_online: bool) -> bool {
         let messages_max = if is_online { MAILBOX } else { self.mailbox_max };
@@ -185,18 +186,18 @@ impl MailIndex {
         kept.0 + reserved.0 >= messages_max || kept.1 + reserved.1 + bytes > MAILBOX_BYTES
     }
 
-    /// All readers with undelivered messages, and how many.
+    /// All readers with undelivered messages, and the number of these.
     pub fn readers(&self) -> impl Iterator<Item = (&Name, usize)> {
         self.mailboxes.iter().map(|(name, mailbox)| (name, mailbox.seqs.len()))
     }
 
-    /// How many messages are kept.
+    /// The number of stored messages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.headers.len()
     }
 
-    /// Adds a receipt. Returns the number of the oldest receipt if that was dropped for it.
+    /// Adds a receipt. Returns the number of the oldest receipt if that was dropped because of the limit.
     pub fn add_receipt(&mut self, receipt: Receipt) -> Option<u64> {
         let receipts = self.receipts.entry(receipt.owner.clone()).or_default();
         receipts.insert(receipt.seq, receipt);
@@ -208,7 +209,7 @@ impl MailIndex {
         self.receipts.get(owner).into_iter().flat_map(|receipts| receipts.values())
     }
 
-    /// Drops a receipt that was acknowledged. Returns whether it was there.
+    /// Removes a receipt that was acknowledged. Returns whether it existed.
     pub fn drop_receipt(&mut self, owner: &Name, seq: u64) -> bool {
         let Some(receipts) = self.receipts.get_mut(owner) else { return false };
         let was_there = receipts.remove(&seq).is_some();
@@ -218,7 +219,7 @@ impl MailIndex {
         was_there
     }
 
-    /// Whether a message or a receipt waits for this name, so that the name must not be dropped.
+    /// Whether a message or a receipt waits for this name. Such a name must not be dropped.
     #[must_use]
     pub fn concerns(&self, name: &Name) -> bool {
         self.mailboxes.contains_key(name) || self.reserved.contains_key(name) || self.receipts.contains_key(name)
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_serves_all_its_readers() {
+    fn a_message_stays_until_all_its_readers_have_acknowledged_it() {
         let mut index = MailIndex::new(vec![header(3, &["y", "z"], 5)], vec![], 7, MAILBOX);
         assert_eq!(index.next_seq(), 8);
         assert_eq!((index.count(&name("y")), index.known(id(3))), (1, Some(2)));
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mailbox_has_limits_in_messages_and_in_bytes() {
+    fn a_mailbox_is_limited_in_messages_and_in_bytes() {
         let mut index = MailIndex::new(vec![], vec![], 0, MAILBOX);
         for seq in 1..=MAILBOX as u64 {
             assert!(!index.is_full(&name("y"), 1, false));
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_being_written_takes_its_room_and_keeps_its_readers_names() {
+    fn a_message_that_is_being_written_reserves_room_and_protects_the_names_of_its_readers() {
         let mut index = MailIndex::new(vec![], vec![], 0, 2);
         let mail = |seq| header(seq, &["y", "z"], 2);
         index.reserve(&mail(1));
@@ -312,7 +313,7 @@ mod tests {
         );
         assert_eq!((index.count(&name("y")), index.waiting(&name("y")).count()), (0, 0), "it is not there yet");
         assert!(index.concerns(&name("z")) && !index.concerns(&name("x")));
-        // One is kept, the other is refused.
+        // The first is written, the second is refused.
         index.release(&mail(1));
         index.insert(mail(1));
         assert!(index.is_full(&name("y"), 1, false) && !index.is_written());
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_ids_and_receipts_are_kept_than_the_limits() {
+    fn the_numbers_of_remembered_ids_and_of_receipts_are_limited() {
         let mut index = MailIndex::new(vec![], vec![], 0, MAILBOX);
         for number in 0..=REMEMBERED as u64 {
             index.remember(Instant::ZERO, id(number), 0);

@@ -1,11 +1,11 @@
-//! The server machine: knows which clients are where, keeps all copies of the table current, and stores messages that
+//! The server machine: registers clients, keeps every client's copy of the table current, and stores messages that
 //! cannot be delivered.
 //!
-//! The parts own their state: [`sessions`], [`ping`], [`groups`], [`mail_index`], [`table`], and for each client its
-//! [`acks`] and its [`replay_window`]. The machine routes between them. This file holds inputs and outputs,
-//! [`requests`] dispatches requests, [`presence`] lets clients come and go, [`intake`] accepts messages, [`delivery`]
-//! sends them, [`replies`] answers, and [`console`] serves the person at the server's terminal. [`cookies`] keeps
-//! clients with forged addresses out.
+//! These parts own their state: [`sessions`], [`ping`], [`groups`], [`mail_index`] and [`table`], and for each client
+//! its [`acks`] and its [`replay_window`]. The machine routes between them. This file handles inputs and outputs.
+//! [`requests`] dispatches requests, [`presence`] moves clients online and offline, [`intake`] accepts messages,
+//! [`delivery`] sends them, [`replies`] answers requests, and [`console`] executes the commands of the server's
+//! terminal. [`cookies`] rejects clients with forged source addresses.
 
 mod acks;
 mod console;
@@ -83,18 +83,20 @@ pub struct Server {
     pings: Pings,
     groups: Groups,
     mail: MailIndex,
-    /// Messages that are being written: neither answered nor sent to readers before they are on disk.
+    /// Messages that are being written. They are neither answered nor sent to readers before they are on disk.
     unwritten: BTreeSet<MessageId>,
     /// Readers that may have undelivered mail and room for it.
     ready_readers: BTreeSet<Incarnation>,
-    /// Messages that were delivered to a reader, without a record of it yet.
+    /// Messages that a reader acknowledged since the last flush, by number. Their records are not written yet.
     delivered: BTreeSet<u64>,
-    /// The readers of the direct messages among them.
+    /// The readers of the direct messages in `delivered`, for the receipts.
     readers_of_direct: BTreeMap<u64, Name>,
     /// Fetches without an answer, in order.
     fetches: VecDeque<Fetch>,
+    /// The number of records that this incarnation wrote.
     records: u64,
-    /// The steps that wait until the first so many records have their outcome, in order.
+    /// Steps that wait for the disk, in order. A step is due when the record of this number and all earlier ones have
+    /// their outcome.
     on_persisted: VecDeque<(u64, OnPersisted)>,
     next_purge: Instant,
     counters: Counters,
@@ -103,7 +105,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with the state that an earlier incarnation persisted. Pings all clients that were online then.
+    /// A server with the state that an earlier incarnation persisted. It pings all clients that were online then.
     #[must_use]
     pub fn new(now: Now, config: ServerConfig) -> Self {
         let mut rng = Rng::new(config.seed);
@@ -139,8 +141,8 @@ impl Server {
         server
     }
 
-    /// Whether nothing is under way: no ping, no message in flight, no record without outcome and no room reserved for
-    /// one, nothing half assembled, no byte queued.
+    /// Whether nothing is under way: no ping, no message in flight, no record without outcome, no reserved room in a
+    /// mailbox, no partly assembled text, and no queued byte.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.pings.is_empty()
@@ -161,14 +163,14 @@ impl Server {
         self.say(ServerEvent::Warning { code, message, definite: true });
     }
 
-    /// Writes a record, and performs the next step when the record has its outcome.
+    /// Writes a record. Performs `then` when the record has its outcome.
     fn persist(&mut self, record: Record, then: OnPersisted) {
         self.output.push(Output::Effect(ServerEffect::Persist(record)));
         self.records += 1;
         self.after_records(then);
     }
 
-    /// Performs a step when all records so far have their outcome.
+    /// Performs `then` when all records written so far have their outcome.
     fn after_records(&mut self, then: OnPersisted) {
         self.on_persisted.push_back((self.records, then));
     }
@@ -221,7 +223,8 @@ impl Server {
         for outcome in outcomes {
             self.message_outcome(now, client, outcome);
         }
-        // Requests beyond the limit stay queued. They are processed when the client's next acknowledgement arrives here.
+        // Requests beyond the limit stay queued. They are processed when the client's next acknowledgement arrives
+        // here.
         while self.accepts_requests(client)
             && let Some((n, frame)) = self.links.get_mut(client).and_then(|link| link.take(now))
         {
@@ -251,7 +254,7 @@ impl Server {
         }
     }
 
-    /// Produces the outputs that collect the changes of several inputs.
+    /// Produces the outputs that combine the changes of several inputs.
     fn flush(&mut self) {
         self.schedule_deliveries();
         self.send_updates();

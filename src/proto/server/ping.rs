@@ -1,7 +1,7 @@
-//! Pings: clients that are being asked whether they are still there, and the requests that wait for the outcome.
+//! Pings: check whether the holder of a name still answers, and hold the requests that wait for the outcome.
 //!
-//! There is at most one ping for a name. It goes to the holder of the name, again and again, until the holder answers
-//! or the time limit ends.
+//! There is at most one ping for a name. It is retransmitted to the holder until the holder answers or the time limit
+//! ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::proto::record::Mail;
 use crate::proto::server::replies::RequestId;
 use crate::proto::time::Instant;
 
-/// The most claims that wait for one ping, and the most messages.
+/// The most registrations that wait for one ping, and the most messages.
 pub const WAITING: usize = 256;
 
 /// All pings under way.
@@ -36,16 +36,16 @@ struct Ping {
 /// The content of a ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PingDatagram {
-    /// The client that is asked.
+    /// The client that is pinged.
     pub client: Incarnation,
-    /// The number that the answer must repeat, so that a delayed datagram is no answer.
+    /// The answer must repeat this number, so that a delayed datagram does not count as the answer.
     pub number: u32,
 }
 
 /// The requests that wait for a ping.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PingWaiters {
-    /// The client that was asked.
+    /// The client that was pinged.
     pub holder: Incarnation,
     /// Registrations under the name, in order of arrival.
     pub claims: Vec<RequestId>,
@@ -53,7 +53,7 @@ pub struct PingWaiters {
     pub mail: Vec<(RequestId, Mail)>,
 }
 
-/// The consequence of a timer.
+/// The action that follows when a timer fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PingTimeout {
     /// Send the ping again.
@@ -97,14 +97,14 @@ impl Pings {
         Some(ping.datagram)
     }
 
-    /// A registration waits for the ping of this name. Returns whether there was room.
+    /// Adds a registration that waits for the ping of this name. Returns whether there was room.
     pub fn add_claim(&mut self, name: &Name, claim: RequestId) -> bool {
         let waiters = self.pings.get_mut(name).map(|ping| &mut ping.waiters);
         let waiters = waiters.filter(|waiters| waiters.claims.len() < WAITING);
         waiters.map(|waiters| waiters.claims.push(claim)).is_some()
     }
 
-    /// A message waits for the ping of this name. Returns the message when there is no room.
+    /// Adds a message that waits for the ping of this name. Returns the message when there is no room.
     pub fn add_mail(&mut self, name: &Name, request: RequestId, mail: Mail) -> Option<Mail> {
         match self.pings.get_mut(name) {
             Some(ping) if ping.waiters.mail.len() < WAITING => {
@@ -121,14 +121,14 @@ impl Pings {
         self.pings.get(name).is_some_and(|ping| ping.datagram == PingDatagram { client, number })
     }
 
-    /// Ends the ping of this name, whatever its outcome.
+    /// Ends the ping of this name. Returns the requests that waited for it.
     pub fn end(&mut self, name: &Name) -> Option<PingWaiters> {
         let ping = self.pings.remove(name)?;
         self.timers.remove(&(ping.deadline(), name.clone()));
         Some(ping.waiters)
     }
 
-    /// The names whose timer fired, in order.
+    /// The names whose timer fired, in order of name, with the action for each.
     #[must_use]
     pub fn expired(&self, now: Instant) -> BTreeMap<Name, PingTimeout> {
         let fired = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, name)| name);
@@ -150,7 +150,7 @@ impl Ping {
 }
 
 impl PingWaiters {
-    /// No request waits.
+    /// A set without requests.
     #[must_use]
     pub fn none(holder: Incarnation) -> Self {
         Self { holder, claims: Vec::new(), mail: Vec::new() }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_is_sent_again_until_it_fails_at_its_limit() {
+    fn a_ping_is_retransmitted_until_it_fails_at_its_time_limit() {
         let (mut pings, x) = (Pings::default(), Name::new("x").unwrap());
         let datagram = pings.start(at(0), &x, HOLDER, LIMIT);
         assert_eq!(datagram, Some(PingDatagram { client: HOLDER, number: 1 }));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_holder_answers_and_only_the_ping_under_way() {
+    fn only_the_holder_can_answer_and_only_the_current_ping() {
         let (mut pings, x) = (Pings::default(), Name::new("x").unwrap());
         pings.start(at(0), &x, HOLDER, LIMIT);
         pings.end(&x);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_claims_wait_than_the_limit() {
+    fn the_number_of_waiting_claims_is_limited() {
         let (mut pings, x) = (Pings::default(), Name::new("x").unwrap());
         let claim = RequestId { client: Incarnation(2), number: 1 };
         assert!(!pings.add_claim(&x, claim), "there is no ping");

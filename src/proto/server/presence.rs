@@ -1,7 +1,7 @@
-//! Presence: a client registers, returns, and goes offline in one of several ways.
+//! Presence: moves clients online and offline. It routes between sessions, pings, groups and the table.
 //!
-//! This file routes between the sessions, the pings, the groups and the table. A name has one holder: a newcomer gets
-//! a name that is online only after the holder did not answer a ping.
+//! A name has one holder. Another client gets the name of an online holder only after the holder failed to answer a
+//! ping.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -20,15 +20,16 @@ use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, Header, RequestOutcome};
 
-/// A name that was offline for so long, 30 days, and has no mail is dropped.
+/// A name without mail is dropped after this time offline: 30 days.
 pub const NAME_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The time between two looks for such names.
+/// The time between two searches for names to drop.
 pub(super) const PURGE_EVERY: Duration = Duration::from_secs(3600);
-/// Time limit to register again after this server started again.
+/// Time limit for a client to answer the ping that a restarted server sends it.
 const RESTART_LIMIT: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Handles the first datagram of a client. Returns whether the client proves its address and asks for a name.
+    /// Opens a session for the first datagram of a client. Returns whether the client proved its address and asks for a
+    /// name.
     pub(super) fn admit(
         &mut self,
         now: Instant,
@@ -42,7 +43,7 @@ impl Server {
         if !is_first || !self.cookies.check(now, addr, client, cookie) {
             return false;
         }
-        // A client may move to another address only after the old one was found silent.
+        // A client may move to another address only after a ping to the old address failed.
         if self.sessions.is_active(client) {
             return false;
         }
@@ -64,14 +65,14 @@ impl Server {
         }
     }
 
-    /// Forgets a client, with its link.
+    /// Removes a client, with its link.
     fn close(&mut self, client: Incarnation) {
         self.leave_group(client);
         self.sessions.close(client);
         self.links.close(client);
     }
 
-    /// A client wants a name.
+    /// Handles a request to register.
     pub(super) fn register(&mut self, now: Instant, request: RequestId, name: Name, via: IpAddr) {
         let Some(session) = self.sessions.get_mut(request.client) else { return };
         session.set_via(via);
@@ -95,7 +96,7 @@ impl Server {
         }
     }
 
-    /// The name is free, or the client's own.
+    /// Registers a client under a name that is free or its own.
     fn give_name(&mut self, now: Instant, request: RequestId, name: Name) {
         let client = request.client;
         let Some(session) = self.sessions.get_mut(client) else { return };
@@ -105,7 +106,8 @@ impl Server {
         if let Some(before) = before.filter(|before| *before != client) {
             self.close(before);
         }
-        // The other clients learn of it once it is online. On disk it is online already: after a crash it is pinged.
+        // The other clients get the row when the client is online. The record already says online, so that the client
+        // is pinged after a crash.
         self.table.put(name.clone(), addr, client, false, self.output.unix);
         self.persist_row(&name, true, OnPersisted::Nothing);
         self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
@@ -115,7 +117,7 @@ impl Server {
         self.welcome(now, request, &name);
     }
 
-    /// Sends the welcome first, then the stored mail, then the table.
+    /// Sends the welcome. The stored mail follows, and the table when the client has acknowledged the mail.
     fn welcome(&mut self, now: Instant, request: RequestId, name: &Name) {
         let client = request.client;
         self.leave_group(client);
@@ -133,7 +135,7 @@ impl Server {
         self.try_go_online(client);
     }
 
-    /// A returning client goes online when it has acknowledged its stored mail.
+    /// Moves a returning client online if it has acknowledged its stored mail.
     pub(super) fn try_go_online(&mut self, client: Incarnation) {
         let Some(session) = self.sessions.get_mut(client) else { return };
         let Some(name) = session.name().cloned() else { return };
@@ -147,7 +149,7 @@ impl Server {
         self.ready_readers.insert(client);
     }
 
-    /// A datagram of a client arrived. `answer` is the number of the ping that it answers.
+    /// Notes that a datagram of a client arrived. `answer` is the number of the ping that it answers.
     pub(super) fn heard(&mut self, now: Instant, client: Incarnation, answer: Option<u32>) {
         let Some(session) = self.sessions.get_mut(client) else { return };
         let was_lost = session.hear(now);
@@ -164,7 +166,7 @@ impl Server {
         }
     }
 
-    /// Pings clients that were silent for long.
+    /// Pings the clients whose silence timer fired, and stops sending to offline ones.
     pub(super) fn silence_timeout(&mut self, now: Instant) {
         for client in self.sessions.take_silence_timers(now) {
             let is_sending = self.links.get(client).is_some_and(|link| link.unsettled() > 0);
@@ -176,7 +178,7 @@ impl Server {
         }
     }
 
-    /// Gives up everything in flight to a client that is offline: it will not acknowledge.
+    /// Aborts everything in flight to an offline client, because it will not acknowledge.
     fn stop_sending(&mut self, client: Incarnation) {
         let Some(session) = self.sessions.get_mut(client).filter(|session| !session.is_reading()) else { return };
         session.abort();
@@ -185,7 +187,7 @@ impl Server {
         }
     }
 
-    /// The holder of a name did not answer.
+    /// Moves the holder of a name offline, because it did not answer a ping.
     fn lose(&mut self, client: Incarnation, name: &Name) {
         if let Some((group, name)) = self.groups.leave(client) {
             self.say(ServerEvent::Removed { group, name, reason: RemovalReason::NotResponsive });
@@ -205,7 +207,7 @@ impl Server {
         self.change_row(name, addr, client, false, then);
     }
 
-    /// A client de-registers. It is answered when that is on disk.
+    /// De-registers a client. The answer is sent when the record is on disk.
     pub(super) fn deregister(&mut self, now: Instant, request: RequestId) {
         let RequestId { client, number } = request;
         self.leave_group(client);
@@ -217,9 +219,9 @@ impl Server {
         self.end_ping(now, &name);
     }
 
-    /// A client gives notice that it ends.
+    /// Handles the notice of a client that shuts down.
     pub(super) fn bye(&mut self, now: Instant, client: Incarnation) {
-        // A client that is not reading is offline already.
+        // A client that is not reading is already offline.
         let session = self.sessions.get(client).filter(|session| session.is_reading());
         let name = session.and_then(|session| session.name().cloned());
         self.close(client);
@@ -229,7 +231,7 @@ impl Server {
         }
     }
 
-    /// Drops the names that were offline for long and have no mail.
+    /// Drops the names that were offline for [`NAME_KEPT`] and have no mail.
     pub(super) fn purge(&mut self, now: Instant) {
         self.next_purge = now + PURGE_EVERY;
         let kept = i64::try_from(NAME_KEPT.as_micros()).unwrap_or(i64::MAX);
@@ -244,7 +246,7 @@ impl Server {
         }
     }
 
-    /// Pings all clients that were online before the server started again.
+    /// Pings all clients that were online before the server restarted.
     pub(super) fn ping_all(&mut self, now: Instant) {
         let online = self.table.iter().filter(|(_, row)| row.online);
         let names: Vec<Name> = online.map(|(name, _)| name.clone()).collect();
@@ -253,7 +255,7 @@ impl Server {
         }
     }
 
-    /// Pings a client that did not acknowledge, or was silent for long.
+    /// Pings a client that did not acknowledge a message in time, or was silent for too long.
     pub(super) fn start_ping(&mut self, now: Instant, client: Incarnation) {
         let session = self.sessions.get(client).filter(|session| session.is_reading());
         if let Some(name) = session.and_then(|session| session.name().cloned()) {
@@ -261,7 +263,7 @@ impl Server {
         }
     }
 
-    /// A direct message waits until its reader answers a ping. Returns the message when too many wait.
+    /// Makes a direct message wait until its reader answers a ping. Returns the message if too many wait already.
     pub(super) fn ping_reader(&mut self, now: Instant, request: RequestId, mail: Mail) -> Option<Mail> {
         let Some(reader) = mail.header.reader().cloned() else { return Some(mail) };
         self.ping(now, &reader, LIMIT);
@@ -280,7 +282,7 @@ impl Server {
         self.output.send(to, &head, None);
     }
 
-    /// Repeats the pings that are due, and ends those that failed.
+    /// Retransmits the pings that are due, and ends the pings that failed.
     pub(super) fn ping_timeout(&mut self, now: Instant) {
         for (name, timeout) in self.pings.expired(now) {
             match timeout {
@@ -296,10 +298,10 @@ impl Server {
         }
     }
 
-    /// The host at this address says that the client is gone.
+    /// Handles a datagram that reports from this address that the client is gone.
     pub(super) fn client_is_gone(&mut self, now: Instant, from: SocketAddr, gone: Incarnation) {
         let Some(name) = self.table.name_of(gone).cloned() else { return };
-        // Anybody can send such a datagram: it counts only from the address of the client.
+        // Any host can send such a datagram, so it counts only from the address of the client.
         let is_online = self.table.get(&name).is_some_and(|row| row.addr == from && row.online);
         let session = self.sessions.get(gone).filter(|session| session.addr() == from);
         let is_reading = session.is_some_and(|session| session.is_reading());
@@ -312,14 +314,15 @@ impl Server {
         }
     }
 
-    /// The holder of this name is gone: a ping of it fails now.
+    /// Makes a ping of this name fail now, because its holder is gone.
     fn end_ping(&mut self, now: Instant, name: &Name) {
         if let Some(waiters) = self.pings.end(name) {
             self.ping_failed(now, name, waiters);
         }
     }
 
-    /// No answer: the holder is offline, the first newcomer that still wants the name gets it, the messages are kept.
+    /// Ends a ping without an answer. The holder goes offline, the messages are stored, and the first client that still
+    /// wants the name gets it.
     fn ping_failed(&mut self, now: Instant, name: &Name, waiters: PingWaiters) {
         let PingWaiters { holder, claims, mail } = waiters;
         let is_online = self.table.get(name).is_some_and(|row| row.incarnation == holder && row.online);
@@ -329,10 +332,10 @@ impl Server {
         for (request, mail) in mail {
             self.keep(request, mail);
         }
-        // A newcomer may have left meanwhile, or got another name that it wanted too.
-        let wants =
+        // A client may have left since its claim, or have got another name that it claimed too.
+        let still_wants =
             |claim: &RequestId| self.sessions.get(claim.client).is_some_and(|session| session.accepts_name(name));
-        let first = claims.iter().position(wants);
+        let first = claims.iter().position(still_wants);
         for (at, claim) in claims.into_iter().enumerate() {
             if Some(at) == first {
                 self.give_name(now, claim, name.clone());
@@ -342,7 +345,8 @@ impl Server {
         }
     }
 
-    /// The holder of the name is there: the client that was pinged, or a new holder. It can be sent messages directly.
+    /// Ends a ping because the name has a holder that answers: the client that was pinged, or a new one. Refuses the
+    /// claims of other clients. Senders get the holder's row, to send their messages directly.
     fn ping_answered(&mut self, name: &Name, waiters: PingWaiters) {
         for claim in waiters.claims {
             if self.table.get(name).is_some_and(|row| row.incarnation != claim.client) {

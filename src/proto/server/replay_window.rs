@@ -1,12 +1,12 @@
-//! Replay window: the numbers of the requests of one client that arrived, so that none is processed twice.
+//! Replay window: the numbers of the requests that arrived from one client, so that none is processed twice.
 
 use std::collections::BTreeMap;
 
-/// The most runs of numbers in a window: a client has at most 4,096 requests without outcome, and every second one of
-/// them may be missing.
+/// The most runs of numbers in a window. A client has at most 4,096 requests without outcome, and at worst every second
+/// one is missing.
 pub const RUNS: usize = 2_048;
 
-/// Numbers, stored as runs of consecutive ones. As a rule they arrive in order and form one run.
+/// A set of numbers, stored as runs of consecutive ones. Normally they arrive in order and form one run.
 #[derive(Debug, Default)]
 pub struct ReplayWindow {
     /// The last number of each run, by its first.
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_its_limit_the_lowest_run_and_all_below_count_as_taken() {
+    fn a_full_window_forgets_its_lowest_run_and_treats_all_numbers_below_as_old() {
         let mut window = ReplayWindow::default();
         for run in 0..RUNS as u64 {
             assert!(window.insert(10 + run * 2));

@@ -1,4 +1,6 @@
-//! Replies: the answers to requests. A client that does not acknowledge them is not served any more.
+//! Replies: sends the answers to requests.
+//!
+//! While a client leaves [`REPLY_BYTES`] of replies unacknowledged, its further requests stay queued.
 
 use crate::proto::event::reason::Reason;
 use crate::proto::event::server::ServerEvent;
@@ -8,22 +10,22 @@ use crate::proto::server::Server;
 use crate::proto::server::acks::AckAction;
 use crate::proto::wire::{Frame, RequestOutcome};
 
-/// The bytes of unacknowledged replies to a client beyond which no more of its requests are processed: room for one
-/// reply to each of the 4,096 requests that a client has open. A link has no limit of its own. Beyond this one there
-/// are at most the reply to the last request, and the replies that wait for the disk or for a ping.
+/// The bytes of unacknowledged replies to a client at which no more of its requests are processed. They have room for
+/// one reply to each of the 4,096 requests that a client may have open. A link has no limit of its own. This limit
+/// can be exceeded only by the reply to the last request and by replies that wait for the disk or for a ping.
 pub const REPLY_BYTES: usize = 1024 * 1024;
 
-/// A request of a client; its replies carry the number.
+/// A request of a client. Its replies carry the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId {
-    /// The client that asks.
+    /// The client that sent the request.
     pub client: Incarnation,
     /// The number that the client gave the request.
     pub number: u64,
 }
 
 impl Server {
-    /// Whether requests of this client are processed.
+    /// Whether requests of this client are processed; see [`REPLY_BYTES`].
     pub(super) fn accepts_requests(&self, client: Incarnation) -> bool {
         self.sessions.get(client).is_some_and(|session| session.has_room_for_replies())
     }
@@ -38,12 +40,12 @@ impl Server {
         session.expect_ack(tag, AckAction::Reply { bytes: link.queued_bytes() - before });
     }
 
-    /// Replies with no more than an outcome.
+    /// Replies with an outcome and nothing else.
     pub(super) fn answer(&mut self, request: RequestId, outcome: RequestOutcome) {
         self.reply(request.client, answer(request.number, outcome));
     }
 
-    /// Refuses a registration.
+    /// Refuses a registration, unless the client is gone.
     pub(super) fn refuse(&mut self, request: RequestId, name: &Name, reason: Reason) {
         if self.links.get(request.client).is_some() {
             self.reply(request.client, Frame::Refused { r: request.number, reason: reason.to_string() });
@@ -52,7 +54,7 @@ impl Server {
     }
 }
 
-/// An answer that is no more than its outcome.
+/// An answer with an outcome and nothing else. `r` is the number of the request.
 pub(super) fn answer(r: u64, is: RequestOutcome) -> Frame {
     Frame::Answer { r, is, n: 0, row: None, names: Vec::new(), more: false }
 }

@@ -1,7 +1,6 @@
-//! Requests of clients: each is processed once and answered once.
+//! Requests of clients: dispatches them, and answers requests about names and groups.
 //!
-//! This file dispatches them, and answers those about names and groups itself. Registration is in `presence`,
-//! messages are in `intake`.
+//! Each request is processed once and answered once. Registration is in `presence`, messages are in `intake`.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +17,7 @@ use crate::proto::server::replies::RequestId;
 use crate::proto::time::{Instant, Timestamp};
 use crate::proto::wire::{Frame, RequestOutcome};
 
-/// How many names travel in a frame: the longest ones fit.
+/// The most names in one frame. This many names of the greatest length fit into a datagram.
 const NAMES_A_FRAME: usize = 20;
 
 impl Server {
@@ -34,7 +33,7 @@ impl Server {
         if let Frame::Save { id, .. } | Frame::All { id, .. } | Frame::Say { id, .. } = &frame
             && id.incarnation != client
         {
-            // A message with the id of another client's message would pass for that one, which would be lost.
+            // The deduplication would take this message for the other client's message of this id, and drop that one.
             return self.output.dropped(addr, &[], DropReason::ForeignId);
         }
         match (frame, name) {
@@ -74,7 +73,7 @@ impl Server {
         self.reply(request.client, frame);
     }
 
-    /// A client wants to create a group.
+    /// Handles a request to create a group.
     pub(super) fn create_group(&mut self, new: GroupRecord) {
         let request = request_of(&new);
         let (reason, outcome) = match self.groups.create(&new) {
@@ -88,7 +87,7 @@ impl Server {
         self.answer(request, outcome);
     }
 
-    /// The record of a new group has its outcome.
+    /// Answers the creator of a group, now that the record has its outcome.
     pub(super) fn group_created(&mut self, record: GroupRecord, is_written: bool) {
         let (request, group, creator) = (request_of(&record), record.group.clone(), record.creator.clone());
         self.groups.finish_create(record, is_written);
@@ -133,7 +132,7 @@ impl Server {
         self.reply_names(request, &members);
     }
 
-    /// A client leaves its group, if it is in one.
+    /// Removes a client from its group, if it is in one.
     pub(super) fn leave_group(&mut self, client: Incarnation) {
         if let Some((group, name)) = self.groups.leave(client) {
             self.say(ServerEvent::Left { group, name });
@@ -150,7 +149,7 @@ impl Server {
     }
 }
 
-/// The number of the request in a frame of a client; `None` if the frame is none.
+/// The number of the request in a frame of a client; `None` if the frame is not a request.
 fn request_number(frame: &Frame) -> Option<u64> {
     match frame {
         Frame::Reg { r, .. } | Frame::Dereg { r } | Frame::Save { r, .. } | Frame::All { r, .. } => Some(*r),

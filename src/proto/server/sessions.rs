@@ -1,6 +1,6 @@
 //! Sessions: the clients that proved their address, the state of each, and the timers of their silence.
 //!
-//! A session never changes its name. Its state decides whether messages may be sent to it; only the verbs of this
+//! A session never changes its name. Its state decides whether messages may be sent to it. Only the methods in this
 //! file change the state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,16 +21,16 @@ use crate::proto::time::{Instant, earliest};
 pub const UNREGISTERED: usize = 1_024;
 /// Time limit for a client to get a name.
 const UNREGISTERED_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client is pinged after this silence. It sends a keep-alive every 20 s, so that two may be lost.
+/// A client is pinged after this silence. It sends a keep-alive every 15 s, so two lost ones in a row have no effect.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// The sessions of a server.
 #[derive(Debug, Default)]
 pub struct Sessions {
     sessions: BTreeMap<Incarnation, Session>,
-    /// New sessions, in order of their time limit. A session stays here until then, also when it got a name.
+    /// New sessions, in order of their time limit. A session stays here until then, even if it has a name by now.
     unregistered: VecDeque<(Instant, Incarnation)>,
-    /// When to look at the silence of a session next.
+    /// The next check of each session for silence.
     silence: BTreeSet<(Instant, Incarnation)>,
 }
 
@@ -46,30 +46,30 @@ pub struct Session {
     has_silence_timer: bool,
     requests: ReplayWindow,
     acks: PendingAcks,
-    /// The messages of this reader.
+    /// The messages under way to this client.
     pub(super) delivery: DeliveryState,
-    /// Its copy of the table.
+    /// The position of the client's copy of the table.
     pub(super) table: TableCursor,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SessionState {
-    /// Without a name.
+    /// The client has no name yet.
     Unregistered,
-    /// Welcomed, with stored mail to acknowledge.
+    /// The client is welcomed and has not acknowledged all its stored mail.
     Returning,
     Online,
     Deregistered,
-    /// It did not answer. Any datagram makes it return.
+    /// The client did not answer a ping. Any datagram makes it return.
     Lost,
 }
 
-/// The consequence of a silence.
+/// The action that follows when a silence timer fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// None: the client was heard meanwhile, or its timer ended.
+    /// No action: the client was heard since the timer was set, or nothing is owed to it.
     Nothing,
-    /// Ask the client whether it is still there.
+    /// Ping the client.
     Ping,
     /// Give up what is in flight to a client that is offline.
     StopSending,
@@ -87,7 +87,7 @@ impl Sessions {
         self.sessions.get_mut(&client)
     }
 
-    /// Whether the client has a session that it did not end and that was not found silent.
+    /// Whether the client has a session that is neither de-registered nor lost.
     #[must_use]
     pub fn is_active(&self, client: Incarnation) -> bool {
         self.get(client)
@@ -106,7 +106,7 @@ impl Sessions {
         self.get(client).is_some_and(Session::is_reading)
     }
 
-    /// Whether the client acknowledges its stored mail before it is online.
+    /// Whether the client has stored mail to acknowledge before it goes online.
     #[must_use]
     pub fn is_returning(&self, client: Incarnation) -> bool {
         self.get(client).is_some_and(|session| session.state == SessionState::Returning)
@@ -117,14 +117,14 @@ impl Sessions {
         self.sessions.iter().filter(|(_, session)| session.is_online()).map(|(client, _)| *client)
     }
 
-    /// Ends the time limit of the oldest new session when [`UNREGISTERED`] is reached. Returns the client to close, if it
-    /// has no name.
+    /// Takes the oldest session from the list of new ones when the list has [`UNREGISTERED`] entries. Returns its
+    /// client if that has no name: the caller closes it.
     pub fn make_room(&mut self) -> Option<Incarnation> {
         let oldest = if self.unregistered.len() < UNREGISTERED { None } else { self.unregistered.pop_front() };
         oldest.map(|(_, client)| client).filter(|client| self.is_unregistered(*client))
     }
 
-    /// Opens a session. See [`Sessions::make_room`].
+    /// Opens a session. Call [`Sessions::make_room`] first.
     pub fn open(&mut self, now: Instant, client: Incarnation, addr: SocketAddr, via: IpAddr) {
         self.unregistered.push_back((now + UNREGISTERED_TIMEOUT, client));
         let session = Session {
@@ -142,12 +142,12 @@ impl Sessions {
         self.sessions.insert(client, session);
     }
 
-    /// Forgets a session.
+    /// Removes a session.
     pub fn close(&mut self, client: Incarnation) {
         self.sessions.remove(&client);
     }
 
-    /// The clients to close, because they have no name at their time limit.
+    /// Returns the clients that have no name at their time limit: the caller closes them.
     pub fn expire_unregistered(&mut self, now: Instant) -> Vec<Incarnation> {
         let mut expired = Vec::new();
         while self.unregistered.front().is_some_and(|(until, _)| *until <= now)
@@ -162,7 +162,8 @@ impl Sessions {
         self.get(client).is_some_and(|session| session.state == SessionState::Unregistered)
     }
 
-    /// A client with a name returns: nothing of before is in flight, and this mail waits. Starts the silence timer.
+    /// Makes a client with a name return, with this stored mail to acknowledge. Aborts everything in flight and
+    /// starts the silence timer.
     pub fn welcome(&mut self, now: Instant, client: Incarnation, backlog: BTreeSet<u64>) {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.abort();
@@ -174,13 +175,14 @@ impl Sessions {
         }
     }
 
-    /// The clients whose silence timer fired, each for one call of [`Sessions::silence_timeout`].
+    /// Takes the clients whose silence timer fired. Call [`Sessions::silence_timeout`] once for each.
     pub fn take_silence_timers(&mut self, now: Instant) -> Vec<Incarnation> {
         let later = self.silence.split_off(&(now + Duration::from_micros(1), Incarnation(0)));
         std::mem::replace(&mut self.silence, later).into_iter().map(|(_, client)| client).collect()
     }
 
-    /// Judges the silence of a client whose timer fired, and sets the timer again unless nothing is owed to the client.
+    /// Decides on the silence of a client whose timer fired. Sets the timer again while messages may be sent to the
+    /// client or, until it is silent, while messages are in flight to it (`is_sending`).
     pub fn silence_timeout(&mut self, now: Instant, client: Incarnation, is_sending: bool) -> Silence {
         let Some(session) = self.sessions.get_mut(&client) else { return Silence::Nothing };
         let is_silent = session.heard_at + SILENCE_TIMEOUT <= now;
@@ -214,7 +216,7 @@ impl Session {
         self.via
     }
 
-    /// The client reaches this server at this address.
+    /// Sets the address at which the client reaches this server.
     pub fn set_via(&mut self, via: IpAddr) {
         self.via = via;
     }
@@ -225,12 +227,12 @@ impl Session {
         self.name.as_ref()
     }
 
-    /// The client got its name.
+    /// Sets the name of the client.
     pub fn set_name(&mut self, name: Name) {
         self.name = Some(name);
     }
 
-    /// Whether the client may have this name: it has none yet, or this one.
+    /// Whether the client may have this name: it has no name yet, or this one.
     #[must_use]
     pub fn accepts_name(&self, name: &Name) -> bool {
         self.name.as_ref().is_none_or(|own| own == name)
@@ -248,13 +250,14 @@ impl Session {
         matches!(self.state, SessionState::Online | SessionState::Returning)
     }
 
-    /// A datagram of the client arrived. Returns whether the client was lost.
+    /// Notes that a datagram of the client arrived. Returns whether the client was lost.
     pub fn hear(&mut self, now: Instant) -> bool {
         self.heard_at = now;
         self.state == SessionState::Lost
     }
 
-    /// A returning client without stored mail goes online. Returns whether it did. It is owed the table then.
+    /// Moves a returning client without stored mail online, and owes it an update of the table. Returns whether it
+    /// moved.
     pub fn go_online(&mut self) -> bool {
         let goes = self.state == SessionState::Returning && self.name.is_some() && !self.delivery.has_backlog();
         if goes {
@@ -264,17 +267,17 @@ impl Session {
         goes
     }
 
-    /// The client de-registers.
+    /// Marks the client as de-registered.
     pub fn deregister(&mut self) {
         self.state = SessionState::Deregistered;
     }
 
-    /// The client did not answer a ping.
+    /// Marks the client as lost: it did not answer a ping.
     pub fn lose(&mut self) {
         self.state = SessionState::Lost;
     }
 
-    /// Forgets everything in flight. The client repeats the requests that it still wants.
+    /// Drops everything in flight. The client repeats the requests that it still wants.
     pub fn abort(&mut self) {
         self.acks.clear();
         self.delivery.abort();
@@ -282,12 +285,12 @@ impl Session {
         self.requests = ReplayWindow::default();
     }
 
-    /// A request of the client arrived. Returns whether it is new.
+    /// Adds the number of a request to the replay window. Returns whether the request is new.
     pub fn take_request(&mut self, number: u64) -> bool {
         self.requests.insert(number)
     }
 
-    /// Whether more requests of this client are processed.
+    /// Whether the unacknowledged replies leave room to process more requests of this client.
     #[must_use]
     pub fn has_room_for_replies(&self) -> bool {
         self.acks.reply_bytes() < REPLY_BYTES
@@ -298,12 +301,12 @@ impl Session {
         self.acks.next_tag()
     }
 
-    /// A message with this tag was sent to the client.
+    /// Registers the action for the acknowledgement of a message.
     pub fn expect_ack(&mut self, tag: Tag, action: AckAction) {
         self.acks.insert(tag, action);
     }
 
-    /// The client acknowledged a message.
+    /// Takes the action for an acknowledged message.
     pub fn take_ack(&mut self, tag: Tag) -> Option<AckAction> {
         self.acks.take(tag)
     }
@@ -337,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_without_a_name_ends_at_its_time_limit_and_not_before() {
+    fn a_session_without_a_name_ends_exactly_at_its_time_limit() {
         let mut sessions = sessions();
         assert_eq!(sessions.deadline(), Some(at(10)));
         assert_eq!(sessions.expire_unregistered(Instant::from_micros(9_999_999)), []);
@@ -359,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_pinged_after_its_silence_and_not_before() {
+    fn a_client_is_pinged_after_50_s_of_silence() {
         let mut sessions = sessions();
         register(&mut sessions, at(0));
         assert!(!sessions.get_mut(X).unwrap().hear(at(20)));
@@ -375,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_returning_client_goes_online_when_it_has_its_mail() {
+    fn a_returning_client_goes_online_when_it_has_acknowledged_its_mail() {
         let mut sessions = sessions();
         sessions.get_mut(X).unwrap().set_name(Name::new("x").unwrap());
         sessions.welcome(at(0), X, BTreeSet::from([3]));

@@ -1,4 +1,7 @@
-//! The table and its versions: each change reaches all online clients, in updates no larger than the change.
+//! The table and its versions: sends each change to all online clients.
+//!
+//! Each change is a version. An update contains the rows that changed since the version that the client has. The client
+//! gets the whole table only if that version is unknown or too old; see [`DROPPED`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -17,9 +20,9 @@ use crate::proto::wire::{Frame, Row};
 
 /// The most names a server knows.
 pub const NAMES: usize = 65_536;
-/// The most dropped names that are remembered. A client that missed more gets the whole table.
+/// The most dropped names that are remembered. A client that may have missed more gets the whole table.
 pub const DROPPED: usize = 4_096;
-/// How many rows travel in a frame: the longest ones fit.
+/// The most rows in one frame. This many rows of the greatest length fit into a datagram.
 const ROWS_A_FRAME: usize = 5;
 /// The most frames of rows in flight to one client.
 const FRAMES_IN_FLIGHT: usize = 48;
@@ -45,7 +48,7 @@ pub struct TableCursor {
     pub sent: u64,
     /// The update in flight.
     pub in_flight: Option<Tag>,
-    /// Whether an update is due even without a change: it ends a registration.
+    /// Whether an update is due even without a change. The client waits for it at the end of its registration.
     pub owed: bool,
     /// Whether the update in flight continues in another one.
     continues: bool,
@@ -58,12 +61,13 @@ pub struct Table {
     holders: BTreeMap<Incarnation, Name>,
     by_version: BTreeMap<u64, Name>,
     dropped: BTreeMap<u64, Name>,
-    /// A client that is at this version or below may have missed dropped names that are not remembered.
+    /// The version of the last dropped name that is no longer remembered. A client at this version or below may have
+    /// missed such names.
     forgotten: u64,
     version: u64,
     /// Names that changed since the last event about the table.
     changed: BTreeSet<Name>,
-    /// Clients that may lack a change.
+    /// Clients that may miss a change.
     stale: BTreeSet<Incarnation>,
 }
 
@@ -96,7 +100,7 @@ impl Table {
         self.rows.iter()
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -108,7 +112,7 @@ impl Table {
         self.version
     }
 
-    /// Writes a row. This is a new version.
+    /// Inserts or replaces a row. This creates a new version.
     pub fn put(&mut self, name: Name, addr: SocketAddr, incarnation: Incarnation, online: bool, seen: Timestamp) {
         self.version += 1;
         let entry = TableRow { addr, incarnation, online, seen, version: self.version };
@@ -137,13 +141,13 @@ impl Table {
         }
     }
 
-    /// The names that were dropped after version `from`, up to version `upto`, and do not exist again.
+    /// The names that were dropped after version `from` and up to version `upto`, except names that exist again.
     fn gone(&self, from: u64, upto: u64) -> Vec<Name> {
         let dropped = self.dropped.range(from.saturating_add(1)..).take_while(|(version, _)| **version <= upto);
         dropped.map(|(_, name)| name).filter(|name| !self.rows.contains_key(*name)).cloned().collect()
     }
 
-    /// All rows, as events show them.
+    /// All rows, in the form in which events contain them.
     #[must_use]
     pub fn view(&self) -> Vec<ClientInfo> {
         self.rows.iter().map(|(name, row)| view(name, row)).collect()
@@ -158,8 +162,8 @@ fn view(name: &Name, row: &TableRow) -> ClientInfo {
     ClientInfo { name: name.clone(), addr: row.addr.to_string(), online: row.online }
 }
 
-/// The address at which a reader reaches a client. A client on the server's own host is at the address at which the
-/// reader reaches the server.
+/// The address at which a reader reaches a client with address `addr`. If the client is on the server's own host, a
+/// reader on another host reaches it at `via`, the address at which this reader reaches the server.
 fn seen_from(addr: SocketAddr, reader: SocketAddr, via: IpAddr) -> SocketAddr {
     if addr.ip().is_loopback() && !reader.ip().is_loopback() { SocketAddr::new(via, addr.port()) } else { addr }
 }
@@ -202,12 +206,13 @@ impl Server {
         self.table.stale.extend(self.sessions.online());
     }
 
-    /// Sends a client the changes that it lacks, with the next flush.
+    /// Marks a client as stale, so that the next flush sends it the changes that it misses.
     pub(super) fn schedule_update(&mut self, client: Incarnation) {
         self.table.stale.insert(client);
     }
 
-    /// A client reports its version. It gets the whole table if it acknowledged another version.
+    /// Compares the version that an online client reports with the version sent to it. Sends the whole table if they
+    /// differ and no update is in flight.
     pub(super) fn check_version(&mut self, client: Incarnation, version: u64) {
         if let Some(session) = self.sessions.get_mut(client)
             && session.is_online()
@@ -219,7 +224,7 @@ impl Server {
         }
     }
 
-    /// A client acknowledged an update.
+    /// Notes that a client acknowledged an update, and marks it as stale if there are newer changes.
     pub(super) fn update_acknowledged(&mut self, client: Incarnation) {
         if let Some(session) = self.sessions.get_mut(client) {
             session.table.in_flight = None;
@@ -229,7 +234,7 @@ impl Server {
         }
     }
 
-    /// Sends updates to all clients that lack a change and have no update in flight.
+    /// Emits an event for the rows that changed, and sends updates to all stale clients without an update in flight.
     pub(super) fn send_updates(&mut self) {
         if !self.table.changed.is_empty() {
             let names = std::mem::take(&mut self.table.changed);
@@ -251,7 +256,7 @@ impl Server {
         let whole = !session.table.continues && session.table.sent <= self.table.forgotten;
         let from = if whole { 0 } else { session.table.sent };
         let rows_max = ROWS_A_FRAME * FRAMES_IN_FLIGHT;
-        // Reads one row more than fits, to know whether this update is the last one.
+        // Reads one row more than fits, to find out whether this update is the last one.
         let mut changed: Vec<(u64, Row)> = (self.table.by_version.range(from + 1..).take(rows_max + 1))
             .filter_map(|(version, name)| {
                 let row = self.table.rows.get(name)?;
@@ -312,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_gone_from_the_version_that_dropped_them_until_they_exist_again() {
+    fn dropped_names_are_reported_as_gone_until_they_exist_again() {
         let (mut table, addr) = (Table::default(), SocketAddr::from(([10, 0, 0, 2], 7000)));
         let [x, y] = ["x", "y"].map(|word| Name::new(word).unwrap());
         for (incarnation, name) in [(Incarnation(1), &x), (Incarnation(2), &y)] {
