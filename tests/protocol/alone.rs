@@ -1,4 +1,4 @@
-//! A server alone, to which a test speaks datagram by datagram, as no client of ours would.
+//! A server machine without a simulation. A test sends it single datagrams, including ones that no client sends.
 
 use std::net::SocketAddr;
 
@@ -13,10 +13,10 @@ use chat::proto::server::{MAILBOX, Server};
 use chat::proto::time::{Instant, Now, Timestamp};
 use chat::proto::wire::{self, Datagram, Frame, Header};
 
-/// It is always this late.
+/// The time of all inputs.
 pub const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Timestamp::from_micros(1_767_225_600_000_000) };
 
-/// A server that finds this on its disk.
+/// A server with this persisted state.
 pub fn server(kept: PersistedState) -> Server {
     let (seed, file) = ([1; 32], String::new());
     Server::new(NOW, ServerConfig { port: 7000, seed, kept, mailbox: MAILBOX, file, trace: false })
@@ -27,23 +27,23 @@ pub fn at(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 2], port))
 }
 
-/// Hands the server a datagram with this head.
-pub fn tell(server: &mut Server, from: SocketAddr, head: &Header, frames: Vec<Frame>) {
+/// Passes the server a datagram with this header.
+pub fn send_datagram(server: &mut Server, from: SocketAddr, head: &Header, frames: Vec<Frame>) {
     let lines: Vec<String> = frames.into_iter().flat_map(Frame::lines).collect();
     let bytes = wire::emit(head, lines.iter().map(String::as_str));
     server.handle(NOW, Input::Datagram { from, bytes: &bytes });
 }
 
-/// A life proves its address, and sends these frames in its first datagram; `frames` are given the cookie. Returns the
-/// server's life.
-pub fn enter(
+/// Makes an incarnation prove its address and send the frames of its first datagram, which `frames` makes from the
+/// cookie. Returns the server's incarnation.
+pub fn connect(
     server: &mut Server,
     incarnation: Incarnation,
     from: SocketAddr,
     frames: impl FnOnce(String) -> Vec<Frame>,
 ) -> Incarnation {
-    tell(server, from, &Header::new(incarnation, None), vec![Frame::Hello { token: String::new() }]);
-    // What it says first is the challenge; all the rest is left unsaid, so that this costs nothing.
+    send_datagram(server, from, &Header::new(incarnation, None), vec![Frame::Hello { token: String::new() }]);
+    // The challenge comes first. Later outputs are not polled, which keeps this fast.
     let challenge = std::iter::from_fn(|| server.poll(NOW)).find_map(|output| match output {
         Output::Transmit { to, bytes } if to == from => Some(wire::parse(&bytes).unwrap()),
         _ => None,
@@ -52,7 +52,7 @@ pub fn enter(
     let [Frame::Challenge { cookie, .. }] = challenge.as_slice() else { panic!("{challenge:?}") };
     let me = head.me.expect("a life");
     let head = Header { n: Some(1), low: Some(1), ..Header::new(incarnation, Some(me)) };
-    tell(server, from, &head, frames(cookie.clone()));
+    send_datagram(server, from, &head, frames(cookie.clone()));
     me
 }
 
@@ -73,7 +73,7 @@ pub fn event(output: Output<ServerEffect>) -> Option<ServerEvent> {
     }
 }
 
-/// What the server shows until it has nothing more to do.
+/// The events of the server until it has no more output.
 pub fn events(server: &mut Server) -> Vec<ServerEvent> {
     std::iter::from_fn(|| server.poll(NOW)).filter_map(event).collect()
 }

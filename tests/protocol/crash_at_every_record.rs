@@ -1,5 +1,5 @@
-//! One history, again and again: each time the server dies right after another record was synced, before anybody hears
-//! of it, or right before the next one is, and starts again. Whatever was promised is kept.
+//! Runs one history once for each record. The server crashes right after that record is synced and before anything is
+//! sent, or right before the next record is synced. It restarts at once. All promises must be kept.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const BOB: usize = 1;
 const CID: usize = 2;
 const DAN: usize = 3;
 
-/// Mail, a message to everybody, groups and receipts.
+/// The commands, with the index of their client. They cover mail, messages to everybody, groups and receipts.
 const LINES: &[(usize, &str)] = &[
     (BOB, "dereg"),
     (ANN, "send bob one"),
@@ -39,11 +39,11 @@ const LINES: &[(usize, &str)] = &[
     (CID, "send dan ten"),
 ];
 
-fn tell(every: Duration, dies_at: Option<usize>, before_next: bool) -> History {
+fn run(every: Duration, dies_at: Option<usize>, before_next: bool) -> History {
     History::scripted(NAMES, LINES, every, dies_at, before_next)
 }
 
-/// How many records of each kind there are that a person would miss.
+/// The number of records of each kind whose loss a user would notice.
 fn count(records: &[Record]) -> [usize; 4] {
     let mut counts = [0; 4];
     for record in records {
@@ -58,15 +58,15 @@ fn count(records: &[Record]) -> [usize; 4] {
     counts
 }
 
-fn every_crash_is_survived(every: Duration) {
-    let whole = tell(every, None, false);
+fn assert_every_crash_is_survived(every: Duration) {
+    let whole = run(every, None, false);
     assert_eq!(check::faults(&whole), [] as [String; 0], "without a crash");
-    let records = whole.world.disk_history().len();
+    let records = whole.sim.disk_history().len();
     let mut failed = Vec::new();
     let moments = (0..=records).map(|at| (at, false)).chain((0..records).map(|at| (at, true)));
     for (at, before_next) in moments {
-        let mut history = tell(every, Some(at), before_next);
-        assert_eq!(history.world.disk().dies_at, None, "it died");
+        let mut history = run(every, Some(at), before_next);
+        assert_eq!(history.sim.disk().dies_at, None, "it died");
         let faults = check::faults(&history);
         if !faults.is_empty() {
             let path = format!("{}/crash-{}-{at}-{before_next}.txt", env!("CARGO_TARGET_TMPDIR"), every.as_micros());
@@ -87,17 +87,17 @@ fn every_crash_is_survived(every: Duration) {
 }
 
 #[test]
-fn the_history_has_something_to_lose() {
-    let history = tell(Duration::from_secs(2), None, false);
-    assert_eq!(count(history.world.disk_history()), [9, 2, 4, 4]);
+fn the_history_writes_records_of_all_kinds() {
+    let history = run(Duration::from_secs(2), None, false);
+    assert_eq!(count(history.sim.disk_history()), [9, 2, 4, 4]);
 }
 
 #[test]
-fn a_server_that_dies_after_any_record_of_a_quiet_history_keeps_its_promises() {
-    every_crash_is_survived(Duration::from_secs(2));
+fn a_server_that_crashes_at_any_record_of_a_slow_history_keeps_its_promises() {
+    assert_every_crash_is_survived(Duration::from_secs(2));
 }
 
 #[test]
-fn a_server_that_dies_after_any_record_of_a_hasty_history_keeps_its_promises() {
-    every_crash_is_survived(Duration::from_micros(300));
+fn a_server_that_crashes_at_any_record_of_a_fast_history_keeps_its_promises() {
+    assert_every_crash_is_survived(Duration::from_micros(300));
 }

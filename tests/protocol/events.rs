@@ -1,6 +1,6 @@
-//! Every event as its line of JSON and its line for people: the snapshot in `tests/data/events.txt`, to the letter.
+//! A snapshot test of every event, as JSON and as display text. The snapshot is `tests/data/events.txt`.
 //!
-//! `BLESS=1 cargo test --test protocol events::` writes the snapshot anew.
+//! `BLESS=1 cargo test --test protocol events::` rewrites the snapshot.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,8 +15,8 @@ use chat::proto::name::Name;
 use chat::proto::text::Text;
 use chat::proto::time::Timestamp;
 
-/// The variants of an enum: the name of a value's, and all names. A new variant does not compile until it stands in the
-/// list, and the test fails until the snapshot has a sample of it.
+/// Defines the name of an event's variant and the list of all variants. With a new variant, the tests do not compile
+/// until it is in the list, and fail until there is a sample of it.
 macro_rules! variants {
     ($kind:ident, $all:ident: $event:ident { $($variant:ident)* }) => {
         fn $kind(event: &$event) -> &'static str {
@@ -54,10 +54,10 @@ fn text(text: &str) -> Text {
 }
 
 fn id() -> MessageId {
-    MessageId { incarnation: life(), number: 7 }
+    MessageId { incarnation: incarnation(), number: 7 }
 }
 
-fn life() -> Incarnation {
+fn incarnation() -> Incarnation {
     Incarnation(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef)
 }
 
@@ -86,7 +86,7 @@ fn client_events() -> Vec<ClientEvent> {
         started(None),
         started(Some(9001)),
         ClientEvent::Registered { name: name("x") },
-        ClientEvent::Table { version: 3, incarnation: life(), changed: rows(), total: 2, online_count: 1 },
+        ClientEvent::Table { version: 3, incarnation: incarnation(), changed: rows(), total: 2, online_count: 1 },
         ClientEvent::Clients { version: 3, clients: rows() },
         ClientEvent::Clients { version: 0, clients: vec![] },
         message(MessageKind::Direct, false, None),
@@ -193,7 +193,7 @@ fn server_events() -> Vec<ServerEvent> {
         ServerEvent::Listening { port: 8888, release: "0.1.0" },
         ServerEvent::Loaded { names: 2, messages: 3, file: "a\nb.db".to_owned() },
         ServerEvent::ClientRegistered { name: name("x"), addr: "127.0.0.1:9001".to_owned() },
-        ServerEvent::Table { version: 3, incarnation: life(), changed: rows(), total: 2, online_count: 1 },
+        ServerEvent::Table { version: 3, incarnation: incarnation(), changed: rows(), total: 2, online_count: 1 },
         ServerEvent::Saved { to: name("y"), from: name("x"), id: id() },
         ServerEvent::MailDelivered { to: name("y"), from: name("x"), id: id() },
         ServerEvent::GroupCreated { group: name("g"), name: name("x") },
@@ -233,7 +233,7 @@ fn server_events() -> Vec<ServerEvent> {
 
 fn trace_events() -> Vec<TraceEvent> {
     let (peer, frame, bytes) = ("127.0.0.1:9002".to_owned(), "msg".to_owned(), 204);
-    let (none, number) = (PacketNumber::default(), PacketNumber { link: Some(life()), n: Some(7) });
+    let (none, number) = (PacketNumber::default(), PacketNumber { link: Some(incarnation()), n: Some(7) });
     let sent = |copy, number| TraceEvent::Sent { peer: peer.clone(), frame: frame.clone(), bytes, copy, number };
     let mut events = vec![sent(None, none), sent(Some(1), number)];
     events.push(TraceEvent::Received { peer: peer.clone(), frame: frame.clone(), bytes, number });
@@ -252,12 +252,12 @@ fn trace_events() -> Vec<TraceEvent> {
     events
 }
 
-/// The samples of one role: each event as JSON, and below it what people see.
+/// Writes the samples of one role: each event as JSON, followed by its display text, and checks that none is missing.
 fn role(snapshot: &mut String, me: &str, events: Vec<(&'static str, Body)>, all: &[&str]) {
     let mut missing: Vec<&str> = all.to_vec();
     for (seq, (kind, body)) in (1..).zip(events) {
         missing.retain(|name| *name != kind);
-        // The members of the envelope that can be absent stand in every other event.
+        // Every other event has the optional members of the envelope.
         let (cmd, group) = if seq % 2 == 0 { (Some(seq / 2), Some(name("g"))) } else { (None, None) };
         let event = Event { at: Timestamp::from_micros(1_767_323_045_678_901), cmd, group, body };
         writeln!(snapshot, "{}", event.json(seq, me)).unwrap();
@@ -268,7 +268,7 @@ fn role(snapshot: &mut String, me: &str, events: Vec<(&'static str, Body)>, all:
     assert_eq!(missing, Vec::<&str>::new(), "no sample");
 }
 
-/// The kind in the JSON of an event: runners read it.
+/// The kind in the JSON of an event, which the scenario runner parses.
 fn named(body: &Body) -> String {
     let event = Event { at: Timestamp::default(), cmd: None, group: None, body: body.clone() };
     let value: serde_json::Value = serde_json::from_str(&event.json(1, "x")).unwrap();
@@ -276,7 +276,7 @@ fn named(body: &Body) -> String {
 }
 
 #[test]
-fn the_kind_of_an_event_is_read_as_it_is_written() {
+fn the_kind_of_an_event_parses_back_from_its_json() {
     for event in client_events() {
         let kind = ClientEventKind::from(&event);
         assert_eq!(named(&Body::Client(event)).parse(), Ok(kind));
@@ -292,7 +292,7 @@ fn the_kind_of_an_event_is_read_as_it_is_written() {
 }
 
 #[test]
-fn every_event_reads_as_it_always_did() {
+fn all_events_equal_the_snapshot() {
     let mut snapshot = String::new();
     let of_clients = client_events().into_iter().map(|event| (client_kind(&event), Body::Client(event)));
     role(&mut snapshot, "x", of_clients.collect(), CLIENT);

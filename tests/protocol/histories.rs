@@ -1,21 +1,22 @@
-//! Random histories of crashes, losses and commands, each from one seed: whatever happens, the contract holds.
+//! Runs random histories of crashes, losses and commands, each from one seed, and checks that the contract holds.
 //!
-//! `CHAT_SEED=7 cargo test --test protocol histories::` replays one; `CHAT_SEEDS=10000`
-//! plays so many.
+//! `CHAT_SEED=7 cargo test --test protocol histories::` replays one history. `CHAT_SEEDS=10000` runs that number of
+//! histories.
 
 use crate::history::{History, check, timing};
 
-/// Seeds that found a fault once.
+/// Seeds whose histories found a fault in the past.
 const REGRESSIONS: &[u64] = &[18, 42, 203, 204, 279, 6435, 8510, 16227, 17670, 19427, 19540];
 
-/// How many seeds are played unless `CHAT_SEEDS` says otherwise.
+/// The number of seeds to run without `CHAT_SEEDS`.
 const SEEDS: u64 = 500;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Plays a seed; on a fault, says which and how to see it again. Counts the limits of 500 and of 2,500 ms that passed.
+/// Runs a seed. Returns the number of limits of 500 ms and of 2,500 ms that passed. On a fault, returns a description
+/// with the command that replays it.
 fn verdict(seed: u64) -> Result<(usize, usize), String> {
     let history = History::run(seed);
     let mut faults = check::faults(&history);
@@ -29,8 +30,8 @@ fn verdict(seed: u64) -> Result<(usize, usize), String> {
     Err(format!("seed {seed}, replayed by `{again}`, transcript in {path}:\n  {}\n", faults.join("\n  ")))
 }
 
-/// Plays all seeds, on all processors. Returns how many limits of 500 and of 2,500 ms passed in them.
-fn play(seeds: &[u64]) -> (usize, usize) {
+/// Runs all seeds on all processors. Returns the number of limits of 500 ms and of 2,500 ms that passed in them.
+fn run_all(seeds: &[u64]) -> (usize, usize) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = |at: usize| seeds.iter().skip(at).step_by(threads).map(|seed| verdict(*seed));
     let verdicts: Vec<Result<_, String>> = std::thread::scope(|scope| {
@@ -49,12 +50,12 @@ fn random_histories_keep_the_contract() {
         Some(seed) => vec![seed],
         None => (1..=number("CHAT_SEEDS").unwrap_or(SEEDS)).collect(),
     };
-    let (acknowledgements, servers) = play(&seeds);
+    let (acknowledgements, servers) = run_all(&seeds);
     let enough = seeds.len() < 100 || (acknowledgements * 10 >= seeds.len() && servers * 20 >= seeds.len());
     assert!(enough, "only {acknowledgements} messages and {servers} servers were waited for to the limit");
 }
 
 #[test]
-fn histories_that_broke_it_once_keep_it_now() {
-    play(REGRESSIONS);
+fn histories_that_once_broke_the_contract_keep_it() {
+    run_all(REGRESSIONS);
 }

@@ -1,148 +1,149 @@
-//! The keep-alive: a word of a silent client often enough, and what follows when there is none.
+//! Tests of the keep-alive of a silent client, and of the consequences of a lost one.
 
 use std::time::Duration;
 
-use crate::trace::{SECOND, at_rest, mark, us, world};
+use crate::trace::{SECOND, at_rest, mark, simulation, us};
 use chat::proto::client::{ATTEMPTS, KEEP_ALIVE, LIMIT};
 use chat::sim::simulation::{SERVER, Simulation};
 
 const X: usize = 1;
 
-/// Goes to the moment at which the only client of a world at rest says that it is there.
-fn run_to_keep_alive(world: &mut Simulation) {
-    let sent = world.sent();
-    while world.sent() == sent {
-        let next = world.next().expect("a keep-alive");
-        world.run_for(next.since(world.now()));
+/// Advances an idle simulation with one client to the moment at which the client sends its keep-alive.
+fn run_to_keep_alive(sim: &mut Simulation) {
+    let sent = sim.sent();
+    while sim.sent() == sent {
+        let next = sim.next().expect("a keep-alive");
+        sim.run_for(next.since(sim.now()));
     }
 }
 
 #[test]
-fn a_silent_client_says_every_15_s_that_it_is_there() {
-    let mut world = world(&["x"]);
-    run_to_keep_alive(&mut world);
+fn a_silent_client_sends_a_keep_alive_every_15_s() {
+    let mut sim = simulation(&["x"]);
+    run_to_keep_alive(&mut sim);
     for _ in 0..3 {
-        world.run_for(us(100));
-        let sent = world.sent();
-        world.run_for(KEEP_ALIVE - us(101));
-        assert_eq!(world.sent(), sent);
-        world.run_for(us(1));
-        assert_eq!(world.sent(), sent + 1);
-        world.run_for(us(100));
-        assert_eq!(world.sent(), sent + 2, "it is answered");
-        // The next one is due 15 s after this one left.
-        run_to_keep_alive(&mut world);
+        sim.run_for(us(100));
+        let sent = sim.sent();
+        sim.run_for(KEEP_ALIVE - us(101));
+        assert_eq!(sim.sent(), sent);
+        sim.run_for(us(1));
+        assert_eq!(sim.sent(), sent + 1);
+        sim.run_for(us(100));
+        assert_eq!(sim.sent(), sent + 2, "it is answered");
+        // The next keep-alive is due 15 s after this one was sent.
+        run_to_keep_alive(&mut sim);
     }
     assert!(KEEP_ALIVE < 20 * SECOND, "what the contract asks");
 }
 
 #[test]
-fn unanswered_keep_alives_end_nothing() {
-    let mut world = world(&["x"]);
-    world.kill(SERVER);
-    let since = mark(&world);
-    world.run_for(600 * SECOND);
-    assert_eq!(since.lines(&world, X), [] as [&str; 0]);
-    assert!(world.ending(X).is_none());
-    world.start(SERVER);
-    world.run_for(30 * SECOND);
-    assert_eq!(since.lines(&world, X)[1], "[Welcome, You are registered.]");
-    at_rest(&world);
+fn a_client_survives_unanswered_keep_alives() {
+    let mut sim = simulation(&["x"]);
+    sim.kill(SERVER);
+    let since = mark(&sim);
+    sim.run_for(600 * SECOND);
+    assert_eq!(since.lines(&sim, X), [] as [&str; 0]);
+    assert!(sim.ending(X).is_none());
+    sim.start(SERVER);
+    sim.run_for(30 * SECOND);
+    assert_eq!(since.lines(&sim, X)[1], "[Welcome, You are registered.]");
+    at_rest(&sim);
 }
 
 #[test]
-fn a_client_that_was_silent_for_50_s_is_asked_and_half_a_second_later_offline() {
-    let mut world = world(&["x"]);
-    run_to_keep_alive(&mut world);
-    world.run_for(us(50));
-    let since = mark(&world);
-    world.cut(X, SERVER);
-    world.run_for(50 * SECOND + us(500_019));
-    assert_eq!(since.trace(&world, SERVER), [] as [&str; 0]);
-    world.run_for(us(1));
-    assert_eq!(since.trace(&world, SERVER), ["50500.020 [Client x is offline]"]);
-    // Its next word makes it come back.
-    world.heal();
-    world.run_for(KEEP_ALIVE);
-    assert_eq!(since.lines(&world, SERVER)[1..], ["[Client x registered]"]);
-    // It was never told that it was offline, so that nothing is different for it.
-    assert_eq!(since.lines(&world, X), ["[Welcome, You are registered.]"]);
-    at_rest(&world);
+fn a_client_that_was_silent_for_50_s_is_pinged_and_offline_500_ms_later() {
+    let mut sim = simulation(&["x"]);
+    run_to_keep_alive(&mut sim);
+    sim.run_for(us(50));
+    let since = mark(&sim);
+    sim.cut(X, SERVER);
+    sim.run_for(50 * SECOND + us(500_019));
+    assert_eq!(since.trace(&sim, SERVER), [] as [&str; 0]);
+    sim.run_for(us(1));
+    assert_eq!(since.trace(&sim, SERVER), ["50500.020 [Client x is offline]"]);
+    // Its next datagram makes it return.
+    sim.heal();
+    sim.run_for(KEEP_ALIVE);
+    assert_eq!(since.lines(&sim, SERVER)[1..], ["[Client x registered]"]);
+    // The client did not know that it was offline, so it displays only the welcome.
+    assert_eq!(since.lines(&sim, X), ["[Welcome, You are registered.]"]);
+    at_rest(&sim);
 }
 
-/// How many copies of what begins a registration leave in its 2.5 s: at once, after 20 ms, and every 40 ms from then on.
+/// The copies of the first datagram of a registration that are sent in its 2.5 s: at once, after 20 ms, and then every
+/// 40 ms.
 const COPIES: u64 = 63;
 
-/// x, whose server died, came back without memory, was reached by this one of x's keep-alives and died again so much
-/// later. Returns how many datagrams had left with that keep-alive too.
+/// A simulation with x. Its server was killed, lost its disk, started again, received this keep-alive of x, and was
+/// killed again after `later`. Returns also the number of datagrams sent up to that keep-alive, which is included.
 fn lost_again(keep_alive: u32, later: Duration) -> (Simulation, u64) {
-    let mut world = world(&["x"]);
-    let since = mark(&world);
-    world.kill(SERVER);
-    world.wipe_disk();
+    let mut sim = simulation(&["x"]);
+    let since = mark(&sim);
+    sim.kill(SERVER);
+    sim.wipe_disk();
     for _ in 1..keep_alive {
-        run_to_keep_alive(&mut world);
-        world.run_for(us(50));
+        run_to_keep_alive(&mut sim);
+        sim.run_for(us(50));
     }
-    world.start(SERVER);
-    run_to_keep_alive(&mut world);
-    let sent = world.sent();
-    world.run_for(later);
-    world.kill(SERVER);
-    assert_eq!(since.lines(&world, X), ["[The server was restarted, registering again.]"]);
-    (world, sent)
+    sim.start(SERVER);
+    run_to_keep_alive(&mut sim);
+    let sent = sim.sent();
+    sim.run_for(later);
+    sim.kill(SERVER);
+    assert_eq!(since.lines(&sim, X), ["[The server was restarted, registering again.]"]);
+    (sim, sent)
 }
 
-/// The server is back, for good.
-fn found_again(world: &mut Simulation) {
-    let since = mark(world);
-    world.start(SERVER);
-    world.run_for(2 * KEEP_ALIVE);
-    assert_eq!(since.lines(world, X), ["[Welcome, You are registered.]"]);
-    at_rest(world);
+/// Restarts the server, and asserts that x registers.
+fn assert_found_again(sim: &mut Simulation) {
+    let since = mark(sim);
+    sim.start(SERVER);
+    sim.run_for(2 * KEEP_ALIVE);
+    assert_eq!(since.lines(sim, X), ["[Welcome, You are registered.]"]);
+    at_rest(sim);
 }
 
 #[test]
-fn a_server_that_is_lost_before_its_challenge_is_looked_for_every_15_s() {
+fn after_a_loss_before_the_challenge_a_client_retries_every_15_s() {
     for keep_alive in 1..ATTEMPTS {
-        // It has said that it does not know x, who says hello after 100 µs.
-        let (mut world, sent) = lost_again(keep_alive, us(120));
-        world.run_for(4 * KEEP_ALIVE - us(121));
-        assert_eq!(world.sent() - sent, 1 + 4 * COPIES, "keep-alive {keep_alive}");
-        found_again(&mut world);
+        // The server reported that it does not know x. x sent its hello after 100 µs.
+        let (mut sim, sent) = lost_again(keep_alive, us(120));
+        sim.run_for(4 * KEEP_ALIVE - us(121));
+        assert_eq!(sim.sent() - sent, 1 + 4 * COPIES, "keep-alive {keep_alive}");
+        assert_found_again(&mut sim);
     }
 }
 
 #[test]
-fn a_server_that_is_lost_after_its_challenge_is_asked_for_2_5_s_and_again_15_s_later() {
+fn after_a_loss_after_the_challenge_a_client_retries_for_2_5_s_and_again_15_s_later() {
     for keep_alive in 1..ATTEMPTS {
-        // Its challenge was answered after 200 µs, on a link, which repeats that by itself.
-        let (mut world, sent) = lost_again(keep_alive, us(220));
-        world.run_for(4 * KEEP_ALIVE - us(221));
-        // Each attempt but the first begins with a word that even a server answers that knows nothing; what was in
-        // vain is withdrawn in the end.
+        // x answered the challenge after 200 µs, on a link, which retransmits the answer on its own.
+        let (mut sim, sent) = lost_again(keep_alive, us(220));
+        sim.run_for(4 * KEEP_ALIVE - us(221));
+        // Each attempt except the first also sends a datagram that every server answers, even without a session. At
+        // the end, one datagram aborts the registration.
         let registration = COPIES + u64::from(ATTEMPTS - 1) + 1;
-        // Before that: gone, hello, challenge. One begins every 17.5 s.
-        assert_eq!(world.sent() - sent, 3 + 4 * registration, "keep-alive {keep_alive}");
-        found_again(&mut world);
+        // The first 3 datagrams are gone, hello and challenge. A registration begins every 17.5 s.
+        assert_eq!(sim.sent() - sent, 3 + 4 * registration, "keep-alive {keep_alive}");
+        assert_found_again(&mut sim);
     }
 }
 
 #[test]
-fn a_keep_alive_that_is_not_answered_is_said_again_every_500_ms_five_times_in_all() {
-    let mut world = world(&["x"]);
-    world.kill(SERVER);
-    run_to_keep_alive(&mut world);
+fn an_unanswered_keep_alive_is_sent_five_times_500_ms_apart() {
+    let mut sim = simulation(&["x"]);
+    sim.kill(SERVER);
+    run_to_keep_alive(&mut sim);
     for _ in 1..ATTEMPTS {
-        let sent = world.sent();
-        world.run_for(LIMIT - us(1));
-        assert_eq!(world.sent(), sent);
-        world.run_for(us(1));
-        assert_eq!(world.sent(), sent + 1);
+        let sent = sim.sent();
+        sim.run_for(LIMIT - us(1));
+        assert_eq!(sim.sent(), sent);
+        sim.run_for(us(1));
+        assert_eq!(sim.sent(), sent + 1);
     }
-    let sent = world.sent();
-    world.run_for(KEEP_ALIVE - us(1));
-    assert_eq!(world.sent(), sent);
-    world.run_for(us(1));
-    assert_eq!(world.sent(), sent + 1);
+    let sent = sim.sent();
+    sim.run_for(KEEP_ALIVE - us(1));
+    assert_eq!(sim.sent(), sent);
+    sim.run_for(us(1));
+    assert_eq!(sim.sent(), sent + 1);
 }

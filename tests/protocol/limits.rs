@@ -1,9 +1,9 @@
-//! The limits of what is kept, held or under way: reached, and not passed.
+//! Tests of the limits of stored, held and in-flight data. Each limit can be reached and is never exceeded.
 
 use std::collections::BTreeMap;
 
-use crate::alone::{self, NOW, at, enter, reg, server, tell};
-use crate::trace::{DEAD, SECOND, at_rest, mail, mark, ms, us, world, world_with};
+use crate::alone::{self, NOW, at, connect, reg, send_datagram, server};
+use crate::trace::{DEAD, SECOND, at_rest, mail, mark, ms, simulation, simulation_with_records, us};
 use chat::proto::client::{HELD, HELD_BYTES, MAX_OPEN};
 use chat::proto::console::Console;
 use chat::proto::event::Body;
@@ -21,120 +21,121 @@ use chat::sim::simulation::{SERVER, Simulation};
 const X: usize = 1;
 const Y: usize = 2;
 
-/// The server's counters.
-fn stats(world: &mut Simulation) -> BTreeMap<&'static str, u64> {
-    world.console(Console::Stats);
-    world.run_for(us(20));
-    match &world.log(SERVER).last().expect("an event").1.body {
+/// The server's counters, as `stats` shows them.
+fn stats(sim: &mut Simulation) -> BTreeMap<&'static str, u64> {
+    sim.console(Console::Stats);
+    sim.run_for(us(20));
+    match &sim.log(SERVER).last().expect("an event").1.body {
         Body::Server(ServerEvent::Stats { stats }) => stats.clone(),
         other => panic!("{other:?}"),
     }
 }
 
-/// x and y, who is in a group.
-fn one_in_a_group() -> Simulation {
-    let mut world = world(&["x", "y"]);
+/// A simulation with x and y. y is a member of a group.
+fn with_y_in_a_group() -> Simulation {
+    let mut sim = simulation(&["x", "y"]);
     for line in ["create_group g", "join_group g"] {
-        world.type_line(Y, line);
-        world.run_for(SECOND);
+        sim.type_line(Y, line);
+        sim.run_for(SECOND);
     }
-    world
+    sim
 }
 
 #[test]
-fn a_group_member_holds_so_many_messages_and_the_next_goes_by_way_of_the_server() {
+fn the_messages_held_by_a_group_member_are_limited_and_further_ones_go_through_the_server() {
     for (text, most) in [("m".to_owned(), HELD), ("m".repeat(65_536), HELD_BYTES / 65_536)] {
-        let mut world = one_in_a_group();
-        let since = mark(&world);
+        let mut sim = with_y_in_a_group();
+        let since = mark(&sim);
         for _ in 0..most {
-            world.type_line(X, &format!("send y {text}"));
+            sim.type_line(X, &format!("send y {text}"));
         }
-        world.run_for(SECOND);
-        world.type_line(X, "send y one more");
-        world.run_for(ms(499));
+        sim.run_for(SECOND);
+        sim.type_line(X, "send y one more");
+        sim.run_for(ms(499));
         let received = vec!["[Message received by y.]".to_owned(); most];
-        assert_eq!(since.lines(&world, X), received);
-        assert_eq!(since.lines(&world, Y), [] as [&str; 0], "all of them are held");
-        world.run_for(5 * SECOND);
-        let x = since.lines(&world, X);
+        assert_eq!(since.lines(&sim, X), received);
+        assert_eq!(since.lines(&sim, Y), [] as [&str; 0], "all of them are held");
+        sim.run_for(5 * SECOND);
+        let x = since.lines(&sim, X);
         let by_server = [
             "[No ACK from y, message sent to server.]",
             "[Client y exists!!]",
             "[Messages received by the server and saved]",
         ];
         assert_eq!(x[most..most + 3], by_server);
-        // It is not held, which would block the server's link, and shown behind those that are: in order.
+        // Holding this message would block the server's link. It is displayed in the group, in order after the held
+        // ones.
         let shown = [vec![format!("x: {text}"); most], vec!["(g) x: one more".to_owned()]].concat();
-        assert!(since.lines(&world, Y) == shown);
-        world.type_line(Y, "leave_group");
-        world.run_for(SECOND);
-        assert_eq!(since.lines(&world, Y)[most + 1..], ["[Leave group chat g]"]);
-        at_rest(&world);
+        assert!(since.lines(&sim, Y) == shown);
+        sim.type_line(Y, "leave_group");
+        sim.run_for(SECOND);
+        assert_eq!(since.lines(&sim, Y)[most + 1..], ["[Leave group chat g]"]);
+        at_rest(&sim);
     }
 }
 
 #[test]
-fn a_client_has_so_many_commands_without_outcome() {
-    let mut world = world(&["x"]);
-    world.pause(SERVER, true);
-    let since = mark(&world);
+fn the_number_of_commands_without_outcome_is_limited() {
+    let mut sim = simulation(&["x"]);
+    sim.pause(SERVER, true);
+    let since = mark(&sim);
     for number in 0..=MAX_OPEN {
-        world.type_line(X, &format!("send_all {number}"));
+        sim.type_line(X, &format!("send_all {number}"));
     }
-    world.run_for(ms(1));
+    sim.run_for(ms(1));
     let too_many = format!("More than {MAX_OPEN} commands have no outcome yet, wait for some of them.");
-    assert_eq!(since.lines(&world, X), [too_many]);
-    world.pause(SERVER, false);
-    world.run_for(10 * SECOND);
-    let accepted = since.lines(&world, X).iter().filter(|line| *line == "[Message received by Server.]").count();
+    assert_eq!(since.lines(&sim, X), [too_many]);
+    sim.pause(SERVER, false);
+    sim.run_for(10 * SECOND);
+    let accepted = since.lines(&sim, X).iter().filter(|line| *line == "[Message received by Server.]").count();
     assert_eq!(accepted, MAX_OPEN);
-    at_rest(&world);
+    at_rest(&sim);
 }
 
 #[test]
-fn a_link_has_so_many_datagrams_in_flight_and_fewer_while_losses_show() {
-    let mut world = world(&["x", "y"]);
+fn the_datagrams_in_flight_are_limited_and_more_so_after_a_loss() {
+    let mut sim = simulation(&["x", "y"]);
     let long = "m".repeat(65_536);
-    world.set_path(X, Y, DEAD);
-    let sent = world.sent();
+    sim.set_path(X, Y, DEAD);
+    let sent = sim.sent();
     for _ in 0..3 {
-        world.type_line(X, &format!("send y {long}"));
+        sim.type_line(X, &format!("send y {long}"));
     }
     let window = WINDOW_CLEAR as u64;
-    assert_eq!(world.sent() - sent, window, "all at once");
-    world.run_for(us(19_999));
-    assert_eq!(world.sent() - sent, window);
-    world.run_for(us(1));
-    assert_eq!(world.sent() - sent, window + WINDOW_LOSSY as u64, "sent again, a few");
+    assert_eq!(sim.sent() - sent, window, "all at once");
+    sim.run_for(us(19_999));
+    assert_eq!(sim.sent() - sent, window);
+    sim.run_for(us(1));
+    assert_eq!(sim.sent() - sent, window + WINDOW_LOSSY as u64, "sent again, a few");
 }
 
 #[test]
-fn who_has_proven_its_address_and_has_no_name_is_remembered_within_limits() {
-    let mut world = world(&["x"]);
-    let links = stats(&mut world)["links"];
+fn sessions_without_a_name_are_limited_in_number_and_time() {
+    let mut sim = simulation(&["x"]);
+    let links = stats(&mut sim)["links"];
     assert_eq!(links, 1);
     for _ in 0..=UNREGISTERED {
-        world.client("x");
+        sim.client("x");
     }
-    world.run_for(ms(100));
-    assert_eq!(stats(&mut world)["links"], links + UNREGISTERED as u64);
-    world.run_for(ms(9_899));
-    assert_eq!(stats(&mut world)["links"], links + UNREGISTERED as u64);
-    // The first one was forgotten for the last one, asked again, and was remembered anew.
-    world.run_for(SECOND);
-    assert_eq!(stats(&mut world)["links"], links, "after ten seconds they are forgotten");
-    at_rest(&world);
+    sim.run_for(ms(100));
+    assert_eq!(stats(&mut sim)["links"], links + UNREGISTERED as u64);
+    sim.run_for(ms(9_899));
+    assert_eq!(stats(&mut sim)["links"], links + UNREGISTERED as u64);
+    // The last session displaced the first one. The first client registered again and got a new session.
+    sim.run_for(SECOND);
+    assert_eq!(stats(&mut sim)["links"], links, "after ten seconds they are forgotten");
+    at_rest(&sim);
 }
 
 #[test]
-fn so_many_bytes_of_mail_are_read_from_disk_at_a_time() {
+fn the_bytes_of_one_fetch_are_limited() {
     let each = 65_536;
     let mail = (1..=64).map(|seq| match mail(seq, "y", "x", &"m".repeat(each)) {
         Record::Mail(mail) => mail.header,
         other => panic!("{other:?}"),
     });
     let mut server = server(PersistedState { mail: mail.collect(), last_seq: 64, ..PersistedState::default() });
-    enter(&mut server, Incarnation(1), at(7000), |cookie| vec![reg("x", cookie)]);
+    connect(&mut server, Incarnation(1), at(7000), |cookie| vec![reg("x", cookie)]);
     let fetched: Vec<Vec<u64>> = std::iter::from_fn(|| server.poll(NOW))
         .filter_map(|output| if let Output::Effect(ServerEffect::Fetch(seqs)) = output { Some(seqs) } else { None })
         .collect();
@@ -142,7 +143,7 @@ fn so_many_bytes_of_mail_are_read_from_disk_at_a_time() {
 }
 
 #[test]
-fn a_group_has_so_many_members() {
+fn the_members_of_a_group_are_limited() {
     let group = alone::name("g");
     let kept = PersistedState { groups: vec![record(group.clone())], ..PersistedState::default() };
     let mut server = server(kept);
@@ -150,7 +151,7 @@ fn a_group_has_so_many_members() {
         let incarnation = Incarnation(1 + number as u128);
         let from = at(1024 + u16::try_from(number).unwrap());
         let join = Frame::Join { r: 2, group: group.clone() };
-        enter(&mut server, incarnation, from, |cookie| vec![reg(&format!("n{number}"), cookie), join]);
+        connect(&mut server, incarnation, from, |cookie| vec![reg(&format!("n{number}"), cookie), join]);
         let refusal = std::iter::from_fn(|| server.poll(NOW)).filter_map(alone::event).find_map(|event| match event {
             ServerEvent::Joined { .. } => Some(None),
             ServerEvent::Rejected { reason, .. } => Some(Some(reason)),
@@ -160,41 +161,41 @@ fn a_group_has_so_many_members() {
     }
 }
 
-/// As many groups as there can be, with names as long as they can be.
+/// The greatest number of groups, with names of the greatest length.
 fn all_groups() -> impl Iterator<Item = Name> {
     (0..GROUPS).map(|number| alone::name(&format!("{number:032}")))
 }
 
-/// A group that an earlier life of a client created.
+/// A group that an earlier incarnation of a client created.
 fn record(group: Name) -> GroupRecord {
     GroupRecord { group, creator: alone::name("x"), incarnation: Incarnation(1 << 64), request: 1 }
 }
 
-/// A client that asks much.
-struct Asker {
+/// A client that sends many requests.
+struct Requester {
     me: Incarnation,
     server: Incarnation,
-    /// What it asks, datagram by datagram, from number 2 on.
-    asks: Vec<Vec<Frame>>,
-    /// How far the server acknowledged that.
+    /// Its requests by datagram. The first datagram has number 2.
+    requests: Vec<Vec<Frame>>,
+    /// The server acknowledged all datagrams up to this number.
     acked: u64,
-    /// The last number that came from the server.
+    /// The highest datagram number received from the server.
     last: u64,
     replies: Vec<Frame>,
 }
 
-impl Asker {
-    /// Sends, again and again, what is not acknowledged, until the server neither acknowledges nor replies any more.
-    /// Returns how many requests it took meanwhile.
-    fn ask(&mut self, server: &mut Server, acknowledges: bool) -> usize {
+impl Requester {
+    /// Retransmits unacknowledged requests until the server neither acknowledges nor replies any more. Returns the
+    /// number of requests that the server processed in this time.
+    fn send_all(&mut self, server: &mut Server, acknowledges: bool) -> usize {
         let (mut taken, mut before) = (0, None);
         while before.replace((self.acked, self.last)) != Some((self.acked, self.last)) {
             let ack = acknowledges.then_some(self.last);
             let head = Header { low: Some(1), ack, ..Header::new(self.me, Some(self.server)) };
-            tell(server, at(7000), &head, vec![]);
-            let window = (2..).zip(&self.asks).filter(|(n, _)| *n > self.acked).take(256);
+            send_datagram(server, at(7000), &head, vec![]);
+            let window = (2..).zip(&self.requests).filter(|(n, _)| *n > self.acked).take(256);
             for (n, frames) in window {
-                tell(server, at(7000), &Header { n: Some(n), ..head.clone() }, frames.clone());
+                send_datagram(server, at(7000), &Header { n: Some(n), ..head.clone() }, frames.clone());
             }
             while let Some(output) = server.poll(NOW) {
                 if let Output::Transmit { bytes, .. } = &output {
@@ -212,81 +213,81 @@ impl Asker {
     }
 }
 
-/// A number of a request that is as long as all others.
+/// The number of the first request. All later ones have the same number of digits.
 const R: u64 = 1_000_000;
 
 #[test]
-fn who_does_not_acknowledge_its_answers_has_so_many_bytes_of_them_and_all_when_it_does() {
+fn unacknowledged_replies_are_limited_in_bytes_and_the_rest_follows_with_the_acknowledgements() {
     let lists: Vec<Vec<Frame>> = (R..R + 40).map(|r| vec![Frame::Groups { r }]).collect();
     let via = at(1).ip();
     let other = |r| Frame::Reg { r, name: alone::name("y"), cookie: String::new(), via };
     let refused = (0..5_000).map(|n| (0..8).map(|at| other(R + n * 8 + at)).collect()).collect();
-    for asks in [lists, refused] {
-        let requests: usize = asks.iter().map(Vec::len).sum();
+    for requests in [lists, refused] {
+        let count: usize = requests.iter().map(Vec::len).sum();
         let groups = all_groups().map(record).collect();
         let mut server = server(PersistedState { groups, ..PersistedState::default() });
         let me = Incarnation(1);
-        let incarnation = enter(&mut server, me, at(7000), |cookie| vec![reg("x", cookie)]);
-        let mut asker = Asker { me, server: incarnation, asks, acked: 0, last: 0, replies: Vec::new() };
-        let taken = asker.ask(&mut server, false);
-        assert!(taken < requests, "{taken}");
-        assert_eq!(taken + asker.ask(&mut server, true), requests);
-        let last_of_each = asker.replies.iter().filter_map(|reply| match reply {
+        let incarnation = connect(&mut server, me, at(7000), |cookie| vec![reg("x", cookie)]);
+        let mut requester = Requester { me, server: incarnation, requests, acked: 0, last: 0, replies: Vec::new() };
+        let taken = requester.send_all(&mut server, false);
+        assert!(taken < count, "{taken}");
+        assert_eq!(taken + requester.send_all(&mut server, true), count);
+        let last_of_each = requester.replies.iter().filter_map(|reply| match reply {
             Frame::Answer { r, more: false, .. } | Frame::Refused { r, .. } => Some(*r),
             _ => None,
         });
-        assert!(last_of_each.eq(R..R + requests as u64), "each is answered once, in order");
-        let bytes: usize = asker.replies.into_iter().flat_map(Frame::lines).map(|line| line.len()).sum();
-        assert_eq!(taken, REPLY_BYTES.div_ceil(bytes / requests), "{bytes} bytes in all");
+        assert!(last_of_each.eq(R..R + count as u64), "each is answered once, in order");
+        let bytes: usize = requester.replies.into_iter().flat_map(Frame::lines).map(|line| line.len()).sum();
+        assert_eq!(taken, REPLY_BYTES.div_ceil(bytes / count), "{bytes} bytes in all");
         server.handle(NOW, Input::Role(ServerInput::Persisted { through: u64::MAX, refused: Vec::new() }));
         assert!(server.is_idle());
     }
 }
 
 #[test]
-fn a_client_has_all_answers_although_they_are_more_than_it_may_leave_unacknowledged() {
+fn a_client_gets_all_replies_although_they_exceed_the_limit_of_unacknowledged_bytes() {
     let groups: Vec<Name> = all_groups().collect();
     let listed =
         format!("[Available group chats:]\n{}", groups.iter().map(Name::as_str).collect::<Vec<_>>().join("\n"));
-    let mut world = world_with(groups.into_iter().map(|group| Record::Group(record(group))));
-    let x = world.client("x");
-    world.run_for(SECOND);
-    let since = mark(&world);
+    let mut sim = simulation_with_records(groups.into_iter().map(|group| Record::Group(record(group))));
+    let x = sim.client("x");
+    sim.run_for(SECOND);
+    let since = mark(&sim);
     for _ in 0..40 {
-        world.type_line(x, "list_groups");
+        sim.type_line(x, "list_groups");
     }
-    world.run_for(10 * SECOND);
-    assert_eq!(since.lines(&world, x), vec![listed.replace('\n', " / "); 40]);
-    at_rest(&world);
+    sim.run_for(10 * SECOND);
+    assert_eq!(since.lines(&sim, x), vec![listed.replace('\n', " / "); 40]);
+    at_rest(&sim);
 }
 
 #[test]
-fn a_list_that_a_restart_cuts_off_comes_again_from_its_beginning() {
+fn a_list_interrupted_by_a_restart_is_sent_again_from_its_beginning() {
     let groups: Vec<Name> = all_groups().collect();
     let names: Vec<&str> = groups.iter().map(Name::as_str).collect();
     let listed = format!("[Available group chats:] / {}", names.join(" / "));
     for moment in (50..2_000).step_by(150) {
-        let mut world = world_with(groups.iter().cloned().map(|group| Record::Group(record(group))));
-        let x = world.client("x");
-        world.run_for(SECOND);
-        let since = mark(&world);
-        world.type_line(x, "list_groups");
-        world.run_for(us(moment));
-        world.kill(SERVER);
-        world.start(SERVER);
-        world.run_for(10 * SECOND);
-        let shown = since.lines(&world, x);
+        let mut sim = simulation_with_records(groups.iter().cloned().map(|group| Record::Group(record(group))));
+        let x = sim.client("x");
+        sim.run_for(SECOND);
+        let since = mark(&sim);
+        sim.type_line(x, "list_groups");
+        sim.run_for(us(moment));
+        sim.kill(SERVER);
+        sim.start(SERVER);
+        sim.run_for(10 * SECOND);
+        let shown = since.lines(&sim, x);
         let lists: Vec<&String> = shown.iter().filter(|line| line.starts_with("[Available")).collect();
         assert_eq!(lists, [&listed], "after {moment} us");
-        at_rest(&world);
+        at_rest(&sim);
     }
 }
 
 #[test]
-fn who_left_and_is_gone_is_not_answered_any_more() {
+fn the_answer_to_a_de_registration_is_aborted_when_the_client_is_gone() {
     let mut server = server(PersistedState::default());
-    let asks = |cookie| vec![reg("x", cookie), Frame::Dereg { r: 2 }];
-    let me = enter(&mut server, Incarnation(1), at(7000), asks);
+    let frames = |cookie| vec![reg("x", cookie), Frame::Dereg { r: 2 }];
+    let me = connect(&mut server, Incarnation(1), at(7000), frames);
     server.handle(NOW, Input::Role(ServerInput::Persisted { through: u64::MAX, refused: Vec::new() }));
     while server.poll(NOW).is_some() {}
     assert!(!server.is_idle(), "the answer is not acknowledged");

@@ -1,7 +1,7 @@
-//! Mail: kept, handed out in order when its reader is back, and a receipt for its sender, once.
+//! Tests of mail. It is stored, delivered in order when its reader returns, and its sender gets one receipt.
 
 use crate::alone;
-use crate::trace::{SECOND, at_rest, mail, mark, ms, row, us, world, world_with};
+use crate::trace::{SECOND, at_rest, mail, mark, ms, row, simulation, simulation_with_records, us};
 use chat::proto::console::Console;
 use chat::proto::event::MessageKind;
 use chat::proto::event::server::ServerEvent;
@@ -17,134 +17,135 @@ const Y: usize = 2;
 
 const RECEIPT: &str = "[Offline message sent at 2026-01-01T00:00:02Z received by y.]";
 
-/// x and y, who de-registered; x sent it one message, that is kept.
-fn kept() -> Simulation {
-    let mut world = world(&["x", "y"]);
-    world.type_line(Y, "dereg");
-    world.run_for(SECOND);
-    world.type_line(X, "send y hi");
-    world.run_for(SECOND);
-    assert_eq!(world.disk_holds(), (1, 0));
-    world
+/// A simulation with x and y. y is de-registered, and one message from x to y is stored.
+fn with_one_stored_message() -> Simulation {
+    let mut sim = simulation(&["x", "y"]);
+    sim.type_line(Y, "dereg");
+    sim.run_for(SECOND);
+    sim.type_line(X, "send y hi");
+    sim.run_for(SECOND);
+    assert_eq!(sim.disk_holds(), (1, 0));
+    sim
 }
 
 #[test]
-fn a_receipt_comes_when_the_reader_has_acknowledged_and_the_server_has_it_on_disk() {
-    let mut world = kept();
-    let since = mark(&world);
-    world.type_line(Y, "reg");
-    world.run_for(SECOND);
-    // The text is read from disk, which takes 200 µs as a sync does.
+fn a_receipt_is_sent_when_the_acknowledgement_of_the_reader_is_on_disk() {
+    let mut sim = with_one_stored_message();
+    let since = mark(&sim);
+    sim.type_line(Y, "reg");
+    sim.run_for(SECOND);
+    // The text is read from disk, which takes 200 µs like a sync.
     let y = [
         "0.120 [Welcome, You are registered.]",
         "0.320 [You have messages]",
         "0.320 x: 2026-01-01T00:00:02Z hi",
         "0.440 [Client table updated.]",
     ];
-    assert_eq!(since.trace(&world, Y), y);
-    assert_eq!(since.lines(&world, X), ["[Client table updated.]", RECEIPT]);
-    assert_eq!(world.disk_holds(), (0, 0));
-    at_rest(&world);
+    assert_eq!(since.trace(&sim, Y), y);
+    assert_eq!(since.lines(&sim, X), ["[Client table updated.]", RECEIPT]);
+    assert_eq!(sim.disk_holds(), (0, 0));
+    at_rest(&sim);
 }
 
-/// Lets time pass until so much is on disk.
-fn run_until_disk_holds(world: &mut Simulation, messages: usize, receipts: usize) {
+/// Advances until the disk holds these numbers of messages and receipts.
+fn run_until_disk_holds(sim: &mut Simulation, messages: usize, receipts: usize) {
     for _ in 0..1_000_000 {
-        if world.disk_holds() == (messages, receipts) {
+        if sim.disk_holds() == (messages, receipts) {
             return;
         }
-        world.run_for(us(1));
+        sim.run_for(us(1));
     }
     panic!("the disk never holds {messages} messages and {receipts} receipts");
 }
 
 #[test]
-fn a_receipt_is_told_once_although_the_server_dies_before_it_knows_that_it_was() {
-    let mut world = kept();
-    let since = mark(&world);
-    world.type_line(Y, "reg");
-    run_until_disk_holds(&mut world, 0, 1);
-    // It is told in 50 µs, shown in 20 and acknowledged in 50; that it was is on disk 200 µs later.
-    world.run_for(us(130));
-    assert_eq!(since.lines(&world, X).last().map(String::as_str), Some(RECEIPT));
-    world.kill(SERVER);
-    world.start(SERVER);
-    assert_eq!(world.disk_holds(), (0, 1), "the next life of the server tells it again");
-    world.run_for(5 * SECOND);
-    assert_eq!(since.lines(&world, X).iter().filter(|line| *line == RECEIPT).count(), 1);
-    assert_eq!(world.disk_holds(), (0, 0));
-    at_rest(&world);
+fn a_receipt_is_displayed_once_although_the_server_crashes_before_its_acknowledgement_is_on_disk() {
+    let mut sim = with_one_stored_message();
+    let since = mark(&sim);
+    sim.type_line(Y, "reg");
+    run_until_disk_holds(&mut sim, 0, 1);
+    // The receipt arrives after 50 µs, is displayed after 20 and acknowledged after 50. That is on disk 200 µs later.
+    sim.run_for(us(130));
+    assert_eq!(since.lines(&sim, X).last().map(String::as_str), Some(RECEIPT));
+    sim.kill(SERVER);
+    sim.start(SERVER);
+    assert_eq!(sim.disk_holds(), (0, 1), "the next life of the server tells it again");
+    sim.run_for(5 * SECOND);
+    assert_eq!(since.lines(&sim, X).iter().filter(|line| *line == RECEIPT).count(), 1);
+    assert_eq!(sim.disk_holds(), (0, 0));
+    at_rest(&sim);
 }
 
 #[test]
-fn a_message_is_shown_once_although_the_server_dies_before_it_knows_that_it_was() {
-    let mut world = kept();
-    let since = mark(&world);
-    world.type_line(Y, "reg");
-    world.run_for(us(400));
-    assert_eq!(since.lines(&world, Y).last().map(String::as_str), Some("x: 2026-01-01T00:00:02Z hi"));
-    world.kill(SERVER);
-    world.start(SERVER);
-    assert_eq!(world.disk_holds(), (1, 0), "the next life of the server hands it out again");
-    world.run_for(5 * SECOND);
-    assert_eq!(since.lines(&world, Y).iter().filter(|line| line.ends_with(" hi")).count(), 1);
-    assert_eq!(since.lines(&world, X).iter().filter(|line| *line == RECEIPT).count(), 1);
-    assert_eq!(world.disk_holds(), (0, 0));
-    at_rest(&world);
+fn a_message_is_displayed_once_although_the_server_crashes_before_its_acknowledgement_is_on_disk() {
+    let mut sim = with_one_stored_message();
+    let since = mark(&sim);
+    sim.type_line(Y, "reg");
+    sim.run_for(us(400));
+    assert_eq!(since.lines(&sim, Y).last().map(String::as_str), Some("x: 2026-01-01T00:00:02Z hi"));
+    sim.kill(SERVER);
+    sim.start(SERVER);
+    assert_eq!(sim.disk_holds(), (1, 0), "the next life of the server hands it out again");
+    sim.run_for(5 * SECOND);
+    assert_eq!(since.lines(&sim, Y).iter().filter(|line| line.ends_with(" hi")).count(), 1);
+    assert_eq!(since.lines(&sim, X).iter().filter(|line| *line == RECEIPT).count(), 1);
+    assert_eq!(sim.disk_holds(), (0, 0));
+    at_rest(&sim);
 }
 
 #[test]
-fn a_receipt_waits_for_its_owner_and_comes_after_its_mail() {
-    let mut world = kept();
-    world.type_line(X, "dereg");
-    world.run_for(SECOND);
-    world.type_line(Y, "reg");
-    world.run_for(SECOND);
-    world.type_line(Y, "send x ho");
-    world.run_for(SECOND);
-    assert_eq!(world.disk_holds(), (1, 1));
-    let since = mark(&world);
-    world.type_line(X, "reg");
-    world.run_for(SECOND);
-    let lines = since.lines(&world, X);
+fn a_receipt_waits_for_an_offline_sender_and_follows_its_mail() {
+    let mut sim = with_one_stored_message();
+    sim.type_line(X, "dereg");
+    sim.run_for(SECOND);
+    sim.type_line(Y, "reg");
+    sim.run_for(SECOND);
+    sim.type_line(Y, "send x ho");
+    sim.run_for(SECOND);
+    assert_eq!(sim.disk_holds(), (1, 1));
+    let since = mark(&sim);
+    sim.type_line(X, "reg");
+    sim.run_for(SECOND);
+    let lines = since.lines(&sim, X);
     let order = ["[Welcome, You are registered.]", "[You have messages]", "y: 2026-01-01T00:00:05Z ho", RECEIPT];
     assert_eq!(lines.iter().filter(|line| *line != "[Client table updated.]").collect::<Vec<_>>(), order);
-    at_rest(&world);
+    at_rest(&sim);
 }
 
 #[test]
-fn a_mailbox_takes_so_many_messages_and_bytes() {
+fn a_mailbox_is_limited_in_messages_and_bytes() {
     for (text, most) in [("m".to_owned(), MAILBOX), ("m".repeat(65_536), MAILBOX_BYTES / 65_536)] {
         let mail = (1..=most as u64).map(|seq| mail(seq, "x", "y", &text));
-        let mut world = world_with(mail.chain([row("y", 9)]));
-        let x = world.client("x");
-        world.run_for(SECOND);
-        let since = mark(&world);
-        world.type_line(x, "send y one more");
-        world.run_for(SECOND);
+        let mut sim = simulation_with_records(mail.chain([row("y", 9)]));
+        let x = sim.client("x");
+        sim.run_for(SECOND);
+        let since = mark(&sim);
+        sim.type_line(x, "send y one more");
+        sim.run_for(SECOND);
         let full = ["[No ACK from y, message sent to server.]", "[Mailbox of y is full, message not saved.]"];
-        assert_eq!(since.lines(&world, x), full);
-        // What is there is handed out, and then there is room.
-        let y = world.client("y");
-        world.run_for(ms(4));
-        world.leave(y);
-        world.run_for(ms(500));
-        let left = world.disk_holds().0;
+        assert_eq!(since.lines(&sim, x), full);
+        // Some stored messages are delivered, which makes room.
+        let y = sim.client("y");
+        sim.run_for(ms(4));
+        sim.leave(y);
+        sim.run_for(ms(500));
+        let left = sim.disk_holds().0;
         assert!((1..most).contains(&left), "{left}");
-        world.type_line(x, "send y one more");
-        world.run_for(SECOND);
+        sim.type_line(x, "send y one more");
+        sim.run_for(SECOND);
         assert_eq!(
-            since.lines(&world, x).last().map(String::as_str),
+            since.lines(&sim, x).last().map(String::as_str),
             Some("[Messages received by the server and saved]")
         );
     }
 }
 
-/// A world whose only mailbox, that of y who is away, has room for so many more messages of this text.
+/// A simulation with one mailbox, that of the offline y, with room for `room` more messages of this text. Returns also
+/// the number of messages that it can hold.
 fn almost_full(text: &str, room: usize) -> (Simulation, usize) {
     let most = MAILBOX.min(MAILBOX_BYTES / text.len());
     let mail = (1..=(most - room) as u64).map(|seq| mail(seq, "x", "y", text));
-    (world_with(mail.chain([row("y", 9)])), most)
+    (simulation_with_records(mail.chain([row("y", 9)])), most)
 }
 
 fn count(lines: &[String], line: &str) -> usize {
@@ -152,113 +153,113 @@ fn count(lines: &[String], line: &str) -> usize {
 }
 
 #[test]
-fn what_is_being_written_takes_its_room_in_a_mailbox() {
+fn messages_being_written_reserve_room_in_a_mailbox() {
     for (text, sent) in [("m".to_owned(), 100), ("m".repeat(65_536), 20)] {
-        let (mut world, most) = almost_full(&text, 5);
-        let x = world.client("x");
-        world.run_for(SECOND);
-        let since = mark(&world);
+        let (mut sim, most) = almost_full(&text, 5);
+        let x = sim.client("x");
+        sim.run_for(SECOND);
+        let since = mark(&sim);
         for _ in 0..sent {
-            world.type_line(x, &format!("send_all {text}"));
+            sim.type_line(x, &format!("send_all {text}"));
         }
-        world.run_for(5 * SECOND);
-        assert_eq!(since.lines(&world, x), vec!["[Message received by Server.]"; sent]);
-        assert_eq!(world.disk_holds(), (most, 0));
-        at_rest(&world);
+        sim.run_for(5 * SECOND);
+        assert_eq!(since.lines(&sim, x), vec!["[Message received by Server.]"; sent]);
+        assert_eq!(sim.disk_holds(), (most, 0));
+        at_rest(&sim);
     }
 }
 
 #[test]
-fn senders_that_come_together_fill_a_mailbox_and_no_more() {
-    let (mut world, most) = almost_full("m", 5);
-    let senders: Vec<usize> = (0..20).map(|number| world.client(&format!("x{number}"))).collect();
-    world.run_for(SECOND);
-    let since = mark(&world);
+fn concurrent_senders_do_not_overfill_a_mailbox() {
+    let (mut sim, most) = almost_full("m", 5);
+    let senders: Vec<usize> = (0..20).map(|number| sim.client(&format!("x{number}"))).collect();
+    sim.run_for(SECOND);
+    let since = mark(&sim);
     for sender in &senders {
-        world.type_line(*sender, "send y m");
+        sim.type_line(*sender, "send y m");
     }
-    world.run_for(5 * SECOND);
-    let shown: Vec<String> = senders.iter().flat_map(|sender| since.lines(&world, *sender)).collect();
+    sim.run_for(5 * SECOND);
+    let shown: Vec<String> = senders.iter().flat_map(|sender| since.lines(&sim, *sender)).collect();
     assert_eq!(count(&shown, "[Messages received by the server and saved]"), 5);
     assert_eq!(count(&shown, "[Mailbox of y is full, message not saved.]"), 15);
-    assert_eq!(world.disk_holds(), (most, 0));
-    at_rest(&world);
+    assert_eq!(sim.disk_holds(), (most, 0));
+    at_rest(&sim);
 }
 
 #[test]
-fn what_could_not_be_written_leaves_its_room_to_others() {
-    let (mut world, most) = almost_full("m", 5);
-    let x = world.client("x");
-    world.run_for(SECOND);
-    let since = mark(&world);
-    world.disk().full = true;
+fn messages_that_the_disk_refused_release_their_room() {
+    let (mut sim, most) = almost_full("m", 5);
+    let x = sim.client("x");
+    sim.run_for(SECOND);
+    let since = mark(&sim);
+    sim.disk().full = true;
     for _ in 0..5 {
-        world.type_line(x, "send_all m");
+        sim.type_line(x, "send_all m");
     }
-    world.run_for(SECOND);
-    assert_eq!(since.lines(&world, x), vec!["[The server could not save the message.]"; 5]);
-    at_rest(&world);
-    world.disk().full = false;
+    sim.run_for(SECOND);
+    assert_eq!(since.lines(&sim, x), vec!["[The server could not save the message.]"; 5]);
+    at_rest(&sim);
+    sim.disk().full = false;
     for _ in 0..6 {
-        world.type_line(x, "send y m");
+        sim.type_line(x, "send y m");
     }
-    world.run_for(5 * SECOND);
-    let shown = since.lines(&world, x);
+    sim.run_for(5 * SECOND);
+    let shown = since.lines(&sim, x);
     assert_eq!(count(&shown, "[Messages received by the server and saved]"), 5);
     assert_eq!(count(&shown, "[Mailbox of y is full, message not saved.]"), 1);
-    assert_eq!(world.disk_holds(), (most, 0));
-    at_rest(&world);
+    assert_eq!(sim.disk_holds(), (most, 0));
+    at_rest(&sim);
 }
 
 #[test]
-fn a_server_that_dies_while_it_writes_has_the_same_room_afterwards() {
-    let (mut world, most) = almost_full("m", 5);
-    let x = world.client("x");
-    world.run_for(SECOND);
-    let since = mark(&world);
+fn a_server_that_crashes_while_it_writes_has_the_same_room_afterwards() {
+    let (mut sim, most) = almost_full("m", 5);
+    let x = sim.client("x");
+    sim.run_for(SECOND);
+    let since = mark(&sim);
     for _ in 0..10 {
-        world.type_line(x, "send_all m");
+        sim.type_line(x, "send_all m");
     }
-    // They are there after 50 µs and written after 200 more.
-    world.run_for(us(200));
-    assert!(world.disk().next().is_some() && world.disk_holds() == (most - 5, 0));
-    world.kill(SERVER);
-    world.start(SERVER);
-    world.run_for(5 * SECOND);
-    assert_eq!(count(&since.lines(&world, x), "[Message received by Server.]"), 10);
-    assert_eq!(world.disk_holds(), (most, 0));
-    at_rest(&world);
+    // The messages arrive after 50 µs and are synced 200 µs later.
+    sim.run_for(us(200));
+    assert!(sim.disk().next().is_some() && sim.disk_holds() == (most - 5, 0));
+    sim.kill(SERVER);
+    sim.start(SERVER);
+    sim.run_for(5 * SECOND);
+    assert_eq!(count(&since.lines(&sim, x), "[Message received by Server.]"), 10);
+    assert_eq!(sim.disk_holds(), (most, 0));
+    at_rest(&sim);
 }
 
 #[test]
-fn no_more_messages_and_receipts_are_under_way_to_one_client_than_the_limits() {
+fn messages_and_receipts_under_way_to_one_client_are_limited() {
     let most = POSTS_UNDER_WAY.max(RECEIPTS_UNDER_WAY) * 2;
-    let mut world = world(&["x", "y"]);
-    world.type_line(Y, "dereg");
-    world.run_for(SECOND);
+    let mut sim = simulation(&["x", "y"]);
+    sim.type_line(Y, "dereg");
+    sim.run_for(SECOND);
     for number in 0..most {
-        world.type_line(X, &format!("send y {number}"));
+        sim.type_line(X, &format!("send y {number}"));
     }
-    world.run_for(5 * SECOND);
-    // y shows nothing: what it was sent stays under way.
-    world.type_line(Y, "reg");
-    world.run_for(us(1));
-    world.block(Y, true);
-    world.run_for(ms(10));
-    assert_eq!(world.showing(Y), 2 + POSTS_UNDER_WAY, "welcome, announcement and so many messages");
-    world.block(X, true);
-    world.block(Y, false);
-    world.run_for(ms(10));
-    // The update that says that y is back, and so many receipts.
-    assert_eq!(world.showing(X), 1 + RECEIPTS_UNDER_WAY);
-    world.block(X, false);
-    world.run_for(5 * SECOND);
-    assert_eq!(world.disk_holds(), (0, 0));
-    at_rest(&world);
+    sim.run_for(5 * SECOND);
+    // y displays nothing, so the messages to it stay under way.
+    sim.type_line(Y, "reg");
+    sim.run_for(us(1));
+    sim.block(Y, true);
+    sim.run_for(ms(10));
+    assert_eq!(sim.showing(Y), 2 + POSTS_UNDER_WAY, "welcome, announcement and so many messages");
+    sim.block(X, true);
+    sim.block(Y, false);
+    sim.run_for(ms(10));
+    // The update with y online, and the receipts up to the limit.
+    assert_eq!(sim.showing(X), 1 + RECEIPTS_UNDER_WAY);
+    sim.block(X, false);
+    sim.run_for(5 * SECOND);
+    assert_eq!(sim.disk_holds(), (0, 0));
+    at_rest(&sim);
 }
 
 #[test]
-fn a_message_that_is_not_on_disk_any_more_keeps_none_of_its_readers_offline() {
+fn a_message_missing_on_disk_does_not_keep_its_readers_offline() {
     let lost = match mail(1, "z", "x", "hi all") {
         Record::Mail(mail) => {
             MailHeader { kind: MessageKind::Channel, undelivered_to: ["x", "y"].map(alone::name).into(), ..mail.header }
@@ -267,10 +268,13 @@ fn a_message_that_is_not_on_disk_any_more_keeps_none_of_its_readers_offline() {
     };
     let mut server = alone::server(PersistedState { mail: vec![lost], last_seq: 1, ..PersistedState::default() });
     for (incarnation, port, reader) in [(1, 7001, "x"), (2, 7002, "y")] {
-        alone::enter(&mut server, Incarnation(incarnation), alone::at(port), |cookie| vec![alone::reg(reader, cookie)]);
+        alone::connect(&mut server, Incarnation(incarnation), alone::at(port), |cookie| {
+            vec![alone::reg(reader, cookie)]
+        });
     }
     alone::events(&mut server);
-    // It was asked for twice: the first answer is enough for both, and the second is none to anybody.
+    // The server fetched the message once for each reader. The first answer moves both online, the second changes
+    // nothing.
     for _ in 0..2 {
         server.handle(alone::NOW, Input::Role(ServerInput::Mail(vec![])));
         server.handle(alone::NOW, Input::Role(ServerInput::Console(Console::Table)));
@@ -283,14 +287,14 @@ fn a_message_that_is_not_on_disk_any_more_keeps_none_of_its_readers_offline() {
 }
 
 #[test]
-fn a_message_with_the_id_of_somebody_else_is_not_kept() {
+fn a_message_with_the_id_of_another_client_is_not_stored() {
     let kept = |owner: u128| {
-        // Somebody is away, so that there is something to keep.
+        // An offline client makes the server store the message.
         let Record::Name(away) = row("y", 9) else { unreachable!() };
         let mut server = alone::server(PersistedState { names: vec![away], ..PersistedState::default() });
         let id = MessageId { incarnation: Incarnation(owner), number: 1 };
         let all = Frame::All { r: 2, id, at: 0, text: "hi".to_owned() };
-        alone::enter(&mut server, Incarnation(5), alone::at(1), |cookie| vec![alone::reg("x", cookie), all]);
+        alone::connect(&mut server, Incarnation(5), alone::at(1), |cookie| vec![alone::reg("x", cookie), all]);
         let outputs = std::iter::from_fn(|| server.poll(alone::NOW));
         outputs.filter(|output| matches!(output, Output::Effect(ServerEffect::Persist(Record::Mail(_))))).count()
     };

@@ -1,4 +1,4 @@
-//! The protocol core on a simulated network, clock and disk: no processes, no sockets and no real time.
+//! Tests of the protocol on a simulated network, clock and disk. They use no processes, no sockets and no real time.
 
 mod alone;
 mod history;

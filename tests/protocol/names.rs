@@ -1,7 +1,7 @@
-//! Who may have a name: a live holder keeps it, one that is gone loses it.
+//! Tests of names and their holders. A holder that answers keeps its name, and a holder that is gone loses it.
 
-use crate::alone::{at, enter, events, reg, server, tell};
-use crate::trace::{SECOND, at_rest, mark, us, world};
+use crate::alone::{at, connect, events, reg, send_datagram, server};
+use crate::trace::{SECOND, at_rest, mark, simulation, us};
 use chat::proto::console::Console;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::id::Incarnation;
@@ -14,201 +14,201 @@ use chat::sim::simulation::{SERVER, Simulation};
 const X: usize = 1;
 
 #[test]
-fn a_live_holder_keeps_its_name_and_the_newcomer_ends_with_status_4() {
-    let mut world = world(&["x", "y"]);
-    let since = mark(&world);
-    let other = world.client("x");
-    world.run_for(SECOND);
-    // Challenge, request, question, answer, refusal: one way each.
-    assert_eq!(since.trace(&world, other), ["0.300 [The name x is already in use.]"]);
-    let ending = world.ending(other).expect("an end");
+fn a_holder_that_answers_keeps_its_name_and_the_other_client_ends() {
+    let mut sim = simulation(&["x", "y"]);
+    let since = mark(&sim);
+    let other = sim.client("x");
+    sim.run_for(SECOND);
+    // Hello, challenge, request, ping, answer and refusal: one datagram each.
+    assert_eq!(since.trace(&sim, other), ["0.300 [The name x is already in use.]"]);
+    let ending = sim.ending(other).expect("an end");
     assert_eq!((ending.status, ending.exiting), (Status::Failed, false));
-    assert_eq!(since.trace(&world, X), [] as [&str; 0], "the holder notices nothing");
-    assert_eq!(since.trace(&world, 2), [] as [&str; 0]);
-    at_rest(&world);
+    assert_eq!(since.trace(&sim, X), [] as [&str; 0], "the holder notices nothing");
+    assert_eq!(since.trace(&sim, 2), [] as [&str; 0]);
+    at_rest(&sim);
 }
 
 #[test]
 fn a_holder_that_is_gone_loses_its_name_after_500_ms() {
-    let mut world = world(&["x", "y"]);
-    world.cut(SERVER, X);
-    let since = mark(&world);
-    let other = world.client("x");
-    world.run_for(us(500_169));
-    assert_eq!(since.trace(&world, other), [] as [&str; 0]);
-    world.run_for(us(51));
-    assert_eq!(since.trace(&world, other)[..1], ["500.220 [Welcome, You are registered.]"]);
-    world.run_for(SECOND);
-    assert_eq!(since.lines(&world, SERVER), ["[Client x is offline]", "[Client x registered]"]);
-    assert_eq!(since.lines(&world, 2), ["[Client table updated.]"], "gone and back in one update");
-    // The one that lost it is told so when it is heard again.
-    world.heal();
-    world.run_for(30 * SECOND);
+    let mut sim = simulation(&["x", "y"]);
+    sim.cut(SERVER, X);
+    let since = mark(&sim);
+    let other = sim.client("x");
+    sim.run_for(us(500_169));
+    assert_eq!(since.trace(&sim, other), [] as [&str; 0]);
+    sim.run_for(us(51));
+    assert_eq!(since.trace(&sim, other)[..1], ["500.220 [Welcome, You are registered.]"]);
+    sim.run_for(SECOND);
+    assert_eq!(since.lines(&sim, SERVER), ["[Client x is offline]", "[Client x registered]"]);
+    assert_eq!(since.lines(&sim, 2), ["[Client table updated.]"], "gone and back in one update");
+    // The client that lost the name finds out when its datagrams arrive again.
+    sim.heal();
+    sim.run_for(30 * SECOND);
     assert_eq!(
-        since.lines(&world, X),
+        since.lines(&sim, X),
         ["[The server was restarted, registering again.]", "[The name x is already in use.]"]
     );
-    world.type_line(X, "send y hi");
-    world.run_for(SECOND);
-    assert_eq!(since.lines(&world, X).last().map(String::as_str), Some("[You are offline. Type reg to come back.]"));
-    at_rest(&world);
+    sim.type_line(X, "send y hi");
+    sim.run_for(SECOND);
+    assert_eq!(since.lines(&sim, X).last().map(String::as_str), Some("[You are offline. Type reg to come back.]"));
+    at_rest(&sim);
 }
 
 #[test]
-fn a_killed_holder_that_starts_again_has_its_name_at_once() {
-    let mut world = world(&["x"]);
-    world.kill(X);
-    let since = mark(&world);
-    world.start(X);
-    world.run_for(SECOND);
-    // The address answers for the earlier life: it is not there.
-    assert_eq!(since.trace(&world, X)[0], "0.320 [Welcome, You are registered.]");
-    at_rest(&world);
+fn a_killed_holder_that_starts_again_gets_its_name_at_once() {
+    let mut sim = simulation(&["x"]);
+    sim.kill(X);
+    let since = mark(&sim);
+    sim.start(X);
+    sim.run_for(SECOND);
+    // The new incarnation reports that the earlier one is gone.
+    assert_eq!(since.trace(&sim, X)[0], "0.320 [Welcome, You are registered.]");
+    at_rest(&sim);
 }
 
 #[test]
-fn a_refused_reg_stays_offline() {
-    let mut world = world(&["x", "y"]);
-    world.type_line(X, "dereg");
-    world.run_for(SECOND);
-    let other = world.client("x");
-    world.run_for(SECOND);
-    let since = mark(&world);
-    world.type_line(X, "reg");
-    world.run_for(SECOND);
-    world.type_line(X, "send y hi");
-    world.type_line(X, "table");
-    world.run_for(SECOND);
-    let lines = since.lines(&world, X);
+fn a_client_stays_offline_after_a_refused_reg() {
+    let mut sim = simulation(&["x", "y"]);
+    sim.type_line(X, "dereg");
+    sim.run_for(SECOND);
+    let other = sim.client("x");
+    sim.run_for(SECOND);
+    let since = mark(&sim);
+    sim.type_line(X, "reg");
+    sim.run_for(SECOND);
+    sim.type_line(X, "send y hi");
+    sim.type_line(X, "table");
+    sim.run_for(SECOND);
+    let lines = since.lines(&sim, X);
     assert_eq!(lines[..2], ["[The name x is already in use.]", "[You are offline. Type reg to come back.]"]);
     assert!(lines[2].starts_with("name  address"), "{}", lines[2]);
-    assert!(world.ending(X).is_none(), "it still runs");
-    world.leave(other);
-    world.run_for(SECOND);
-    world.type_line(X, "reg");
-    world.run_for(SECOND);
-    assert_eq!(since.lines(&world, X)[3], "[Welcome, You are registered.]");
-    at_rest(&world);
+    assert!(sim.ending(X).is_none(), "it still runs");
+    sim.leave(other);
+    sim.run_for(SECOND);
+    sim.type_line(X, "reg");
+    sim.run_for(SECOND);
+    assert_eq!(since.lines(&sim, X)[3], "[Welcome, You are registered.]");
+    at_rest(&sim);
 }
 
 #[test]
-fn a_client_that_is_refused_when_it_registers_again_drops_what_it_had_asked() {
-    let mut world = world(&["x", "y"]);
-    world.cut(X, SERVER);
-    world.cut(SERVER, X);
-    let other = world.client("x");
-    world.run_for(SECOND);
-    assert_eq!(world.lines(other)[0], "[Welcome, You are registered.]");
-    let since = mark(&world);
-    world.heal();
-    world.type_line(X, "join_group g");
-    world.type_line(X, "send_all hi");
-    world.run_for(10 * SECOND);
+fn a_client_that_is_refused_when_it_registers_again_drops_its_requests() {
+    let mut sim = simulation(&["x", "y"]);
+    sim.cut(X, SERVER);
+    sim.cut(SERVER, X);
+    let other = sim.client("x");
+    sim.run_for(SECOND);
+    assert_eq!(sim.lines(other)[0], "[Welcome, You are registered.]");
+    let since = mark(&sim);
+    sim.heal();
+    sim.type_line(X, "join_group g");
+    sim.type_line(X, "send_all hi");
+    sim.run_for(10 * SECOND);
     let x = [
         "[The server was restarted, registering again.]",
         "[The name x is already in use.]",
         "[You are offline. Type reg to come back.]",
     ];
-    assert_eq!(since.lines(&world, X), x);
-    assert!(world.ending(X).is_none(), "it stays");
-    assert_eq!(world.client_machine(X).map(|client| client.unsettled()), Some(0));
-    at_rest(&world);
+    assert_eq!(since.lines(&sim, X), x);
+    assert!(sim.ending(X).is_none(), "it stays");
+    assert_eq!(sim.client_machine(X).map(|client| client.unsettled()), Some(0));
+    at_rest(&sim);
 }
 
 #[test]
-fn the_first_of_many_newcomers_has_the_name_of_a_dead_holder() {
-    let mut world = world(&["x"]);
-    world.cut(SERVER, X);
-    let others: Vec<usize> = (0..WAITING + 2).map(|_| world.client("x")).collect();
-    world.run_for(3 * SECOND);
-    let welcome = |other: &&usize| world.lines(**other).iter().any(|line| line == "[Welcome, You are registered.]");
+fn of_many_claims_exactly_one_gets_the_name_of_a_holder_that_is_gone() {
+    let mut sim = simulation(&["x"]);
+    sim.cut(SERVER, X);
+    let others: Vec<usize> = (0..WAITING + 2).map(|_| sim.client("x")).collect();
+    sim.run_for(3 * SECOND);
+    let welcome = |other: &&usize| sim.lines(**other).iter().any(|line| line == "[Welcome, You are registered.]");
     assert_eq!(others.iter().filter(welcome).count(), 1);
-    let refused = |other: &&usize| world.lines(**other) == ["[The name x is already in use.]"];
+    let refused = |other: &&usize| sim.lines(**other) == ["[The name x is already in use.]"];
     assert_eq!(others.iter().filter(refused).count(), WAITING + 1);
 }
 
-/// Who was registered, and who was found offline, since the last look.
-fn came_and_went(server: &mut Server) -> Vec<String> {
-    let told = events(server).into_iter().filter_map(|event| match event {
+/// The clients that registered and that went offline since the last call.
+fn presence_changes(server: &mut Server) -> Vec<String> {
+    let changes = events(server).into_iter().filter_map(|event| match event {
         ServerEvent::ClientRegistered { name, addr } => Some(format!("{name} at {addr}")),
         ServerEvent::ClientOffline { name, reason } => Some(format!("{name} {reason}")),
         _ => None,
     });
-    told.collect()
+    changes.collect()
 }
 
 #[test]
-fn only_its_own_address_can_say_that_a_life_is_gone() {
+fn only_the_address_of_a_client_can_report_that_it_is_gone() {
     let mut server = server(PersistedState::default());
-    let me = enter(&mut server, Incarnation(1), at(7000), |cookie| vec![reg("x", cookie)]);
-    assert_eq!(came_and_went(&mut server), ["x at 10.0.0.2:7000"]);
+    let me = connect(&mut server, Incarnation(1), at(7000), |cookie| vec![reg("x", cookie)]);
+    assert_eq!(presence_changes(&mut server), ["x at 10.0.0.2:7000"]);
     let gone = Header::gone(Incarnation(1), me);
-    tell(&mut server, at(7001), &gone, vec![]);
-    assert_eq!(came_and_went(&mut server), [] as [&str; 0]);
-    tell(&mut server, at(7000), &gone, vec![]);
-    assert_eq!(came_and_went(&mut server), ["x silent"]);
+    send_datagram(&mut server, at(7001), &gone, vec![]);
+    assert_eq!(presence_changes(&mut server), [] as [&str; 0]);
+    send_datagram(&mut server, at(7000), &gone, vec![]);
+    assert_eq!(presence_changes(&mut server), ["x silent"]);
 }
 
 #[test]
-fn the_first_newcomer_that_is_still_there_has_the_name_of_a_dead_holder() {
+fn the_first_claim_that_still_waits_gets_the_name_of_a_holder_that_is_gone() {
     let mut server = server(PersistedState::default());
-    let me = enter(&mut server, Incarnation(1), at(7001), |cookie| vec![reg("x", cookie)]);
+    let me = connect(&mut server, Incarnation(1), at(7001), |cookie| vec![reg("x", cookie)]);
     for (incarnation, port) in [(Incarnation(2), 7002), (Incarnation(3), 7003), (Incarnation(4), 7004)] {
-        enter(&mut server, incarnation, at(port), |cookie| vec![reg("x", cookie)]);
+        connect(&mut server, incarnation, at(port), |cookie| vec![reg("x", cookie)]);
     }
-    assert_eq!(came_and_went(&mut server), [] as [&str; 0], "the holder is asked");
-    tell(&mut server, at(7002), &Header::new(Incarnation(2), Some(me)), vec![Frame::Bye]);
-    tell(&mut server, at(7001), &Header::gone(Incarnation(1), me), vec![]);
-    assert_eq!(came_and_went(&mut server), ["x silent", "x at 10.0.0.2:7003"]);
+    assert_eq!(presence_changes(&mut server), [] as [&str; 0], "the holder is asked");
+    send_datagram(&mut server, at(7002), &Header::new(Incarnation(2), Some(me)), vec![Frame::Bye]);
+    send_datagram(&mut server, at(7001), &Header::gone(Incarnation(1), me), vec![]);
+    assert_eq!(presence_changes(&mut server), ["x silent", "x at 10.0.0.2:7003"]);
 }
 
 #[test]
-fn a_newcomer_that_wants_two_names_has_one() {
+fn a_client_that_claims_two_names_gets_one() {
     let mut server = server(PersistedState::default());
-    let me = enter(&mut server, Incarnation(1), at(7001), |cookie| vec![reg("x", cookie)]);
-    enter(&mut server, Incarnation(2), at(7002), |cookie| vec![reg("y", cookie)]);
-    enter(&mut server, Incarnation(3), at(7003), |cookie| {
+    let me = connect(&mut server, Incarnation(1), at(7001), |cookie| vec![reg("x", cookie)]);
+    connect(&mut server, Incarnation(2), at(7002), |cookie| vec![reg("y", cookie)]);
+    connect(&mut server, Incarnation(3), at(7003), |cookie| {
         let other = Frame::Reg { r: 2, name: "y".parse().unwrap(), cookie: cookie.clone(), via: at(1).ip() };
         vec![reg("x", cookie), other]
     });
-    came_and_went(&mut server);
-    tell(&mut server, at(7001), &Header::gone(Incarnation(1), me), vec![]);
-    tell(&mut server, at(7002), &Header::gone(Incarnation(2), me), vec![]);
-    assert_eq!(came_and_went(&mut server), ["x silent", "x at 10.0.0.2:7003", "y silent"]);
+    presence_changes(&mut server);
+    send_datagram(&mut server, at(7001), &Header::gone(Incarnation(1), me), vec![]);
+    send_datagram(&mut server, at(7002), &Header::gone(Incarnation(2), me), vec![]);
+    assert_eq!(presence_changes(&mut server), ["x silent", "x at 10.0.0.2:7003", "y silent"]);
 }
 
 /// The names in the table that the server shows.
-fn names(world: &mut Simulation) -> Vec<String> {
-    world.console(Console::Table);
-    world.run_for(us(20));
-    let table = world.lines(SERVER).pop().expect("a table");
+fn names(sim: &mut Simulation) -> Vec<String> {
+    sim.console(Console::Table);
+    sim.run_for(us(20));
+    let table = sim.lines(SERVER).pop().expect("a table");
     table.lines().skip(1).filter_map(|row| row.split(' ').next().map(str::to_owned)).collect()
 }
 
 #[test]
 fn names_are_dropped_when_they_were_offline_for_30_days_and_have_no_mail() {
-    let mut world = world(&["x", "y", "z"]);
+    let mut sim = simulation(&["x", "y", "z"]);
     for gone in [2, 3] {
-        world.leave(gone);
+        sim.leave(gone);
     }
-    world.run_for(SECOND);
-    world.type_line(X, "send z mail");
-    world.run_for(SECOND);
-    world.leave(X);
-    // The server looks once an hour.
-    world.run_for(NAME_KEPT - 3600 * SECOND);
-    assert_eq!(names(&mut world), ["x", "y", "z"]);
-    world.run_for(2 * 3600 * SECOND);
-    assert_eq!(names(&mut world), ["z"]);
-    let since = mark(&world);
-    world.start(X);
-    world.run_for(SECOND);
-    world.start(3);
-    world.run_for(SECOND);
-    world.type_line(X, "send y hi");
-    world.run_for(SECOND);
+    sim.run_for(SECOND);
+    sim.type_line(X, "send z mail");
+    sim.run_for(SECOND);
+    sim.leave(X);
+    // The server checks once an hour.
+    sim.run_for(NAME_KEPT - 3600 * SECOND);
+    assert_eq!(names(&mut sim), ["x", "y", "z"]);
+    sim.run_for(2 * 3600 * SECOND);
+    assert_eq!(names(&mut sim), ["z"]);
+    let since = mark(&sim);
+    sim.start(X);
+    sim.run_for(SECOND);
+    sim.start(3);
+    sim.run_for(SECOND);
+    sim.type_line(X, "send y hi");
+    sim.run_for(SECOND);
     let x = ["[Offline message sent at 2026-01-01T00:00:02Z received by z.]", "[Client y does not exist.]"];
-    assert_eq!(since.lines(&world, X)[3..], x);
-    assert_eq!(world.lines(3).iter().filter(|line| line.ends_with("mail")).count(), 1);
-    at_rest(&world);
+    assert_eq!(since.lines(&sim, X)[3..], x);
+    assert_eq!(sim.lines(3).iter().filter(|line| line.ends_with("mail")).count(), 1);
+    at_rest(&sim);
 }

@@ -1,4 +1,4 @@
-//! A client among strangers: what they send costs it no more than the limits, whatever it is.
+//! Tests of a client that receives datagrams of unknown peers. They cost it no more than its limits allow.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn client() -> Client {
     Client::new(NOW, config)
 }
 
-/// The frames that it sends until it has nothing more to send, datagram by datagram.
+/// The frames that the client sends until it has no more output, by datagram.
 fn sent(client: &mut Client) -> Vec<Vec<Frame>> {
     let mut sent = Vec::new();
     while let Some(output) = client.poll(NOW) {
@@ -53,11 +53,11 @@ fn challenge(client: &mut Client, token: &str, cookie: String) {
 }
 
 #[test]
-fn a_cookie_that_is_too_long_to_be_repeated_is_ignored() {
+fn a_cookie_that_does_not_fit_into_a_registration_is_ignored() {
     let mut client = client();
     let hello = sent(&mut client);
     let [Frame::Hello { token }] = hello[0].as_slice() else { panic!("{hello:?}") };
-    // It would fit into the challenge, but not together with all that stands in a request to register.
+    // This cookie fits into a challenge, but not into a request to register with all its other fields.
     challenge(&mut client, token, "c".repeat(850));
     assert_eq!(sent(&mut client), [] as [Vec<Frame>; 0]);
     challenge(&mut client, token, "c".repeat(wire::MAX_COOKIE));
@@ -66,7 +66,7 @@ fn a_cookie_that_is_too_long_to_be_repeated_is_ignored() {
     assert_eq!(asked.len(), 1);
 }
 
-/// A client that was let in by a server whose table names nobody else, and its life.
+/// A client that is registered at a server with no other clients, and its incarnation.
 fn online() -> (Client, Incarnation) {
     let mut client = client();
     let hello = std::iter::from_fn(|| client.poll(NOW)).find_map(transmitted);
@@ -75,7 +75,7 @@ fn online() -> (Client, Incarnation) {
     challenge(&mut client, token, "c".to_owned());
     let me = hello.head.me.expect("a life");
     let name = Name::new("x").unwrap();
-    tell(
+    receive(
         &mut client,
         NOW,
         SERVER,
@@ -95,14 +95,14 @@ fn rows(upto: u64, whole: bool, rows: Vec<Row>) -> Frame {
     Frame::Rows { upto, whole, last: true, total: rows.len(), rows, gone: Vec::new() }
 }
 
-/// The row and the address of a stranger.
-fn stranger(number: usize) -> Row {
+/// The row of an unknown peer.
+fn unknown_peer(number: usize) -> Row {
     let addr = SocketAddr::from(([10, 0, 1, u8::try_from(number).unwrap()], 7000));
     let name = Name::new(&format!("s{number}")).unwrap();
     Row { name, addr, incarnation: Incarnation(1000 + number as u128), online: true }
 }
 
-fn tell(
+fn receive(
     client: &mut Client,
     now: Now,
     me: Incarnation,
@@ -117,15 +117,16 @@ fn tell(
     client.handle(now, Input::Datagram { from, bytes: &bytes });
 }
 
-/// The datagram `n` of a stranger, with a message in it.
-fn say(client: &mut Client, me: Incarnation, number: usize, n: u64) {
-    let Row { addr: from, incarnation, .. } = stranger(number);
+/// Passes the client datagram `n` of an unknown peer, with one message.
+fn send_message(client: &mut Client, me: Incarnation, number: usize, n: u64) {
+    let Row { addr: from, incarnation, .. } = unknown_peer(number);
     let message = Frame::Msg { id: MessageId { incarnation, number: n }, at: 0, after: None, text: "hi".to_owned() };
-    tell(client, NOW, incarnation, from, me, n, vec![message]);
+    receive(client, NOW, incarnation, from, me, n, vec![message]);
 }
 
-/// Tells the client who the strangers are, so long after it became online, and counts what it shows of them.
-fn shown_when_known(client: &mut Client, me: Incarnation, after: Duration, strangers: usize) -> usize {
+/// Sends the client the rows of the unknown peers this time after it went online. Returns the number of messages that
+/// it displays.
+fn displayed_once_known(client: &mut Client, me: Incarnation, after: Duration, unknown_peers: usize) -> usize {
     let now = Now { mono: NOW.mono + after, ..NOW };
     assert!(
         !std::iter::from_fn(|| client.poll(NOW)).any(|output| is_message(&output)),
@@ -134,15 +135,15 @@ fn shown_when_known(client: &mut Client, me: Incarnation, after: Duration, stran
     if client.deadline().is_some_and(|at| at <= now.mono) {
         client.handle(now, Input::Timeout);
     }
-    for (at, number) in (0..strangers).enumerate() {
-        tell(
+    for (at, number) in (0..unknown_peers).enumerate() {
+        receive(
             client,
             now,
             SERVER,
             server(),
             me,
             2 + at as u64,
-            vec![rows(2 + at as u64, false, vec![stranger(number)])],
+            vec![rows(2 + at as u64, false, vec![unknown_peer(number)])],
         );
     }
     std::iter::from_fn(|| client.poll(now)).filter(is_message).count()
@@ -153,34 +154,34 @@ fn is_message(output: &Output<ClientEffect>) -> bool {
 }
 
 #[test]
-fn so_many_strangers_wait_for_the_update_that_explains_them() {
+fn the_number_of_unknown_peers_that_wait_for_an_update_is_limited() {
     let (mut client, me) = online();
     for number in 0..=UNKNOWN_PEERS {
-        say(&mut client, me, number, 1);
+        send_message(&mut client, me, number, 1);
     }
-    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, UNKNOWN_PEERS + 1), UNKNOWN_PEERS);
+    assert_eq!(displayed_once_known(&mut client, me, Duration::ZERO, UNKNOWN_PEERS + 1), UNKNOWN_PEERS);
 }
 
 #[test]
-fn one_stranger_has_so_many_datagrams_waiting() {
+fn the_number_of_waiting_datagrams_of_one_unknown_peer_is_limited() {
     let (mut client, me) = online();
     for n in 1..=UNKNOWN_PEER_DATAGRAMS + 1 {
-        say(&mut client, me, 0, n);
+        send_message(&mut client, me, 0, n);
     }
-    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, 1) as u64, UNKNOWN_PEER_DATAGRAMS);
+    assert_eq!(displayed_once_known(&mut client, me, Duration::ZERO, 1) as u64, UNKNOWN_PEER_DATAGRAMS);
 }
 
 #[test]
-fn a_stranger_waits_for_500_ms_and_no_longer() {
+fn an_unknown_peer_waits_for_at_most_500_ms() {
     for (after, shown) in [(LIMIT - Duration::from_micros(1), 1), (LIMIT, 0)] {
         let (mut client, me) = online();
-        say(&mut client, me, 0, 1);
-        assert_eq!(shown_when_known(&mut client, me, after, 1), shown, "{after:?}");
+        send_message(&mut client, me, 0, 1);
+        assert_eq!(displayed_once_known(&mut client, me, after, 1), shown, "{after:?}");
     }
 }
 
 #[test]
-fn nobody_speaks_for_the_server_from_another_address() {
+fn a_datagram_in_the_name_of_the_server_from_another_address_is_ignored() {
     let (mut client, me) = online();
     while client.poll(NOW).is_some() {}
     let elsewhere = SocketAddr::from(([10, 0, 2, 1], 7000));
@@ -193,19 +194,19 @@ fn nobody_speaks_for_the_server_from_another_address() {
         kept: None,
         text: "spoofed".to_owned(),
     };
-    tell(&mut client, NOW, SERVER, elsewhere, me, 2, vec![post.clone()]);
+    receive(&mut client, NOW, SERVER, elsewhere, me, 2, vec![post.clone()]);
     let gone = wire::emit(&Header::gone(SERVER, me), []);
     client.handle(NOW, Input::Datagram { from: elsewhere, bytes: &gone });
     assert!(client.poll(NOW).is_none(), "not a word to anybody");
-    // The same from where the server is.
-    tell(&mut client, NOW, SERVER, server(), me, 2, vec![post]);
+    // The same datagrams from the server's address count.
+    receive(&mut client, NOW, SERVER, server(), me, 2, vec![post]);
     assert_eq!(std::iter::from_fn(|| client.poll(NOW)).filter(is_message).count(), 1);
     client.handle(NOW, Input::Datagram { from: server(), bytes: &gone });
     assert!(client.poll(NOW).is_some(), "it registers again");
 }
 
 #[test]
-fn a_stranger_has_one_life_at_an_address() {
+fn one_address_has_at_most_one_unknown_peer() {
     let (mut client, me) = online();
     for incarnation in 0..10 * UNKNOWN_PEERS as u128 {
         let message = Frame::Msg {
@@ -215,18 +216,18 @@ fn a_stranger_has_one_life_at_an_address() {
             text: "hi".into(),
         };
         let from = SocketAddr::from(([10, 0, 2, 1], 7000));
-        tell(&mut client, NOW, Incarnation((1 << 32) + incarnation), from, me, 1, vec![message]);
+        receive(&mut client, NOW, Incarnation((1 << 32) + incarnation), from, me, 1, vec![message]);
     }
-    // There is room for all others but one.
+    // One place is taken, so all other peers except one have room.
     for number in 1..=UNKNOWN_PEERS {
-        say(&mut client, me, number, 1);
+        send_message(&mut client, me, number, 1);
     }
-    assert_eq!(shown_when_known(&mut client, me, Duration::ZERO, UNKNOWN_PEERS + 1), UNKNOWN_PEERS - 1);
+    assert_eq!(displayed_once_known(&mut client, me, Duration::ZERO, UNKNOWN_PEERS + 1), UNKNOWN_PEERS - 1);
 }
 
 #[test]
-fn nobody_speaks_for_another_client_from_another_port() {
-    let row = stranger(0);
+fn a_datagram_in_the_name_of_a_client_from_another_port_is_ignored() {
+    let row = unknown_peer(0);
     let (at, incarnation) = (row.addr, row.incarnation);
     let message = |number, text: &str| Frame::Msg {
         id: MessageId { incarnation, number },
@@ -235,22 +236,22 @@ fn nobody_speaks_for_another_client_from_another_port() {
         text: text.into(),
     };
     let other_port = SocketAddr::new(at.ip(), at.port() + 1);
-    // Who has another address at the same port may be the same host.
+    // A datagram from another address with the same port may come from the same host.
     let other_address = SocketAddr::from(([10, 0, 3, 1], at.port()));
     for known_before in [true, false] {
         let (mut client, me) = online();
         let table = vec![rows(2, false, vec![row.clone()])];
         if known_before {
-            tell(&mut client, NOW, SERVER, server(), me, 2, table.clone());
+            receive(&mut client, NOW, SERVER, server(), me, 2, table.clone());
         }
         while client.poll(NOW).is_some() {}
-        tell(&mut client, NOW, incarnation, other_port, me, 1, vec![message(1, "spoofed")]);
+        receive(&mut client, NOW, incarnation, other_port, me, 1, vec![message(1, "spoofed")]);
         assert!(client.poll(NOW).is_none(), "not a word to anybody");
         if !known_before {
-            tell(&mut client, NOW, SERVER, server(), me, 2, table);
+            receive(&mut client, NOW, SERVER, server(), me, 2, table);
         }
         assert_eq!(std::iter::from_fn(|| client.poll(NOW)).filter(is_message).count(), 0);
-        tell(&mut client, NOW, incarnation, other_address, me, 1, vec![message(1, "hi")]);
+        receive(&mut client, NOW, incarnation, other_address, me, 1, vec![message(1, "hi")]);
         assert_eq!(std::iter::from_fn(|| client.poll(NOW)).filter(is_message).count(), 1, "{known_before}");
     }
 }

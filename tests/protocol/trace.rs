@@ -1,4 +1,4 @@
-//! Worlds for tests that read like traces: who shows what, and when, to the microsecond.
+//! Simulations for tests that compare the displayed lines and their times, to the microsecond.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,45 +20,45 @@ pub const fn us(us: u64) -> Duration {
     Duration::from_micros(us)
 }
 
-/// 2026-01-01T00:00:00Z, a second before a world begins.
+/// 2026-01-01T00:00:00Z, one second before a simulation begins.
 pub const EPOCH: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
-/// A network that loses everything.
+/// A link that loses all datagrams.
 pub const DEAD: LinkModel = LinkModel { loss: 1.0, ..LinkModel::PERFECT };
 
-/// A world with these clients, registered one after another: actors 1, 2 and so on. A datagram takes 50 µs, a sync
-/// 200 µs, and what is to be shown is shown after 20 µs.
-pub fn world(names: &[&str]) -> Simulation {
-    let mut world = Simulation::new(1, LinkModel::PERFECT);
+/// A simulation with these clients, registered one after another as the actors 1, 2 and so on. A datagram takes 50
+/// µs, a sync 200 µs, and the display of an event 20 µs.
+pub fn simulation(names: &[&str]) -> Simulation {
+    let mut sim = Simulation::new(1, LinkModel::PERFECT);
     for name in names {
-        world.client(name);
-        world.run_for(ms(100));
+        sim.client(name);
+        sim.run_for(ms(100));
     }
-    assert!(world.is_idle(), "nothing is under way");
-    world
+    assert!(sim.is_idle(), "nothing is under way");
+    sim
 }
 
-/// A world whose server finds these records on its disk.
-pub fn world_with(records: impl IntoIterator<Item = Record>) -> Simulation {
-    let mut world = Simulation::without_server(1, LinkModel::PERFECT);
-    let now = world.now();
+/// A simulation whose server has these records on its disk when it starts.
+pub fn simulation_with_records(records: impl IntoIterator<Item = Record>) -> Simulation {
+    let mut sim = Simulation::without_server(1, LinkModel::PERFECT);
+    let now = sim.now();
     for record in records {
-        world.disk().write(now, record);
+        sim.disk().write(now, record);
     }
-    world.disk().sync(now);
-    world.start(SERVER);
-    world
+    sim.disk().sync(now);
+    sim.start(SERVER);
+    sim
 }
 
-/// The row of somebody who is offline.
+/// The row of an offline client.
 pub fn row(name: &str, incarnation: u128) -> Record {
     let (name, addr) = (Name::new(name).expect("a name"), SocketAddr::from(([10, 1, 0, 0], 7000)));
     Record::Name(NameRecord { name, addr, incarnation: Incarnation(incarnation), online: false, seen: EPOCH })
 }
 
-/// A kept direct message.
+/// A stored direct message.
 pub fn mail(seq: u64, from: &str, to: &str, text: &str) -> Record {
     let header = MailHeader {
         seq,
@@ -74,21 +74,22 @@ pub fn mail(seq: u64, from: &str, to: &str, text: &str) -> Record {
     Record::Mail(Mail::new(header, Text::new(text).expect("a text")))
 }
 
-/// A moment, from which on the logs are looked at.
+/// A position in all logs, at one time. Traces begin there.
 pub struct Mark {
     at: Instant,
     logs: Vec<usize>,
 }
 
-pub fn mark(world: &Simulation) -> Mark {
-    Mark { at: world.now(), logs: (0..world.actors()).map(|index| world.log(index).len()).collect() }
+pub fn mark(sim: &Simulation) -> Mark {
+    Mark { at: sim.now(), logs: (0..sim.actors()).map(|index| sim.log(index).len()).collect() }
 }
 
 impl Mark {
-    /// What an actor showed since then: milliseconds, the group in front, the line. Lines of one event are joined by ` / `.
-    pub fn trace(&self, world: &Simulation, actor: usize) -> Vec<String> {
+    /// The events that an actor displayed since the mark: milliseconds, the group in the prompt, and the line. The
+    /// lines of one event are joined by ` / `.
+    pub fn trace(&self, sim: &Simulation, actor: usize) -> Vec<String> {
         let since = self.logs.get(actor).copied().unwrap_or(0);
-        let shown = world.log(actor)[since..].iter().filter_map(|(at, event)| {
+        let shown = sim.log(actor)[since..].iter().filter_map(|(at, event)| {
             let group = event.group.as_ref().map(|group| format!("({group}) ")).unwrap_or_default();
             let line = event.line()?.replace('\n', " / ");
             let micros = at.since(self.at).as_micros();
@@ -97,14 +98,14 @@ impl Mark {
         shown.collect()
     }
 
-    /// The same without the times.
-    pub fn lines(&self, world: &Simulation, actor: usize) -> Vec<String> {
-        let trace = self.trace(world, actor);
+    /// The same lines without the times.
+    pub fn lines(&self, sim: &Simulation, actor: usize) -> Vec<String> {
+        let trace = self.trace(sim, actor);
         trace.iter().map(|line| line.split_once(' ').expect("a time").1.to_owned()).collect()
     }
 }
 
-/// Nothing is under way, queued or half assembled anywhere.
-pub fn at_rest(world: &Simulation) {
-    assert!(world.is_idle(), "something is left");
+/// Asserts that nothing is under way, queued or partly assembled anywhere.
+pub fn at_rest(sim: &Simulation) {
+    assert!(sim.is_idle(), "something is left");
 }

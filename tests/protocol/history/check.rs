@@ -1,4 +1,4 @@
-//! What must be true of every history, whatever happened in it.
+//! Checks the conditions that must hold in every history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ struct DisplayedMessage<'a> {
     kind: MessageKind,
     id: MessageId,
     stored: bool,
-    /// Whether it was shown inside a group.
+    /// Whether it was displayed inside a group.
     in_group: bool,
     at: Instant,
     from: &'a str,
@@ -33,7 +33,7 @@ struct RunLog<'a> {
     shown: Vec<DisplayedMessage<'a>>,
 }
 
-/// Everything that is wrong with a history, one a line.
+/// All faults of a history, one sentence each.
 pub fn faults(history: &History) -> Vec<String> {
     let seen = runs(history);
     let mut faults = Vec::new();
@@ -44,13 +44,13 @@ pub fn faults(history: &History) -> Vec<String> {
         messages_are_what_was_typed(history, seen, &mut faults);
         each_message_is_shown_once(seen, &mut faults);
         direct_messages_are_in_order(seen, &mut faults);
-        what_the_server_passed_on_is_in_order(history, seen, &mut faults);
-        nobody_offline_is_shown_a_message(seen, &mut faults);
+        messages_from_the_server_are_in_order(history, seen, &mut faults);
+        offline_clients_display_no_message(seen, &mut faults);
         limits_are_kept(history, seen, &mut faults);
     }
     promises_are_kept(history, &seen, &kept, &mut faults);
     receipts_are_true(history, &seen, &kept, &mut faults);
-    who_creates_a_group_is_told_so(history, &seen, &mut faults);
+    the_creator_of_a_group_gets_a_confirmation(history, &seen, &mut faults);
     last_words_were_direct(history, &seen, &mut faults);
     tables_converge(history, &seen, &mut faults);
     faults
@@ -59,7 +59,7 @@ pub fn faults(history: &History) -> Vec<String> {
 fn runs(history: &History) -> Vec<RunLog<'_>> {
     let mut all = Vec::new();
     for actor in &history.actors {
-        let log = history.world.log(actor.index);
+        let log = history.sim.log(actor.index);
         for (at, run) in actor.runs.iter().enumerate() {
             let until = actor.runs.get(at + 1).map_or(log.len(), |next| next.log_from);
             let log = &log[run.log_from..until];
@@ -92,26 +92,26 @@ fn shown(at: Instant, event: &Event) -> Option<DisplayedMessage<'_>> {
     }
 }
 
-/// Every message that was ever on the server's disk.
+/// All messages that were ever on the server's disk.
 fn kept(history: &History) -> BTreeMap<MessageId, &Mail> {
     mail(history).map(|mail| (mail.header.id, mail)).collect()
 }
 
 fn mail(history: &History) -> impl Iterator<Item = &Mail> {
-    let records = history.world.disk_history().iter();
+    let records = history.sim.disk_history().iter();
     records.filter_map(|record| if let Record::Mail(mail) = record { Some(mail) } else { None })
 }
 
 fn nothing_is_left(history: &History, faults: &mut Vec<String>) {
-    if !history.world.is_idle() {
+    if !history.sim.is_idle() {
         let busy =
-            |actor: &&TestClient| history.world.client_machine(actor.index).is_some_and(|client| !client.is_idle());
+            |actor: &&TestClient| history.sim.client_machine(actor.index).is_some_and(|client| !client.is_idle());
         let busy: Vec<&str> = history.present().iter().filter(busy).map(|actor| actor.name.as_str()).collect();
-        let server = history.world.server_machine().is_some_and(|server| !server.is_idle());
+        let server = history.sim.server_machine().is_some_and(|server| !server.is_idle());
         faults.push(format!("the world does not come to rest: server {server}, clients {busy:?}"));
     }
     for actor in history.present() {
-        match history.world.client_machine(actor.index) {
+        match history.sim.client_machine(actor.index) {
             None => faults.push(format!("{} does not run at the end", actor.name)),
             Some(client) if client.unsettled() > 0 => {
                 faults.push(format!("{}: {} commands without outcome", actor.name, client.unsettled()));
@@ -119,13 +119,13 @@ fn nothing_is_left(history: &History, faults: &mut Vec<String>) {
             Some(_) => {}
         }
     }
-    let (mail, receipts) = history.world.disk_holds();
+    let (mail, receipts) = history.sim.disk_holds();
     if mail + receipts > 0 {
         faults.push(format!("{mail} messages and {receipts} receipts stay on disk although everybody is online"));
     }
 }
 
-/// When everything is well again, direct messages go from client to client.
+/// After everything is healed, direct messages go from client to client.
 fn last_words_were_direct(history: &History, seen: &[RunLog<'_>], faults: &mut Vec<String>) {
     for text in &history.last_words {
         let live = |seen: &&RunLog<'_>| seen.shown.iter().any(|message| message.text == text && !message.stored);
@@ -133,7 +133,7 @@ fn last_words_were_direct(history: &History, seen: &[RunLog<'_>], faults: &mut V
             faults.push(format!("{:.20} did not come live", text));
         }
     }
-    // Word that a kept message was read may have gone to another program of the same name: that costs a detour.
+    // If several clients had the same name, a receipt may have gone to another one. Then a message takes longer.
     let alone = |seen: &&RunLog<'_>| history.actors.iter().filter(|actor| actor.name == seen.actor.name).count() == 1;
     for seen in seen.iter().filter(|seen| seen.last).filter(alone) {
         let lacked = |event: &Event| matches!(client_event(event), Some(ClientEvent::NoAck { .. }));
@@ -161,18 +161,18 @@ fn each_command_has_its_outcome(seen: &RunLog<'_>, faults: &mut Vec<String>) {
     }
 }
 
-/// Whoever is told that a group exists already did not create it by the very command that is answered.
-fn who_creates_a_group_is_told_so(history: &History, seen: &[RunLog<'_>], faults: &mut Vec<String>) {
-    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+/// A command that reports an existing group did not itself create that group.
+fn the_creator_of_a_group_gets_a_confirmation(history: &History, seen: &[RunLog<'_>], faults: &mut Vec<String>) {
+    let mut reports: BTreeMap<String, usize> = BTreeMap::new();
     for (_, event) in seen.iter().flat_map(|seen| seen.log) {
         if let Some(ClientEvent::GroupExists { group }) = client_event(event) {
-            *told.entry(format!("create_group {group}")).or_default() += 1;
+            *reports.entry(format!("create_group {group}")).or_default() += 1;
         }
     }
-    for (command, told) in told {
+    for (command, count) in reports {
         let typed = history.script.iter().filter(|(_, line)| line.ends_with(&command)).count();
-        if told >= typed {
-            faults.push(format!("{command}, typed {typed} times, found the group there {told} times"));
+        if count >= typed {
+            faults.push(format!("{command}, typed {typed} times, found the group there {count} times"));
         }
     }
 }
@@ -202,7 +202,8 @@ fn each_message_is_shown_once(seen: &RunLog<'_>, faults: &mut Vec<String>) {
 
 fn direct_messages_are_in_order(seen: &RunLog<'_>, faults: &mut Vec<String>) {
     let mut last: BTreeMap<Incarnation, (u64, &str)> = BTreeMap::new();
-    // A direct message is shown inside a group only when no more can be held: before those that are.
+    // A direct message is displayed inside a group only when the limit of held messages is reached. It is displayed
+    // before the held ones.
     for message in seen.shown.iter().filter(|message| message.kind == MessageKind::Direct && !message.in_group) {
         let (number, text) = last.insert(message.id.incarnation, (message.id.number, message.text)).unwrap_or((0, ""));
         if number > message.id.number {
@@ -212,8 +213,8 @@ fn direct_messages_are_in_order(seen: &RunLog<'_>, faults: &mut Vec<String>) {
     }
 }
 
-fn what_the_server_passed_on_is_in_order(history: &History, seen: &RunLog<'_>, faults: &mut Vec<String>) {
-    // A server that was killed may accept a message again whose sender did not hear of the first time.
+fn messages_from_the_server_are_in_order(history: &History, seen: &RunLog<'_>, faults: &mut Vec<String>) {
+    // A restarted server may accept a message a second time if its sender did not get the first answer.
     let mut places: BTreeMap<MessageId, BTreeSet<u64>> = BTreeMap::new();
     for mail in mail(history) {
         places.entry(mail.header.id).or_default().insert(mail.header.seq);
@@ -234,13 +235,13 @@ fn what_the_server_passed_on_is_in_order(history: &History, seen: &RunLog<'_>, f
     }
 }
 
-fn nobody_offline_is_shown_a_message(seen: &RunLog<'_>, faults: &mut Vec<String>) {
+fn offline_clients_display_no_message(seen: &RunLog<'_>, faults: &mut Vec<String>) {
     let mut offline = None;
     for (at, event) in seen.log {
         match client_event(event) {
             Some(ClientEvent::Offline { .. }) => offline = Some(*at),
             Some(ClientEvent::Registered { .. }) => offline = None,
-            // What was held in a group is shown at once after the word.
+            // Messages held in a group are displayed at the same moment, after this event.
             Some(ClientEvent::Message { text, .. }) if offline.is_some_and(|since| since < *at) => {
                 faults.push(format!("{} at {at:?}: shown while offline: {:.20}", seen.actor.name, text.as_str()));
             }
@@ -262,7 +263,7 @@ fn limits_are_kept(history: &History, seen: &RunLog<'_>, faults: &mut Vec<String
     }
 }
 
-/// Received, saved and accepted mean that the reader is shown it.
+/// A message that was received, saved or accepted is displayed by its reader.
 fn promises_are_kept(
     history: &History,
     seen: &[RunLog<'_>],
@@ -272,7 +273,7 @@ fn promises_are_kept(
     let shown_by = |name: &str, id: MessageId| {
         seen.iter().any(|seen| seen.actor.name == name && seen.shown.iter().any(|message| message.id == id))
     };
-    // What a group member held when it was killed is lost with it.
+    // A killed group member loses the messages that it held.
     let may_have_held = |name: &str| {
         seen.iter().any(|seen| seen.actor.name == name && seen.run.joined && seen.run.end == RunEnd::Killed)
     };
@@ -298,7 +299,7 @@ fn promises_are_kept(
         }
     }
     let mut names = BTreeSet::new();
-    for record in history.world.disk_history() {
+    for record in history.sim.disk_history() {
         match record {
             Record::Name(row) => {
                 names.insert(&row.name);
@@ -328,12 +329,12 @@ fn receipts_are_true(
     kept: &BTreeMap<MessageId, &Mail>,
     faults: &mut Vec<String>,
 ) {
-    let mut told: BTreeMap<MessageId, u32> = BTreeMap::new();
+    let mut receipts: BTreeMap<MessageId, u32> = BTreeMap::new();
     for run in seen {
         let mut here = BTreeSet::new();
         for (at, event) in run.log {
             let Some(ClientEvent::Receipt { to, id, .. }) = client_event(event) else { continue };
-            *told.entry(*id).or_default() += 1;
+            *receipts.entry(*id).or_default() += 1;
             if !here.insert(*id) {
                 faults.push(format!("{} at {at:?}: a second receipt for {id}", run.actor.name));
             }
@@ -347,9 +348,9 @@ fn receipts_are_true(
         }
     }
     for mail in kept.values().filter(|mail| mail.header.kind == MessageKind::Direct) {
-        match told.get(&mail.header.id) {
+        match receipts.get(&mail.header.id) {
             None => faults.push(format!("no receipt for {:.20}", mail.text.as_str())),
-            // A run may have shown one and ended before that was acknowledged.
+            // A run may have displayed a receipt and ended before its acknowledgement arrived.
             Some(2..) if !history.server_killed && !history.ended_unheard(mail.header.from.as_str()) => {
                 faults.push(format!("more than one receipt for {:.20}", mail.text.as_str()));
             }
@@ -359,7 +360,7 @@ fn receipts_are_true(
 }
 
 fn tables_converge(history: &History, seen: &[RunLog<'_>], faults: &mut Vec<String>) {
-    let server = history.world.log(SERVER).iter().rev().find_map(|(_, event)| match &event.body {
+    let server = history.sim.log(SERVER).iter().rev().find_map(|(_, event)| match &event.body {
         Body::Server(ServerEvent::Clients { clients, .. }) => Some(clients),
         _ => None,
     });

@@ -1,4 +1,5 @@
-//! Random histories: what people, crashes and networks do to a world, all from one seed; then everything heals.
+//! Histories: random or scripted commands, crashes and network faults in a simulation. A random history follows from
+//! one seed. At the end of each history all faults are removed, so that the checks can expect a complete recovery.
 
 pub mod check;
 pub mod timing;
@@ -12,32 +13,32 @@ use chat::proto::rng::Rng;
 use chat::proto::time::Instant;
 use chat::sim::simulation::{SERVER, Simulation};
 
-/// How long a healed world has to come to rest: longer than the server's patience with a silent client.
+/// The time that a healed simulation has to become idle. It is longer than the server waits for a silent client.
 const REST: Duration = Duration::from_secs(90);
 
-/// A network that loses every second datagram.
+/// A link that loses half of the datagrams.
 const HALF_LOST: LinkModel =
     LinkModel { latency: Duration::from_millis(5), jitter: Duration::from_millis(5), loss: 0.5, ..LinkModel::PERFECT };
 
 /// How one run of a client ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
-    /// It runs, or ended by itself.
+    /// The client runs, or ended without a signal.
     ByItself,
-    /// Killed.
+    /// The client was killed.
     Killed,
-    /// Asked to shut down.
+    /// The client was asked to shut down.
     Requested,
 }
 
 /// One run of a client, from its start to its end.
 #[derive(Clone, Debug)]
 pub struct ClientRun {
-    /// Where its part of the log begins.
+    /// The index in the client's log at which this run begins.
     pub log_from: usize,
-    /// How many commands were typed.
+    /// The number of commands that were typed.
     pub typed: u64,
-    /// Whether it was ever told to join a group.
+    /// Whether `join_group` was ever typed.
     pub joined: bool,
     pub end: RunEnd,
 }
@@ -57,29 +58,30 @@ pub struct TypedMessage {
     pub to: Option<String>,
 }
 
-/// A history, played.
+/// A history that was run to its end.
 pub struct History {
-    pub world: Simulation,
+    pub sim: Simulation,
     pub actors: Vec<TestClient>,
-    /// What was typed, by text; each text is typed once.
+    /// The messages that were typed, by text. Each text is typed once.
     pub texts: BTreeMap<String, TypedMessage>,
-    /// Texts that were typed when everything was well again.
+    /// Texts that were typed after everything was healed.
     pub last_words: BTreeSet<String>,
-    /// When they were.
+    /// The time at which those were typed.
     pub well_since: Instant,
-    /// Whether the server was ever killed, and since when anything may have made messages wait for long.
+    /// Whether the server was ever killed.
     pub server_killed: bool,
+    /// The time of the first pause or blocked output. From then on, messages may wait for longer than the limits.
     pub held_up: Option<Instant>,
-    /// Clients that were cut off from the server once.
+    /// Clients whose datagrams to the server were ever cut off.
     pub cut_off: BTreeSet<usize>,
-    /// What was done, for people.
+    /// The steps of the history, for the transcript.
     pub script: Vec<(Instant, String)>,
     rng: Rng,
     originals: usize,
 }
 
 impl History {
-    /// Plays the history of this seed to its end.
+    /// Runs the history of this seed to its end.
     pub fn run(seed: u64) -> Self {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -90,7 +92,7 @@ impl History {
             _ => ("half-lost", HALF_LOST),
         };
         let mut history = Self::new(seed, net, rng);
-        history.world.keep_traffic();
+        history.sim.keep_traffic();
         history.note(format!("network {net_name}"));
         history.originals = 3 + history.below(6);
         for at in 0..history.originals {
@@ -107,8 +109,8 @@ impl History {
         history
     }
 
-    /// Plays what these people type, one line every so often. The server dies when so many records were synced, or when
-    /// the next one is about to be, and starts again at once.
+    /// Runs a history in which clients with these names type these lines, one after each time `every`. The server
+    /// crashes when `dies_at` records were synced, or right before the next one is synced, and restarts at once.
     pub fn scripted(
         names: &[&str],
         lines: &[(usize, &str)],
@@ -117,12 +119,12 @@ impl History {
         before_next: bool,
     ) -> Self {
         let mut history = Self::new(1, LinkModel::PERFECT, Rng::new([1; 32]));
-        history.world.disk().dies_at = dies_at;
-        history.world.disk().dies_before_next = before_next;
+        history.sim.disk().dies_at = dies_at;
+        history.sim.disk().dies_before_next = before_next;
         history.originals = names.len();
         for name in names {
             history.add(name);
-            history.world.run_for(every);
+            history.sim.run_for(every);
         }
         for (at, line) in lines {
             let words: Vec<&str> = line.splitn(3, ' ').collect();
@@ -133,7 +135,7 @@ impl History {
             };
             history.texts.insert(text.to_owned(), TypedMessage { from: names[*at].to_owned(), to });
             history.type_line(*at, line);
-            history.world.run_for(every);
+            history.sim.run_for(every);
         }
         history.heal();
         history
@@ -141,7 +143,7 @@ impl History {
 
     fn new(seed: u64, net: LinkModel, rng: Rng) -> Self {
         Self {
-            world: Simulation::new(seed, net),
+            sim: Simulation::new(seed, net),
             actors: Vec::new(),
             texts: BTreeMap::new(),
             last_words: BTreeSet::new(),
@@ -159,44 +161,44 @@ impl History {
         (self.rng.bits() % n as u64) as usize
     }
 
-    fn anybody(&mut self) -> String {
+    fn any_name(&mut self) -> String {
         let at = self.below(self.originals);
         self.actors[at].name.clone()
     }
 
     fn note(&mut self, what: String) {
-        self.script.push((self.world.now(), what));
+        self.script.push((self.sim.now(), what));
     }
 
     fn pause_between_steps(&mut self) {
         let most = [1, 1, 20_000, 200_000, 1_200_000][self.below(5)];
         let micros = self.below(most) as u64;
-        self.world.run_for(Duration::from_micros(micros));
+        self.sim.run_for(Duration::from_micros(micros));
     }
 
     fn add(&mut self, name: &str) {
-        let index = self.world.client(name);
+        let index = self.sim.client(name);
         self.note(format!("start {name} as {index}"));
         let run = ClientRun { log_from: 0, typed: 0, joined: false, end: RunEnd::ByItself };
         self.actors.push(TestClient { index, name: name.to_owned(), runs: vec![run] });
     }
 
     fn is_running(&self, at: usize) -> bool {
-        self.world.client_machine(self.actors[at].index).is_some()
+        self.sim.client_machine(self.actors[at].index).is_some()
     }
 
     fn start(&mut self, at: usize) {
         let index = self.actors[at].index;
-        let log_from = self.world.log(index).len();
+        let log_from = self.sim.log(index).len();
         self.note(format!("start {} again", self.actors[at].name));
-        self.world.start(index);
+        self.sim.start(index);
         self.actors[at].runs.push(ClientRun { log_from, typed: 0, joined: false, end: RunEnd::ByItself });
     }
 
     fn kill(&mut self, at: usize) {
         self.note(format!("kill {}", self.actors[at].name));
         self.last_run(at).end = RunEnd::Killed;
-        self.world.kill(self.actors[at].index);
+        self.sim.kill(self.actors[at].index);
     }
 
     fn last_run(&mut self, at: usize) -> &mut ClientRun {
@@ -204,16 +206,16 @@ impl History {
     }
 
     fn type_line(&mut self, at: usize, line: &str) {
-        if self.is_running(at) && !self.world.is_paused(self.actors[at].index) {
+        if self.is_running(at) && !self.sim.is_paused(self.actors[at].index) {
             self.last_run(at).typed += 1;
             self.last_run(at).joined |= line.starts_with("join_group");
             let shown: String = line.chars().take(60).collect();
             self.note(format!("{}> {shown}", self.actors[at].name));
-            self.world.type_line(self.actors[at].index, line);
+            self.sim.type_line(self.actors[at].index, line);
         }
     }
 
-    /// A text that was never typed before; `long` ones take up to a hundred datagrams.
+    /// A text that was never typed before. With `long`, it may take up to a hundred datagrams.
     fn text(&mut self, at: usize, to: Option<String>, long: bool) -> String {
         let length = match self.below(100) {
             0..2 if long => 1 + self.below(65_000),
@@ -240,15 +242,15 @@ impl History {
             62..66 => self.type_line(at, "reg"),
             66..80 => self.group_command(at),
             _ if !crashes => self.type_line(at, "table"),
-            80..88 => self.trouble_of_the_network(at),
-            _ => self.trouble(at),
+            80..88 => self.disturb_network(at),
+            _ => self.disturb_actor(at),
         }
     }
 
     fn send(&mut self, at: usize) {
         let to = match self.below(20) {
             0 => "nobody".to_owned(),
-            _ => self.anybody(),
+            _ => self.any_name(),
         };
         let count = if self.below(10) == 0 { 1 + self.below(80) } else { 1 };
         for _ in 0..count {
@@ -273,13 +275,13 @@ impl History {
     }
 
     fn cut(&mut self, from: usize, to: usize) {
-        self.world.cut(from, to);
+        self.sim.cut(from, to);
         if to == SERVER {
             self.cut_off.insert(from);
         }
     }
 
-    fn trouble_of_the_network(&mut self, at: usize) {
+    fn disturb_network(&mut self, at: usize) {
         let index = self.actors[at].index;
         let other = self.below(self.originals + 1);
         match self.below(6) {
@@ -295,51 +297,51 @@ impl History {
             3 => {
                 let count = 1 + self.below(5) as u32;
                 self.note(format!("drop {count} from {index} to {other}"));
-                self.world.drop_next(index, other, count);
+                self.sim.drop_next(index, other, count);
             }
             _ => {
                 self.note("heal".to_owned());
-                self.world.heal();
+                self.sim.heal();
             }
         }
     }
 
-    fn trouble(&mut self, at: usize) {
+    fn disturb_actor(&mut self, at: usize) {
         let index = self.actors[at].index;
         match self.below(20) {
             0..4 => self.end_and_start_server(),
             4..9 if self.is_running(at) => self.kill(at),
             4..9 => self.start(at),
-            9 if self.is_running(at) && !self.world.is_paused(index) => {
+            9 if self.is_running(at) && !self.sim.is_paused(index) => {
                 self.note(format!("ask {} to leave", self.actors[at].name));
                 self.last_run(at).end = RunEnd::Requested;
-                self.world.leave(index);
+                self.sim.leave(index);
             }
-            10 if self.is_running(at) && !self.world.is_paused(index) => {
+            10 if self.is_running(at) && !self.sim.is_paused(index) => {
                 self.note(format!("end of input of {}", self.actors[at].name));
-                self.world.finish(index);
+                self.sim.finish(index);
             }
             9..13 if !self.is_running(at) => self.start(at),
             11..14 => {
                 let index = if self.below(4) == 0 { SERVER } else { index };
-                let paused = !self.world.is_paused(index);
+                let paused = !self.sim.is_paused(index);
                 self.note(format!("pause {index}: {paused}"));
-                self.held_up.get_or_insert(self.world.now());
-                self.world.pause(index, paused);
+                self.held_up.get_or_insert(self.sim.now());
+                self.sim.pause(index, paused);
             }
             14..16 => {
                 let blocked = self.below(2) == 0;
                 self.note(format!("block {index}: {blocked}"));
-                self.held_up.get_or_insert(self.world.now());
-                self.world.block(index, blocked);
+                self.held_up.get_or_insert(self.sim.now());
+                self.sim.block(index, blocked);
             }
             17 => {
                 let full = self.below(2) == 0;
                 self.note(format!("disk full: {full}"));
-                self.world.disk().full = full;
+                self.sim.disk().full = full;
             }
             16 if self.actors.len() < self.originals + 2 => {
-                let name = self.anybody();
+                let name = self.any_name();
                 self.add(&name);
             }
             _ => self.send(at),
@@ -347,42 +349,42 @@ impl History {
     }
 
     fn end_and_start_server(&mut self) {
-        if self.world.server_machine().is_some() {
+        if self.sim.server_machine().is_some() {
             self.note("kill the server".to_owned());
             self.server_killed = true;
-            self.world.kill(SERVER);
+            self.sim.kill(SERVER);
             if self.below(2) == 0 {
                 self.pause_between_steps();
                 self.note("start the server at once".to_owned());
-                self.world.start(SERVER);
+                self.sim.start(SERVER);
             }
         } else {
             self.note("start the server".to_owned());
-            self.world.start(SERVER);
+            self.sim.start(SERVER);
         }
     }
 
-    /// Everything works again and everybody comes back, then nothing is left to do.
+    /// Removes all faults, restarts all clients, sends the last messages, and waits until everything is idle.
     fn heal(&mut self) {
         self.note("everything heals".to_owned());
-        self.world.heal();
-        self.world.disk().full = false;
-        self.world.set_net(LinkModel::PERFECT);
-        if self.world.server_machine().is_none() {
-            self.world.start(SERVER);
+        self.sim.heal();
+        self.sim.disk().full = false;
+        self.sim.set_net(LinkModel::PERFECT);
+        if self.sim.server_machine().is_none() {
+            self.sim.start(SERVER);
         }
         for index in 0..=self.actors.len() {
-            if self.world.is_paused(index) {
-                self.world.pause(index, false);
+            if self.sim.is_paused(index) {
+                self.sim.pause(index, false);
             }
-            self.world.block(index, false);
+            self.sim.block(index, false);
         }
         for at in self.originals..self.actors.len() {
             if self.is_running(at) {
                 self.kill(at);
             }
         }
-        self.world.run_for(REST);
+        self.sim.run_for(REST);
         for _ in 0..2 {
             for at in 0..self.originals {
                 if self.is_running(at) {
@@ -392,10 +394,10 @@ impl History {
                     self.start(at);
                 }
             }
-            self.world.run_for(REST);
+            self.sim.run_for(REST);
         }
-        self.well_since = self.world.now();
-        // Everybody reaches everybody, and what was given up half-way is swept from every link.
+        self.well_since = self.sim.now();
+        // Each client sends to each client. This also makes every link drop its aborted messages.
         for at in 0..self.originals {
             for to in 0..self.originals {
                 let to = self.actors[to].name.clone();
@@ -404,34 +406,34 @@ impl History {
                 self.type_line(at, &format!("send {to} {text}"));
             }
         }
-        self.world.run_for(REST);
-        self.world.console(Console::Table);
+        self.sim.run_for(REST);
+        self.sim.console(Console::Table);
         for at in 0..self.originals {
             self.type_line(at, "table");
         }
-        self.world.run_for(Duration::from_secs(1));
-        // What came late on a path is over when the keep-alives are; idle means between two of them.
+        self.sim.run_for(Duration::from_secs(1));
+        // A keep-alive may be under way at any moment, so the simulation is idle only between two of them.
         for _ in 0..1000 {
-            if self.world.is_idle() {
+            if self.sim.is_idle() {
                 return;
             }
-            self.world.run_for(Duration::from_micros(100));
+            self.sim.run_for(Duration::from_micros(100));
         }
     }
 
-    /// Whether a run of this name may have ended before the server received all its acknowledgements.
+    /// Whether a run under this name may have ended before the server received all its acknowledgements.
     pub fn ended_unheard(&self, name: &str) -> bool {
         let mut actors = self.actors.iter().filter(|actor| actor.name == name);
         let cut_short = |actor: &TestClient| actor.runs.iter().any(|run| run.end != RunEnd::ByItself);
         actors.any(|actor| cut_short(actor) || self.cut_off.contains(&actor.index))
     }
 
-    /// What was done and what everybody showed, in order of time.
+    /// The steps of the history and the events of all actors, in order of time.
     pub fn transcript(&self) -> String {
         let mut lines: Vec<(Instant, String)> = self.script.clone();
         for index in 0..=self.actors.len() {
             let name = if index == SERVER { "server" } else { &self.actors[index - 1].name };
-            for (at, event) in self.world.log(index) {
+            for (at, event) in self.sim.log(index) {
                 let shown: String = event.json(0, name).chars().take(300).collect();
                 lines.push((*at, format!("    {index} {shown}")));
             }
@@ -440,7 +442,7 @@ impl History {
         lines.into_iter().map(|(at, line)| format!("{at:?} {line}\n")).collect()
     }
 
-    /// Those who are there at the end.
+    /// The clients that run at the end.
     pub fn present(&self) -> &[TestClient] {
         &self.actors[..self.originals]
     }

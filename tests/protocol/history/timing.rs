@@ -1,4 +1,4 @@
-//! The limits of 500 ms and of five times that, to the microsecond, told from the datagrams that left and came.
+//! Checks the limits of 500 ms and of 2,500 ms to the microsecond, from the datagrams that were sent and received.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,37 +12,38 @@ use chat::proto::wire::{self, Frame};
 
 use crate::history::History;
 
-/// How long it takes until an event is shown.
+/// The time from an event to its display.
 const SHOW: Duration = Duration::from_micros(20);
 
 /// Times of the datagrams that one client sent and received.
 #[derive(Default)]
 struct ClientTraffic {
-    /// When each direct message left for the first time on a link, or anew.
+    /// The times at which each direct message was first sent, once for each link that sent it.
     left: BTreeMap<MessageId, Vec<Instant>>,
-    /// Messages in pieces: their time began with the first piece, which does not name them.
+    /// Messages in pieces. Their timeout starts with the first piece, which does not contain their id.
     long: BTreeSet<MessageId>,
+    /// The times at which any datagram arrived.
     came: BTreeSet<Instant>,
-    /// When anything left for the first time: a second request to the server may begin without a word to people.
+    /// The times of all first transmissions. A second request to the server may begin without an event.
     began: BTreeSet<Instant>,
-    /// When anybody said "wait".
+    /// The times at which a datagram with "wait" arrived.
     waits: BTreeSet<Instant>,
 }
 
-/// Adds what is wrong. Returns how many limits of 500 ms and of 2,500 ms were seen to pass.
+/// Appends the faults. Returns the number of limits of 500 ms and of 2,500 ms that passed.
 pub fn faults(history: &History, faults: &mut Vec<String>) -> (usize, usize) {
     let mut seen = (0, 0);
-    // A program that is stopped, or whose output is, is late for reasons of its own.
+    // A paused client or one with a blocked output may be late.
     let is_timed = |at: Instant| history.held_up.is_none_or(|since| at < since);
     let traffic = traffic(history);
     let typed: BTreeSet<Instant> = history.script.iter().map(|(at, _)| *at).collect();
     for actor in &history.actors {
         let Some(own) = traffic.get(&actor.index) else { continue };
-        let log = history.world.log(actor.index);
-        let said: BTreeSet<Instant> = log.iter().map(|(at, _)| Instant::from_micros(at.micros() - 20)).collect();
+        let log = history.sim.log(actor.index);
+        let emitted: BTreeSet<Instant> = log.iter().map(|(at, _)| Instant::from_micros(at.micros() - 20)).collect();
         for (at, event) in log.iter().filter(|(at, _)| is_timed(*at)) {
             let Body::Client(event) = &event.body else { continue };
-            // The last events of a program are shown when it ends.
+            // A client that ends displays its last events at once.
             let moments = [Instant::from_micros(at.micros() - 20), *at];
             debug_assert_eq!(moments[0] + SHOW, *at);
             let before = |moment: Instant, limit: Duration| {
@@ -57,10 +58,10 @@ pub fn faults(history: &History, faults: &mut Vec<String>) -> (usize, usize) {
                             left.is_some_and(|left| left.contains(&since)) || own.waits.contains(&since)
                         })
                     };
-                    let is_told = |moment: &Instant| own.came.contains(moment) || typed.contains(moment);
+                    let is_caused = |moment: &Instant| own.came.contains(moment) || typed.contains(moment);
                     if moments.iter().any(is_limit) {
                         seen.0 += 1;
-                    } else if left.is_some() && !moments.iter().any(is_told) {
+                    } else if left.is_some() && !moments.iter().any(is_caused) {
                         faults.push(format!("{} at {at:?}: no acknowledgement of {id}, at no limit", actor.name));
                     }
                 }
@@ -68,7 +69,7 @@ pub fn faults(history: &History, faults: &mut Vec<String>) -> (usize, usize) {
                     let is_limit = |moment: &Instant| {
                         before(*moment, LIMIT * ATTEMPTS).is_some_and(|since| {
                             let began = own.came.contains(&since) || own.began.contains(&since);
-                            began || typed.contains(&since) || said.contains(&since)
+                            began || typed.contains(&since) || emitted.contains(&since)
                         })
                     };
                     if moments.iter().any(is_limit) {
@@ -87,19 +88,19 @@ pub fn faults(history: &History, faults: &mut Vec<String>) -> (usize, usize) {
 fn traffic(history: &History) -> BTreeMap<usize, ClientTraffic> {
     let mut traffic: BTreeMap<usize, ClientTraffic> = BTreeMap::new();
     let mut known = BTreeSet::new();
-    for passage in history.world.traffic() {
-        let Ok(datagram) = wire::parse(&passage.bytes) else { continue };
-        let (head, own) = (datagram.head, traffic.entry(passage.actor).or_default());
-        if passage.came {
-            own.came.insert(passage.at);
+    for packet in history.sim.traffic() {
+        let Ok(datagram) = wire::parse(&packet.bytes) else { continue };
+        let (head, own) = (datagram.head, traffic.entry(packet.actor).or_default());
+        if packet.came {
+            own.came.insert(packet.at);
             if head.wait {
-                own.waits.insert(passage.at);
+                own.waits.insert(packet.at);
             }
         } else if known.insert((head.me, head.you, head.n)) {
-            own.began.insert(passage.at);
+            own.began.insert(packet.at);
             for frame in datagram.frames {
                 if let Frame::Msg { id, text, .. } = frame {
-                    own.left.entry(id).or_default().push(passage.at);
+                    own.left.entry(id).or_default().push(packet.at);
                     if text.is_empty() {
                         own.long.insert(id);
                     }
