@@ -1,4 +1,4 @@
-//! The answer to a command line that starts nothing: requested text, or one sentence about a mistake.
+//! The answer to a command line that starts no role: requested text, or one sentence about a mistake.
 
 use std::error::Error as _;
 use std::fmt::Write;
@@ -43,7 +43,7 @@ pub(crate) fn early_exit(error: &clap::Error) -> EarlyExit {
         _ => None,
     };
     let argument = text(ContextKind::InvalidArg).unwrap_or_default();
-    // Without the names of its values.
+    // clap appends the names of the values to an option.
     let option = argument.split([' ', '=']).next().unwrap_or_default().to_owned();
     let sentence = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return EarlyExit::Text(error.to_string()),
@@ -75,7 +75,7 @@ pub(crate) fn early_exit(error: &clap::Error) -> EarlyExit {
             let missing = option.trim_matches(|c| "<>[].".contains(c));
             format!("{missing} is missing; chat run --help shows what goes with what.")
         }
-        // The parser of the value says what is wrong.
+        // The error of the value parser is a full sentence.
         ErrorKind::ValueValidation => error.source().map(ToString::to_string).unwrap_or_default(),
         ErrorKind::TooManyValues => format!("{option} takes no value."),
         ErrorKind::InvalidUtf8 => "The arguments must be UTF-8 text.".to_owned(),

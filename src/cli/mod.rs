@@ -282,7 +282,7 @@ impl Arguments {
 }
 
 impl ClientArgs {
-    /// Refuses every one of them for a server.
+    /// Returns an error that names the first client option, if one is given.
     fn refuse_for_server(&self) -> Result<(), String> {
         let given = [
             ("--typed", self.typed),
@@ -324,7 +324,7 @@ fn parse_host(word: &str) -> Result<String, String> {
     if bare.parse::<std::net::IpAddr>().is_ok() {
         return Ok(bare.to_owned());
     }
-    // An IPv6 address may have an interface after '%', which the system's resolver knows.
+    // An IPv6 address may have a zone after '%' (RFC 4007 §11). The system's resolver parses it.
     if bare
         .split_once('%')
         .is_some_and(|(address, zone)| address.parse::<std::net::Ipv6Addr>().is_ok() && !zone.is_empty())

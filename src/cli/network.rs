@@ -36,7 +36,7 @@ impl NetworkArgs {
         !self.fault.is_empty() || self.control.is_some()
     }
 
-    /// The faults that the options ask for, or one sentence that says what is wrong.
+    /// The faults of the options, or one sentence about a wrong option.
     pub(crate) fn faults(&self) -> Result<NetworkFaults, String> {
         let mut emulator = None::<Box<Emulator<SocketAddr>>>;
         for command in &self.fault {

@@ -22,13 +22,13 @@ use crate::script::pattern::{MatchMode, Matcher, Pattern};
 use crate::script::syntax_error::SyntaxError;
 use crate::script::vars::Vars;
 
-/// The groups of the help.
+/// Headings of option groups in the help.
 const REPORTS: &str = "Reports";
 const ANOTHER: &str = "Another program";
 const SIMULATION: &str = "Faults and simulation";
 
 /// Options that write files. They conflict with the options that run no case.
-const OF_A_PLAY: [&str; 3] = ["reports", "record", "bless"];
+const FILE_WRITING_OPTIONS: [&str; 3] = ["reports", "record", "bless"];
 
 /// `chat run [OPTIONS] FILE...`
 #[derive(Debug, Args)]
@@ -132,11 +132,11 @@ pub(crate) struct RunArguments {
 #[command(next_help_heading = "Instead of playing")]
 struct RunModeArgs {
     /// Only look for mistakes, and say how many cases there are
-    #[arg(long, conflicts_with = "list", conflicts_with_all = OF_A_PLAY)]
+    #[arg(long, conflicts_with = "list", conflicts_with_all = FILE_WRITING_OPTIONS)]
     check: bool,
 
     /// Only list the cases: where each is, its title, its points and its needs
-    #[arg(long, conflicts_with_all = OF_A_PLAY)]
+    #[arg(long, conflicts_with_all = FILE_WRITING_OPTIONS)]
     list: bool,
 
     /// Show the reference of the scenario language
@@ -189,7 +189,7 @@ impl RunArguments {
         self.instead.help_language
     }
 
-    /// `terminal` if reports go to a terminal that can erase a line, `colour` if they may be in colour.
+    /// `terminal` is true if reports go to a terminal that can erase a line; `colour` if they may be in colour.
     pub(crate) fn options(self, terminal: bool, colour: bool) -> Result<RunOptions, EarlyExit> {
         let style = self.style.unwrap_or_default();
         let time_scale = self.time_scale.unwrap_or(1.0);
@@ -230,14 +230,14 @@ impl RunArguments {
 }
 
 impl RunArguments {
-    /// The other program as the options describe it, then its profile.
+    /// The external program, described by the options and the profile. An option overrides the profile.
     fn implementation(&self, style: MatchMode, time_scale: f64) -> Result<Option<Implementation>, EarlyExit> {
         let profile = match &self.profile {
             Some(path) => Profile::read(path, |path| file::read(path, Profile::MAX_BYTES))?,
             None => Profile::default(),
         };
         let words = self.implementation.as_deref().map(command).transpose()?.or_else(|| profile.command.clone());
-        let Some(words) = words else { return self.without_program().map_or(Ok(None), |why| Err(why.into())) };
+        let Some(words) = words else { return self.missing_program_error().map_or(Ok(None), |why| Err(why.into())) };
         if let Some(folder) = self.impl_dir.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(format!("--impl-dir is a folder, and {} is none.", folder.display()).into());
         }
@@ -255,8 +255,9 @@ impl RunArguments {
         }))
     }
 
-    /// The mistake if an option is about another program and none is named: our own must not run in its place.
-    fn without_program(&self) -> Option<String> {
+    /// The error if an option concerns an external program but no command is given. Without it our own program would
+    /// run instead.
+    fn missing_program_error(&self) -> Option<String> {
         let given = [
             ("--profile", self.profile.is_some()),
             ("--impl-dir", self.impl_dir.is_some()),

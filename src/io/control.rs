@@ -1,7 +1,7 @@
 //! The control socket: a Unix datagram socket that takes fault commands while a program runs.
 //!
-//! One datagram is one [`FaultCommand`]. The answer is `ok` when the command is in force, or one sentence that says what
-//! is wrong. A sender without a path of its own gets no answer.
+//! One datagram is one [`FaultCommand`]. The answer is `ok` when the command is in force, or one sentence about the
+//! mistake. A sender without a path of its own gets no answer.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -94,7 +94,7 @@ impl Control {
         self.readable
     }
 
-    /// Executes the commands that wait, at most [`BATCH`] of them, and answers each. Never blocks.
+    /// Executes at most [`BATCH`] queued commands and answers each. Never blocks.
     pub fn serve(&mut self, mut execute: impl FnMut(&FaultCommand) -> Result<(), String>) {
         let mut buffer = [0; MAX_COMMAND + 1];
         for _ in 0..BATCH {
@@ -111,7 +111,7 @@ impl Control {
                     }
                 }
                 Err(why) if why.kind() == ErrorKind::Interrupted => {}
-                // It would block; no other error has a remedy here.
+                // Usually the read would block. No other error can be handled here.
                 Err(_) => self.readable = false,
             }
         }
@@ -120,7 +120,7 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // If it is gone already, nothing is left to do.
+        // The path may be gone already.
         drop(std::fs::remove_file(&self.path.0));
     }
 }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_executed_and_answered_and_wrong_ones_are_answered() {
+    fn every_command_is_answered_and_only_valid_ones_are_executed() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(&folder, "control");
         let mut control = Control::bind(&path).unwrap();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn one_turn_takes_so_many_and_the_next_one_the_rest_even_from_nobody() {
+    fn a_turn_serves_one_batch_and_senders_without_a_path_are_served() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(&folder, "control");
         let mut control = Control::bind(&path).unwrap();
@@ -215,7 +215,7 @@ mod tests {
         nobody.set_nonblocking(true).unwrap();
         let mut served = 0;
         for turn in [BATCH, 1] {
-            // As many as the system lets wait, which may be fewer than a turn takes.
+            // The system may queue fewer datagrams than one turn serves.
             let sent = (0..turn).filter(|_| nobody.send_to(b"heal", path.as_path()).is_ok()).count();
             control.set_readable();
             while control.is_readable() {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn its_path_is_its_own_is_removed_and_is_taken_over_from_a_dead_program() {
+    fn the_path_is_private_removed_on_drop_and_taken_over_from_a_dead_program() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(&folder, "control");
         let control = Control::bind(&path).unwrap();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_no_socket_can_have_is_refused_in_one_sentence() {
+    fn a_path_unfit_for_a_socket_is_refused_with_one_sentence() {
         let long = format!("/tmp/{}", "a".repeat(200));
         let sentence = "The path of a control socket can have about 100 bytes, and ";
         assert_eq!(ControlPath::new(&long), Err(format!("{sentence}{long} has 205; use a shorter one.")));

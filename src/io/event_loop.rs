@@ -1,8 +1,8 @@
 //! Event loop: feeds inputs to a machine and performs its outputs. It makes no decisions.
 //!
-//! One turn reads up to [`BATCH`] datagrams and as many other inputs, drains the machine, sends, hands effects and events
-//! to the host, and waits for the next input or the earliest deadline. Each input is handled with a timestamp taken after
-//! it arrived, so that timestamps from several programs agree with the order of events.
+//! One turn reads up to [`BATCH`] datagrams and as many other inputs, drains the machine, sends, hands effects and
+//! events to the host, and waits for the next input or the earliest deadline. Each input is handled with a timestamp
+//! taken after it arrived, so that timestamps from several programs agree with the order of events.
 
 #[cfg(test)]
 mod tests;
@@ -50,8 +50,8 @@ pub trait Host<M: Machine> {
     /// When to call [`Host::next`] again at the latest.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Whether the machine is too far ahead of the disk. While this is true the loop reads no datagrams, which wait in the
-    /// socket or are lost, and no timer of the machine fires. The loop must be woken when it becomes false.
+    /// Whether the machine is too far ahead of the disk. While this is true the loop reads no datagrams, which wait in
+    /// the socket or are lost, and no timer of the machine fires. The loop must be woken when it becomes false.
     fn is_full(&self) -> bool;
 
     /// Whether to end now, even if the machine has not ended.

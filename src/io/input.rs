@@ -14,7 +14,7 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 /// The maximum of queued lines. A reader that is ahead of its program waits.
 pub const QUEUED_LINES_MAX: usize = 64;
 
-/// The maximum of kept bytes of a line: the longest text, with room for the longest command before it.
+/// The maximum of stored bytes of a line: the longest text, with room for the longest command before it.
 pub const MAX_LINE: usize = Text::MAX + Name::MAX + 64;
 
 /// A line, or the end of the lines.
@@ -22,11 +22,11 @@ pub const MAX_LINE: usize = Text::MAX + Name::MAX + 64;
 pub enum InputLine {
     /// A line, without its end.
     Whole(Vec<u8>),
-    /// A line over [`MAX_LINE`]: its first bytes, ending with a whole character, and the length of all of it.
+    /// A line over [`MAX_LINE`]: its first bytes, up to a whole character, and its full length.
     Long {
-        /// The kept bytes.
+        /// The first bytes.
         head: Vec<u8>,
-        /// Its length.
+        /// The length of the whole line.
         bytes: usize,
     },
     /// The input cannot be read any further.
@@ -82,7 +82,7 @@ impl LineSender {
     }
 }
 
-/// Some editors write this mark before a text. It is removed.
+/// Some editors write this mark at the start of a file. It is removed.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 fn read_all(mut source: impl BufRead, lines: &LineSender) {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_waits_for_its_program() {
+    fn no_line_is_lost_when_the_queue_is_full() {
         let woken = Arc::new(AtomicUsize::new(0));
         let count = woken.clone();
         let wake: Wake = Arc::new(move || _ = count.fetch_add(1, Ordering::SeqCst));

@@ -1,4 +1,4 @@
-//! Outgoing datagrams: they pass straight to the socket, or through the network emulator of `--fault` and `--control`.
+//! Passes outgoing datagrams to the socket, through the network emulator of `--fault` and `--control` if there is one.
 
 use std::net::SocketAddr;
 
@@ -36,7 +36,7 @@ impl DatagramSender {
         self.control.as_ref().is_some_and(Control::is_readable)
     }
 
-    /// Executes the fault commands that wait.
+    /// Executes the queued fault commands.
     pub fn apply_commands(&mut self) {
         if let Some(control) = &mut self.control {
             let emulator = &mut self.emulator;
@@ -44,27 +44,28 @@ impl DatagramSender {
         }
     }
 
-    /// Takes datagrams to send. Returns those that leave now, in order, and an event for each that a fault swallowed.
+    /// Passes datagrams through the emulator. Returns the datagrams that leave now, in order, and an event for each
+    /// datagram that a fault dropped.
     pub fn pass(&mut self, now: Instant, transmits: Vec<Transmit>) -> (Vec<Transmit>, Vec<TraceEvent>) {
         let Some(emulator) = self.emulator.as_mut().filter(|emulator| !emulator.is_transparent()) else {
             return (transmits, Vec::new());
         };
-        let mut swallowed = Vec::new();
+        let mut dropped = Vec::new();
         for (to, bytes) in transmits {
             if let Some(fault) = emulator.send(now, to, &bytes) {
-                swallowed.push(TraceEvent::fault(to, &bytes, fault));
+                dropped.push(TraceEvent::fault(to, &bytes, fault));
             }
         }
-        (std::iter::from_fn(|| emulator.due(now)).collect(), swallowed)
+        (std::iter::from_fn(|| emulator.due(now)).collect(), dropped)
     }
 
-    /// Takes the datagrams that are held back when the program ends. They leave early instead of never.
+    /// Takes all delayed datagrams, to be sent when the program ends. They leave early instead of never.
     pub fn take_delayed(&mut self) -> Vec<Transmit> {
         let forever = Instant::from_micros(u64::MAX);
         self.emulator.iter_mut().flat_map(|emulator| std::iter::from_fn(|| emulator.due(forever))).collect()
     }
 
-    /// When the next datagram that is held back leaves.
+    /// When the next delayed datagram leaves.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.emulator.as_ref().and_then(Emulator::deadline)
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn without_faults_everything_leaves_as_it_comes() {
+    fn without_faults_every_datagram_leaves_at_once() {
         let mut outgoing = DatagramSender::default();
         let all = vec![datagram(1), datagram(2)];
         assert_eq!(outgoing.pass(NOW, all.clone()), (all, Vec::new()));
@@ -99,16 +100,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_swallowed_is_told_and_the_rest_leaves() {
+    fn dropped_datagrams_are_reported_and_the_rest_leaves() {
         let mut outgoing = with("to=127.0.0.1:1,drop=1");
-        let (leaving, swallowed) = outgoing.pass(NOW, vec![datagram(1), datagram(2), datagram(1)]);
+        let (leaving, dropped) = outgoing.pass(NOW, vec![datagram(1), datagram(2), datagram(1)]);
         assert_eq!(leaving, [datagram(2), datagram(1)]);
         let (to, frame) = (datagram(1).0, "bye".to_owned());
-        assert_eq!(swallowed, [TraceEvent::Fault { peer: to.to_string(), frame, bytes: 23, fault: FaultKind::Drop }]);
+        assert_eq!(dropped, [TraceEvent::Fault { peer: to.to_string(), frame, bytes: 23, fault: FaultKind::Drop }]);
     }
 
     #[test]
-    fn what_is_late_leaves_at_its_time_or_when_its_sender_ends() {
+    fn delayed_datagrams_leave_at_their_time_or_when_the_program_ends() {
         let mut outgoing = with("delay=20ms");
         let late = NOW + Duration::from_millis(20);
         assert_eq!(outgoing.pass(NOW, vec![datagram(1)]), (Vec::new(), Vec::new()));

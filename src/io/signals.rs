@@ -1,6 +1,6 @@
-//! SIGINT, SIGTERM and SIGHUP as calls on a thread of their own.
+//! Reports SIGINT, SIGTERM and SIGHUP by calls on a thread of its own.
 //!
-//! SIGPIPE stays ignored, as Rust starts a program: a closed output is an error of a write.
+//! SIGPIPE stays ignored, as the Rust runtime sets it: a write to a closed output returns an error.
 
 use std::io;
 use std::sync::OnceLock;
@@ -17,8 +17,8 @@ pub struct SignalListener {
 }
 
 impl SignalListener {
-    /// Calls `on_signal` with the number of each signal, on a thread of its own, where it may block and lock. Signals
-    /// that arrive together may be reported in another order; two of one kind may be reported as one.
+    /// Calls `on_signal` with the number of each signal. The call runs on a thread of its own, so it may block and
+    /// lock. Signals that arrive together may be reported in another order; two of one kind may be reported as one.
     ///
     /// SIGHUP is not reported if it was ignored when the program started, as `nohup` does. Child processes do not
     /// inherit that, because they have no terminal.
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn each_signal_is_reported_and_none_after_the_drop() {
-        // These tests may be run behind nohup themselves.
+        // The tests may run under nohup.
         let survives_hangup = survives_hangup();
         let (sender, reported) = mpsc::channel();
         let listener = SignalListener::listen(move |signal| sender.send(signal).unwrap()).unwrap();

@@ -72,11 +72,12 @@ struct ClientRole {
     completion: Completion,
     is_registered: bool,
     has_table: bool,
-    /// Commands that the client was given, and those with an outcome.
+    /// Number of commands passed to the machine.
     given: u64,
+    /// Number of commands with an outcome.
     done: u64,
     has_failed_command: bool,
-    /// A command had failed before the status of the shell was set, so that the machine's status counts.
+    /// A command failed before the shell set its status, so the machine's status takes precedence.
     machine_failed_first: bool,
     has_ended_input: bool,
     was_signalled: bool,
@@ -177,7 +178,7 @@ impl HostRole for ClientRole {
         self.source.event(now, event);
     }
 
-    /// The first prompt waits for the registration as the others wait for outcomes.
+    /// The first prompt waits for the registration, as later prompts wait for outcomes.
     fn has_answered(&self) -> bool {
         self.done >= self.given && self.is_ready()
     }
@@ -224,7 +225,7 @@ impl HostRole for ClientRole {
         }
         if let Some(Gone::Broken(kind)) = shell.printer.gone() {
             print_error_unless_blocked(format!("The output could not be written: {kind}."));
-            // The last events may have been the first that could not be written.
+            // The output may have failed only when the last events were written.
             shell.set_status(Status::Environment);
         }
         shell.status
@@ -235,7 +236,7 @@ fn client_event(at: Timestamp, body: ClientEvent) -> Event {
     Event { at, cmd: None, group: None, body: Body::Client(body) }
 }
 
-/// The addresses of a host, up to [`ClientConfig::MAX_SERVERS`].
+/// Resolves a host to at most [`ClientConfig::MAX_SERVERS`] addresses.
 fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
     let unknown = || format!("The server's host {host} is not known");
     let found = (host, port).to_socket_addrs().with_context(unknown)?;
@@ -252,7 +253,7 @@ fn resolve(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
 }
 
 /// The source address of datagrams to the first reachable server, with the port of our socket. Connecting a UDP socket
-/// asks the system's routes and sends nothing.
+/// consults the routing table and sends nothing.
 fn own_address(servers: &[SocketAddr], port: u16) -> SocketAddr {
     let from = |server: &SocketAddr| {
         let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
@@ -273,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_resolved_or_named_in_one_sentence() {
+    fn a_host_is_resolved_or_the_error_names_it() {
         assert_eq!(resolve("127.0.0.1", 8888).unwrap(), ["127.0.0.1:8888".parse().unwrap()]);
         assert_eq!(resolve("::1", 8888).unwrap(), ["[::1]:8888".parse().unwrap()]);
         let why = resolve("no-such-host.invalid", 8888).unwrap_err().to_string();
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_address_is_the_one_that_the_server_sees() {
+    fn the_own_address_is_the_source_address_towards_the_server() {
         let servers = ["127.0.0.1:9".parse().unwrap()];
         assert_eq!(own_address(&servers, 4000), "127.0.0.1:4000".parse().unwrap());
         assert_eq!(own_address(&[], 4000), "0.0.0.0:4000".parse().unwrap());

@@ -1,4 +1,5 @@
-//! Turns the input lines of a client into commands: those of a keyboard at once, those of a script when it is their turn.
+//! Turns the input lines of a client into commands. A line from a keyboard becomes a command at once; a line of a
+//! script waits until the interpreter asks for it.
 
 use crate::cli::{ClientOptions, OnEof};
 use crate::io::input::{InputLine, Lines};
@@ -43,7 +44,7 @@ pub struct ScriptFailure {
 }
 
 impl CommandSource {
-    /// The commands in `lines`; `is_typed` if a person types them.
+    /// Reads commands from `lines`. `is_typed` is true if a person types them.
     #[must_use]
     pub fn new(lines: Lines, is_typed: bool, options: &ClientOptions) -> Self {
         let input = CommandInput { lines, on_eof: options.on_eof, end: InputEnd::Open };
@@ -63,7 +64,7 @@ impl CommandSource {
         }
     }
 
-    /// Takes an event that the client displays: all of them, in order.
+    /// Handles an event that the client displays. The caller passes every event, in order.
     pub fn event(&mut self, now: Now, event: &Event) {
         match self {
             Self::Keyboard(keyboard) => keyboard.event(now, event),
@@ -71,7 +72,7 @@ impl CommandSource {
         }
     }
 
-    /// Takes the end of the client, which fails a script that still expects output.
+    /// Handles the end of the client. A script that still expects output fails.
     pub fn client_ended(&mut self) -> Option<ScriptFailure> {
         match self {
             Self::Keyboard(_) => None,
@@ -89,14 +90,14 @@ impl CommandSource {
     }
 }
 
-/// Chat commands as a person types them: nothing waits for an outcome, and nothing in a line is replaced.
+/// Commands that a person types. No command waits for the outcome of an earlier one, and variables are not replaced.
 pub struct Keyboard {
     input: CommandInput,
-    /// The first command that fails ends the input.
+    /// The first failed command ends the input.
     fail_fast: bool,
     /// Commands without outcome.
     outstanding: usize,
-    /// `exit` was given: the lines after it are not read.
+    /// `exit` was typed. Lines after it are not read.
     has_exited: bool,
 }
 
@@ -136,7 +137,7 @@ impl Keyboard {
     }
 }
 
-/// Lines of a script, read when the interpreter wants them.
+/// Lines of a script. A line is read when the interpreter asks for it.
 pub struct ScriptReader {
     input: CommandInput,
     script: Script,
@@ -243,7 +244,7 @@ fn unreadable(kind: std::io::ErrorKind) -> ScriptFailure {
     }
 }
 
-/// The mistake in a line of this many bytes, of which only `head` was kept. A text is reported with its full length.
+/// The error for a line of `bytes` bytes when only `head` was kept. The error reports the full length of a text.
 fn too_long(head: &[u8], bytes: usize) -> CommandError {
     match parse(head) {
         Err(CommandError::BadText(BadText::TooLong(kept))) => {
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyboard_gives_chat_commands_only() {
+    fn a_keyboard_accepts_only_chat_commands() {
         let (sender, mut source) = keyboard(false, OnEof::Linger(Duration::from_millis(20)));
         for line in ["wait", "# hi", "send y ${a}$${a}", ""] {
             type_line(&sender, line);
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyboard_has_a_limit_of_commands_without_outcome() {
+    fn a_keyboard_limits_commands_without_outcome() {
         let (sender, mut source) = keyboard(false, OnEof::Exit);
         for _ in 0..Keyboard::MAX_OUTSTANDING {
             type_line(&sender, "table");
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyboard_is_not_read_after_exit_or_a_failure_that_ends_it() {
+    fn a_keyboard_is_not_read_after_exit_or_with_fail_fast_after_a_failure() {
         let (sender, mut source) = keyboard(true, OnEof::Stay);
         type_line(&sender, "exit");
         type_line(&sender, "table");

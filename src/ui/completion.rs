@@ -1,5 +1,5 @@
 //! Completion of words at the prompt: commands, and the names and groups in the events so far. Also the prompt itself,
-//! which shows the group that was entered.
+//! which shows the entered group.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +39,7 @@ impl Completion {
         Self { known: Arc::new(Mutex::new(known)) }
     }
 
-    /// Takes an event.
+    /// Learns names, groups and the entered group from an event.
     pub fn learn(&self, event: &Event) {
         use ClientEvent as C;
         let mut known = self.known();
@@ -64,13 +64,13 @@ impl Completion {
         }
     }
 
-    /// The present prompt.
+    /// The current prompt.
     #[must_use]
     pub fn prompt(&self) -> String {
         prompt(self.known().entered.as_ref())
     }
 
-    /// Where the last word of `line` begins, and its completions in alphabetical order.
+    /// The byte offset of the last word of `line`, and its completions in alphabetical order.
     #[must_use]
     pub fn complete(&self, line: &str) -> (usize, Vec<String>) {
         let start = line.rfind(' ').map_or(0, |blank| blank + 1);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_offers_have_limits() {
+    fn remembered_names_and_completions_have_limits() {
         let completion = Completion::default();
         let names: Vec<String> = (0..=MAX_KNOWN).map(|n| format!("n{n}")).collect();
         learn(&completion, table(&names));

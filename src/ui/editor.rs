@@ -1,4 +1,5 @@
-//! The line editor at a terminal. It reads lines on a thread of its own while output appears above the line being typed.
+//! The line editor at a terminal. It reads lines on a thread of its own while output appears above the line being
+//! typed.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -28,8 +29,8 @@ use crate::ui::completion::Completion;
 use crate::ui::printer::Printer;
 use crate::ui::screen::Screen;
 
-/// How long the next prompt waits for the outcome of the last line, so that it appears below it and shows the present
-/// group. A later outcome appears above the prompt.
+/// Time limit for the next prompt to wait for the outcome of the last line, so that the prompt appears below the
+/// outcome and shows the current group. A later outcome appears above the prompt.
 const ANSWER_LIMIT: Duration = Duration::from_millis(150);
 
 /// Interval at which a process in the background checks whether it is in the foreground again.
@@ -38,10 +39,10 @@ const FOREGROUND_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum of lines in a history.
 const MAX_HISTORY: usize = 1_000;
 
-/// A line editor between two lines, with the lines that were typed ahead.
+/// A line editor that is not reading, and the pasted lines that it has not returned yet.
 pub struct LineEditor {
     editor: Editor<Assistant, FileHistory>,
-    /// The mode of the terminal as it was found.
+    /// The mode of the terminal before the editor changed it.
     mode: Mode,
     history: Option<PathBuf>,
     /// The lines that were pasted together with the last one. They are read before any other.
@@ -81,7 +82,7 @@ impl LineEditor {
         Ok(editor)
     }
 
-    /// Keeps lines in the history of this name from now on. A history that cannot be written is not an error.
+    /// Saves lines in the history of this name from now on. A history that cannot be written is not an error.
     pub fn use_history(&mut self, name: &str) {
         // Nothing depends on a history.
         let _ = self.editor.clear_history();
@@ -91,7 +92,7 @@ impl LineEditor {
         }
     }
 
-    /// Reads one line: of several that were pasted together, the next one.
+    /// Reads one line. Returns a pasted line first, without reading the terminal.
     pub fn read(&mut self, prompt: &str) -> Typed {
         if let Some(line) = self.next_pasted() {
             return Typed::Line(line);
@@ -114,7 +115,7 @@ impl LineEditor {
         }
     }
 
-    /// The next unread line of those that were pasted together.
+    /// Removes and returns the next pasted line.
     pub(super) fn next_pasted(&mut self) -> Option<String> {
         self.pasted.pop_front()
     }
@@ -224,14 +225,14 @@ pub fn state_folder() -> Option<PathBuf> {
     state.map(|state| state.join("chat"))
 }
 
-/// Ctrl-Z: stops the process, with the mode of the terminal restored.
+/// Handles Ctrl-Z: restores the mode of the terminal and stops the process.
 struct Suspend(EditorContext);
 
 impl ConditionalEventHandler for Suspend {
     fn handle(&self, _event: &Event, _n: RepeatCount, _positive: bool, _context: &EventContext<'_>) -> Option<Cmd> {
         let context = &self.0;
         context.screen.pause(context.printer.shared(), || {
-            // The system does not stop a process group that nobody could continue.
+            // POSIX: the system does not stop an orphaned process group, because no shell could continue it.
             let _ = kill(Pid::from_raw(0), Signal::SIGTSTP);
             context.wait_for_foreground();
         });
@@ -253,7 +254,7 @@ impl Highlighter for Assistant {
         if !default {
             return prompt.into();
         }
-        // The group may have changed. The present prompt is shown if it fits into the width of the old one.
+        // The group may have changed. The current prompt is shown if it fits into the width of the old one.
         let present = self.context.completion.prompt();
         if present.len() < prompt.len() { format!("{present:0$}", prompt.len()).into() } else { prompt.into() }
     }

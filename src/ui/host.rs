@@ -25,7 +25,7 @@ pub const LAST_EVENTS_LIMIT: Duration = Duration::from_secs(1);
 /// Time limit for a sentence on standard error before the program ends without it.
 const ERROR_LIMIT: Duration = Duration::from_secs(1);
 
-/// The half of a host that differs between a client and a server.
+/// The part of a host that differs between a client and a server.
 pub trait HostRole {
     /// The machine of this role.
     type Machine: Machine;
@@ -80,7 +80,7 @@ pub struct Shell {
     pub printer: Printer,
     /// Signals that request a shutdown.
     pub signals: Signals,
-    /// The first reason of the shell to end with another status than [`Status::Ok`].
+    /// The first status other than [`Status::Ok`] that the shell set.
     pub status: Status,
     /// When the host ends at the latest, once a shutdown was requested.
     shutdown_deadline: Option<Instant>,
@@ -93,7 +93,7 @@ impl Shell {
         self.shutdown_deadline.is_some()
     }
 
-    /// Keeps the first reason not to end with [`Status::Ok`].
+    /// Sets the status if no status other than [`Status::Ok`] was set before.
     pub fn set_status(&mut self, status: Status) {
         self.status = self.status.or(status);
     }
@@ -103,9 +103,9 @@ impl Shell {
 pub struct ProgramHost<R> {
     role: R,
     shell: Shell,
-    /// Events that the machine knows to be displayed.
+    /// Number of displayed events that was last reported to the machine.
     displayed: u64,
-    /// More lines may wait than one turn reads.
+    /// The last turn read as many lines as one turn may read. More may be queued.
     has_more_lines: bool,
 }
 
@@ -164,7 +164,7 @@ impl<R: HostRole> Host<R::Machine> for ProgramHost<R> {
         }
     }
 
-    /// An event of the shell: the machine does not count it among its displayed events.
+    /// This is an event of the shell, so the machine does not count it among its displayed events.
     fn dropped(&mut self, now: Now, dropped: TraceEvent) {
         let event = Event { at: now.unix, cmd: None, group: None, body: Body::Trace(dropped) };
         self.role.learn(now, &event);
@@ -191,18 +191,18 @@ impl<R: HostRole> Host<R::Machine> for ProgramHost<R> {
     }
 }
 
-/// The number of a signal as a [`Status`] has it.
+/// Converts the number of a signal to a [`Status`].
 #[must_use]
 pub fn signal_status(signal: i32) -> Status {
     Status::Signal(u8::try_from(signal).unwrap_or(0))
 }
 
-/// Prints a sentence to standard error, but does not wait long for a blocked one.
+/// Prints a sentence to standard error. Gives up after [`ERROR_LIMIT`] if standard error is blocked.
 pub fn print_error_unless_blocked(sentence: String) {
     let (done, wait) = channel();
     let spawned = std::thread::Builder::new().spawn(move || {
         print_error(&sentence);
-        // Nobody waits any more after the limit.
+        // After the limit the receiver is gone.
         let _ = done.send(());
     });
     if spawned.is_ok() {

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_starts_in_every_usual_way() {
+    fn every_usual_spelling_starts_a_role() {
         for line in
             ["ChatApp -s 8888", "chat -s 8888", " -s 8888 ", "-c x 127.0.0.1 8888 9999", "ChatApp -c x ::1 8888 0"]
         {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_line_is_answered_in_one_sentence() {
+    fn every_wrong_line_is_answered_with_one_sentence() {
         for line in ["ls", "ChatApp -s", "ChatApp -s 80", "chat -c x", "-s '8888", "ChatApp -x", "exit now"] {
             let LauncherCommand::Answer(EarlyExit::Wrong(sentence)) = parse(line) else {
                 panic!("{line} was no mistake")

@@ -1,4 +1,4 @@
-//! The programs that people use: client, server and launcher, with their terminal and output.
+//! The interactive programs: client, server and launcher, with their terminal and output.
 
 pub mod client;
 pub mod command_source;

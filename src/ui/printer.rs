@@ -28,7 +28,7 @@ const BATCH: usize = 256;
 /// The style of printed events.
 #[derive(Clone, Debug)]
 pub struct OutputStyle {
-    /// One JSON object a line instead of lines for people.
+    /// Writes one JSON object a line instead of text lines.
     pub json: bool,
     /// Control characters are escaped.
     pub terminal: bool,
@@ -72,7 +72,7 @@ struct PrintQueue {
     closing: bool,
     finished: bool,
     gone: Option<Gone>,
-    /// The outcome of the last typed line, or of the start, is not queued yet.
+    /// The outcome of the last typed line, or of the start, is not queued yet. The next prompt waits for it.
     is_awaiting: bool,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Out {
 
 impl Printer {
     /// Starts to write to standard output; with a screen, above the line that is being typed there. `wake` is called
-    /// when an event was displayed, and when none can be displayed any more.
+    /// after an event was displayed, and when the output fails.
     ///
     /// # Errors
     /// The system refuses another thread.
@@ -107,12 +107,12 @@ impl Printer {
         Ok(printer)
     }
 
-    /// Queues an event of the machine, which waits until it is displayed. Never blocks.
+    /// Queues an event of the machine. The machine waits until it is displayed. Never blocks.
     pub fn display(&self, event: Event) {
         self.push(event, true);
     }
 
-    /// Queues an event of the shell, which the machine does not count. Never blocks.
+    /// Queues an event of the shell. The machine does not count it. Never blocks.
     pub fn display_uncounted(&self, event: Event) {
         self.push(event, false);
     }
@@ -128,7 +128,7 @@ impl Printer {
         self.shared.displayed.load(Ordering::SeqCst)
     }
 
-    /// Whether so many events wait that no input should cause more.
+    /// Whether so many events are queued that no more input should be read.
     #[must_use]
     pub fn is_behind(&self) -> bool {
         self.shared.queue().backlog.is_long()
@@ -140,13 +140,13 @@ impl Printer {
         self.shared.queue().gone
     }
 
-    /// The outcome of the last typed line is queued, or it has none.
+    /// Notes that the outcome of the last typed line is queued, or that the line has none.
     pub fn answered(&self) {
         self.shared.queue().is_awaiting = false;
         self.shared.changed.notify_all();
     }
 
-    /// A line was typed: [`Printer::wait_for_answer`] waits for its outcome.
+    /// Notes that a line was typed, so that [`Printer::wait_for_answer`] waits for its outcome.
     pub(super) fn await_answer(&self) {
         self.shared.queue().is_awaiting = true;
     }
@@ -161,8 +161,8 @@ impl Printer {
         &self.shared
     }
 
-    /// Writes the queued events and the last one. Returns when all are written, or when `is_enough`, which is called
-    /// every few milliseconds, returns true.
+    /// Writes the queued events and the last one. Returns when all are written or when `is_enough` returns true.
+    /// `is_enough` is called every few milliseconds.
     pub fn close(&self, last: Event, mut is_enough: impl FnMut() -> bool) {
         self.display_uncounted(last);
         self.shared.queue().closing = true;
@@ -174,7 +174,7 @@ impl Printer {
         }
     }
 
-    /// Restores the mode of the terminal when it is dropped, also during a panic.
+    /// Returns a guard that restores the mode of the terminal when it is dropped, even during a panic.
     #[must_use]
     pub fn terminal_guard(&self) -> TerminalGuard {
         TerminalGuard(self.screen.clone())
@@ -218,7 +218,7 @@ impl PrinterState {
         drop(self.changed.wait_timeout_while(self.queue(), limit, busy));
     }
 
-    /// Everything is written.
+    /// Notes that everything is written.
     pub(super) fn finish(&self) {
         self.queue().finished = true;
         self.changed.notify_all();
@@ -232,7 +232,7 @@ impl PrinterState {
         self.finish();
     }
 
-    /// Counts the queued events as displayed if none of them has a line for people; returns whether that was so.
+    /// Counts the queued events as displayed and returns true if none of them has a text line.
     pub(super) fn count_silent(&self) -> bool {
         let mut queue = self.queue();
         let silent = queue.backlog.take_silent();
@@ -310,7 +310,7 @@ fn classify_write_error(error: &io::Error) -> Gone {
     }
 }
 
-/// The warning that events were dropped, with the role and the time of the event before it.
+/// The warning that events were dropped. It has the role and the time of the event before it.
 fn dropped_warning(event: &Event, count: u64) -> Event {
     let message = Sentence::OutputBlocked { count: &count }.to_string();
     let (code, definite) = (Problem::OutputBlocked, true);
@@ -322,13 +322,13 @@ fn dropped_warning(event: &Event, count: u64) -> Event {
     Event { at: event.at, cmd: None, group: None, body }
 }
 
-/// Prints one sentence to standard error. A closed standard error is no failure.
+/// Prints one sentence to standard error. Ignores a closed standard error.
 pub fn print_error(sentence: &str) {
     let end = if sentence.ends_with(['.', '?', '!']) { "" } else { "." };
     drop(writeln!(io::stderr(), "{}{end}", escape_lines(sentence)));
 }
 
-/// Prints text that is no event to standard output: help, the version, the launcher's answers.
+/// Prints text other than events to standard output: help, the version, the launcher's answers.
 pub fn print_text(text: &str) {
     let mut out = io::stdout();
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));

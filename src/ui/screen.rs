@@ -1,7 +1,7 @@
 //! The screen shared with a line editor: output appears above the line being typed and never damages it.
 //!
-//! No output passes through the editor, which could lose it. Its external printer only wakes it: the editor clears its
-//! line and asks for its prompt again, and then [`Screen::repaint`] writes the queued events. Between two lines the
+//! The editor could lose output, so no output passes through it. Its external printer only wakes it: the editor clears
+//! its line and asks for its prompt again, and then [`Screen::repaint`] writes the queued events. Between two lines the
 //! writing thread writes them itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use crate::io::terminal::{self, Mode};
 use crate::ui::printer::{Out, PrinterState};
 
-/// Moves up to the row that the editor has just cleared: it ends every message with a new line, also the empty one of a
-/// wake.
+/// Moves the cursor up to the row that the editor has just cleared. The editor ends every message with a newline, even
+/// the empty message of a wake.
 const CURSOR_UP: &[u8] = b"\x1b[A";
 
-/// Time after which an editor that did not repaint is woken again: it was about to start or to end a line.
+/// Time after which an editor that did not repaint is woken again. It misses a wake while it starts or ends a line.
 const WAKE_AGAIN: Duration = Duration::from_millis(50);
 
 /// Time limit for the editor to release the screen at the end of the program. It may be blocked in a write.
@@ -25,7 +25,7 @@ const RELEASE_LIMIT: Duration = Duration::from_millis(500);
 /// Clears the line.
 const ERASE_LINE: &[u8] = b"\r\x1b[K";
 
-/// Bracketed paste, which the editor uses: pasted text is marked.
+/// Turn bracketed paste on and off. The editor uses it: the terminal marks pasted text.
 const PASTE_ON: &[u8] = b"\x1b[?2004h";
 const PASTE_OFF: &[u8] = b"\x1b[?2004l";
 
@@ -59,8 +59,8 @@ struct Inner {
 }
 
 impl Screen {
-    /// A screen without a running editor. `print_in_editor` wakes the editor by an empty text, which is invisible if it
-    /// is not running; it may block, so that it has a thread of its own. `mode` is restored at the end.
+    /// A screen without a running editor. `print_in_editor` wakes the editor with an empty text, which is invisible if
+    /// the editor is not running. It may block, so it runs on a thread of its own. `mode` is restored at the end.
     ///
     /// # Errors
     /// The system refuses another thread.
@@ -76,9 +76,9 @@ impl Screen {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The editor is about to start. At the end of the program this does not return.
+    /// Prepares the screen before the editor starts. At the end of the program this does not return.
     pub(super) fn enter(&self, shared: &PrinterState) {
-        // Not while the writing thread is in the middle of a line.
+        // Waits until the writing thread has finished its line.
         let out = shared.out();
         let mut phase = self.phase();
         drop(out);
@@ -88,12 +88,12 @@ impl Screen {
         }
         *phase = Phase::Entering;
         self.inner.was_used.store(true, Ordering::SeqCst);
-        // The phase stays locked, so that the mode is not changed after it was restored for good.
+        // The phase stays locked, so that the mode does not change after its last restore.
         self.inner.mode.quiet();
     }
 
-    /// The editor asks for its prompt. Writes the queued events if the editor's line is cleared: at the first prompt and
-    /// after a wake, but not at an `ordinary` repaint. At the end of the program this does not return.
+    /// Called when the editor asks for its prompt. Writes the queued events if the editor's line is cleared: at the
+    /// first prompt and after a wake, but not at an `ordinary` repaint. At the end of the program this does not return.
     pub(super) fn repaint(&self, shared: &PrinterState, ordinary: bool) {
         let mut out = shared.out();
         let entering = *self.phase() == Phase::Entering;
@@ -110,7 +110,7 @@ impl Screen {
         self.park_if_closing(shared);
     }
 
-    /// The editor has ended its line.
+    /// Called when the editor has ended its line. Writes the queued events.
     pub(super) fn leave(&self, shared: &PrinterState) {
         self.park_if_closing(shared);
         let mut out = shared.out();
@@ -135,7 +135,7 @@ impl Screen {
         let _ = shared.out().write(PASTE_ON);
     }
 
-    /// The writing thread.
+    /// The body of the writing thread. Returns when the printer closes.
     pub(super) fn write_until_closed(&self, shared: &PrinterState) {
         while !shared.wait_for_work() {
             let mut out = shared.out();
@@ -159,7 +159,7 @@ impl Screen {
         shared.finish();
     }
 
-    /// Restores the mode of the terminal as it was found. Does not wait for the writing thread.
+    /// Restores the mode that the terminal had at the start. Does not wait for the writing thread.
     pub(super) fn restore_mode(&self) {
         let _phase = self.phase();
         // In the background the mode is that of the foreground process.
@@ -189,7 +189,7 @@ impl Screen {
         }
     }
 
-    /// One wake under way is enough.
+    /// Wakes the editor. One pending wake is enough.
     fn wake_editor(&self) {
         let _ = self.inner.waker.try_send(());
     }
@@ -203,8 +203,8 @@ impl Screen {
         self.inner.changed.notify_all();
     }
 
-    /// At the end of the program the editor's thread stops here. It would paint over the last events, or change the mode
-    /// of the terminal after it was restored.
+    /// Stops the editor's thread at the end of the program. Otherwise it would paint over the last events, or change
+    /// the mode of the terminal after the last restore.
     fn park_if_closing(&self, shared: &PrinterState) {
         if shared.is_closing() {
             let is_outside = *self.phase() == Phase::Outside;

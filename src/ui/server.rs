@@ -73,7 +73,7 @@ struct ServerRole {
     lines: Lines,
     store: Store,
     answers: Receiver<StoreAnswer>,
-    /// The disk cannot be trusted any more.
+    /// The store failed. The contents of the disk are unknown.
     has_fatal_error: bool,
 }
 
@@ -109,10 +109,10 @@ impl ServerRole {
 impl HostRole for ServerRole {
     type Machine = Server;
 
-    /// A closed terminal requests nothing: where it is meant to end the server, there is a signal as well.
+    /// A closed terminal does not request a shutdown. If it should end the server, SIGHUP arrives as well.
     fn requests_shutdown(&mut self, shell: &mut Shell) -> bool {
         if shell.is_shutting_down() {
-            // The next signal cuts the last events short.
+            // A second signal stays queued. It ends the display of the last events early.
             return false;
         }
         if let Ok(signal) = shell.signals.arrived.try_recv() {
@@ -188,7 +188,7 @@ impl HostRole for ServerRole {
         Some(LAST_EVENTS_LIMIT)
     }
 
-    /// Everything accepted is written, however long that takes.
+    /// Waits without a limit until the store has written all records.
     fn close(self, shell: Shell, _signal: Option<i32>) -> Status {
         if !self.has_fatal_error {
             self.store.close();

@@ -21,7 +21,7 @@ use crate::ui::host::{HostRole, ProgramHost};
 use crate::ui::line_source::LineSource;
 use crate::ui::printer::{OutputStyle, Printer, TerminalGuard, print_error};
 
-/// Everything that a client and a server need alike.
+/// The parts that every client and every server needs.
 pub struct ProgramSession {
     /// Started with the session.
     pub clock: Clock,
@@ -31,7 +31,7 @@ pub struct ProgramSession {
     pub wake: Wake,
     event_loop: EventLoop,
     signals: Signals,
-    /// Set while a line editor may have changed the mode of the terminal.
+    /// Present if a line editor may have changed the mode of the terminal.
     guard: Option<TerminalGuard>,
 }
 
@@ -45,7 +45,7 @@ pub struct StreamOptions {
     pub history: &'static str,
     /// Completes words in the line editor.
     pub completion: Completion,
-    /// The program goes on in the background and reads no line there.
+    /// The program keeps running in the background and reads no lines there.
     pub runs_in_background: bool,
 }
 
@@ -97,10 +97,10 @@ impl ProgramSession {
         Ok((printer, lines))
     }
 
-    /// Runs a machine to its end. The terminal gets its mode back.
+    /// Runs a machine to its end, then restores the mode of the terminal.
     ///
     /// # Errors
-    /// The socket fails, or the system.
+    /// The socket or the poll fails.
     pub fn run<R: HostRole>(mut self, mut machine: R::Machine, role: R, printer: Printer) -> anyhow::Result<Status> {
         let mut host = ProgramHost::new(role, printer, self.signals);
         let exit = self.event_loop.run(&mut machine, &mut host)?;
@@ -112,7 +112,7 @@ impl ProgramSession {
 pub struct Signals {
     /// Receives them.
     pub arrived: Receiver<i32>,
-    /// Adds one that is none of the system's, such as Ctrl-C in the line editor.
+    /// Adds a signal that the system does not send, such as Ctrl-C in the line editor.
     pub sender: Sender<i32>,
     _listener: SignalListener,
 }
@@ -148,17 +148,17 @@ fn datagram_sender(faults: &NetworkFaults) -> anyhow::Result<DatagramSender> {
     Ok(DatagramSender::new(faults.emulator.as_deref().cloned(), control))
 }
 
-/// 32 bytes of the system's randomness.
+/// Reads 32 random bytes from the system.
 ///
 /// # Errors
-/// The system has none.
+/// The system provides none.
 pub fn seed() -> anyhow::Result<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|why| anyhow!("{why}")).context("The system gives no random numbers")?;
     Ok(seed)
 }
 
-/// The exit status of a program; an error is printed.
+/// Returns the exit status of a program. Prints an error.
 pub fn exit_status(result: anyhow::Result<Status>) -> Status {
     result.unwrap_or_else(|why| {
         print_error(&format!("{why:#}"));

@@ -1,4 +1,4 @@
-//! The event loop with real sockets and small machines.
+//! Tests of the event loop with real sockets and small machines.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, channel};
@@ -267,7 +267,7 @@ impl Machine for Diary {
     }
 }
 
-/// Is full until its store has answered so many times, once a turn.
+/// Is full until its store has answered a given number of times, once a turn.
 struct Full(u32, bool);
 
 impl Host<Diary> for Full {

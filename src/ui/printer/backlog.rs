@@ -6,7 +6,7 @@ use crate::proto::event::client::ClientEvent;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::{Body, Event};
 
-/// Approximate bytes of queued events beyond which events are dropped. At half of it no more commands are read.
+/// Approximate bytes of queued events beyond which events are dropped. From half of it on, no commands are read.
 pub const LIMIT: usize = 8 * 1024 * 1024;
 
 /// Approximate bytes of an event without its texts and lists.
@@ -35,7 +35,7 @@ pub struct Batch {
 }
 
 impl Backlog {
-    /// Adds an event; `is_counted` if the machine waits until it is displayed.
+    /// Adds an event. `is_counted` is true if the machine waits until it is displayed.
     pub fn push(&mut self, event: Event, is_counted: bool) {
         let counts = u64::from(is_counted);
         if self.weight >= LIMIT && !is_needed(&event.body) {
@@ -60,7 +60,8 @@ impl Backlog {
         batch
     }
 
-    /// Removes all events if none of them has a line for people; returns how many of them the machine counts.
+    /// Removes all events if none of them has a text line. Returns the number of removed events that the machine
+    /// counts.
     pub fn take_silent(&mut self) -> Option<u64> {
         let silent = self.dropped == 0 && self.events.iter().all(|(event, _)| event.line().is_none());
         silent.then(|| self.take(usize::MAX).counts)
@@ -72,7 +73,7 @@ impl Backlog {
         self.events.is_empty() && self.dropped == 0
     }
 
-    /// Whether so much is queued that no input should cause more.
+    /// Whether the queue is so long that no more input should be read.
     #[must_use]
     pub fn is_long(&self) -> bool {
         self.weight >= LIMIT / 2
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_limit_the_rest_is_dropped_and_counted() {
+    fn events_beyond_the_limit_are_dropped_and_counted() {
         let mut backlog = Backlog::default();
         let fit = LIMIT / BASE;
         for _ in 0..fit + 5 {

@@ -1,4 +1,4 @@
-//! Written events, displayed events, and output that cannot be written.
+//! Tests of the printer: written events, displayed events, and output that cannot be written.
 
 use super::*;
 use crate::proto::name::Name;
@@ -70,7 +70,7 @@ fn every_line_has_its_prompt() {
 }
 
 #[test]
-fn a_seq_has_no_gaps_and_the_last_event_is_the_last() {
+fn seq_has_no_gaps_and_the_exit_event_comes_last() {
     let rig = rig(true);
     rig.printer.display(created("a"));
     rig.written.recv().unwrap();
@@ -91,7 +91,7 @@ fn a_seq_has_no_gaps_and_the_last_event_is_the_last() {
 }
 
 #[test]
-fn after_its_reader_has_gone_no_event_counts_as_displayed() {
+fn no_event_counts_as_displayed_after_the_reader_closed_the_output() {
     let rig = rig(false);
     rig.answer.send(Err(ErrorKind::BrokenPipe.into())).unwrap();
     rig.printer.display(created("g"));
@@ -104,7 +104,7 @@ fn after_its_reader_has_gone_no_event_counts_as_displayed() {
 }
 
 #[test]
-fn a_blocked_output_is_left_when_that_is_enough() {
+fn close_gives_up_on_a_blocked_output() {
     let rig = rig(false);
     rig.printer.display(created("g"));
     rig.written.recv().unwrap();
