@@ -1,4 +1,4 @@
-//! Scenario files with many actors: what they say, what is wrong with them, and playing them.
+//! The scenario runner: parses scenario files, runs their cases on a backend and reports the results.
 
 pub mod backend;
 pub mod exec;

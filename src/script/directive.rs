@@ -1,4 +1,4 @@
-//! Words that scripts of one client and scenarios share: expectations, `wait`, `sleep`, `set`, durations.
+//! Parses the lines of a client script, and the expectations, durations and assignments that scenarios share with it.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use crate::proto::time::{DurationError, parse_duration};
 use crate::script::pattern::Pattern;
 use crate::script::syntax_error::SyntaxError;
 
-/// How an expectation looks at a log.
+/// The mode of an expectation: the part of the log that it searches, and its effect on a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectMode {
-    /// `<`: the first match at or after the cursor, which moves behind it.
+    /// `<`: takes the first match at or after the cursor, and moves the cursor behind it.
     Next,
-    /// `<~`: anything since the last mark that nothing has taken; the cursor stays.
+    /// `<~`: takes the first match since the last mark that was not taken yet. The cursor stays.
     Any,
-    /// `!<`: nothing from the cursor to the end of the window; moves nothing.
+    /// `!<`: fails on a match between the cursor and the end of the window. It takes nothing, and the cursor stays.
     Never,
 }
 
 impl ExpectMode {
-    /// How long `<` and `<~` wait: longer than five retries of 500 ms.
+    /// Default limit of `<` and `<~`: longer than five attempts of 500 ms.
     pub const LIMIT: Duration = Duration::from_secs(4);
-    /// How long `!<` listens: longer than one ack timeout.
+    /// Default window of `!<`: longer than one ack timeout.
     pub const QUIET: Duration = Duration::from_millis(700);
 
-    /// How long it waits or listens where the line says nothing.
+    /// The limit or window of a line that states none.
     #[must_use]
     pub const fn default_limit(self) -> Duration {
         match self {
@@ -33,7 +33,7 @@ impl ExpectMode {
         }
     }
 
-    /// As it is written.
+    /// The sign in a script or scenario.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -44,21 +44,19 @@ impl ExpectMode {
     }
 }
 
-/// `< PATTERN` and its like.
+/// `< PATTERN`, `<~ PATTERN` or `!< PATTERN`
 #[derive(Clone, Debug)]
 pub struct Expectation {
-    /// How it looks.
-    pub how: ExpectMode,
-    /// The limit or window written in the line.
+    pub mode: ExpectMode,
+    /// The limit or window of the line. `None` means [`ExpectMode::default_limit`].
     pub limit: Option<Duration>,
-    /// What it looks for.
     pub pattern: Pattern,
 }
 
 /// One line of a script of one client.
 #[derive(Clone, Debug)]
 pub enum ScriptLine {
-    /// Blank or a comment.
+    /// A blank line or a comment.
     Nothing,
     /// `<`, `<~` or `!<`.
     Expect(Expectation),
@@ -70,7 +68,7 @@ pub enum ScriptLine {
     Set {
         /// The variable.
         name: String,
-        /// As written; `${NAME}` in it is replaced when the line is run.
+        /// As written. `${NAME}` in it is replaced when the line runs.
         value: String,
     },
     /// Anything else: a chat command.
@@ -81,7 +79,7 @@ impl ScriptLine {
     /// Parses a line, without its end.
     ///
     /// # Errors
-    /// [`SyntaxError`], when it begins with a script word and does not go on as one.
+    /// [`SyntaxError`], when the line begins with a script word and the rest does not fit it.
     pub fn parse(line: &str) -> Result<Self, SyntaxError> {
         let text = line.trim_start();
         let offset = line.len() - text.len();
@@ -107,12 +105,12 @@ impl ScriptLine {
 }
 
 impl Expectation {
-    /// Parses an expectation from its `<` or `!<` on.
+    /// Parses an expectation. The text begins with its `<` or `!<`.
     ///
     /// # Errors
-    /// [`SyntaxError`], for a bad time or pattern.
+    /// [`SyntaxError`], for a bad limit or pattern.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        let (how, rest) = match text.strip_prefix("!<") {
+        let (mode, rest) = match text.strip_prefix("!<") {
             Some(rest) => (ExpectMode::Never, rest),
             None => {
                 let rest = text.strip_prefix('<').unwrap_or(text);
@@ -125,7 +123,7 @@ impl Expectation {
             None => None,
             Some('0'..='9' | '-' | '+' | '.') => Some(duration(word).map_err(|error| error.shift(offset))?),
             Some(_) => {
-                let sign = how.word();
+                let sign = mode.word();
                 let help = format!("write `{sign} PATTERN`, or `{sign}5s PATTERN` with a time");
                 return Err(SyntaxError::new(format!("a blank must follow `{sign}`"), 0..word.len())
                     .help(help)
@@ -134,11 +132,12 @@ impl Expectation {
         };
         let offset = offset + word.len();
         let pattern = Pattern::parse(&rest[word.len()..]).map_err(|error| error.shift(offset))?;
-        Ok(Self { how, limit, pattern })
+        Ok(Self { mode, limit, pattern })
     }
 }
 
-/// Parses a duration: a number and a unit, such as `250ms`, `5s`, `1.5s`, `2m`; at most [`crate::proto::time::MAX_DURATION`].
+/// Parses a duration: a number and a unit, such as `250ms`, `5s`, `1.5s` or `2m`. The most is
+/// [`crate::proto::time::MAX_DURATION`].
 ///
 /// # Errors
 /// [`SyntaxError`], whose range counts in `text` as given.
@@ -156,7 +155,7 @@ pub fn duration(text: &str) -> Result<Duration, SyntaxError> {
     })
 }
 
-/// A duration as it is written: `1s 500ms`.
+/// Formats a duration as scripts write it: `1s 500ms`.
 #[must_use]
 pub fn spell(duration: Duration) -> String {
     jiff::SignedDuration::try_from(duration)
@@ -188,7 +187,7 @@ mod tests {
 
     fn expect(line: &str) -> (ExpectMode, Option<u128>, String) {
         let Ok(ScriptLine::Expect(found)) = ScriptLine::parse(line) else { panic!("{line} is no expectation") };
-        (found.how, found.limit.map(|limit| limit.as_millis()), found.pattern.to_string())
+        (found.mode, found.limit.map(|limit| limit.as_millis()), found.pattern.to_string())
     }
 
     #[test]

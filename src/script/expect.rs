@@ -1,33 +1,33 @@
-//! One expectation at work: it looks at a log again whenever something came, and at nothing twice.
+//! One running expectation: it searches a log each time output arrives, and no finished line twice.
 
 use crate::script::directive::ExpectMode;
 use crate::script::log::{Log, LogMatch, LogPosition};
 use crate::script::pattern::Matcher;
 
-/// An expectation of one log.
+/// An expectation on one log, with the position up to which it has searched.
 #[derive(Clone, Debug)]
 pub struct ExpectCursor {
-    how: ExpectMode,
+    mode: ExpectMode,
     matcher: Matcher,
     from: Option<LogPosition>,
 }
 
 impl ExpectCursor {
-    /// Begins at the first [`ExpectCursor::look`].
+    /// The search begins at the log's cursor or mark at the first call of [`ExpectCursor::look`].
     #[must_use]
-    pub fn new(how: ExpectMode, matcher: Matcher) -> Self {
-        Self { how, matcher, from: None }
+    pub fn new(mode: ExpectMode, matcher: Matcher) -> Self {
+        Self { mode, matcher, from: None }
     }
 
-    /// The first match among what it has not seen yet. `<` takes it and moves the cursor, `<~` takes it, `!<` only
-    /// tells.
+    /// Returns the first match in the output that was not searched yet. `<` takes it and moves the log's cursor. `<~`
+    /// takes it. `!<` changes nothing.
     pub fn look(&mut self, log: &mut Log) -> Option<LogMatch> {
-        let begin = match self.how {
+        let begin = match self.mode {
             ExpectMode::Next | ExpectMode::Never => log.cursor(),
             ExpectMode::Any => log.marked(),
         };
         let found = log.find(&self.matcher, self.from.map_or(begin, |seen| seen.max(begin)));
-        match (&found, self.how) {
+        match (&found, self.mode) {
             (None, _) => self.from = Some(log.seen()),
             (Some(_), ExpectMode::Never) => {}
             (Some(found), ExpectMode::Next) => log.take(found, true),
@@ -36,13 +36,11 @@ impl ExpectCursor {
         found
     }
 
-    /// How it looks.
     #[must_use]
-    pub fn how(&self) -> ExpectMode {
-        self.how
+    pub fn mode(&self) -> ExpectMode {
+        self.mode
     }
 
-    /// What it looks for.
     #[must_use]
     pub fn matcher(&self) -> &Matcher {
         &self.matcher
@@ -57,12 +55,12 @@ mod tests {
     use crate::script::vars::Vars;
     use serde_json::json;
 
-    fn watch(how: ExpectMode, pattern: &str) -> ExpectCursor {
-        ExpectCursor::new(how, Pattern::parse(pattern).unwrap().fill(&Vars::default(), MatchMode::Exact).unwrap())
+    fn cursor(mode: ExpectMode, pattern: &str) -> ExpectCursor {
+        ExpectCursor::new(mode, Pattern::parse(pattern).unwrap().fill(&Vars::default(), MatchMode::Exact).unwrap())
     }
 
-    fn text(how: ExpectMode, pattern: &str, log: &mut Log) -> Option<String> {
-        watch(how, pattern).look(log).map(|found| found.text)
+    fn text(mode: ExpectMode, pattern: &str, log: &mut Log) -> Option<String> {
+        cursor(mode, pattern).look(log).map(|found| found.text)
     }
 
     fn log(lines: &[&str]) -> Log {
@@ -98,7 +96,7 @@ mod tests {
         let mut log = log(&["x: hi", "other"]);
         assert_eq!(text(ExpectMode::Never, "x: hi", &mut log).as_deref(), Some("x: hi"));
         assert_eq!(text(ExpectMode::Next, "x: hi", &mut log).as_deref(), Some("x: hi"));
-        let mut forbidden = watch(ExpectMode::Never, "x: hi");
+        let mut forbidden = cursor(ExpectMode::Never, "x: hi");
         assert!(forbidden.look(&mut log).is_none());
         log.line(Instant::ZERO, "x: hi");
         assert!(forbidden.look(&mut log).is_some());
@@ -109,8 +107,8 @@ mod tests {
     fn a_mark_hides_what_came_before_from_all_three() {
         let mut log = log(&["a"]);
         log.mark();
-        for how in [ExpectMode::Next, ExpectMode::Any, ExpectMode::Never] {
-            assert_eq!(text(how, "a", &mut log), None);
+        for mode in [ExpectMode::Next, ExpectMode::Any, ExpectMode::Never] {
+            assert_eq!(text(mode, "a", &mut log), None);
         }
         log.line(Instant::ZERO, "a");
         assert_eq!(text(ExpectMode::Any, "a", &mut log).as_deref(), Some("a"));
@@ -134,15 +132,15 @@ mod tests {
         let mut log = Log::new("x");
         log.json(Instant::ZERO, json!({"event": "message", "line": "y: hi"}));
         assert!(text(ExpectMode::Any, r#"{"event":"message"}"#, &mut log).is_some());
-        for how in [ExpectMode::Next, ExpectMode::Any, ExpectMode::Never] {
-            assert_eq!(text(how, "y: hi", &mut log), None);
+        for mode in [ExpectMode::Next, ExpectMode::Any, ExpectMode::Never] {
+            assert_eq!(text(mode, "y: hi", &mut log), None);
         }
     }
 
     #[test]
     fn a_line_that_goes_on_is_looked_at_anew() {
         let mut log = Log::new("x");
-        let mut wanted = watch(ExpectMode::Next, "y: hi there");
+        let mut wanted = cursor(ExpectMode::Next, "y: hi there");
         assert_eq!(log.partial(Instant::ZERO, ">>> y: hi"), None);
         assert!(wanted.look(&mut log).is_none());
         assert_eq!(log.line(Instant::ZERO, ">>> y: hi there"), None);
@@ -155,8 +153,8 @@ mod tests {
         let mut log = Log::new("x");
         log.partial(Instant::ZERO, "y: hi");
         assert!(text(ExpectMode::Next, "y: hi", &mut log).is_some());
-        let told = log.line(Instant::ZERO, "y: hi there").map(|overtaken| (overtaken.taken, overtaken.now));
-        assert_eq!(told, Some(("y: hi".to_owned(), "y: hi there".to_owned())));
+        let extended = log.line(Instant::ZERO, "y: hi there").map(|extended| (extended.taken, extended.now));
+        assert_eq!(extended, Some(("y: hi".to_owned(), "y: hi there".to_owned())));
         log.partial(Instant::ZERO, "y: bye");
         assert!(text(ExpectMode::Next, "y: bye", &mut log).is_some());
         assert_eq!(log.line(Instant::ZERO, "y: bye \r"), None, "nothing that counts was added");

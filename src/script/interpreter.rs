@@ -1,4 +1,7 @@
-//! The script of one client: decides when its next line is read, what is given to the client, and whether it failed.
+//! Interprets the script of one client: decides when its next line is read, which commands the client gets, and whether
+//! the script has failed.
+//!
+//! It performs no I/O. After every call, drain [`Script::poll`].
 
 #[cfg(test)]
 mod tests;
@@ -19,63 +22,63 @@ use crate::script::log::{Log, LogMatch};
 use crate::script::pattern::MatchMode;
 use crate::script::vars::Vars;
 
-/// How a script is run.
+/// Options of a script run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Options {
-    /// Messages are sent without waiting for the outcome of the one before. Other commands wait for all of them.
+    /// A message does not wait for the outcomes of earlier messages. Other commands wait for all outcomes.
     pub pipeline: bool,
     /// The first command that fails ends the script.
     pub fail_fast: bool,
 }
 
-/// What a script wants done.
+/// An action that the caller performs for the script.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScriptOutput {
-    /// Give this to the client. It is the next number, counted from 1.
+    /// Pass this command, or its mistake, to the client. Commands are numbered from 1 in this order.
     Command(Result<Command, CommandError>),
-    /// The script has failed and wants no more lines: show the event, and leave with this status.
+    /// The script has failed and reads no more lines. Show the event and exit with this status.
     Failed {
-        /// An `error`: code `expected` for an expectation, `script` for a line that cannot be parsed.
+        /// An `error` with the code `expected` for an expectation, or `script` for a line that cannot be run.
         event: ClientEvent,
-        /// [`Status::Expected`] where a `<` found nothing, [`Status::Failed`] where a `!<` matched,
+        /// [`Status::Expected`] when `<` or `<~` found nothing, [`Status::Failed`] when `!<` matched,
         /// [`Status::Parse`] for a mistake.
         status: Status,
     },
-    /// Nothing more will come from the script: the client may wait for its outcomes and leave.
+    /// The script is over. The client may wait for outcomes and exit.
     Finished,
 }
 
-/// A running script. Feed it lines while [`Script::wants_line`], every event of the client, and the time; drain
-/// [`Script::poll`] after each.
+/// A running script. Pass it lines while [`Script::wants_line`], every event of the client, and the time. Drain
+/// [`Script::poll`] after each call.
 #[derive(Debug)]
 pub struct Script {
     options: Options,
     vars: Vars,
     log: Log,
-    /// Events so far.
+    /// The number of events so far.
     seq: u64,
-    /// Lines so far.
+    /// The number of lines so far.
     lines: u64,
-    /// Commands so far.
-    given: u64,
-    /// Commands without outcome, by number.
+    /// The number of commands so far.
+    commands: u64,
+    /// The numbers of the commands without an outcome.
     outstanding: BTreeSet<u64>,
     pending: Pending,
     outputs: VecDeque<ScriptOutput>,
     input: ScriptInput,
 }
 
-/// What the next line waits for.
+/// The condition for which the next line waits.
 #[derive(Debug)]
 enum Pending {
     Nothing,
-    /// Every command has its outcome.
+    /// Every command has an outcome.
     Outcomes,
-    /// The same, and then this command.
-    Turn(Result<Command, CommandError>),
-    /// An expectation is met, or its time is over.
+    /// Every command has an outcome. Then this one is passed to the client.
+    Command(Result<Command, CommandError>),
+    /// The expectation is met, or its limit passes.
     Expect {
-        watch: ExpectCursor,
+        cursor: ExpectCursor,
         until: Instant,
         limit: Duration,
         pattern: String,
@@ -86,18 +89,18 @@ enum Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ScriptInput {
     Open,
-    /// `exit` was given: what follows it is not read.
-    Left,
+    /// `exit` was passed to the client. Further lines are not read.
+    AfterExit,
     Ended,
-    /// The script has said its last word.
-    Over,
+    /// The last output was produced.
+    Finished,
 }
 
 impl Script {
-    /// The most commands without outcome, where commands may overlap.
+    /// The most commands without an outcome in a pipeline.
     pub const MAX_OUTSTANDING: usize = 1024;
 
-    /// A script of the client with this name.
+    /// A script for the client with this name.
     #[must_use]
     pub fn new(me: &str, options: Options) -> Self {
         Self {
@@ -106,7 +109,7 @@ impl Script {
             log: Log::new(me),
             seq: 0,
             lines: 0,
-            given: 0,
+            commands: 0,
             outstanding: BTreeSet::new(),
             pending: Pending::Nothing,
             outputs: VecDeque::new(),
@@ -114,7 +117,7 @@ impl Script {
         }
     }
 
-    /// Whether it can take a line now.
+    /// Whether it can take the next line now.
     #[must_use]
     pub fn wants_line(&self) -> bool {
         self.input == ScriptInput::Open
@@ -122,8 +125,8 @@ impl Script {
             && self.outstanding.len() < Self::MAX_OUTSTANDING
     }
 
-    /// Takes the next line, with or without its end. One that is not wanted is taken all the same, and what was
-    /// waited for is forgotten.
+    /// Takes the next line, with or without its end. Call it only while [`Script::wants_line`]: an early line replaces
+    /// the condition that the script waits for.
     pub fn line(&mut self, now: Instant, bytes: &[u8]) {
         if self.input != ScriptInput::Open {
             return;
@@ -137,7 +140,7 @@ impl Script {
         }
     }
 
-    /// Takes a line that is longer than any line may be, with what is wrong with it.
+    /// Takes a line beyond the length limit, as its mistake.
     pub fn long_line(&mut self, mistake: CommandError) {
         if self.input == ScriptInput::Open {
             self.lines += 1;
@@ -145,11 +148,11 @@ impl Script {
         }
     }
 
-    /// Takes an event of the client; all of them, in order.
+    /// Takes an event of the client. The caller passes all events, in order.
     pub fn event(&mut self, now: Instant, event: &Event) {
         self.timeout(now);
         self.seq += 1;
-        if self.input == ScriptInput::Over {
+        if self.input == ScriptInput::Finished {
             return;
         }
         self.log.event(now, self.seq, event);
@@ -162,49 +165,49 @@ impl Script {
         self.proceed();
     }
 
-    /// No more lines will come.
+    /// The input has ended: no more lines follow.
     pub fn end_of_input(&mut self, now: Instant) {
         self.timeout(now);
-        if matches!(self.input, ScriptInput::Open | ScriptInput::Left) {
+        if matches!(self.input, ScriptInput::Open | ScriptInput::AfterExit) {
             self.input = ScriptInput::Ended;
         }
         self.proceed();
     }
 
-    /// Looks at the time: a limit may have passed.
+    /// Ends a limit, window or `sleep` whose deadline has passed.
     pub fn timeout(&mut self, now: Instant) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
         match std::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Expect { watch, limit, pattern, .. } if watch.how() != ExpectMode::Never => {
-                self.not_found(&watch, limit, &pattern);
+            Pending::Expect { cursor, limit, pattern, .. } if cursor.mode() != ExpectMode::Never => {
+                self.not_found(&cursor, limit, &pattern);
             }
             _ => self.proceed(),
         }
     }
 
-    /// The client has ended: what is still expected will never come.
+    /// The client has ended. A running `<` or `<~` fails, because no more output follows.
     pub fn client_ended(&mut self) {
         match std::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Expect { watch, limit, pattern, .. } if watch.how() != ExpectMode::Never => {
-                self.not_found(&watch, limit, &pattern);
+            Pending::Expect { cursor, limit, pattern, .. } if cursor.mode() != ExpectMode::Never => {
+                self.not_found(&cursor, limit, &pattern);
             }
-            _ if self.input != ScriptInput::Over => self.end(ScriptOutput::Finished),
+            _ if self.input != ScriptInput::Finished => self.end(ScriptOutput::Finished),
             _ => {}
         }
     }
 
-    /// When [`Script::timeout`] is to be called, if nothing comes before.
+    /// The time at which to call [`Script::timeout`], unless an event or a line arrives earlier.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match &self.pending {
             Pending::Expect { until, .. } | Pending::Sleep(until) => Some(*until),
-            Pending::Nothing | Pending::Outcomes | Pending::Turn(_) => None,
+            Pending::Nothing | Pending::Outcomes | Pending::Command(_) => None,
         }
     }
 
-    /// The next thing to do; drain until `None`.
+    /// The next output. Drain until `None`.
     pub fn poll(&mut self) -> Option<ScriptOutput> {
         self.outputs.pop_front()
     }
@@ -247,49 +250,51 @@ impl Script {
             Ok(matcher) => matcher,
             Err(error) => return self.mistake(&error.message),
         };
-        let limit = expectation.limit.unwrap_or(expectation.how.default_limit());
-        let watch = ExpectCursor::new(expectation.how, matcher);
+        let limit = expectation.limit.unwrap_or(expectation.mode.default_limit());
+        let cursor = ExpectCursor::new(expectation.mode, matcher);
         let pattern = expectation.pattern.to_string();
-        self.pending = Pending::Expect { watch, until: now + limit, limit, pattern };
+        self.pending = Pending::Expect { cursor, until: now + limit, limit, pattern };
         self.proceed();
     }
 
     fn command(&mut self, command: Result<Command, CommandError>) {
         let sends = matches!(command, Ok(Command::Send(..) | Command::SendAll(_) | Command::SendGroup(_)));
         if self.options.pipeline && sends {
-            self.give(command);
+            self.emit_command(command);
         } else {
-            self.pending = Pending::Turn(command);
+            self.pending = Pending::Command(command);
             self.proceed();
         }
     }
 
-    fn give(&mut self, command: Result<Command, CommandError>) {
-        self.given += 1;
-        self.outstanding.insert(self.given);
+    fn emit_command(&mut self, command: Result<Command, CommandError>) {
+        self.commands += 1;
+        self.outstanding.insert(self.commands);
         if command == Ok(Command::Exit) {
-            self.input = ScriptInput::Left;
+            self.input = ScriptInput::AfterExit;
         }
         self.outputs.push_back(ScriptOutput::Command(command));
     }
 
-    /// Goes on as far as it can without time or events.
+    /// Resolves the pending condition if it is met, and finishes the script after its last line.
     fn proceed(&mut self) {
         match std::mem::replace(&mut self.pending, Pending::Nothing) {
             Pending::Outcomes if self.outstanding.is_empty() => {}
-            Pending::Turn(command) if self.outstanding.is_empty() => {
-                self.give(command);
+            Pending::Command(command) if self.outstanding.is_empty() => {
+                self.emit_command(command);
                 self.pending = Pending::Outcomes;
             }
-            Pending::Expect { mut watch, until, limit, pattern } => match (watch.look(&mut self.log), watch.how()) {
-                (None, _) => self.pending = Pending::Expect { watch, until, limit, pattern },
-                (Some(found), ExpectMode::Never) => return self.forbidden(&found, limit, &pattern),
-                (Some(found), _) => {
-                    if let Err(bad) = self.vars.capture(&found.captures) {
-                        return self.mistake(bad.to_string().trim_end_matches('.'));
+            Pending::Expect { mut cursor, until, limit, pattern } => {
+                match (cursor.look(&mut self.log), cursor.mode()) {
+                    (None, _) => self.pending = Pending::Expect { cursor, until, limit, pattern },
+                    (Some(found), ExpectMode::Never) => return self.forbidden(&found, limit, &pattern),
+                    (Some(found), _) => {
+                        if let Err(bad) = self.vars.capture(&found.captures) {
+                            return self.mistake(bad.to_string().trim_end_matches('.'));
+                        }
                     }
                 }
-            },
+            }
             other => self.pending = other,
         }
         if self.input == ScriptInput::Ended && matches!(self.pending, Pending::Nothing) {
@@ -297,10 +302,10 @@ impl Script {
         }
     }
 
-    fn not_found(&mut self, watch: &ExpectCursor, limit: Duration, pattern: &str) {
-        let why = if self.log.taken(watch.matcher()).is_some() {
+    fn not_found(&mut self, cursor: &ExpectCursor, limit: Duration, pattern: &str) {
+        let why = if self.log.taken(cursor.matcher()).is_some() {
             "only what an earlier line had taken already".to_owned()
-        } else if let Some(nearest) = self.log.nearest(watch.matcher()) {
+        } else if let Some(nearest) = self.log.nearest(cursor.matcher()) {
             format!("the nearest was {:?}", nearest.text)
         } else {
             "nothing like it came".to_owned()
@@ -329,7 +334,7 @@ impl Script {
 
     fn end(&mut self, last: ScriptOutput) {
         self.pending = Pending::Nothing;
-        self.input = ScriptInput::Over;
+        self.input = ScriptInput::Finished;
         self.outputs.push_back(last);
     }
 }

@@ -1,4 +1,4 @@
-//! One actor's output: every line and event once, the cursor, the last mark, and what was taken.
+//! The log of one actor's output: its lines and events, the cursor, the last mark, and the matches that were taken.
 
 #[cfg(test)]
 mod tests;
@@ -16,23 +16,23 @@ use crate::script::pattern::{Captures, Matcher};
 
 /// The output of one actor.
 ///
-/// Beyond [`Log::MAX_ENTRIES`] or [`Log::MAX_BYTES`] the oldest entries go, whether read or not: what they held can no
-/// longer match, and [`Log::lost`] counts those that nobody had looked at.
+/// Beyond [`Log::MAX_ENTRIES`] or [`Log::MAX_BYTES`] the oldest entries are dropped and can no longer match.
+/// [`Log::lost`] counts the dropped entries that the cursor had not passed.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     me: String,
     entries: VecDeque<LogEntry>,
-    /// How many entries went; the number of the first one kept.
-    gone: u64,
+    /// The number of dropped entries, which is the number of the first kept entry.
+    dropped: u64,
     lost: u64,
     bytes: usize,
     cursor: LogPosition,
     marked: LogPosition,
-    /// The last entry is a line without its end.
+    /// The last entry is a line without an end.
     open: bool,
 }
 
-/// One piece of output: a line of text, or an event with the lines that people would read.
+/// One piece of output: a line of text, or an event with its display lines.
 #[derive(Clone, Debug)]
 pub struct LogEntry {
     at: Instant,
@@ -52,51 +52,50 @@ struct LogLine {
 enum LoggedEvent {
     None,
     Json(Value),
-    /// Written as JSON only when a JSON pattern asks for it.
+    /// Serialized only when a JSON pattern needs it. The number is the event's `seq`.
     Event(Box<Event>, u64),
 }
 
-/// A place between lines: the number of an entry, counted from the first ever, and of a line in it.
+/// A position between lines: the number of an entry, counted from the first ever, and the index of a line in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct LogPosition {
     entry: u64,
     line: usize,
 }
 
-/// What a pattern found.
+/// A match of a pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogMatch {
-    /// When the output came.
+    /// The time at which the output arrived.
     pub at: Instant,
-    /// The line, or for a JSON pattern the whole event as JSON.
+    /// The line, or the whole event as JSON for a JSON pattern.
     pub text: String,
-    /// What the pattern captured.
     pub captures: Captures,
     pub(crate) place: LogPosition,
 }
 
-/// The line that looks most like what was expected.
+/// The line or event that is most like the pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Nearest {
-    /// When it came.
+    /// The time at which it arrived.
     pub at: Instant,
     /// The line, or the event as JSON.
     pub text: String,
-    /// From 0 to 1, more than [`Log::LEAST_LIKENESS`].
+    /// From 0 to 1, and more than [`Log::LEAST_LIKENESS`].
     pub likeness: f64,
 }
 
-/// A line without its end that was taken, and then went on.
+/// A line that was taken while it had no end, and was extended afterwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtendedAfterMatch {
-    /// What was taken.
+    /// The text that was taken.
     pub taken: String,
-    /// What the line is now.
+    /// The present text of the line.
     pub now: String,
 }
 
 impl LogEntry {
-    /// When it came.
+    /// The time at which it arrived.
     #[must_use]
     pub fn at(&self) -> Instant {
         self.at
@@ -107,7 +106,7 @@ impl LogEntry {
         self.lines.iter().map(|line| line.text.as_str())
     }
 
-    /// Whether anything of it was taken.
+    /// Whether the entry or one of its lines was taken.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         self.taken || self.lines.iter().any(|line| line.taken)
@@ -119,27 +118,27 @@ impl Log {
     pub const MAX_ENTRIES: usize = 65_536;
     /// The most bytes that are kept, roughly.
     pub const MAX_BYTES: usize = 64 << 20;
-    /// A line less like the pattern than this is not near.
+    /// A line must be more like the pattern than this to count as near.
     pub const LEAST_LIKENESS: f64 = 0.3;
-    /// The nearest line is looked for among this many of the latest entries.
+    /// The number of latest entries that are searched for the nearest line.
     const NEAR_ENTRIES: usize = 4096;
 
-    /// An empty log. `me` is who the events are from, in their JSON.
+    /// An empty log. `me` is the name of the actor in the JSON of its events.
     #[must_use]
     pub fn new(me: &str) -> Self {
         Self { me: me.to_owned(), ..Self::default() }
     }
 
-    /// A line of a program that speaks text, whole, without its end. It ends what [`Log::partial`] began: give the
-    /// line from its beginning.
+    /// Adds a finished line of text output, without its end. It replaces the line of an earlier [`Log::partial`], so
+    /// pass it from its beginning.
     pub fn line(&mut self, at: Instant, raw: &str) -> Option<ExtendedAfterMatch> {
-        let overtaken = self.partial(at, raw);
+        let extended = self.partial(at, raw);
         self.open = false;
-        overtaken
+        extended
     }
 
-    /// A line that has no end yet, from its beginning. It counts as a line until more of it comes: then the whole is
-    /// looked at anew, unless it was taken already, which is told.
+    /// Adds a line that has no end yet, from its beginning. It counts as a line until more of it arrives. Then the
+    /// whole line is searched again. If it was already taken, the extension is returned.
     pub fn partial(&mut self, at: Instant, raw: &str) -> Option<ExtendedAfterMatch> {
         let now = normal(raw);
         let marked = self.marked == self.end();
@@ -152,7 +151,7 @@ impl Log {
                 return None;
             }
             if marked {
-                // It was looked away from; what it is now came later.
+                // A mark hides the shown part. The extended line came after the mark, so it is a new entry.
                 self.push(at, vec![now], LoggedEvent::None, raw.len());
                 self.open = true;
                 return None;
@@ -170,14 +169,14 @@ impl Log {
         None
     }
 
-    /// An event of a program that speaks JSON; its `line` is what text patterns see.
+    /// Adds a JSON event. Text patterns see its `line`.
     pub fn json(&mut self, at: Instant, object: Value) {
         let lines = object.get("line").and_then(Value::as_str).map(lines).unwrap_or_default();
         let weight = weight(&object);
         self.push(at, lines, LoggedEvent::Json(object), weight);
     }
 
-    /// An event of this very program, the `seq`-th.
+    /// Adds an event of this process, with its number in the output.
     pub fn event(&mut self, at: Instant, seq: u64, event: &Event) {
         let text = event.line();
         let weight = text.as_ref().map_or(0, String::len) * 2;
@@ -189,30 +188,30 @@ impl Log {
         );
     }
 
-    /// From now on only what comes later is looked at.
+    /// Hides all output so far from searches.
     pub fn mark(&mut self) {
         self.cursor = self.end();
         self.marked = self.cursor;
     }
 
-    /// Everything that is kept, in order.
+    /// The kept entries, in order.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &LogEntry> {
         self.entries.iter()
     }
 
-    /// How many entries went for want of space before the cursor had passed them.
+    /// The number of entries that were dropped for space before the cursor had passed them.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// The line since the last mark that nothing has taken and that looks most like the pattern; the earliest of
-    /// several.
+    /// The line or event since the last mark that was not taken and is most like the pattern. The earliest wins among
+    /// equals. Only the latest entries are searched.
     #[must_use]
     pub fn nearest(&self, matcher: &Matcher) -> Option<Nearest> {
         let mut best: Option<Nearest> = None;
         let far = self.entries.len().saturating_sub(Self::NEAR_ENTRIES);
-        let since = self.marked.max(LogPosition { entry: self.gone + far as u64, line: 0 });
+        let since = self.marked.max(LogPosition { entry: self.dropped + far as u64, line: 0 });
         for (entry, text) in self.since(since).flat_map(|(_, entry)| self.untaken(entry, matcher)) {
             let likeness = if matcher.is_json() {
                 self.value(entry).map_or(0.0, |value| matcher.share(&value))
@@ -226,7 +225,7 @@ impl Log {
         best
     }
 
-    /// When something that the pattern matches was taken, if it was: what comes again is a duplicate.
+    /// The time of the latest taken output that the pattern matches, if any. A further match is a duplicate.
     #[must_use]
     pub fn taken(&self, matcher: &Matcher) -> Option<Instant> {
         let matches = |entry: &&LogEntry| {
@@ -244,20 +243,20 @@ impl Log {
         self.marked
     }
 
-    /// The place from which a search that has seen everything goes on. A line without its end is to be seen again.
+    /// The position at which a search of everything so far continues. A line without an end is searched again.
     pub(crate) fn seen(&self) -> LogPosition {
         let end = self.end();
         if self.open { LogPosition { entry: end.entry - 1, line: 0 } } else { end }
     }
 
-    /// The first match at or after a place that nothing has taken.
+    /// The first match at or after a position that was not taken.
     pub(crate) fn find(&self, matcher: &Matcher, from: LogPosition) -> Option<LogMatch> {
         self.since(from).find_map(|(number, entry)| {
             let begin = if number == from.entry { from.line } else { 0 };
             if matcher.is_json() {
                 let captures = (begin == 0 && !entry.is_taken()).then(|| self.matches(entry, matcher))??;
                 let text = self.value(entry)?.to_string();
-                // Behind the whole event.
+                // The position after the whole event.
                 let place = LogPosition { entry: number + 1, line: 0 };
                 return Some(LogMatch { at: entry.at, text, captures, place });
             }
@@ -271,12 +270,12 @@ impl Log {
         })
     }
 
-    /// Marks what was found as taken; with `move_cursor` the cursor goes behind it.
+    /// Takes a match. With `move_cursor` the cursor moves behind it.
     pub(crate) fn take(&mut self, found: &LogMatch, move_cursor: bool) {
         let place = found.place;
         let (number, line) =
             if place.line == 0 { (place.entry - 1, None) } else { (place.entry, Some(place.line - 1)) };
-        let index = number.checked_sub(self.gone).and_then(|index| usize::try_from(index).ok());
+        let index = number.checked_sub(self.dropped).and_then(|index| usize::try_from(index).ok());
         if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
             match line.and_then(|line| entry.lines.get_mut(line)) {
                 Some(line) => line.taken = true,
@@ -289,12 +288,12 @@ impl Log {
     }
 
     fn end(&self) -> LogPosition {
-        LogPosition { entry: self.gone + self.entries.len() as u64, line: 0 }
+        LogPosition { entry: self.dropped + self.entries.len() as u64, line: 0 }
     }
 
     fn since(&self, place: LogPosition) -> impl Iterator<Item = (u64, &LogEntry)> {
-        let skip = usize::try_from(place.entry.saturating_sub(self.gone)).unwrap_or(usize::MAX);
-        (self.gone..).zip(&self.entries).skip(skip)
+        let skip = usize::try_from(place.entry.saturating_sub(self.dropped)).unwrap_or(usize::MAX);
+        (self.dropped..).zip(&self.entries).skip(skip)
     }
 
     fn untaken<'a>(&self, entry: &'a LogEntry, matcher: &Matcher) -> Vec<(&'a LogEntry, Cow<'a, str>)> {
@@ -319,7 +318,7 @@ impl Log {
     }
 
     fn push(&mut self, at: Instant, lines: Vec<String>, object: LoggedEvent, weight: usize) {
-        /// What an entry takes besides its text, roughly.
+        /// Approximate size of an entry without its text.
         const OVERHEAD: usize = 256;
         let lines = lines.into_iter().map(|text| LogLine { text, taken: false }).collect();
         let weight = weight + OVERHEAD;
@@ -329,19 +328,19 @@ impl Log {
         while self.entries.len() > Self::MAX_ENTRIES || self.bytes > Self::MAX_BYTES && self.entries.len() > 1 {
             let Some(first) = self.entries.pop_front() else { break };
             self.bytes = self.bytes.saturating_sub(first.weight);
-            let behind = LogPosition { entry: self.gone, line: first.lines.len().max(1) };
+            let behind = LogPosition { entry: self.dropped, line: first.lines.len().max(1) };
             self.lost += u64::from(self.cursor < behind);
-            self.gone += 1;
+            self.dropped += 1;
         }
     }
 }
 
-/// The lines of an event, as patterns see them.
+/// The normalized lines of an event.
 fn lines(text: &str) -> Vec<String> {
     text.split('\n').filter_map(normal).collect()
 }
 
-/// How many bytes a value takes, roughly.
+/// The approximate size of a value in bytes.
 fn weight(value: &Value) -> usize {
     const NODE: usize = 32;
     NODE + match value {

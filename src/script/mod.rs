@@ -1,4 +1,7 @@
-//! What a script of one client and a scenario share: lines, patterns, variables, logs, and the waiting for an expectation.
+//! The parts that scripts of one client and scenarios share: lines, patterns, variables, logs and expectations. The
+//! interpreter of client scripts is here too.
+//!
+//! This module is pure: it reads no clock, file or socket.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

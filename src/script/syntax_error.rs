@@ -1,4 +1,4 @@
-//! A mistake in something that a person wrote: what is wrong, where, and what would be right.
+//! The error type of all parsers of scripts, scenarios and patterns: a message, a place and help.
 
 use std::ops::Range;
 
@@ -6,11 +6,11 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SyntaxError {
-    /// What is wrong, without a full stop.
+    /// The mistake as a sentence without a full stop.
     pub message: String,
-    /// Which bytes of the text it is about; it may end one byte behind the text, where something is missing.
+    /// The affected bytes of the text. The range may end one byte after the text when something is missing there.
     pub range: Range<usize>,
-    /// What would be right.
+    /// The way to correct the mistake.
     pub help: Option<String>,
 }
 
@@ -21,13 +21,13 @@ impl SyntaxError {
         Self { message: message.into(), range, help: None }
     }
 
-    /// The same with help.
+    /// Adds help.
     #[must_use]
     pub fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// The same for a longer text, in which this one begins at `offset`.
+    /// Moves the range into a longer text, in which this text begins at byte `offset`.
     #[must_use]
     pub fn shift(self, offset: usize) -> Self {
         Self { range: self.range.start + offset..self.range.end + offset, ..self }

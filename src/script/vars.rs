@@ -1,4 +1,4 @@
-//! Variables of a script: set or captured once, replaced wherever `${NAME}` stands.
+//! Variables of a script or a case: `set` or a capture assigns them, and `${NAME}` is replaced by the value.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use crate::proto::template::{TemplatePiece, is_name, variable_pieces};
 #[derive(Clone, Debug, Default)]
 pub struct Vars(BTreeMap<String, String>);
 
-/// Why a variable cannot be set, or a line not be replaced.
+/// The reason why a variable cannot be set, or the variables of a text cannot be replaced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadVariable {
-    /// Something else than letters, digits and `_`, beginning with no digit.
+    /// The name has characters other than letters, digits and `_`, or begins with a digit.
     #[error("{0:?} is no name of a variable: use letters, digits and '_', not beginning with a digit.")]
     Name(String),
-    /// More than [`Vars::MAX`] of them.
+    /// There would be more than [`Vars::MAX`] variables.
     #[error("There can be at most 4096 variables.")]
     TooMany,
-    /// A value, or a line with its values in place, beyond [`Vars::MAX_BYTES`].
+    /// A value, or a text after replacement, would have more than [`Vars::MAX_BYTES`].
     #[error("A value, and a line with its values in place, can have at most 131072 bytes.")]
     TooLong,
 }
@@ -25,14 +25,14 @@ pub enum BadVariable {
 impl Vars {
     /// The most variables.
     pub const MAX: usize = 4096;
-    /// The most bytes of a value, and of a line with its values in place: a message of the greatest length fits,
-    /// and a script that doubles a value again and again ends here.
+    /// The most bytes of a value, and of a text after replacement. A message of the greatest length fits. The limit
+    /// stops a script that doubles a value repeatedly.
     pub const MAX_BYTES: usize = 128 * 1024;
 
-    /// Sets one, new or not.
+    /// Sets a new or existing variable.
     ///
     /// # Errors
-    /// [`BadVariable`], and nothing has changed.
+    /// [`BadVariable`]. Then nothing has changed.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), BadVariable> {
         if !is_name(name) {
             return Err(BadVariable::Name(name.to_owned()));
@@ -47,21 +47,21 @@ impl Vars {
         Ok(())
     }
 
-    /// Sets what a pattern captured.
+    /// Sets the captures of a pattern.
     ///
     /// # Errors
-    /// As [`Vars::set`], at the first that cannot be set.
+    /// As [`Vars::set`], for the first capture that cannot be set. Earlier captures stay set.
     pub fn capture(&mut self, captures: &[(String, String)]) -> Result<(), BadVariable> {
         captures.iter().try_for_each(|(name, value)| self.set(name, value))
     }
 
-    /// The value of one.
+    /// The value of a variable, if it was set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// The text with `${NAME}` replaced and `$${` as `${`; a name that was never set stays as it is.
+    /// Replaces each `${NAME}` by its value and `$${` by `${`. A variable that was never set stays as written.
     ///
     /// # Errors
     /// [`BadVariable::TooLong`] beyond [`Vars::MAX_BYTES`].
@@ -74,7 +74,7 @@ impl Vars {
                     Some(value) => out.push_str(value),
                     None => out.extend(["${", name, "}"]),
                 },
-                // A text with variables alone has no such pieces.
+                // `variable_pieces` yields no such pieces.
                 TemplatePiece::Hole(_) | TemplatePiece::Anything | TemplatePiece::StrayBrace(_) => {}
             }
             if out.len() > Self::MAX_BYTES {

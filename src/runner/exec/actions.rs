@@ -1,4 +1,4 @@
-//! What a line does to actors: start, signal, restart, disturb, mark, type.
+//! The steps that act on actors or the network: start, signal, restart, change the network, mark, type.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::runner::exec::executor::{CaseExecutor, Executed};
 use crate::runner::lang::ast::{ActorId, NewClient, Signal, Who};
 use crate::runner::report::outcome::{Cause, TranscriptKind};
 
-/// How long an actor has to end after `kill`, and after being asked to by `restart`.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Time limit for an actor to end after `kill`, and after the SIGTERM of `restart`.
+const EXIT_LIMIT: Duration = Duration::from_secs(2);
 
 impl CaseExecutor<'_> {
     pub(crate) fn start_server(&mut self, args: &[String]) -> Executed {
@@ -38,11 +38,11 @@ impl CaseExecutor<'_> {
     }
 
     pub(crate) fn signal(&mut self, actor: &ActorId, signal: Signal) -> Executed {
-        let state = self.named(actor)?;
+        let state = self.actor_mut(actor)?;
         match signal {
             Signal::Pause => state.run.paused = true,
             Signal::Resume => state.run.paused = false,
-            Signal::Kill | Signal::Term | Signal::Interrupt | Signal::Hangup => state.run.asked = true,
+            Signal::Kill | Signal::Term | Signal::Interrupt | Signal::Hangup => state.run.end_expected = true,
         }
         self.backend.signal(actor, signal).map_err(|why| self.not_started(actor, &why))?;
         let word = match signal {
@@ -54,7 +54,7 @@ impl CaseExecutor<'_> {
             Signal::Resume => "resumed",
         };
         self.note(actor, word.to_owned());
-        if signal == Signal::Kill && !self.ends_within(actor, LAST_WORDS)? {
+        if signal == Signal::Kill && !self.ends_within(actor, EXIT_LIMIT)? {
             return Err(self.fail(
                 Some(actor),
                 Cause::NotReady,
@@ -69,11 +69,11 @@ impl CaseExecutor<'_> {
     }
 
     pub(crate) fn restart(&mut self, actor: &ActorId) -> Executed {
-        self.named(actor)?;
+        self.actor_mut(actor)?;
         if !self.has_ended(actor) {
             self.signal(actor, Signal::Term)?;
             self.signal(actor, Signal::Resume)?;
-            if !self.ends_within(actor, LAST_WORDS)? {
+            if !self.ends_within(actor, EXIT_LIMIT)? {
                 self.signal(actor, Signal::Kill)?;
             }
         }
@@ -87,8 +87,8 @@ impl CaseExecutor<'_> {
     }
 
     pub(crate) fn change_network(&mut self, change: &NetworkChange<'_>) -> Executed {
-        let disturbed = self.backend.change_network(change);
-        disturbed.map_err(|BackendError(why)| self.fail(None, Cause::NotReady, Status::Environment, why))
+        let changed = self.backend.change_network(change);
+        changed.map_err(|BackendError(why)| self.fail(None, Cause::NotReady, Status::Environment, why))
     }
 
     pub(crate) fn mark(&mut self, actors: &[ActorId]) -> Executed {
@@ -96,7 +96,7 @@ impl CaseExecutor<'_> {
             self.actors.values_mut().for_each(|state| state.log.mark());
         }
         actors.iter().try_for_each(|actor| {
-            self.named(actor)?.log.mark();
+            self.actor_mut(actor)?.log.mark();
             Ok(())
         })
     }
@@ -109,14 +109,14 @@ impl CaseExecutor<'_> {
         }
         for actor in self.resolve(who)? {
             let now = self.backend.now();
-            let state = self.named(&actor)?;
+            let state = self.actor_mut(&actor)?;
             if let Some((_, end)) = state.run.end {
                 return Err(self.exited(&actor, end));
             }
             state.run.typed = Some(now);
-            state.run.asked |= line.trim() == "exit";
+            state.run.end_expected |= line.trim() == "exit";
             let typed = self.backend.type_line(&actor, &line);
-            self.acted = now;
+            self.last_action = now;
             self.transcribe(now, &actor, TranscriptKind::Typed, line.clone());
             typed.map_err(|BackendError(why)| self.fail(Some(&actor), Cause::Mistake, Status::Failed, why))?;
         }

@@ -16,11 +16,11 @@ use crate::runner::profile::Translator;
 use crate::script::log::{ExtendedAfterMatch, Log};
 use crate::script::pattern::normalize::normal;
 
-/// How long a client is silent before the server takes it for gone: no acknowledgement came, and then no answer to a
-/// ping.
+/// The silence after which the server takes a client offline: one limit without an acknowledgement, one without an
+/// answer to a ping.
 const UNRESPONSIVE_AFTER: Duration = LIMIT.saturating_mul(2);
 
-/// The sentences that tell something of their actor.
+/// The sentences that change the state of their actor.
 const INFORMATIVE: [SentenceKind; 8] = [
     SentenceKind::Registered,
     SentenceKind::Offline,
@@ -36,11 +36,11 @@ const INFORMATIVE: [SentenceKind; 8] = [
 #[derive(Debug)]
 pub(crate) struct ActorState {
     pub(crate) launch: LaunchSpec,
-    /// Its output in the words of the contract.
+    /// Its output, translated into the sentences of the contract.
     pub(crate) log: Log,
     pub(crate) run: ActorRun,
     translator: Translator,
-    /// Its last lines in its own words, by those of the contract.
+    /// Its last lines as it printed them, keyed by their translations.
     originals: BTreeMap<String, String>,
 }
 
@@ -52,22 +52,22 @@ pub(crate) struct ActorRun {
     /// The time and the kind of its end.
     pub(crate) end: Option<(Instant, ActorExit)>,
     /// Its end is expected: because of a directive, `exit`, the end of its input, or `[Exiting]`.
-    pub(crate) asked: bool,
-    /// A line has waited for its end.
+    pub(crate) end_expected: bool,
+    /// A statement has already waited for its end.
     pub(crate) end_awaited: bool,
-    /// It is stopped and produces no output.
+    /// It is stopped (SIGSTOP) and produces no output.
     pub(crate) paused: bool,
     /// It has reported its port.
     pub(crate) listening: bool,
     /// The backend has reported it as ready.
     pub(crate) ready: bool,
-    /// The line without an end that it showed last, as patterns see it.
+    /// Its last line without an end, normalized as for patterns.
     unfinished: Option<String>,
     /// It was registered at least once.
     pub(crate) registered: bool,
-    /// It was registered and has not reported since that it is offline.
+    /// It was registered and has not reported going offline since.
     pub(crate) online: bool,
-    /// The time at which its table last named a client, and whether as online.
+    /// The clients in its table: the time of the last update of each, and whether it is online.
     known: BTreeMap<String, (Instant, bool)>,
     /// The time of the last change of its table.
     pub(crate) updated: Option<Instant>,
@@ -77,17 +77,17 @@ pub(crate) struct ActorRun {
     pub(crate) typed: Option<Instant>,
 }
 
-/// The consequences of a piece of output for the executor.
+/// The consequences of one output for the executor.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct OutputEffect {
     /// The time that the actor spent waiting for a peer that does not respond.
     pub(crate) waited: Option<Duration>,
-    /// A line that a pattern has taken went on.
+    /// A line was extended after a pattern had taken it.
     pub(crate) extended: Option<ExtendedAfterMatch>,
 }
 
 impl ActorState {
-    /// The most lines that are reported in the actor's own words. Further ones are reported in those of the contract.
+    /// The most lines that are kept as printed. Reports show the translation of any further line.
     const MAX_ORIGINALS: usize = 4096;
 
     pub(crate) fn new(launch: LaunchSpec, began: Instant, translator: Translator) -> Self {
@@ -95,20 +95,20 @@ impl ActorState {
         Self { launch, log, run: ActorRun { began, ..ActorRun::default() }, translator, originals: BTreeMap::new() }
     }
 
-    /// A line of the log as the actor showed it.
+    /// A line of the log as the actor printed it.
     pub(crate) fn original<'a>(&'a self, line: &'a str) -> &'a str {
         self.originals.get(line).map_or(line, String::as_str)
     }
 
-    /// A sentence of the contract in the actor's own words, if it has other ones.
-    pub(crate) fn say(&self, sentence: &str) -> Option<String> {
-        self.translator.say(sentence)
+    /// A sentence of the contract in the actor's wording, if that differs.
+    pub(crate) fn translate_back(&self, sentence: &str) -> Option<String> {
+        self.translator.translate_back(sentence)
     }
 
-    /// A line in the words of the contract.
-    fn understand(&mut self, raw: &str) -> String {
-        let understood = self.translator.understand(raw).into_owned();
-        if let (Some(line), Some(shown)) = (normal(&understood), normal(&self.translator.unprompted(raw)))
+    /// Translates a line into a sentence of the contract and keeps the original for reports.
+    fn translate(&mut self, raw: &str) -> String {
+        let translated = self.translator.understand(raw).into_owned();
+        if let (Some(line), Some(shown)) = (normal(&translated), normal(&self.translator.unprompted(raw)))
             && (self.originals.len() < Self::MAX_ORIGINALS || self.originals.contains_key(&line))
         {
             if line == shown {
@@ -117,7 +117,7 @@ impl ActorState {
                 self.originals.insert(line, shown);
             }
         }
-        understood
+        translated
     }
 
     /// Begins a new run.
@@ -125,30 +125,31 @@ impl ActorState {
         self.run = ActorRun { began, ..ActorRun::default() };
     }
 
-    /// Whether changes of the table reach it: it runs, is not stopped and believes that it is online.
+    /// Whether table updates reach it: it runs, is not stopped and reports itself online.
     pub(crate) fn is_reachable(&self) -> bool {
         self.run.end.is_none() && self.run.online && !self.run.paused
     }
 
     /// Whether it has ended unexpectedly.
     pub(crate) fn has_vanished(&self) -> bool {
-        self.run.end.is_some() && !self.run.asked
+        self.run.end.is_some() && !self.run.end_expected
     }
 
-    /// Whether its table has named somebody as online since then. People see only that the table has changed.
-    pub(crate) fn names(&self, name: &str, since: Instant) -> bool {
+    /// Whether its table has listed a client as online since a time. Text output shows only that the table changed, so
+    /// for a text actor any update counts.
+    pub(crate) fn lists_online(&self, name: &str, since: Instant) -> bool {
         if self.launch.text {
             return self.run.updated.is_some_and(|at| at >= since);
         }
         self.run.known.get(name).is_some_and(|(at, online)| *online && *at >= since)
     }
 
-    /// Whether its table says that somebody is offline.
-    pub(crate) fn believes_offline(&self, name: &str) -> bool {
+    /// Whether its table lists a client as offline.
+    pub(crate) fn lists_offline(&self, name: &str) -> bool {
         self.run.known.get(name).is_some_and(|(_, online)| !online)
     }
 
-    /// Whether this was shown already, as a line without its end.
+    /// Whether this line was already shown, without its end.
     pub(crate) fn has_shown(&self, line: &str) -> bool {
         self.run.unfinished.as_deref() == Some(line)
     }
@@ -164,14 +165,14 @@ impl ActorState {
             }
             ActorOutput::Partial(raw) => {
                 self.run.unfinished = normal(&raw);
-                let raw = self.understand(&raw);
+                let raw = self.translate(&raw);
                 let extended = self.log.partial(at, &raw);
                 let waited = normal(&raw).and_then(|line| self.run.learn_from_line(at, &line));
                 OutputEffect { waited, extended }
             }
             ActorOutput::Line(raw) => {
                 self.run.unfinished = None;
-                let raw = self.understand(&raw);
+                let raw = self.translate(&raw);
                 let extended = self.log.line(at, &raw);
                 let waited = normal(&raw).and_then(|line| self.run.learn_from_line(at, &line));
                 OutputEffect { waited, extended }
@@ -191,7 +192,7 @@ impl ActorRun {
             SentenceKind::Registered => (self.registered, self.online) = (true, true),
             SentenceKind::Offline => self.online = false,
             SentenceKind::TableUpdated => self.updated = Some(at),
-            SentenceKind::Exiting => self.asked = true,
+            SentenceKind::Exiting => self.end_expected = true,
             SentenceKind::ServerUnreachable | SentenceKind::ChannelUnreachable => return Some(ATTEMPTS * LIMIT),
             SentenceKind::Listening => self.listening = true,
             SentenceKind::NoAck => return Some(LIMIT),
@@ -202,7 +203,7 @@ impl ActorRun {
 
     fn learn_from_event(&mut self, at: Instant, event: &Value) -> Option<Duration> {
         let text = |key: &str| event.get(key).and_then(Value::as_str);
-        // A kind that both roles have means the same in both.
+        // An event kind of both roles has the same meaning in both.
         let kind = text("event")?;
         match kind.parse() {
             Ok(ClientEventKind::Registered) => (self.registered, self.online) = (true, true),
@@ -212,7 +213,7 @@ impl ActorRun {
                 self.learn_rows(at, event.get("changed"));
             }
             Ok(ClientEventKind::Clients) => self.learn_rows(at, event.get("clients")),
-            Ok(ClientEventKind::Exit) if text("line").is_some() => self.asked = true,
+            Ok(ClientEventKind::Exit) if text("line").is_some() => self.end_expected = true,
             Ok(ClientEventKind::NoAck | ClientEventKind::Retry) => return Some(LIMIT),
             Ok(ClientEventKind::Removed) => return Some(UNRESPONSIVE_AFTER),
             Ok(ClientEventKind::ServerUnreachable) => {

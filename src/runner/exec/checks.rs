@@ -1,26 +1,29 @@
-//! Checks: parts of a case that pass or fail by themselves.
+//! Checks: parts of a case that pass or fail separately.
 
 use crate::runner::exec::executor::{Abort, CaseExecutor, Executed};
 use crate::runner::lang::ast::{Statement, Step};
 use crate::runner::report::outcome::{CaseFailure, Cause, CheckResult};
 
 impl CaseExecutor<'_> {
-    /// Begins a check; the one before has passed if nothing failed in it.
+    /// Begins a check. The previous check passes unless it has failed.
     pub(crate) fn begin_check(&mut self, title: &str, points: Option<u32>) {
         self.pass_check();
         self.checks.push(unreached(title, points));
     }
 
-    /// The check that is running has passed, unless it failed before.
+    /// Marks the running check as passed unless it has failed.
     pub(crate) fn pass_check(&mut self) {
         if let Some(check) = self.checks.last_mut().filter(|check| check.passed.is_none()) {
             check.passed = Some(true);
         }
     }
 
-    /// What a failure ends: the check that is running, where there is one and everybody is still there. Says how
-    /// many of the coming lines go with it. Otherwise it ends the case.
-    pub(crate) fn outlive(&mut self, failure: Abort, remaining: &[&Statement]) -> Executed<usize> {
+    /// Fails the running check and returns how many of the remaining statements belong to it and are skipped.
+    ///
+    /// # Errors
+    /// The failure, when it ends the whole case: no check is running, an actor has vanished, or the cause is not an
+    /// unmet expectation.
+    pub(crate) fn skip_failed_check(&mut self, failure: Abort, remaining: &[&Statement]) -> Executed<usize> {
         self.fail_check(&failure);
         let harmless = match failure.cause {
             Cause::Silence | Cause::Late(_) | Cause::WrongText | Cause::Duplicate | Cause::Forbidden => true,
@@ -44,7 +47,7 @@ impl CaseExecutor<'_> {
         }
     }
 
-    /// Adds the checks that were not reached.
+    /// Adds a result for each check that was not reached.
     pub(crate) fn add_unreached(&mut self) {
         for statement in self.remaining {
             if let Step::Check { title, points } = &statement.step {

@@ -1,4 +1,6 @@
-//! Runs one case on a backend, line by line.
+//! Runs one case on a backend, statement by statement.
+//!
+//! Time passes only in [`Backend::next`]: the executor has no clock of its own, so a case can run in virtual time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -24,13 +26,13 @@ use crate::script::vars::{BadVariable, Vars};
 pub struct ExecSettings {
     /// The mode in which text is matched.
     pub style: MatchMode,
-    /// Limits, windows and readiness are stretched by this; `sleep` is not.
+    /// Factor for limits, windows and the readiness limit. It does not change `sleep`.
     pub time_scale: f64,
-    /// Every actor is run as people see it, without `--json`.
+    /// Every actor shows text instead of events: it runs without `--json`.
     pub text: bool,
-    /// Actors that show events also show one for each of their datagrams (`--trace`).
+    /// Actors that show events also show one for each datagram (`--trace`).
     pub trace: bool,
-    /// When the whole run must be over, in the time of the backend.
+    /// The deadline of the whole run, in the time of the backend.
     pub deadline: Option<Instant>,
 }
 
@@ -41,7 +43,7 @@ impl Default for ExecSettings {
 }
 
 /// The exit statuses of an internal error of our own program: [`Status::Internal`], and a panic.
-pub(super) const FAULTS: [u8; 2] = [Status::Internal.code(), 101];
+pub(super) const INTERNAL_ERROR_STATUSES: [u8; 2] = [Status::Internal.code(), 101];
 
 /// The failure that ends a case.
 pub(crate) type Abort = Box<CaseFailure>;
@@ -61,10 +63,10 @@ pub(crate) struct CaseExecutor<'a> {
     /// The first failure that ended a check but not the case.
     pub(super) failed: Option<Box<CaseFailure>>,
     /// The time of the last action on an actor.
-    pub(super) acted: Instant,
+    pub(super) last_action: Instant,
     /// The statement that is running.
     pub(super) statement: &'a Statement,
-    /// The statements behind it.
+    /// The statements after it.
     pub(super) remaining: &'a [&'a Statement],
 }
 
@@ -90,7 +92,7 @@ pub fn run_case(
         replay: String::new(),
         attempts: 1,
     };
-    if let Some(reason) = lacking(setup, case, backend) {
+    if let Some(reason) = unmet_requirement(setup, case, backend) {
         result.verdict = Verdict::Skipped(reason);
         return result;
     }
@@ -108,7 +110,7 @@ pub fn run_case(
         idle: IdleTime::default(),
         checks: Vec::new(),
         failed: None,
-        acted: began,
+        last_action: began,
         statement: first,
         remaining: &statements,
     };
@@ -123,15 +125,15 @@ pub fn run_case(
     result.overhead = executor.idle.overhead(began, end);
     result.transcript = executor.transcript.into();
     result.checks = executor.checks;
-    // The first line that fails decides.
+    // The first failure decides the verdict.
     if let Some(failure) = executor.failed.or(stopped) {
         result.verdict = Verdict::Failed(failure);
     }
     result
 }
 
-/// The reason why a case cannot be run on this backend, before anything is started.
-pub(super) fn lacking(setup: &[Statement], case: &Case, backend: &dyn Backend) -> Option<String> {
+/// The reason why a case cannot run on this backend, if it cannot. Nothing is started to find out.
+pub(super) fn unmet_requirement(setup: &[Statement], case: &Case, backend: &dyn Backend) -> Option<String> {
     if let Some(reason) = case.needs.iter().find_map(|need| backend.unmet_need(*need)) {
         return Some(reason);
     }
@@ -157,7 +159,7 @@ impl<'a> CaseExecutor<'a> {
             let step = StepResult { span: statement.span.clone(), at, took, ok: result.is_ok() };
             self.observer.step(&step);
             steps.push(step);
-            let skipped = result.map_or_else(|stop| self.outlive(stop, remaining), |()| Ok(0))?;
+            let skipped = result.map_or_else(|stop| self.skip_failed_check(stop, remaining), |()| Ok(0))?;
             rest = remaining.get(skipped..).unwrap_or_default();
         }
         self.settle()?;
@@ -172,14 +174,14 @@ impl<'a> CaseExecutor<'a> {
             Step::Signal { actor, signal } => self.signal(actor, *signal),
             Step::Restart(actor) => self.restart(actor),
             Step::Eof(actor) => {
-                let state = self.named(actor)?;
-                // A server goes on at the end of its input.
-                state.run.asked |= *actor != ActorId::Server;
+                let state = self.actor_mut(actor)?;
+                // A server keeps running at the end of its input.
+                state.run.end_expected |= *actor != ActorId::Server;
                 self.backend.close_input(actor);
                 self.note(actor, "its input is closed".to_owned());
                 Ok(())
             }
-            Step::Fault { way, fault } => self.change_network(&NetworkChange::Fault(way, *fault)),
+            Step::Fault { direction, fault } => self.change_network(&NetworkChange::Fault(direction, *fault)),
             Step::Cut(a, b) => self.change_network(&NetworkChange::Cut(a, b)),
             Step::Heal => self.change_network(&NetworkChange::Heal),
             Step::Sleep(duration) => {
@@ -198,7 +200,7 @@ impl<'a> CaseExecutor<'a> {
                 Ok(())
             }
             Step::Type { who, line } => self.type_line(who, line),
-            Step::Expect { who, how, limit, pattern } => self.expect(who, *how, *limit, pattern),
+            Step::Expect { who, mode, limit, pattern } => self.expect(who, *mode, *limit, pattern),
             Step::Exits { who, status } => self.exits(who, *status),
             Step::Alive(who) => {
                 let actors = self.resolve(who)?;
@@ -208,22 +210,22 @@ impl<'a> CaseExecutor<'a> {
         }
     }
 
-    /// The actors of a line, or the failure that one of them has ended by itself. `*` leaves out actors that were asked to
-    /// end.
+    /// The actors of a statement, or a failure when one of them has vanished. `*` leaves out actors that ended as
+    /// expected.
     pub(super) fn resolve(&mut self, who: &Who) -> Executed<Vec<ActorId>> {
-        let actors = self.meant(who, |state| state.run.end.is_none() || state.has_vanished())?;
+        let actors = self.select_actors(who, |state| state.run.end.is_none() || state.has_vanished())?;
         for actor in &actors {
-            self.named(actor)?;
+            self.actor_mut(actor)?;
         }
         Ok(actors)
     }
 
-    /// The actors of a line. `*` stands for every client of this kind.
-    pub(super) fn meant(&self, who: &Who, kind: impl Fn(&ActorState) -> bool) -> Executed<Vec<ActorId>> {
+    /// The actors of a statement. `*` stands for every client that passes the filter.
+    pub(super) fn select_actors(&self, who: &Who, filter: impl Fn(&ActorState) -> bool) -> Executed<Vec<ActorId>> {
         let actors: Vec<ActorId> = match who {
             Who::Each(actors) => actors.clone(),
             Who::EveryClient => {
-                let clients = self.actors.iter().filter(|(actor, state)| **actor != ActorId::Server && kind(state));
+                let clients = self.actors.iter().filter(|(actor, state)| **actor != ActorId::Server && filter(state));
                 clients.map(|(actor, _)| actor.clone()).collect()
             }
         };
@@ -234,8 +236,8 @@ impl<'a> CaseExecutor<'a> {
         Ok(actors)
     }
 
-    /// The state of an actor of a line, or a failure when it has ended by itself.
-    pub(super) fn named(&mut self, actor: &ActorId) -> Executed<&mut ActorState> {
+    /// The state of an actor, or a failure when it has vanished or was not started.
+    pub(super) fn actor_mut(&mut self, actor: &ActorId) -> Executed<&mut ActorState> {
         if self.actors.get(actor).is_some_and(ActorState::has_vanished) {
             return Err(self.vanished(actor));
         }
@@ -247,7 +249,7 @@ impl<'a> CaseExecutor<'a> {
         self.actors.get(actor).is_none_or(|state| state.run.end.is_some())
     }
 
-    /// Waits until an actor has ended; false when the limit passes first.
+    /// Waits until an actor has ended. False when the limit passes first.
     pub(super) fn ends_within(&mut self, actor: &ActorId, limit: Duration) -> Executed<bool> {
         let until = self.backend.now() + limit.mul_f64(self.settings.time_scale);
         while !self.has_ended(actor) {
@@ -258,7 +260,7 @@ impl<'a> CaseExecutor<'a> {
         Ok(true)
     }
 
-    /// Processes all events until now.
+    /// Processes all events up to now.
     pub(super) fn settle(&mut self) -> Executed {
         let now = self.backend.now();
         self.run_until(now)
@@ -269,7 +271,7 @@ impl<'a> CaseExecutor<'a> {
         Ok(())
     }
 
-    /// Processes one event; false when none came until then.
+    /// Processes one event. False when none came until then.
     pub(super) fn next_event(&mut self, until: Instant) -> Executed<bool> {
         let limit = self.settings.deadline.map_or(until, |deadline| deadline.min(until));
         let event = self.backend.next(limit);
@@ -308,14 +310,14 @@ impl<'a> CaseExecutor<'a> {
             self.transcribe(at, &actor, kind, line);
         }
         let Some(state) = self.actors.get_mut(&actor) else { return Ok(()) };
-        let told = state.observe(at, output);
-        if let Some(waited) = told.waited {
-            // A wait cannot be longer than the time since the request.
-            let asked = state.run.typed.unwrap_or(state.run.began);
-            let asked = if actor == ActorId::Server { self.acted } else { asked };
-            self.idle.add(asked.max(at - waited), at);
+        let effect = state.observe(at, output);
+        if let Some(waited) = effect.waited {
+            // The wait cannot have begun before the request.
+            let requested = state.run.typed.unwrap_or(state.run.began);
+            let requested = if actor == ActorId::Server { self.last_action } else { requested };
+            self.idle.add(requested.max(at - waited), at);
         }
-        if let Some(extended) = told.extended {
+        if let Some(extended) = effect.extended {
             let [taken, now] = [&extended.taken, &extended.now].map(|line| state.original(line));
             let sentence = format!("{actor} went on after `{taken}`, which was taken: `{now}`");
             return Err(self.fail(Some(&actor), Cause::WrongText, Status::Expected, sentence));
@@ -327,8 +329,8 @@ impl<'a> CaseExecutor<'a> {
         self.transcribe(at, actor, TranscriptKind::Note, end.to_string());
         let Some(state) = self.actors.get_mut(actor) else { return Ok(()) };
         state.run.end = Some((at, end));
-        state.run.asked |= is_to_end(actor, self.remaining);
-        if !self.backend.is_external() && end.signal.is_none() && FAULTS.contains(&end.status) {
+        state.run.end_expected |= is_to_end(actor, self.remaining);
+        if !self.backend.is_external() && end.signal.is_none() && INTERNAL_ERROR_STATUSES.contains(&end.status) {
             let sentence = format!("{actor} {end}, which means a fault of the program itself");
             return Err(self.fail(Some(actor), Cause::Exited(Some(end)), Status::Failed, sentence));
         }
@@ -341,8 +343,8 @@ impl<'a> CaseExecutor<'a> {
 
     /// Adds an action on an actor to the transcript.
     pub(super) fn note(&mut self, actor: &ActorId, text: String) {
-        self.acted = self.backend.now();
-        self.transcribe(self.acted, actor, TranscriptKind::Note, text);
+        self.last_action = self.backend.now();
+        self.transcribe(self.last_action, actor, TranscriptKind::Note, text);
     }
 
     pub(super) fn transcribe(&mut self, at: Instant, actor: &ActorId, kind: TranscriptKind, text: String) {
@@ -378,8 +380,8 @@ impl<'a> CaseExecutor<'a> {
     }
 }
 
-/// Whether a later line waits for the end of this run of an actor. Then the end is expected, however early it comes:
-/// otherwise the meaning of a line would depend on the speed of the line before it.
+/// Whether a later statement waits for the end of this run of an actor. Then the end is expected, however early it
+/// comes. Otherwise the meaning of a statement would depend on the speed of the statement before it.
 pub(super) fn is_to_end(actor: &ActorId, remaining: &[&Statement]) -> bool {
     for statement in remaining {
         match &statement.step {

@@ -1,4 +1,4 @@
-//! The times in which a run waited for a limit, a window or a `sleep` to pass: what is left is its own overhead.
+//! Measures the overhead of a run: the time in which it did not wait for a limit, a window or a `sleep` to pass.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::proto::time::Instant;
 pub(crate) struct IdleTime(Vec<(Instant, Instant)>);
 
 impl IdleTime {
-    /// How many intervals are kept apart; beyond that they are joined first, and what cannot be joined is forgotten,
-    /// which only makes the overhead look greater.
+    /// The most intervals that are kept. At this limit, overlapping intervals are joined. If that frees no space, a
+    /// new interval is dropped, which only makes the overhead look greater.
     const MAX: usize = 4096;
 
-    /// Adds what was waited from one time to another.
+    /// Adds an interval of waiting.
     pub(crate) fn add(&mut self, from: Instant, to: Instant) {
         if from >= to {
             return;
@@ -26,7 +26,7 @@ impl IdleTime {
         }
     }
 
-    /// How much of the time between two instants was no waiting.
+    /// The time between two instants that lies in no interval.
     pub(crate) fn overhead(&mut self, from: Instant, to: Instant) -> Duration {
         self.join();
         let inside = self.0.iter().map(|(a, b)| (*b.min(&to)).since(*a.max(&from)));

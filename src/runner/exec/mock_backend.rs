@@ -1,4 +1,4 @@
-//! A backend for tests: actors do what the lines typed to them say, in virtual time, at no cost.
+//! A mock backend for tests: typed lines script the actors, and time is virtual.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,32 +11,32 @@ use crate::proto::time::Instant;
 use crate::runner::backend::{ActorExit, ActorOutput, Backend, BackendError, BackendEvent, LaunchSpec, NetworkChange};
 use crate::runner::lang::ast::{ActorId, Need, Signal};
 
-/// Obedient actors. What is typed to one is `WORD ...; WORD ...`: `say TEXT`, `say_at MS TEXT`, `die STATUS`,
-/// `die_at MS STATUS`, `event JSON`, `exit`, `flood`.
+/// Actors that execute the commands typed to them. A typed line is `COMMAND; COMMAND ...` with the commands `say TEXT`,
+/// `say_at MS TEXT`, `die STATUS`, `die_at MS STATUS`, `event JSON`, `exit` and `flood`.
 #[derive(Clone, Default)]
 pub(crate) struct MockBackend {
     pub(crate) now: Instant,
-    /// What will happen, by time and number.
-    pub(crate) remaining: BTreeMap<(Instant, u64), BackendEvent>,
+    /// The scheduled events, by time and number.
+    pub(crate) scheduled: BTreeMap<(Instant, u64), BackendEvent>,
     pub(crate) count: u64,
-    /// Everybody that was started, and its text form.
+    /// The started actors, and whether each shows text.
     pub(crate) started: BTreeMap<ActorId, bool>,
-    /// Clients with these names say nothing of being registered.
-    pub(crate) mute: Vec<&'static str>,
-    /// Clients with these names end with status 4 instead.
+    /// Clients with these names do not report being registered.
+    pub(crate) silent: Vec<&'static str>,
+    /// Clients with these names are refused and end with status 4.
     pub(crate) refused: Vec<&'static str>,
-    /// These actors get no news of others.
-    pub(crate) blind: Vec<&'static str>,
+    /// These actors get no table updates.
+    pub(crate) without_table: Vec<&'static str>,
     pub(crate) cancelled: Option<u8>,
     /// The arguments of every actor that was started; clones share it.
     pub(crate) launched: Rc<RefCell<Vec<String>>>,
 }
 
 impl MockBackend {
-    fn later(&mut self, ms: u64, happening: impl FnOnce(Instant) -> BackendEvent) {
+    fn later(&mut self, ms: u64, event: impl FnOnce(Instant) -> BackendEvent) {
         let at = self.now + Duration::from_millis(ms);
         self.count += 1;
-        self.remaining.insert((at, self.count), happening(at));
+        self.scheduled.insert((at, self.count), event(at));
     }
 
     fn event(&mut self, actor: &ActorId, ms: u64, event: serde_json::Value) {
@@ -53,8 +53,8 @@ impl MockBackend {
         self.later(ms, |at| BackendEvent::Ended { actor, at, end });
     }
 
-    /// Brings an actor up as programs of ours do.
-    fn come(&mut self, actor: &ActorId) {
+    /// Schedules the output of a starting actor, as our own program prints it.
+    fn report_ready(&mut self, actor: &ActorId) {
         let name = actor.to_string();
         if *actor == ActorId::Server {
             let line = "[Server listening on port 9]";
@@ -64,13 +64,13 @@ impl MockBackend {
             self.event(actor, 1, json!({"event": "refused", "line": "[The name is in use.]"}));
             return self.end(actor, 2, 4, None);
         }
-        if self.mute.contains(&name.as_str()) {
+        if self.silent.contains(&name.as_str()) {
             return;
         }
         let welcome = json!({"event": "registered", "line": "[Welcome, You are registered.]"});
         self.event(actor, 1, welcome);
         for viewer in self.started.keys().cloned().collect::<Vec<_>>() {
-            if viewer != ActorId::Server && !self.blind.contains(&viewer.to_string().as_str()) {
+            if viewer != ActorId::Server && !self.without_table.contains(&viewer.to_string().as_str()) {
                 let changed = json!([{"name": name, "addr": "127.0.0.1:9", "online": true}]);
                 let table = json!({"event": "table", "changed": changed, "line": "[Client table updated.]"});
                 self.event(&viewer, 2, table);
@@ -78,8 +78,8 @@ impl MockBackend {
         }
     }
 
-    fn execute(&mut self, actor: &ActorId, order: &str) {
-        let (word, rest) = order.split_once(' ').unwrap_or((order, ""));
+    fn execute(&mut self, actor: &ActorId, command: &str) {
+        let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
         let (first, others) = rest.split_once(' ').unwrap_or((rest, ""));
         let number = first.parse().unwrap_or(0);
         match word {
@@ -93,7 +93,7 @@ impl MockBackend {
                 let (actor, reason) = (actor.clone(), "too much".to_owned());
                 self.later(1, |at| BackendEvent::Flood { actor, at, reason });
             }
-            _ => panic!("no puppet knows {order:?}"),
+            _ => panic!("no puppet knows {command:?}"),
         }
     }
 }
@@ -107,7 +107,7 @@ impl Backend for MockBackend {
         if let Some(signal) = self.cancelled {
             return BackendEvent::Cancelled(signal);
         }
-        match self.remaining.first_entry() {
+        match self.scheduled.first_entry() {
             Some(first) if first.key().0 <= until => {
                 self.now = self.now.max(first.key().0);
                 first.remove()
@@ -125,17 +125,17 @@ impl Backend for MockBackend {
         }
         self.started.insert(launch.actor.clone(), launch.text);
         self.launched.borrow_mut().extend(launch.args.iter().cloned());
-        self.come(&launch.actor);
+        self.report_ready(&launch.actor);
         Ok(())
     }
 
     fn restart(&mut self, actor: &ActorId) -> Result<(), BackendError> {
-        self.come(actor);
+        self.report_ready(actor);
         Ok(())
     }
 
     fn type_line(&mut self, actor: &ActorId, line: &str) -> Result<(), BackendError> {
-        line.split("; ").for_each(|order| self.execute(actor, order));
+        line.split("; ").for_each(|command| self.execute(actor, command));
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl Backend for MockBackend {
         (need == Need::Faults).then(|| "puppets have no network".to_owned())
     }
 
-    fn change_network(&mut self, _disturbance: &NetworkChange<'_>) -> Result<(), BackendError> {
+    fn change_network(&mut self, _change: &NetworkChange<'_>) -> Result<(), BackendError> {
         Err(BackendError("puppets have no network".to_owned()))
     }
 }

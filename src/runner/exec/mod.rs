@@ -1,4 +1,6 @@
-//! Runs one case, statement by statement, on any backend.
+//! Executes one case on any backend: actions, expectations, readiness and checks.
+//!
+//! The executor reads no clock and no output by itself. Both come from [`crate::runner::backend::Backend`].
 
 pub(crate) mod actions;
 pub(crate) mod actor;

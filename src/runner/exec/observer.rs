@@ -3,7 +3,7 @@
 use crate::runner::backend::BackendEvent;
 use crate::runner::report::outcome::StepResult;
 
-/// Watches a case. It sees every event and changes nothing.
+/// Observes a case. It receives every event and cannot change the case.
 pub trait Observer {
     /// The executor received this event from the backend and has not processed it yet.
     fn backend_event(&mut self, _event: &BackendEvent) {}

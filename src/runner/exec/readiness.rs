@@ -1,4 +1,4 @@
-//! When a server or a client that was started is ready for the next line.
+//! Waits until a started server or client is ready, so that the next statement can rely on it.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::runner::exec::executor::{CaseExecutor, Executed};
 use crate::runner::lang::ast::ActorId;
 use crate::runner::report::outcome::{CaseFailure, Cause};
 
-/// How long a server has to listen, and a client to be registered and in everybody's table: much longer than the five
-/// attempts of 500 ms after which a client gives up and ends by itself.
+/// Time limit for a server to listen, and for a client to be registered and in every table. It is much longer than the
+/// five attempts of 500 ms after which a client gives up and ends.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
-/// Actors that are run as people see them say that their table has changed, not how. So they must be silent this
-/// long besides, so that no earlier change is taken for the awaited one.
+/// Text output says that a table has changed, and not how. Text actors must therefore be silent this long, so that an
+/// earlier change is not taken for the awaited one.
 const SILENCE: Duration = Duration::from_millis(50);
 
 impl CaseExecutor<'_> {
@@ -43,82 +43,82 @@ impl CaseExecutor<'_> {
         }
     }
 
-    /// Waits until a client is registered and every actor that the server can reach has it in its table, or until it
-    /// has ended, which fails nothing by itself.
+    /// Waits until a client is registered and is in the table of every client that the server can reach. Returns early
+    /// when the client ends, which is not a failure here.
     pub(crate) fn await_client(&mut self, actor: &ActorId) -> Executed {
         let begin = self.backend.now();
         let until = begin + READY_LIMIT.mul_f64(self.settings.time_scale);
         loop {
-            let lacking = match self.lacking(actor) {
-                Lacking::Nothing => return Ok(()),
-                Lacking::Ended => {
+            let missing = match self.unmet_condition(actor) {
+                ReadyCondition::Met => return Ok(()),
+                ReadyCondition::Ended => {
                     if let Some(state) = self.actors.get_mut(actor) {
-                        state.run.asked = true;
+                        state.run.end_expected = true;
                     }
                     return Ok(());
                 }
-                Lacking::Silence(since) if since + SILENCE <= self.backend.now() => return Ok(()),
-                Lacking::Silence(since) => {
+                ReadyCondition::Silence(since) if since + SILENCE <= self.backend.now() => return Ok(()),
+                ReadyCondition::Silence(since) => {
                     self.next_event((since + SILENCE).min(until))?;
                     continue;
                 }
-                Lacking::Readiness => format!("{actor} was not ready"),
-                Lacking::Registration => format!("{actor} was not registered"),
-                Lacking::Table(viewer) => format!("the table of {viewer} did not name {actor}"),
+                ReadyCondition::Readiness => format!("{actor} was not ready"),
+                ReadyCondition::Registration => format!("{actor} was not registered"),
+                ReadyCondition::Table(viewer) => format!("the table of {viewer} did not name {actor}"),
             };
             if !self.next_event(until)? {
-                return Err(self.not_ready(actor, &lacking, until.since(begin)));
+                return Err(self.not_ready(actor, &missing, until.since(begin)));
             }
         }
     }
 
-    fn not_ready(&self, actor: &ActorId, lacking: &str, limit: Duration) -> Abort {
-        let sentence = format!("{lacking} within {limit:?}");
+    fn not_ready(&self, actor: &ActorId, missing: &str, limit: Duration) -> Abort {
+        let sentence = format!("{missing} within {limit:?}");
         let span = self.statement.span.clone();
         let (cause, status) = (Cause::NotReady, Status::Expected);
         let (actor, expected, nearest) = (Some(actor.clone()), None, None);
         Box::new(CaseFailure { span, actor, cause, sentence, expected, nearest, status, remedy: None })
     }
 
-    fn lacking(&self, actor: &ActorId) -> Lacking {
-        let Some(state) = self.actors.get(actor) else { return Lacking::Ended };
+    fn unmet_condition(&self, actor: &ActorId) -> ReadyCondition {
+        let Some(state) = self.actors.get(actor) else { return ReadyCondition::Ended };
         if state.run.end.is_some() {
-            return Lacking::Ended;
+            return ReadyCondition::Ended;
         }
         if self.backend.is_external() {
-            return if state.run.ready { Lacking::Nothing } else { Lacking::Readiness };
+            return if state.run.ready { ReadyCondition::Met } else { ReadyCondition::Readiness };
         }
         if !state.run.registered {
-            return Lacking::Registration;
+            return ReadyCondition::Registration;
         }
-        let mut last_words = None;
+        let mut last_output = None;
         for (viewer, seen) in &self.actors {
-            // A server has no table of the kind; whom the newcomer's own table calls offline gets no updates.
-            let unreachable = !seen.is_reachable() || state.believes_offline(&seen.launch.name);
+            // A server prints no such table. A client that the new client's table lists as offline gets no updates.
+            let unreachable = !seen.is_reachable() || state.lists_offline(&seen.launch.name);
             if *viewer == ActorId::Server || unreachable && viewer != actor {
                 continue;
             }
-            if !seen.names(&state.launch.name, state.run.began) {
-                return Lacking::Table(viewer.clone());
+            if !seen.lists_online(&state.launch.name, state.run.began) {
+                return ReadyCondition::Table(viewer.clone());
             }
             if seen.launch.text {
-                last_words = last_words.max(seen.run.last_output);
+                last_output = last_output.max(seen.run.last_output);
             }
         }
-        last_words.map_or(Lacking::Nothing, Lacking::Silence)
+        last_output.map_or(ReadyCondition::Met, ReadyCondition::Silence)
     }
 }
 
-/// What is still to come before a client is ready.
-enum Lacking {
-    Nothing,
+/// The first condition of a client's readiness that is not met.
+enum ReadyCondition {
+    Met,
     /// The client has ended.
     Ended,
-    /// The backend has not said that it is ready.
+    /// The backend has not reported the client as ready.
     Readiness,
     Registration,
-    /// This one's table does not name it.
+    /// The table of this actor does not list the client.
     Table(ActorId),
-    /// Nobody may have shown anything for a while, since then.
+    /// Text actors must be silent for [`SILENCE`] from this time, their last output, on.
     Silence(Instant),
 }

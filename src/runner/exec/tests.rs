@@ -1,4 +1,4 @@
-//! The executor on mock actors: what each line means, each cause of failure, and what time is counted as whose.
+//! Tests of the executor on mock actors: the effect of each statement, each cause of failure, and the overhead.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::runner::exec::executor::{ExecSettings, FAULTS, run_case};
+use crate::runner::exec::executor::{ExecSettings, INTERNAL_ERROR_STATUSES, run_case};
 use crate::runner::exec::mock_backend::MockBackend;
 use crate::runner::lang;
 use crate::runner::lang::ast::Case;
@@ -48,13 +48,13 @@ fn failure_of(result: CaseResult) -> CaseFailure {
     }
 }
 
-/// The cause in one word, the number of the line, the exit status and the sentence.
+/// The cause in one word, the line number, the exit status and the sentence of a failure.
 fn fails(text: &str) -> (&'static str, usize, u8, String) {
     let failure = failure_of(result_of(text));
     (failure.cause.word(), failure.span.line, failure.status.code(), failure.sentence)
 }
 
-fn told(word: &'static str, line: usize, status: u8, sentence: &str) -> (&'static str, usize, u8, String) {
+fn expected(word: &'static str, line: usize, status: u8, sentence: &str) -> (&'static str, usize, u8, String) {
     (word, line, status, sentence.to_owned())
 }
 
@@ -63,7 +63,7 @@ fn output_that_came_early_matches_and_nothing_matches_twice() {
     passes("server\nclient x\nx> say a; say b; say c\nx< a\nx<~ c\nx< b\nx!< /a|b|c/\n");
     passes("server\nclient x\nx< [Welcome, You are registered.]\n");
     let twice = fails("server\nclient x\nx> say a\nx< a\nx< a\n");
-    assert_eq!(twice, told("SILENCE", 5, 5, "x showed nothing like it within 4s"));
+    assert_eq!(twice, expected("SILENCE", 5, 5, "x showed nothing like it within 4s"));
 }
 
 #[test]
@@ -75,33 +75,33 @@ fn values_are_captured_and_replaced() {
 fn each_of_several_takes_its_own_match_within_one_limit() {
     passes("server\nclient x y\nx> say_at 3000 a\ny> say_at 3900 a\n*< a\n");
     let late = fails("server\nclient x y\nx> say_at 3000 a\ny> say_at 4200 a\nx,y< a\n");
-    assert_eq!(late, told("LATE", 5, 5, "y showed it 200ms after the limit of 4s"));
+    assert_eq!(late, expected("LATE", 5, 5, "y showed it 200ms after the limit of 4s"));
 }
 
 #[test]
 fn a_limit_reaches_exactly_so_far() {
     passes("server\nclient x\nx> say_at 1000 a\nx<1s a\n");
     let late = fails("server\nclient x\nx> say_at 1001 a\nx<1s a\n");
-    assert_eq!(late, told("LATE", 4, 5, "x showed it 1ms after the limit of 1s"));
+    assert_eq!(late, expected("LATE", 4, 5, "x showed it 1ms after the limit of 1s"));
     let silent = fails("server\nclient x\nx> say_at 1501 a\nx<1s a\n");
-    assert_eq!(silent, told("SILENCE", 4, 5, "x showed nothing like it within 1s"));
+    assert_eq!(silent, expected("SILENCE", 4, 5, "x showed nothing like it within 1s"));
 }
 
 #[test]
 fn a_window_reaches_exactly_so_far() {
     passes("server\nclient x\nx> say_at 701 a\nx!< a\nx< a\n");
     let came = fails("server\nclient x\nx> say_at 700 a\nx!< a\n");
-    assert_eq!(came, told("FORBIDDEN", 4, 4, "x showed `a`, 700ms into 700ms"));
+    assert_eq!(came, expected("FORBIDDEN", 4, 4, "x showed `a`, 700ms into 700ms"));
 }
 
 #[test]
 fn what_comes_again_is_a_duplicate() {
     let again = fails("server\nclient x\nx> say a; say_at 500 a\nx< a\nx!< a\n");
-    assert_eq!(again, told("DUPLICATE", 5, 4, "x showed it again: `a`"));
+    assert_eq!(again, expected("DUPLICATE", 5, 4, "x showed it again: `a`"));
     let instead = fails(
         "server\nclient x\nx> say message number 1; say message number 1\nx< message number 1\nx< message number 2\n",
     );
-    assert_eq!(instead, told("DUPLICATE", 5, 5, "x showed another line again within 4s"));
+    assert_eq!(instead, expected("DUPLICATE", 5, 5, "x showed another line again within 4s"));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn something_like_it_is_a_wrong_text_and_shown() {
     assert_eq!(failure.nearest.map(|nearest| nearest.text).as_deref(), Some("[Message recieved by y]"));
     let skipped = fails("server\nclient x\nx> say first; say second\nx< second\nx< first\n");
     let sentence = "x showed it before what was taken last; `<~` takes lines in any order";
-    assert_eq!(skipped, told("WRONG TEXT", 5, 5, sentence));
+    assert_eq!(skipped, expected("WRONG TEXT", 5, 5, sentence));
 }
 
 #[test]
@@ -121,8 +121,8 @@ fn an_actor_that_ends_while_something_is_expected_fails_at_once() {
     let result = result_of("server\nclient x\nx> die_at 1000 1\nx< a\n");
     assert!(result.took < Duration::from_millis(1100), "{:?}", result.took);
     let sentence = "x ended with status 1 by itself, and nothing asked it to";
-    assert_eq!(fails("server\nclient x\nx> die_at 1000 1\nx< a\n"), told("EXITED", 4, 4, sentence));
-    assert_eq!(fails("server\nclient x\nx> exit\nx< a\n"), told("EXITED", 4, 4, "x ended with status 0"));
+    assert_eq!(fails("server\nclient x\nx> die_at 1000 1\nx< a\n"), expected("EXITED", 4, 4, sentence));
+    assert_eq!(fails("server\nclient x\nx> exit\nx< a\n"), expected("EXITED", 4, 4, "x ended with status 0"));
     passes("server\nclient x\nx> say last words; exit\nx< last words\nx exits 0\n");
 }
 
@@ -131,17 +131,17 @@ fn an_unasked_end_fails_at_the_next_line_that_names_it() {
     let sentence = "x ended with status 1 by itself, and nothing asked it to";
     for line in ["x!< a", "x> say a", "x alive", "mark x", "kill x", "restart x", "*!< a", "y,x< {*}", "eof x"] {
         let text = format!("server\nclient x y\nx> say a; die 1\ny!< a\n{line}\n");
-        assert_eq!(fails(&text), told("EXITED", 5, 4, sentence), "{line}");
+        assert_eq!(fails(&text), expected("EXITED", 5, 4, sentence), "{line}");
     }
     let at_the_end = fails("server\nclient x y\nx> die 1\ny!< a\n");
-    assert_eq!(at_the_end, told("EXITED", 4, 4, sentence));
+    assert_eq!(at_the_end, expected("EXITED", 4, 4, sentence));
     let in_the_window = fails("server\nclient x y\nx> die_at 100 1\nx!< a\n");
-    assert_eq!(in_the_window, told("EXITED", 4, 4, sentence));
+    assert_eq!(in_the_window, expected("EXITED", 4, 4, sentence));
     passes("server\nclient x y\nx> die 1\ny!< a\nx exits 1\nx!< a\n");
-    // A later line that waits for the end makes it no surprise; but for a life that comes first.
+    // A later `exits` makes the end expected, unless a `restart` comes first.
     passes("server\nclient x\nx> say last words; die 1\nsleep 1s\nx< last words\nx exits 1\n");
     let restarted = fails("server\nclient x\nx> die 1\nsleep 1s\nrestart x\nx> die 1\nx exits 1\n");
-    assert_eq!(restarted, told("EXITED", 5, 4, sentence));
+    assert_eq!(restarted, expected("EXITED", 5, 4, sentence));
 }
 
 #[test]
@@ -158,17 +158,17 @@ fn an_asked_end_fails_nothing() {
 #[test]
 fn an_exit_status_is_looked_at() {
     let other = fails("server\nclient x\nx> die 1\nx exits 0\n");
-    assert_eq!(other, told("EXITED", 4, 4, "x ended with status 1 instead of status 0"));
+    assert_eq!(other, expected("EXITED", 4, 4, "x ended with status 1 instead of status 0"));
     let never = fails("server\nclient x\nx exits\n");
-    assert_eq!(never, told("SILENCE", 3, 5, "x still runs after 4s"));
+    assert_eq!(never, expected("SILENCE", 3, 5, "x still runs after 4s"));
     let late = fails("server\nclient x\nx> die_at 4100 0\nx exits 0\n");
-    assert_eq!(late, told("LATE", 4, 5, "x ended with status 0 100ms after the limit of 4s"));
+    assert_eq!(late, expected("LATE", 4, 5, "x ended with status 0 100ms after the limit of 4s"));
     passes("server\nclient x y\nkill y\n*> exit\n* exits 0\n");
 }
 
 #[test]
 fn our_own_fault_fails_at_any_time() {
-    for status in FAULTS {
+    for status in INTERNAL_ERROR_STATUSES {
         let text = format!("server\nclient x y\nx> exit\ny> die {status}\nx!< a\ny exits {status}\n");
         let (cause, _, code, sentence) = fails(&text);
         assert_eq!((cause, code), ("EXITED", 4));
@@ -178,13 +178,13 @@ fn our_own_fault_fails_at_any_time() {
 
 #[test]
 fn a_client_is_ready_when_everybody_it_can_reach_names_it() {
-    let backend = MockBackend { mute: vec!["y"], ..MockBackend::default() };
+    let backend = MockBackend { silent: vec!["y"], ..MockBackend::default() };
     let failure = failure_of(run_on(&backend, &ExecSettings::default(), "server\nclient x y\n").remove(0));
     assert_eq!((failure.cause, failure.sentence.as_str()), (Cause::NotReady, "y was not registered within 10s"));
-    let backend = MockBackend { blind: vec!["x"], ..MockBackend::default() };
+    let backend = MockBackend { without_table: vec!["x"], ..MockBackend::default() };
     let failure = failure_of(run_on(&backend, &ExecSettings::default(), "server\nclient x y\n").remove(0));
     assert_eq!(failure.sentence, "the table of x did not name x within 10s");
-    // Somebody that is paused, offline or gone gets no news, and is not waited for.
+    // An actor that is paused, offline or ended gets no table updates, and nothing waits for it.
     for line in ["pause x", "kill x", "x> event {\"event\":\"offline\"}\nx< {\"event\":\"offline\"}"] {
         passes(&format!("server\nclient x\n{line}\nclient y\n"));
     }
@@ -197,7 +197,7 @@ fn people_see_only_that_the_table_changed_so_silence_is_awaited() {
     let result = run_on(&MockBackend::default(), &settings, text).remove(0);
     assert!(matches!(result.verdict, Verdict::Passed), "{:?}", result.verdict);
     assert!(result.took >= Duration::from_millis(150), "three times it was silent: {:?}", result.took);
-    let backend = MockBackend { blind: vec!["x"], ..MockBackend::default() };
+    let backend = MockBackend { without_table: vec!["x"], ..MockBackend::default() };
     let failure = failure_of(run_on(&backend, &settings, "server\nclient x y\n").remove(0));
     assert_eq!(failure.cause, Cause::NotReady);
 }
@@ -213,7 +213,7 @@ fn a_client_that_ends_instead_of_being_ready_fails_nothing_by_itself() {
 #[test]
 fn a_server_that_does_not_start_is_the_environments_fault() {
     let failure = fails("server --impossible\n");
-    assert_eq!(failure, told("NOT READY", 1, 3, "server cannot be started: no such program"));
+    assert_eq!(failure, expected("NOT READY", 1, 3, "server cannot be started: no such program"));
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn overhead_is_what_nothing_waited_for() {
         "server\nclient x\nsleep 1s\nx!< a\nx> event {\"event\":\"no_ack\"}\nx< {\"event\":\"no_ack\"}\nx> say_at 20 a\nx< a\n",
     );
     assert_eq!(result.took, Duration::from_millis(3 + 1000 + 700 + 1 + 20));
-    // A `no_ack` that comes 1 ms after it was asked for cannot have been waited for longer.
+    // The `no_ack` came 1 ms after its command, so it accounts for 1 ms of waiting.
     assert_eq!(result.overhead, Duration::from_millis(3 + 20));
     let failed = result_of("server\nclient x\nx< a\n");
     assert_eq!(failed.overhead, Duration::from_millis(3));
@@ -255,7 +255,7 @@ fn limits_windows_and_readiness_are_stretched_and_sleep_is_not() {
 
 #[test]
 fn a_flood_a_deadline_and_a_signal_end_the_case() {
-    assert_eq!(fails("server\nclient x\nx> flood\nsleep 1s\n"), told("FLOOD", 4, 4, "too much"));
+    assert_eq!(fails("server\nclient x\nx> flood\nsleep 1s\n"), expected("FLOOD", 4, 4, "too much"));
     let deadline = Some(Instant::ZERO + Duration::from_secs(3));
     let settings = ExecSettings { deadline, ..ExecSettings::default() };
     let result = run_on(&MockBackend::default(), &settings, "server\nclient x\nx< a\n").remove(0);
@@ -276,7 +276,7 @@ fn what_cannot_be_done_here_is_skipped_before_anything_starts() {
     }
 }
 
-/// What came of each check, and the first failing line.
+/// The result of each check, and the first failing line.
 fn checks(text: &str) -> (Vec<(String, Option<bool>)>, Option<usize>) {
     let result = result_of(text);
     let failing = match &result.verdict {
@@ -286,7 +286,7 @@ fn checks(text: &str) -> (Vec<(String, Option<bool>)>, Option<usize>) {
     (result.checks.into_iter().map(|check| (check.title, check.passed)).collect(), failing)
 }
 
-fn as_told<const N: usize>(checks: [(&str, Option<bool>); N]) -> Vec<(String, Option<bool>)> {
+fn expected_checks<const N: usize>(checks: [(&str, Option<bool>); N]) -> Vec<(String, Option<bool>)> {
     checks.map(|(title, passed)| (title.to_owned(), passed)).to_vec()
 }
 
@@ -295,17 +295,17 @@ fn a_check_that_fails_ends_itself_and_the_first_decides() {
     let (yes, no) = (Some(true), Some(false));
     let head = "server\nclient x\ncase \"a\"\ncheck \"one\" points=1\nx> say a\nx< a\n";
     let text = format!("{head}check \"two\"\nx< b\nx< never played\ncheck \"three\"\nx> say c\nx< c\n");
-    assert_eq!(checks(&text), (as_told([("one", yes), ("two", no), ("three", yes)]), Some(8)));
+    assert_eq!(checks(&text), (expected_checks([("one", yes), ("two", no), ("three", yes)]), Some(8)));
     let result = result_of(&text);
     let lines: Vec<usize> = result.steps.iter().map(|step| step.span.line).collect();
     assert_eq!(lines, [1, 2, 4, 5, 6, 7, 8, 10, 11, 12]);
     let failures: Vec<_> = result.checks.iter().map(|check| check.failure.as_ref().map(|why| why.span.line)).collect();
     assert_eq!(failures, [None, Some(8), None]);
     let text = format!("{head}x< a\ncheck \"two\"\nx> say b\nx!<1s b\n");
-    assert_eq!(checks(&text), (as_told([("one", no), ("two", no)]), Some(7)));
-    // What stands before the first check is for the case as a whole.
+    assert_eq!(checks(&text), (expected_checks([("one", no), ("two", no)]), Some(7)));
+    // A failure before the first check ends the whole case.
     let text = "server\nclient x\nx< a\ncheck \"one\"\nx> say a\nx< a\n";
-    assert_eq!(checks(text), (as_told([("one", None)]), Some(3)));
+    assert_eq!(checks(text), (expected_checks([("one", None)]), Some(3)));
 }
 
 #[test]
@@ -316,11 +316,11 @@ fn somebody_who_is_gone_ends_the_case_whatever_the_check() {
             "server\nclient x y\ncheck \"one\"\nx alive\ncheck \"two\"\n{line}\nx< a\ncheck \"three\"\ny alive\n"
         );
         let (found, _) = checks(&text);
-        assert_eq!(found, as_told([("one", yes), ("two", no), ("three", None)]), "{line}");
+        assert_eq!(found, expected_checks([("one", yes), ("two", no), ("three", None)]), "{line}");
     }
-    // Then too the first line that failed decides.
+    // The first failing line decides here too.
     let text = "server\nclient x\ncheck \"one\"\nx< a\ncheck \"two\"\nx> die 1\nx< a\ncheck \"three\"\nx alive\n";
-    assert_eq!(checks(text), (as_told([("one", no), ("two", no), ("three", None)]), Some(4)));
+    assert_eq!(checks(text), (expected_checks([("one", no), ("two", no), ("three", None)]), Some(4)));
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn each_case_has_actors_and_variables_of_its_own() {
 #[test]
 fn a_transcript_tells_everything_and_has_a_limit() {
     let result = passes("server\nclient x\nx> say a\nx< a\n");
-    let typed = result.transcript.iter().find(|last_output| last_output.kind == TranscriptKind::Typed).unwrap();
+    let typed = result.transcript.iter().find(|entry| entry.kind == TranscriptKind::Typed).unwrap();
     assert_eq!((typed.actor.to_string().as_str(), typed.text.as_str()), ("x", "say a"));
     assert!(result.transcript.iter().any(|entry| entry.kind == TranscriptKind::Shown && entry.text == "a"));
     let many = "say a; ".repeat(200) + "say a";

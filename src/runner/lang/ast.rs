@@ -1,4 +1,4 @@
-//! What a scenario file says, as plain data: cases, their statements, and where each stands in its file.
+//! The syntax tree of a scenario: cases, their statements, and the place of each in its file.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,34 +13,34 @@ use crate::proto::name::Name;
 use crate::script::directive::ExpectMode;
 use crate::script::pattern::Pattern;
 
-/// A whole scenario, its included files in place. Without a mistake that can be found before the run.
+/// A whole scenario with its included files in place. It has no mistake that can be found before the run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What stands before the first case: run at the beginning of each case.
+    /// The statements before the first case. They run at the beginning of each case.
     pub setup: Vec<Statement>,
-    /// At least one; a file without a `case` line is one case with the file's name as its title.
+    /// At least one. A file without a `case` line is one case with the file's name as its title.
     pub cases: Vec<Case>,
 }
 
 /// An independent case with actors of its own.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Its title, as written.
+    /// The title, without quotes and surrounding blanks.
     pub title: String,
-    /// What it is worth; absent when nothing is said.
+    /// The points of the `case` line, if it has any.
     pub points: Option<u32>,
-    /// What a program must be able to do; without it the case is skipped, with the reason.
+    /// Capabilities that the program must have. Without one of them the case is skipped, with a reason.
     pub needs: Vec<Need>,
-    /// Who may see its result.
+    /// The audience of its result in course autograders.
     pub visibility: Visibility,
-    /// Its `case` line; the first line of a file without one.
+    /// Its `case` line, or the first line of a file without one.
     pub span: Span,
-    /// In the order of the file.
+    /// The statements in the order of the file, without the setup.
     pub statements: Vec<Statement>,
 }
 
 impl Case {
-    /// What it is worth: what it says, or the sum of what its checks say; absent where neither says anything.
+    /// The points of the case: those of its `case` line, otherwise the sum of its checks. `None` when neither has any.
     #[must_use]
     pub fn worth(&self) -> Option<u32> {
         let points =
@@ -50,15 +50,15 @@ impl Case {
     }
 }
 
-/// Something that not every program of this kind can do. The words are those of scenario files.
+/// A capability that not every chat program has. The strings are the words of scenario files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Need {
     /// Named groups.
     Groups,
-    /// Messages for clients that are offline.
+    /// Messages to clients that are offline.
     Offline,
-    /// Receipts of saved messages.
+    /// Receipts for saved messages.
     Receipts,
     /// Faults of the network between the actors.
     Faults,
@@ -72,18 +72,18 @@ impl Need {
     }
 }
 
-/// Who may see the result of a case, in the words of course autograders.
+/// The visibility of a case's result, in the words of course autograders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Visibility {
-    /// Everybody, at once.
+    /// Visible to everybody immediately.
     #[default]
     Visible,
-    /// Only graders.
+    /// Visible to graders only.
     Hidden,
-    /// Everybody, after the due date.
+    /// Visible to everybody after the due date.
     AfterDueDate,
-    /// Everybody, once grades are published.
+    /// Visible to everybody once grades are published.
     AfterPublished,
 }
 
@@ -95,54 +95,42 @@ impl Visibility {
     }
 }
 
-/// One line of a file.
+/// A step and its place in the file.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// Where it stands.
     pub span: Span,
-    /// What it says.
     pub step: Step,
 }
 
-/// What a line says. Strings marked *template* have `${NAME}` replaced when their line is run
-/// ([`crate::script::vars::Vars::replace`]).
+/// The action or expectation of a line. Strings marked *template* may contain `${NAME}`, which is replaced when the
+/// line runs ([`crate::script::vars::Vars::replace`]).
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// `server [ARGS]`; the words are templates.
+    /// `server [ARGS]`
     Server {
-        /// Further arguments of the server.
+        /// Templates: further arguments of the server.
         args: Vec<String>,
     },
     /// `client ACTOR[=NAME]... [-- ARGS]`
     Client {
-        /// At least one, to be started one after another.
+        /// At least one. They start one after another.
         clients: Vec<NewClient>,
-        /// Further arguments of each; the words are templates. `--text` among them runs it as people see it.
+        /// Templates: further arguments of each client. With `--text` the clients show text instead of events.
         args: Vec<String>,
     },
-    /// `kill A` and its like.
-    Signal {
-        /// To whom.
-        actor: ActorId,
-        /// Which.
-        signal: Signal,
-    },
+    /// `kill A`, `term A`, `interrupt A`, `hangup A`, `pause A` and `resume A`
+    Signal { actor: ActorId, signal: Signal },
     /// `restart A`
     Restart(ActorId),
     /// `eof A`
     Eof(ActorId),
-    /// `drop A->B N` and its like.
-    Fault {
-        /// From whom to whom.
-        way: Direction,
-        /// What happens to datagrams on that way.
-        fault: Fault,
-    },
-    /// `cut A B`: nothing passes in either direction, until `heal`.
+    /// `drop A->B N`, `loss`, `delay`, `duplicate` and `reorder`
+    Fault { direction: Direction, fault: Fault },
+    /// `cut A B`: drops all datagrams in both directions until `heal`.
     Cut(Peer, Peer),
-    /// `heal`: undoes every fault.
+    /// `heal`: removes every fault.
     Heal,
-    /// `sleep D`; never stretched.
+    /// `sleep D`. The time scale does not apply to it.
     Sleep(Duration),
     /// `set NAME=VALUE`
     Set {
@@ -151,38 +139,31 @@ pub enum Step {
         /// Template.
         value: String,
     },
-    /// `mark [A...]`; empty means everybody, the server included.
+    /// `mark [A...]`. An empty list means all actors, the server included.
     Mark(Vec<ActorId>),
-    /// `check "TITLE" [points=N]`: what follows, up to the next one or the end of the case, is a part of its own.
-    Check {
-        /// Its title.
-        title: String,
-        /// What it is worth.
-        points: Option<u32>,
-    },
+    /// `check "TITLE" [points=N]`: begins a check that reaches to the next `check` line or the end of the case.
+    Check { title: String, points: Option<u32> },
     /// `A> LINE`
     Type {
-        /// Who types.
+        /// The actors that get the line.
         who: Who,
-        /// Template: what is typed, byte for byte, without the end of the line.
+        /// Template: the typed line, byte for byte, without its end.
         line: String,
     },
-    /// `A< PATTERN` and its like.
+    /// `A< PATTERN`, `A<~ PATTERN` and `A!< PATTERN`
     Expect {
-        /// Whose output.
+        /// The actors whose output is searched.
         who: Who,
         /// `<`, `<~` or `!<`.
-        how: ExpectMode,
-        /// The limit or window written in the line; [`ExpectMode::default_limit`] without.
+        mode: ExpectMode,
+        /// The limit or window of the line. `None` means [`ExpectMode::default_limit`].
         limit: Option<Duration>,
-        /// What to look for.
         pattern: Pattern,
     },
     /// `A exits [STATUS]`
     Exits {
-        /// Who is to end.
         who: Who,
-        /// With what exit status; any without.
+        /// The expected exit status. `None` accepts any.
         status: Option<u8>,
     },
     /// `A alive`
@@ -190,7 +171,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether it does something to the network.
+    /// Whether it changes the network.
     #[must_use]
     pub fn changes_network(&self) -> bool {
         matches!(self, Self::Fault { .. } | Self::Cut(..) | Self::Heal)
@@ -200,18 +181,18 @@ impl Step {
 /// A client to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewClient {
-    /// What the file calls it.
+    /// Its name in the file.
     pub actor: ActorId,
-    /// Template: what it calls itself. Not checked: how a program refuses a bad name may be what is tested.
+    /// Template: its name in the chat. It is not checked, because a scenario may test how a program refuses a bad name.
     pub name: String,
 }
 
-/// Somebody in a scenario.
+/// An actor of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ActorId {
     /// The server.
     Server,
-    /// A client, by what the file calls it.
+    /// A client, with its name in the file.
     Client(Name),
 }
 
@@ -224,16 +205,16 @@ impl fmt::Display for ActorId {
     }
 }
 
-/// Whom an actor line means.
+/// The actors of an actor line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     /// `*`: every client.
     EveryClient,
-    /// These; at least one, none twice.
+    /// At least one actor, and none twice.
     Each(Vec<ActorId>),
 }
 
-/// A signal, or what it stands for where there are none.
+/// A signal to an actor. A backend without processes does the equivalent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// `kill`: SIGKILL.
@@ -250,50 +231,49 @@ pub enum Signal {
     Resume,
 }
 
-/// One direction between two ends of the network.
+/// One direction between two peers of the network.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Direction {
-    /// Who sends.
+    /// The sender.
     pub from: Peer,
-    /// Who would receive.
+    /// The receiver.
     pub to: Peer,
 }
 
-/// One end of a disturbed way.
+/// One end of a faulty direction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
     /// `*`
     Anybody,
-    /// This one.
+    /// One actor.
     Actor(ActorId),
 }
 
 /// The text of one file.
 #[derive(PartialEq, Eq)]
 pub struct SourceFile {
-    /// As it was asked for; an included one is relative to the same folder as the first.
+    /// The path that the file was opened with. That of an included file has the same base folder as the first file's.
     pub path: PathBuf,
-    /// All of it.
+    /// The whole text. Bytes that are not UTF-8 are replaced.
     pub text: String,
 }
 
-/// A place in a file. Cheap to clone; knows its file.
+/// A place in a file, with the file. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Span {
-    /// The file.
     pub source: Arc<SourceFile>,
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// The first byte in the file.
+    /// Offset of the first byte in the file.
     pub start: usize,
-    /// The byte behind the last one.
+    /// Offset after the last byte.
     pub end: usize,
 }
 
 impl Span {
-    /// A place in the line that begins at byte `start` of the file. Characters that are partly in the range are covered.
+    /// A place in the line that begins at byte `start` of the file. A character that is partly in the range is covered.
     pub(crate) fn in_line(source: &Arc<SourceFile>, line: usize, start: usize, range: &Range<usize>) -> Self {
         let text = source.text.as_str();
         let inside = |at: &usize| *at < text.len() && !text.is_char_boundary(*at);
@@ -309,7 +289,7 @@ impl Span {
         Self { source: Arc::clone(source), line: 1, column: 1, start: 0, end: length }
     }
 
-    /// The whole line that it begins on, without its end.
+    /// The whole line in which it begins, without the end of the line.
     #[must_use]
     pub fn source_line(&self) -> &str {
         let text = self.source.text.as_str();
@@ -318,7 +298,7 @@ impl Span {
         text.get(begin..).and_then(|rest| rest.lines().next()).unwrap_or("")
     }
 
-    /// Exactly what it covers.
+    /// The text that it covers.
     #[must_use]
     pub fn text(&self) -> &str {
         self.source.text.get(self.start..self.end).unwrap_or("")

@@ -1,5 +1,5 @@
-//! Mistakes of scenario files, found before the run, and their rendering: the message, `file:line:column`, the line, a
-//! caret and help.
+//! Mistakes in scenario files and profiles, and their rendering: the message, `file:line:column`, the line, a caret and
+//! help.
 
 use std::fmt;
 use std::io;
@@ -9,13 +9,13 @@ use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 
 use crate::runner::lang::ast::Span;
 
-/// The most columns of a line that are shown; longer ones are cut around the caret.
+/// The most columns of a shown line. A longer line is cut around the caret.
 const WIDTH: usize = 140;
 
 /// One mistake and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The place that the caret points at.
+    /// The place of the caret.
     pub span: Span,
     /// One sentence without a full stop.
     pub message: String,
@@ -29,14 +29,8 @@ pub struct Diagnostic {
 #[derive(Debug)]
 pub enum LoadError {
     /// The first file cannot be read: [`crate::proto::status::Status::Environment`].
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The error of the system.
-        error: io::Error,
-    },
-    /// Mistakes in it or in what it includes, at least one, in the order of reading:
-    /// [`crate::proto::status::Status::Parse`].
+    Unreadable { path: PathBuf, error: io::Error },
+    /// At least one mistake in the file or in its included files: [`crate::proto::status::Status::Parse`].
     Mistakes(Vec<Diagnostic>),
 }
 
@@ -47,7 +41,7 @@ impl fmt::Display for Diagnostic {
 }
 
 impl fmt::Display for LoadError {
-    /// All mistakes as people read them, without colour.
+    /// The rendered mistakes, without colour.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { path, error } => write!(f, "The file {} cannot be read: {error}.", path.display()),
@@ -58,20 +52,20 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// All mistakes, a blank line between two, each ending in a newline.
+/// Renders all mistakes, with a blank line between two. Each ends in a newline.
 #[must_use]
 pub fn render(mistakes: &[Diagnostic], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.term_width(WIDTH);
-    let shown: Vec<String> = mistakes.iter().map(|mistake| one(mistake, &renderer) + "\n").collect();
+    let shown: Vec<String> = mistakes.iter().map(|mistake| render_one(mistake, &renderer) + "\n").collect();
     shown.join("\n")
 }
 
-fn one(mistake: &Diagnostic, renderer: &Renderer) -> String {
+fn render_one(mistake: &Diagnostic, renderer: &Renderer) -> String {
     let span = &mistake.span;
     let line = span.source_line();
     let column: usize = line.chars().take(span.column.saturating_sub(1)).map(char::len_utf8).sum();
-    // A caret may stand one place behind the end of the line, where something is missing.
+    // The caret may stand one place after the end of the line, for missing text.
     let length = span.end.saturating_sub(span.start).min(line.len() + 1 - column);
     let path = span.source.path.display().to_string();
     let snippet = Snippet::source(line)

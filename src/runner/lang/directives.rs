@@ -1,4 +1,6 @@
 //! The table of directives: the word, the usage and the parser of each.
+//!
+//! Names are only recorded as mentions here. The resolver looks them up.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -14,10 +16,10 @@ use crate::runner::lang::parser::{self, CaseHeader, Item, Mention};
 use crate::script::directive::{assignment, duration};
 use crate::script::syntax_error::SyntaxError;
 
-/// A directive: a line that is no actor line.
+/// A kind of line that is not an actor line, by its first word.
 pub(crate) struct Directive {
     pub(crate) word: &'static str,
-    /// The arguments, as help shows them.
+    /// The arguments, as shown in help.
     pub(crate) usage: &'static str,
     parse: fn(&mut ArgumentReader<'_>) -> Result<Item, SyntaxError>,
 }
@@ -30,7 +32,7 @@ const fn directive(
     Directive { word, usage, parse }
 }
 
-/// All of them, in alphabetical order.
+/// All directives, in alphabetical order.
 pub(crate) static DIRECTIVES: &[Directive] = &[
     directive("case", "\"TITLE\" [points=N] [needs=groups,offline,receipts,faults] [visibility=hidden]", case),
     directive("check", "\"TITLE\" [points=N]", check),
@@ -62,7 +64,7 @@ impl Directive {
         DIRECTIVES.iter().find(|directive| directive.word == word)
     }
 
-    /// Parses the arguments, from byte `from` of the line on, and adds the actors that they name to `mentions`.
+    /// Parses the arguments from byte `from` of the line on, and adds the actors in them to `mentions`.
     pub(crate) fn parse(
         &'static self,
         line: &str,
@@ -70,7 +72,7 @@ impl Directive {
         mentions: &mut Vec<Mention>,
     ) -> Result<Item, SyntaxError> {
         if self.word == "set" {
-            // The value is the rest of the line as it stands, not a word.
+            // The value is the rest of the line, verbatim.
             let (name, value) = assignment(&line[from..]).map_err(|error| error.shift(from))?;
             return Ok(Item::Step(Step::Set { name: name.to_owned(), value: value.to_owned() }));
         }
@@ -89,13 +91,13 @@ impl Directive {
     }
 }
 
-/// The words behind a directive, read one by one.
+/// Reads the words after a directive one by one.
 pub(crate) struct ArgumentReader<'a> {
     directive: &'static Directive,
-    /// Where the directive itself stands.
+    /// The place of the directive itself.
     head: Range<usize>,
     list: std::vec::IntoIter<Word>,
-    /// Behind the last word.
+    /// Offset after the last word.
     end: usize,
     mentions: &'a mut Vec<Mention>,
 }
@@ -126,9 +128,9 @@ impl ArgumentReader<'_> {
         parser::peer(&word, self.mentions)
     }
 
-    fn way(&mut self) -> Result<Direction, SyntaxError> {
+    fn direction(&mut self) -> Result<Direction, SyntaxError> {
         let mut word = self.word("a way such as `x->y`")?;
-        // Blanks may stand around the arrow.
+        // Blanks around the arrow are allowed.
         while !word.text.contains("->") || word.text.ends_with("->") {
             let Some(next) =
                 self.list.as_slice().first().filter(|next| word.text.ends_with("->") || next.text.starts_with("->"))
@@ -155,7 +157,7 @@ impl ArgumentReader<'_> {
     }
 
     fn count(&mut self) -> Result<u32, SyntaxError> {
-        /// More than any case can send.
+        /// More datagrams than any case sends.
         const MAX: u32 = 1_000_000;
         let word = self.word("a number of datagrams")?;
         let count = word.text.parse().ok().filter(|count| (1..=MAX).contains(count));
@@ -179,7 +181,7 @@ impl ArgumentReader<'_> {
         read.map_err(|error| SyntaxError { range: word.range, ..error })
     }
 
-    /// `key=value` words up to the end, each key once, all of them known.
+    /// Reads `key=value` words up to the end. Each key must be known and appear once.
     fn options(&mut self, known: &[&'static str]) -> Result<Vec<(&'static str, Word)>, SyntaxError> {
         let mut options: Vec<(&str, Word)> = Vec::new();
         for word in self.list.by_ref() {
@@ -211,7 +213,7 @@ fn fault(
     words: &mut ArgumentReader<'_>,
     fault: fn(&mut ArgumentReader<'_>) -> Result<Fault, SyntaxError>,
 ) -> Result<Item, SyntaxError> {
-    Ok(Item::Step(Step::Fault { way: words.way()?, fault: fault(words)? }))
+    Ok(Item::Step(Step::Fault { direction: words.direction()?, fault: fault(words)? }))
 }
 
 fn mark(words: &mut ArgumentReader<'_>) -> Result<Item, SyntaxError> {
@@ -236,7 +238,7 @@ fn client(words: &mut ArgumentReader<'_>) -> Result<Item, SyntaxError> {
         let error = SyntaxError::new("`client` needs an actor", words.end..words.end + 1);
         return Err(error.help(words.usage()));
     }
-    // All heads are parsed before the first mistake is returned: later lines must find the other actors.
+    // All heads are parsed before the first mistake is returned, because later lines must find the other actors.
     let clients: Vec<_> = heads.iter().map(|head| new_client(head, is_text(&args), words.mentions)).collect();
     Ok(Item::Step(Step::Client { clients: clients.into_iter().collect::<Result<_, _>>()?, args }))
 }
@@ -283,14 +285,14 @@ fn title(words: &mut ArgumentReader<'_>) -> Result<String, SyntaxError> {
 }
 
 fn points(word: &Word) -> Result<u32, SyntaxError> {
-    /// Keeps sums of points in reason.
+    /// Keeps sums of points far from overflow.
     const MAX: u32 = 1_000_000;
     let points = word.text.parse().ok().filter(|points| *points <= MAX);
     let error = || SyntaxError::new(format!("`{}` is no number of points", word.text), word.range.clone());
     points.ok_or_else(|| error().help("write `points=` and 0 to 1000000"))
 }
 
-/// One value of an enum, by its word.
+/// Parses a word of an enum and lists or suggests the known words on a mistake.
 fn one_of<T>(text: &str, word: &Word) -> Result<T, SyntaxError>
 where
     T: Copy + FromStr + VariantArray + Into<&'static str>,

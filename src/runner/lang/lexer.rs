@@ -1,7 +1,7 @@
 //! The lexer: splits a file into lines and a line into tokens, each with its place.
 //!
-//! Tokens depend on the line. A line begins with a head and perhaps a sign. Only a directive has words behind it: they
-//! are unquoted as a shell does it. Behind a sign, the rest of the line is verbatim text or a pattern.
+//! Tokens depend on the line. A line begins with a head and an optional sign. After a sign, the rest of the line is
+//! verbatim text or a pattern. Otherwise the rest is words, unquoted as in a shell.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::script::syntax_error::SyntaxError;
 /// One word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
-    /// Without its quotes.
+    /// The text without quotes and escapes.
     pub(crate) text: String,
     /// Its place in the line, quotes included, in bytes.
     pub(crate) range: Range<usize>,
@@ -20,9 +20,9 @@ pub(crate) struct Word {
 pub(crate) struct Line<'a> {
     /// From 1.
     pub(crate) number: usize,
-    /// Its first byte in the file.
+    /// Offset of its first byte in the file.
     pub(crate) start: usize,
-    /// Without its end.
+    /// The text without the end of the line.
     pub(crate) text: &'a str,
 }
 
@@ -53,7 +53,7 @@ impl Sign {
     }
 }
 
-/// The lines of a file. A byte order mark in front is skipped.
+/// Splits a file into lines. A byte order mark at the beginning is skipped.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     let mut start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     text[start..].split('\n').zip(1..).map(move |(line, number)| {
@@ -63,7 +63,7 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
-/// The head of a line; `None` for blank lines and comments.
+/// The head of a line. `None` for blank lines and comments.
 pub(crate) fn head(line: &str) -> Option<LineHead> {
     let begin = line.len() - line.trim_start().len();
     let text = &line[begin..];
@@ -76,9 +76,9 @@ pub(crate) fn head(line: &str) -> Option<LineHead> {
     Some(LineHead { word, sign })
 }
 
-/// The words of a line from byte `from` on; a `#` that begins a word begins a comment.
+/// The words of a line from byte `from` on. A `#` at the beginning of a word begins a comment.
 ///
-/// shlex unquotes one word at a time: it reports no places, so words are delimited here.
+/// Words are delimited here because shlex reports no places. It only unquotes one word at a time.
 pub(crate) fn words(line: &str, from: usize) -> Result<Vec<Word>, SyntaxError> {
     let mut words = Vec::new();
     let mut at = from;
@@ -99,7 +99,7 @@ fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t')
 }
 
-/// How many bytes the first word of a text takes.
+/// The length in bytes of the first word of a text.
 fn length(text: &str) -> Result<usize, SyntaxError> {
     let mut quote: Option<(char, usize)> = None;
     let mut chars = text.char_indices();

@@ -1,6 +1,6 @@
-//! The parser: turns the tokens of one line into an [`Item`]. It knows no other line.
+//! The parser: turns the tokens of one line into an [`Item`]. It sees no other line.
 //!
-//! A name in a line is only a [`Mention`] here. Whether it was started is a question for the resolver.
+//! A name in a line is only a [`Mention`] here. The resolver checks whether the actor was started.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::runner::lang::lexer::{self, LineHead, Sign, Word, words};
 use crate::script::directive::Expectation;
 use crate::script::syntax_error::SyntaxError;
 
-/// A line, parsed. A line with an error may still have an item or mentions, so that one mistake causes no others.
+/// A parsed line. A line with an error may still have an item or mentions, so that one mistake causes no others.
 #[derive(Debug)]
 pub(crate) struct ParsedLine {
     pub(crate) item: Option<Item>,
@@ -21,7 +21,7 @@ pub(crate) struct ParsedLine {
     pub(crate) error: Option<SyntaxError>,
 }
 
-/// The meaning of a line for its file.
+/// A line by its effect on the scenario.
 #[derive(Debug)]
 pub(crate) enum Item {
     Step(Step),
@@ -30,7 +30,7 @@ pub(crate) enum Item {
         file: String,
         range: Range<usize>,
     },
-    /// The first word is no directive. The error is this one, unless the word names an actor.
+    /// The first word is not a directive. The resolver reports `error`, or another mistake when the word is an actor.
     Unknown {
         word: Word,
         error: SyntaxError,
@@ -55,12 +55,12 @@ pub(crate) enum Mention {
     Use { actor: ActorId, range: Range<usize> },
     /// At least one client must be started before.
     EveryClient { range: Range<usize> },
-    /// These actors must show events, because the pattern in this place is JSON.
+    /// These actors must show events, because the pattern at this place is JSON.
     Events { who: Who, range: Range<usize> },
 }
 
 impl Mention {
-    /// The use of an actor.
+    /// The actor named by a word, and the mention of its use.
     pub(crate) fn of(word: &Word) -> Result<(ActorId, Self), SyntaxError> {
         let range = word.range.clone();
         let actor = match word.text.as_str() {
@@ -74,13 +74,13 @@ impl Mention {
     }
 }
 
-/// Parses a line without its end; `None` for blank lines and comments. Places count in the line.
+/// Parses a line without its end. `None` for blank lines and comments. Places are byte offsets in the line.
 pub(crate) fn parse_line(line: &str) -> Option<ParsedLine> {
     let head = lexer::head(line)?;
     let mut parser = LineParser { line, mentions: Vec::new() };
     let (item, error) = match parser.item(&head) {
         Ok(item) => (Some(item), None),
-        // It begins a case all the same, so that its actors are not those of the case before.
+        // A bad `case` line still begins a case, so that its actors do not mix with those of the previous case.
         Err(error) if head.word.text == "case" && head.sign.is_none() => {
             (Some(Item::Case(CaseHeader::default())), Some(error))
         }
@@ -132,13 +132,13 @@ impl LineParser<'_> {
         let at = head.range.end;
         let who = self.who(head, "< PATTERN")?;
         let text = &self.line[at..];
-        let Expectation { how, limit, pattern } = Expectation::parse(text).map_err(|error| error.shift(at))?;
+        let Expectation { mode, limit, pattern } = Expectation::parse(text).map_err(|error| error.shift(at))?;
         if pattern.is_json() {
             let begin = text.find('{').map_or(self.line.len(), |brace| at + brace);
             let range = begin..self.line.trim_end().len();
             self.mentions.push(Mention::Events { who: who.clone(), range });
         }
-        Ok(Step::Expect { who, how, limit, pattern })
+        Ok(Step::Expect { who, mode, limit, pattern })
     }
 
     /// `x exits [STATUS]` and `x alive`
@@ -160,7 +160,7 @@ impl LineParser<'_> {
         Ok(if alive { Step::Alive(who) } else { Step::Exits { who, status } })
     }
 
-    /// The actors in front of a sign.
+    /// Parses the actors before a sign.
     fn who(&mut self, head: &Word, sign: &str) -> Result<Who, SyntaxError> {
         if head.text.is_empty() {
             let error = SyntaxError::new("an actor is missing here", head.range.start..head.range.end + 1);
@@ -169,7 +169,7 @@ impl LineParser<'_> {
         self.names(head)
     }
 
-    /// The actors of a line: a name, names between commas, or `*`.
+    /// Parses the actors of a line: a name, names separated by commas, or `*`.
     fn names(&mut self, word: &Word) -> Result<Who, SyntaxError> {
         if word.text == "*" {
             self.mentions.push(Mention::EveryClient { range: word.range.clone() });
@@ -199,7 +199,7 @@ fn is_state(word: &str) -> bool {
     matches!(word, "exits" | "alive")
 }
 
-/// One end of a faulty way: an actor, or `*`.
+/// Parses one end of a faulty direction: an actor, or `*`.
 pub(crate) fn peer(word: &Word, mentions: &mut Vec<Mention>) -> Result<Peer, SyntaxError> {
     if word.text == "*" {
         return Ok(Peer::Anybody);
@@ -209,7 +209,7 @@ pub(crate) fn peer(word: &Word, mentions: &mut Vec<Mention>) -> Result<Peer, Syn
     Ok(Peer::Actor(actor))
 }
 
-/// A line whose first word is no directive and which is no actor line.
+/// Finds the likely mistake in a line that is neither a directive nor an actor line.
 fn unknown(head: &Word, rest: &str) -> Result<Item, SyntaxError> {
     let range = head.range.clone();
     let name = &head.text;
@@ -230,7 +230,7 @@ fn unknown(head: &Word, rest: &str) -> Result<Item, SyntaxError> {
     Ok(Item::Unknown { word: head.clone(), error: no_directive(head) })
 }
 
-/// The mistake of a line that names an actor and says nothing about it.
+/// The mistake of a line that names actors and has no sign and no state.
 pub(crate) fn actor_alone(head: &Word) -> SyntaxError {
     let name = &head.text;
     let help = format!("write `{name}> LINE`, `{name}< PATTERN`, `{name} exits` or `{name} alive`");

@@ -1,4 +1,4 @@
-//! The resolver: puts parsed lines into cases, and checks each name against the actors that were started before it.
+//! The resolver: groups parsed lines into cases, and checks each name against the actors that were started before it.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::runner::lang::scope::ActorScope;
 use crate::runner::lang::source::{MAX_MISTAKES, SourceItem, SourceLine};
 use crate::script::syntax_error::SyntaxError;
 
-/// The scenario of these lines. The first file gives its name to a scenario without a `case` line.
+/// Builds the scenario from its lines. The first file's name is the title when there is no `case` line.
 ///
 /// # Errors
-/// The first [`MAX_MISTAKES`] mistakes of parsing and resolving, in the order of the lines.
+/// The first [`MAX_MISTAKES`] mistakes in lines, or, without any, the mistakes in cases as a whole.
 pub(crate) fn resolve(first: &Arc<SourceFile>, items: Vec<SourceItem>) -> Result<Scenario, Vec<Diagnostic>> {
     let mut resolver = Resolver::default();
     for item in items {
@@ -28,7 +28,7 @@ pub(crate) fn resolve(first: &Arc<SourceFile>, items: Vec<SourceItem>) -> Result
 struct Resolver {
     setup: Vec<Statement>,
     cases: Vec<Case>,
-    /// The actors of the setup, once a case has begun.
+    /// The actors of the setup, from the first case on.
     common: ActorScope,
     scope: ActorScope,
     mistakes: Vec<Diagnostic>,
@@ -47,11 +47,11 @@ impl Resolver {
             }
             (None, _) => self.scope.resolve(&line.parsed.mentions).err(),
         };
-        let is_wrong = error.is_some();
+        let has_error = error.is_some();
         self.mistakes.extend(error.map(|error| line.mistake(error)));
         match item {
             Some(Item::Case(header)) => self.begin_case(header, &line),
-            Some(Item::Step(step)) if !is_wrong => {
+            Some(Item::Step(step)) if !has_error => {
                 let statement = Statement { span: line.span, step };
                 self.cases.last_mut().map_or(&mut self.setup, |case| &mut case.statements).push(statement);
             }
@@ -59,7 +59,7 @@ impl Resolver {
         }
     }
 
-    /// A line with a mistake starts its other actors all the same, so that later lines find them.
+    /// Starts the other actors of a line with a mistake, so that later lines find them.
     fn start_actors(&mut self, mentions: &[Mention]) {
         for mention in mentions.iter().filter(|mention| matches!(mention, Mention::Start { .. })) {
             drop(self.scope.resolve(std::slice::from_ref(mention)));
@@ -106,7 +106,7 @@ fn case(header: CaseHeader, span: Span) -> Case {
     Case { title, points, needs, visibility, span, statements: Vec::new() }
 }
 
-/// The mistake of a case as a whole.
+/// The mistake in a case as a whole, if there is one.
 fn case_mistake(case: &Case) -> Option<Diagnostic> {
     let mistake = |message: String, help: &str| Diagnostic {
         span: case.span.clone(),

@@ -1,4 +1,4 @@
-//! The actors of a case up to a line: names are looked up here before the run.
+//! The actors of a case up to a line. The resolver looks up names here, before the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -8,13 +8,13 @@ use crate::runner::lang::ast::{ActorId, Who};
 use crate::runner::lang::parser::Mention;
 use crate::script::syntax_error::SyntaxError;
 
-/// The actors that were started up to a line.
+/// The actors that are started up to a line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ActorScope {
-    /// Whether each shows text instead of events.
+    /// The started actors, and whether each shows text instead of events.
     text: BTreeMap<ActorId, bool>,
-    /// Actors that were reported as missing. They are reported once.
-    missed: BTreeSet<ActorId>,
+    /// Missing actors that were reported. Each is reported once.
+    reported_missing: BTreeSet<ActorId>,
 }
 
 impl ActorScope {
@@ -24,7 +24,7 @@ impl ActorScope {
     /// Resolves the names of a line, in order.
     ///
     /// # Errors
-    /// The first mistake. A mistake in a `client` line does not keep its other actors from being started.
+    /// The first mistake. The other actors of a `client` line with a mistake are still started.
     pub(crate) fn resolve(&mut self, mentions: &[Mention]) -> Result<(), SyntaxError> {
         let mut first = Ok(());
         for mention in mentions {
@@ -38,7 +38,7 @@ impl ActorScope {
         first
     }
 
-    /// Whether an actor of this name was started.
+    /// Whether an actor with this name was started.
     pub(crate) fn has(&self, word: &str) -> bool {
         self.text.keys().any(|actor| actor.to_string() == word)
     }
@@ -58,7 +58,7 @@ impl ActorScope {
     }
 
     fn find(&mut self, actor: &ActorId, range: &Range<usize>) -> Result<(), SyntaxError> {
-        if self.text.contains_key(actor) || !self.missed.insert(actor.clone()) {
+        if self.text.contains_key(actor) || !self.reported_missing.insert(actor.clone()) {
             return Ok(());
         }
         if *actor == ActorId::Server {
@@ -68,7 +68,7 @@ impl ActorScope {
         let name = actor.to_string();
         let known: Vec<String> = self.text.keys().map(ToString::to_string).collect();
         let help = match nearest(&name, known.iter().map(String::as_str)) {
-            // Any letter is one change away from any other.
+            // Any two names of one letter differ by one change, so a suggestion would be meaningless.
             Some(meant) if name.len() > 1 => format!("did you mean `{meant}`?"),
             _ => format!("a line `client {actor}` starts it"),
         };
@@ -114,7 +114,7 @@ mod tests {
             }
             let error = scope.start(&client(ActorScope::MAX_CLIENTS), false, &(0..0)).unwrap_err();
             assert_eq!(error.message, "a case can have at most 1024 clients");
-            // A server is no client.
+            // The server does not count as a client.
             assert_eq!(scope.start(&ActorId::Server, false, &(0..0)).is_ok(), !server_first);
         }
     }

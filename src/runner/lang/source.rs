@@ -1,6 +1,6 @@
-//! Reads the files of a scenario: the first one and all that it includes, parsed line by line, in the order of reading.
+//! Reads the files of a scenario and parses them line by line, with each included file in its place.
 //!
-//! The limits on files and statements hold here. Files are read by a function of the caller.
+//! The limits on files and statements are enforced here. The caller passes the function that reads a file.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -12,35 +12,35 @@ use crate::runner::lang::lexer;
 use crate::runner::lang::parser::{Item, ParsedLine, parse_line};
 use crate::script::syntax_error::SyntaxError;
 
-/// The most files of one scenario, counted as often as they are included.
+/// The most files of one scenario. A file counts each time it is included.
 pub const MAX_FILES: usize = 256;
-/// How deep files may include files.
+/// The greatest nesting depth of files. The first file has depth 1.
 pub const MAX_DEPTH: usize = 16;
 /// The most bytes of one file.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 /// The most statements of one scenario.
 pub const MAX_STATEMENTS: usize = 100_000;
-/// After this many mistakes the rest of a scenario is skipped.
+/// The most mistakes that are reported. The rest of the scenario is not read.
 pub const MAX_MISTAKES: usize = 20;
 
-/// Gives the bytes of a file.
+/// Returns the bytes of a file.
 pub(crate) type ReadFile<'a> = &'a mut dyn FnMut(&Path) -> io::Result<Vec<u8>>;
 
-/// One result of reading, in its order.
+/// A parsed line, or a mistake found while reading.
 pub(crate) enum SourceItem {
     Line(SourceLine),
-    /// A mistake in a file as a whole.
+    /// A mistake in a file, an `include` line or the number of statements.
     Mistake(Diagnostic),
 }
 
 /// A parsed line and its place.
 pub(crate) struct SourceLine {
     pub(crate) parsed: ParsedLine,
-    /// From its first character to its last one, without blanks around.
+    /// The line without surrounding blanks.
     pub(crate) span: Span,
-    /// The byte of the file at which the line begins.
+    /// Offset in the file at which the line begins.
     start: usize,
-    /// The `include` lines by which the file was reached, the innermost first.
+    /// The `include` lines that led to the file, the innermost first.
     pub(crate) included: Arc<[Span]>,
 }
 
@@ -57,7 +57,7 @@ impl SourceLine {
     }
 }
 
-/// Reads a file that was opened and all that it includes.
+/// Reads a file, given as its bytes, and all files that it includes.
 pub(crate) fn read_source(path: &Path, bytes: Vec<u8>, read: ReadFile<'_>) -> (Arc<SourceFile>, Vec<SourceItem>) {
     let mut reader = SourceReader {
         read,
@@ -75,7 +75,7 @@ pub(crate) fn read_source(path: &Path, bytes: Vec<u8>, read: ReadFile<'_>) -> (A
 struct SourceReader<'a> {
     read: ReadFile<'a>,
     items: Vec<SourceItem>,
-    /// The files being read, the first one first.
+    /// The files being read, the outermost first.
     open: Vec<PathBuf>,
     /// The `include` lines that led to the file being read, the innermost first.
     included: Arc<[Span]>,
@@ -101,7 +101,7 @@ impl SourceReader<'_> {
             self.mistake(Span::first_line(&source), SyntaxError::new("this file has more than 1 MiB", 0..0));
         }
         if let Some(at) = bad {
-            // Up to this byte the text is equal to the bytes of the file.
+            // Up to this byte the text equals the bytes of the file.
             let line = 1 + source.text[..at].matches('\n').count();
             let start = source.text[..at].rfind('\n').map_or(0, |end| end + 1);
             let range = at - start..at - start + '\u{fffd}'.len_utf8();
@@ -128,9 +128,9 @@ impl SourceReader<'_> {
     }
 
     fn line(&mut self, line: SourceLine) {
-        let is_wrong = line.parsed.error.is_some();
-        self.mistakes += usize::from(is_wrong);
-        if !is_wrong && !matches!(line.parsed.item, Some(Item::Unknown { .. })) {
+        let has_error = line.parsed.error.is_some();
+        self.mistakes += usize::from(has_error);
+        if !has_error && !matches!(line.parsed.item, Some(Item::Unknown { .. })) {
             self.statements += 1;
             if self.statements > MAX_STATEMENTS {
                 if self.statements == MAX_STATEMENTS + 1 {
@@ -182,7 +182,7 @@ fn diagnostic(span: Span, error: SyntaxError, included: &[Span]) -> Diagnostic {
     Diagnostic { span, message: error.message, help: error.help, included: included.to_vec() }
 }
 
-/// A path without `.` and `..`, as far as its text shows. That is enough to find a cycle; a cycle behind a symbolic link
+/// Removes `.` and `..` from a path by its text alone. That is enough to find a cycle. A cycle through a symbolic link
 /// ends at [`MAX_DEPTH`].
 pub(crate) fn without_dots(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();

@@ -1,4 +1,4 @@
-//! Files in memory, and the scenarios or mistakes that come of them.
+//! Tests of the language on files in memory.
 
 use super::*;
 use crate::runner::lang::ast::{
@@ -10,7 +10,7 @@ use crate::script::directive::ExpectMode;
 use proptest::prelude::*;
 use std::time::Duration;
 
-/// Parses the first of some files.
+/// Loads the first of some files; the others can be included.
 fn read(files: &[(&str, &str)]) -> Result<Scenario, LoadError> {
     load(Path::new(files[0].0), &mut |path| {
         let found = files.iter().find(|(name, _)| Path::new(name) == without_dots(path));
@@ -78,8 +78,8 @@ fn expectations_keep_their_signs_and_times() {
         ("x!< hi", vec![x()], ExpectMode::Never, None),
         ("server,x!<2s hi", vec![ActorId::Server, x()], ExpectMode::Never, Some(2000)),
     ] {
-        let Step::Expect { who: Who::Each(who), how, limit, pattern } = last(line) else { panic!("{line}") };
-        assert_eq!((who, how, limit), (actors, sign, millis.map(Duration::from_millis)), "{line}");
+        let Step::Expect { who: Who::Each(who), mode, limit, pattern } = last(line) else { panic!("{line}") };
+        assert_eq!((who, mode, limit), (actors, sign, millis.map(Duration::from_millis)), "{line}");
         assert_eq!(pattern.as_str(), "hi");
     }
     assert!(matches!(last("*< hi"), Step::Expect { who: Who::EveryClient, .. }));
@@ -88,7 +88,7 @@ fn expectations_keep_their_signs_and_times() {
 
 #[test]
 fn every_directive_means_its_step() {
-    let way = |from, to| Direction { from, to };
+    let direction = |from, to| Direction { from, to };
     let (px, py) = (|| Peer::Actor(x()), || Peer::Actor(y()));
     for (word, meant) in [
         ("kill", Signal::Kill),
@@ -106,14 +106,17 @@ fn every_directive_means_its_step() {
     assert!(matches!(last("eof x"), Step::Eof(actor) if actor == x()));
     let percent = |hundredths| Percent::new(hundredths).unwrap();
     for (line, expected, what) in [
-        ("drop y->x 1", way(py(), px()), Fault::Drop(1)),
-        ("loss *->x 30%", way(Peer::Anybody, px()), Fault::Loss(percent(3000))),
-        ("loss x -> server 0.5%", way(px(), Peer::Actor(ActorId::Server)), Fault::Loss(percent(50))),
-        ("delay x->* 50ms", way(px(), Peer::Anybody), Fault::Delay(Duration::from_millis(50))),
-        ("duplicate x-> y 100%", way(px(), py()), Fault::Duplicate(percent(10_000))),
-        ("reorder x ->y 10.25%", way(px(), py()), Fault::Reorder(percent(1025))),
+        ("drop y->x 1", direction(py(), px()), Fault::Drop(1)),
+        ("loss *->x 30%", direction(Peer::Anybody, px()), Fault::Loss(percent(3000))),
+        ("loss x -> server 0.5%", direction(px(), Peer::Actor(ActorId::Server)), Fault::Loss(percent(50))),
+        ("delay x->* 50ms", direction(px(), Peer::Anybody), Fault::Delay(Duration::from_millis(50))),
+        ("duplicate x-> y 100%", direction(px(), py()), Fault::Duplicate(percent(10_000))),
+        ("reorder x ->y 10.25%", direction(px(), py()), Fault::Reorder(percent(1025))),
     ] {
-        assert!(matches!(last(line), Step::Fault { way, fault } if way == expected && fault == what), "{line}");
+        assert!(
+            matches!(last(line), Step::Fault { direction, fault } if direction == expected && fault == what),
+            "{line}"
+        );
     }
     assert!(matches!(last("cut x server"), Step::Cut(a, b) if a == px() && b == Peer::Actor(ActorId::Server)));
     assert!(matches!(last("heal"), Step::Heal));
@@ -225,7 +228,7 @@ proptest! {
     }
 }
 
-/// A word of the language, then almost anything.
+/// A word of the language followed by almost arbitrary text.
 fn near() -> impl Strategy<Value = String> {
     let words: Vec<&'static str> = crate::runner::lang::directives::DIRECTIVES
         .iter()

@@ -1,6 +1,7 @@
-//! Profiles: what differs in a class, or in one program, so that the same scenarios can be run with it.
+//! Profiles: adapt scenarios to a class or to a program with another command, other capabilities or other wordings.
 //!
-//! A file of TOML, because its texts need few escapes, it has comments, and its reader knows the place of every value.
+//! A profile is a TOML file: its strings need few escapes, it has comments, and its parser reports the place of every
+//! value.
 
 mod raw;
 mod sentences;
@@ -25,18 +26,18 @@ pub use crate::runner::profile::translator::Translator;
 use crate::runner::profile::translator::Wording;
 use crate::script::pattern::{MatchMode, Pattern};
 
-/// What a profile says.
+/// A parsed profile.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
     /// The words that start the program.
     pub command: Option<Vec<String>>,
-    /// The folder in which it runs; in the file it is relative to the file.
+    /// The folder in which it runs. A relative folder in the file is resolved against the folder of the file.
     pub folder: Option<PathBuf>,
-    /// What a client shows when it is ready: a pattern of text.
+    /// The text pattern of the line that a client shows when it is ready.
     pub ready: Option<String>,
-    /// What it can do.
+    /// The capabilities of the program.
     pub capabilities: Option<Vec<Need>>,
-    /// Further variables of its environment.
+    /// Further environment variables, as names and values.
     pub environment: Vec<(String, String)>,
     prompt: Option<Template>,
     wordings: Vec<Arc<Wording>>,
@@ -48,10 +49,10 @@ impl Profile {
     /// The most wordings of a file.
     pub const MAX_WORDINGS: usize = 256;
 
-    /// Reads a profile. `load` gives the bytes of the file.
+    /// Reads a profile. `load` returns the bytes of the file.
     ///
     /// # Errors
-    /// [`LoadError`], with every mistake that can be found at once.
+    /// [`LoadError`], with all mistakes, or the first one when the file is no TOML of the right shape.
     pub fn read(path: &Path, load: impl FnOnce(&Path) -> std::io::Result<Vec<u8>>) -> Result<Self, LoadError> {
         let bytes = load(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -60,14 +61,15 @@ impl Profile {
         if reader.mistakes.is_empty() { Ok(profile) } else { Err(LoadError::Mistakes(reader.mistakes)) }
     }
 
-    /// How its program speaks.
+    /// The translator for the output of its program.
     #[must_use]
     pub fn translator(&self, style: MatchMode) -> Translator {
         Translator::new(self.prompt.as_ref(), &self.wordings, style)
     }
 }
 
-/// Variables that the runner sets itself: it finds the processes of a case and their files by them.
+/// Variables that the runner sets for each actor. `HOME` identifies the processes of a case, the folders hold its
+/// files, and the others make runs alike.
 const RESERVED: [&str; 10] = [
     "HOME",
     "LC_ALL",
@@ -184,7 +186,7 @@ impl Reader {
         None
     }
 
-    /// A text that is not all holes.
+    /// Parses a text with at least one fixed character that is not blank.
     fn template(&mut self, at: Range<usize>, text: &str) -> Option<Template> {
         match Template::parse(text) {
             Ok(template) if template.weight() > 0 => return Some(template),
@@ -225,7 +227,7 @@ impl Reader {
                 }
                 let (sentence, holes) = (known.clone(), holes.clone());
                 let wording = Arc::new(Wording { sentence, words, holes });
-                if wording.heard(MatchMode::Exact).is_none() {
+                if wording.compile(MatchMode::Exact).is_none() {
                     self.mistake(at.clone(), "these words are too long to look for", None);
                     continue;
                 }
@@ -258,7 +260,7 @@ impl Reader {
         None
     }
 
-    /// The words for a sentence, which must tell all that differs in it.
+    /// Parses a wording of a sentence. It must have exactly the holes of the sentence.
     fn words(
         &mut self,
         at: Range<usize>,
@@ -267,8 +269,8 @@ impl Reader {
         holes: &crate::runner::profile::sentences::Holes,
     ) -> Option<Template> {
         let words = self.template(at.clone(), text)?;
-        let told: Vec<&str> = words.holes().collect();
-        if let Some(unknown) = told.iter().find(|name| holes.iter().all(|(of, _)| of != *name)) {
+        let named: Vec<&str> = words.holes().collect();
+        if let Some(unknown) = named.iter().find(|name| holes.iter().all(|(of, _)| of != *name)) {
             let help = match nearest(unknown, holes.iter().map(|(name, _)| name.as_str())) {
                 Some(meant) => format!("did you mean `{{{meant}}}`?"),
                 None => "write `{*}` for what does not count".to_owned(),
@@ -276,7 +278,7 @@ impl Reader {
             self.mistake(at, &format!("`{{{unknown}}}` does not stand in `{sentence}`"), Some(help));
             return None;
         }
-        if let Some((missing, _)) = holes.iter().find(|(name, _)| !told.contains(&name.as_str())) {
+        if let Some((missing, _)) = holes.iter().find(|(name, _)| !named.contains(&name.as_str())) {
             let help = format!(
                 "where a program does not tell it, write a sentence for each value, such as `{}`",
                 sentence.replace(&format!("{{{missing}}}"), "y")
@@ -294,7 +296,7 @@ impl Reader {
         let begin = head.rfind('\n').map_or(0, |end| end + 1);
         let line = 1 + head.matches('\n').count();
         let column = 1 + head.get(begin..).unwrap_or_default().chars().count();
-        // What goes on over lines is pointed at where it begins.
+        // A value of several lines is shown by its first line.
         let rest = text.get(start..).unwrap_or_default();
         let end = range.end.clamp(start, start + rest.find('\n').unwrap_or(rest.len()));
         let span = Span { source: Arc::clone(&self.source), line, column, start, end };
@@ -302,6 +304,6 @@ impl Reader {
     }
 }
 
-/// What may stand in a profile.
+/// Help for a file that is no profile.
 const ALLOWED: &str = "a profile has command, folder, ready, prompt (texts), capabilities (a list), [environment] and \
                        [wording] (tables)";

@@ -1,4 +1,4 @@
-//! A profile as it is written: TOML, every value with its place.
+//! The TOML structure of a profile, with the place of every value. The values themselves are checked later.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{SeqAccess, Visitor};
 use toml::Spanned;
 
-/// Everything that may stand in a profile.
+/// All keys of a profile. Unknown keys are refused.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawProfile {
@@ -24,10 +24,10 @@ pub(crate) struct RawProfile {
 }
 
 impl RawProfile {
-    /// Reads the text of a profile.
+    /// Parses the text of a profile.
     ///
     /// # Errors
-    /// What is wrong, and which bytes of the text it is about.
+    /// The message, and the affected bytes of the text.
     pub(crate) fn read(text: &str) -> Result<Self, (String, Range<usize>)> {
         toml::from_str(text).map_err(|error| {
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
@@ -36,7 +36,7 @@ impl RawProfile {
     }
 }
 
-/// One text, or a list of them.
+/// One text, or a list of texts.
 #[derive(Debug)]
 pub(crate) struct WordList(pub(crate) Vec<String>);
 

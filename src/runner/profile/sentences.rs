@@ -10,14 +10,14 @@ use crate::proto::suggest::nearest;
 use crate::proto::template::{TemplatePiece, pieces};
 use crate::runner::profile::template::{PlaceholderKind, Template};
 
-/// What a sentence of a profile has in braces, by name.
+/// The names and kinds of the holes of a sentence in a profile, in order.
 pub(crate) type Holes = Vec<(String, PlaceholderKind)>;
 
-/// The holes of a text that is one of the sentences, with a hole `{name}` or the very value for each thing that differs.
-/// Otherwise the nearest one, as it would be written.
+/// The holes of a text that is a sentence of the catalogue. The text may have a hole `{name}` or a literal value in the
+/// place of each hole of the sentence.
 ///
 /// # Errors
-/// That nearest sentence, if there is a near one.
+/// The template of the most similar sentence, if there is one.
 pub(crate) fn recognise(text: &str, template: &Template) -> Result<Holes, Option<String>> {
     static FORMS: LazyLock<Vec<SentencePattern>> =
         LazyLock::new(|| SentenceKind::iter().filter_map(SentencePattern::of).collect());
@@ -30,7 +30,7 @@ pub(crate) fn recognise(text: &str, template: &Template) -> Result<Holes, Option
                 Some((name.to_owned(), *kind))
             });
             let named: Holes = named.collect();
-            // Where a brace is a part of the text, it is no hole.
+            // A doubled brace is text. The counts differ when the regex took one for a hole.
             if named.len() == holes.len() {
                 return Ok(named);
             }
@@ -39,7 +39,7 @@ pub(crate) fn recognise(text: &str, template: &Template) -> Result<Holes, Option
     Err(nearest(text, SentenceKind::iter().map(SentenceKind::template)).map(str::to_owned))
 }
 
-/// A sentence as a text has to be.
+/// A regular expression for the texts that stand for a sentence.
 struct SentencePattern {
     whole: Regex,
     kinds: Vec<PlaceholderKind>,
@@ -63,7 +63,7 @@ impl SentencePattern {
     }
 }
 
-/// A hole of a sentence as a profile can write it: a hole of its own, or the very value.
+/// The kind of a hole, and the regular expression for its two spellings: `{name}` or a literal value.
 fn hole(kind: HoleKind) -> (PlaceholderKind, &'static str) {
     match kind {
         HoleKind::Name => (PlaceholderKind::Name, r"(\{\w+\}|[A-Za-z0-9][\w.-]*)"),

@@ -1,19 +1,19 @@
-//! A text of a profile with holes: `{name}` for what differs and is told on, `{*}` for what differs and does not count.
+//! Texts with holes in profiles: `{name}` is a value that is kept, `{*}` is one that is ignored.
 
 use crate::proto::template::{TemplatePiece, pieces};
 use crate::script::pattern::{Captures, Pattern};
 
-/// What a hole holds.
+/// The kind of value that a hole accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlaceholderKind {
     /// The name of a client or of a group.
     Name,
-    /// Anything, but not nothing.
+    /// Any text that is not empty.
     Text,
 }
 
 impl PlaceholderKind {
-    /// A regular expression for it, which a pattern of a scenario may leave out.
+    /// The regular expression for a value. With `may_lack` the value may be empty or cut short.
     pub(crate) fn regex(self, may_lack: bool) -> &'static str {
         match (self, may_lack) {
             (Self::Name, false) => "[A-Za-z0-9][A-Za-z0-9_.-]{0,31}",
@@ -39,13 +39,13 @@ impl Template {
     /// Parses a text by the rules for literals in scenarios, but without variables.
     ///
     /// # Errors
-    /// What is wrong, and what would be right if that can be said.
+    /// The message, and help if there is any.
     pub(crate) fn parse(text: &str) -> Result<Self, (String, Option<String>)> {
         if text.contains("${") {
             let help = "a hole is written `{name}`, and anything `{*}`".to_owned();
             return Err(("a profile has no variables".to_owned(), Some(help)));
         }
-        // A leading backslash makes text of the next character. A regular expression or JSON in a scenario is text here.
+        // A leading backslash makes the next character text. The form of a regular expression or of JSON is text here.
         let escaped = text.strip_prefix('\\').filter(|rest| rest.starts_with(['/', '{']));
         let is_text = escaped.is_some() || text.starts_with('/') || text.starts_with("{\"");
         let text = escaped.unwrap_or(text);
@@ -59,7 +59,7 @@ impl Template {
                 TemplatePiece::Text(text) => template.text(text),
                 TemplatePiece::Anything => template.0.push(TemplatePart::Hole(None)),
                 TemplatePiece::Hole(name) => template.0.push(TemplatePart::Hole(Some(name.to_owned()))),
-                // `Pattern::parse` has refused both.
+                // `Pattern::parse` has already rejected both.
                 TemplatePiece::Variable(_) | TemplatePiece::StrayBrace(_) => {}
             }
         }
@@ -74,25 +74,26 @@ impl Template {
         }
     }
 
-    /// The names of its holes, in order.
+    /// The names of the holes, in order.
     pub(crate) fn holes(&self) -> impl Iterator<Item = &str> {
         self.0
             .iter()
             .filter_map(|piece| if let TemplatePart::Hole(Some(name)) = piece { Some(name.as_str()) } else { None })
     }
 
-    /// Whether anything in it may be anything.
+    /// Whether it contains `{*}`.
     pub(crate) fn has_any(&self) -> bool {
         self.0.contains(&TemplatePart::Hole(None))
     }
 
-    /// How many letters of it are always the same, blanks not counted.
+    /// The number of fixed characters, without blanks.
     pub(crate) fn weight(&self) -> usize {
         let texts = self.0.iter().map(|piece| if let TemplatePart::Text(text) = piece { text.as_str() } else { "" });
         texts.map(|text| text.chars().filter(|c| !c.is_whitespace()).count()).sum()
     }
 
-    /// A regular expression for what it stands for, not anchored; holes are groups of their names.
+    /// The regular expression for its texts, not anchored. Each named hole is a group of that name with the regular
+    /// expression that `gap` returns.
     pub(crate) fn regex(&self, gap: impl Fn(&str) -> &'static str) -> String {
         let piece = |piece: &TemplatePart| match piece {
             TemplatePart::Text(text) => regex::escape(text),
@@ -102,7 +103,7 @@ impl Template {
         self.0.iter().map(piece).collect()
     }
 
-    /// It as a pattern of a scenario.
+    /// The template as a literal pattern of a scenario.
     pub(crate) fn literal(&self) -> String {
         let piece = |piece: &TemplatePart| match piece {
             TemplatePart::Text(text) => text.replace('{', "{{").replace('}', "}}"),
@@ -112,7 +113,7 @@ impl Template {
         if literal.starts_with('/') { format!("\\{literal}") } else { literal }
     }
 
-    /// Its shape: two texts with the same one are the same but for the names of their holes.
+    /// The shape: its fixed texts, and `None` for each hole. Two templates of one shape match the same lines.
     pub(crate) fn shape(&self) -> Vec<Option<String>> {
         self.0
             .iter()
@@ -120,7 +121,7 @@ impl Template {
             .collect()
     }
 
-    /// The text with these in its holes. What may be anything is nothing.
+    /// The text with these values in its holes. `{*}` becomes empty.
     pub(crate) fn fill(&self, values: &Captures) -> String {
         let value = |name: &str| values.iter().find(|(of, _)| of == name).map_or("", |(_, value)| value.as_str());
         let piece = |piece: &TemplatePart| match piece {
@@ -154,8 +155,8 @@ mod tests {
         assert_eq!(template.weight(), 6);
         let values = vec![("who".to_owned(), "y".to_owned()), ("text".to_owned(), "hi".to_owned())];
         assert_eq!(template.fill(&values), "{y} said hi");
-        for wrong in ["{a b}", "{x", "${x}", "{x}{x}", "", " "] {
-            assert!(Template::parse(wrong).is_err(), "{wrong}");
+        for text in ["{a b}", "{x", "${x}", "{x}{x}", "", " "] {
+            assert!(Template::parse(text).is_err(), "{text}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What profiles say, what is wrong with them, and what is understood by them.
+//! Tests of profiles: their values, their mistakes, and the translation of lines.
 
 use super::*;
 use crate::script::pattern::Captures;
@@ -12,11 +12,11 @@ fn read(text: &str) -> Result<Profile, LoadError> {
 fn mistakes(text: &str) -> Vec<String> {
     match read(text) {
         Err(LoadError::Mistakes(mistakes)) => {
-            let told = |mistake: &Diagnostic| {
+            let with_help = |mistake: &Diagnostic| {
                 let help = mistake.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));
                 format!("{mistake}{help}")
             };
-            mistakes.iter().map(told).collect()
+            mistakes.iter().map(with_help).collect()
         }
         other => panic!("no mistakes: {other:?}"),
     }
@@ -45,12 +45,12 @@ fn lines_in_other_words_are_understood() {
         ("chat (a)> chat (b)> Message received by y.z-1", "[Message received by y.z-1.]"),
         ("\u{1b}[1mchat (a)> Good bye!\u{1b}[0m\r", "[Exiting]"),
         ("y says he says hi", "y: he says hi"),
-        // The one with more letters of its own wins.
+        // The wording with more fixed characters wins.
         ("[12:30] y says hi", "y: 12:30 hi"),
-        // The sentences themselves are understood as ever.
+        // The sentences of the contract stay as they are.
         ("[Message received by y.]", "[Message received by y.]"),
         ("y: hi", "y: hi"),
-        // Neither is a name.
+        // These lines match no wording: the hole is no name, or the case differs.
         ("[Server says no]", "[Server says no]"),
         ("Message received by nobody at all", "Message received by nobody at all"),
         ("message received by y", "message received by y"),
@@ -81,7 +81,7 @@ fn what_is_expected_can_be_said_in_the_words_of_the_program() {
         ("[Client table updated.]", None),
         ("{\"event\":\"done\"}", None),
     ] {
-        assert_eq!(translator.say(sketch).as_deref(), words, "{sketch}");
+        assert_eq!(translator.translate_back(sketch).as_deref(), words, "{sketch}");
     }
 }
 
@@ -101,7 +101,7 @@ fn everything_is_read() {
 
 #[test]
 fn mistakes_have_their_place_and_say_what_is_right() {
-    for (text, told) in [
+    for (text, expected) in [
         ("\ncomand = \"a\"", "class.toml:2:1: unknown field `comand`, expected one of `command`, `folder`"),
         ("command = 3", "class.toml:1:11: invalid type: integer `3`, expected a string"),
         ("command = \"it's\"", "class.toml:1:11: this is no command as a shell splits it"),
@@ -138,7 +138,7 @@ fn mistakes_have_their_place_and_say_what_is_right() {
         ("[wording", "class.toml:1:9: unclosed table"),
     ] {
         let found = mistakes(text);
-        assert!(found.iter().any(|mistake| mistake.starts_with(told)), "{told}\n{found:#?}");
+        assert!(found.iter().any(|mistake| mistake.starts_with(expected)), "{expected}\n{found:#?}");
     }
     let all = "capabilities = [\"a\", \"b\"]\n[wording]\n\"a\" = \"b\"\n";
     assert_eq!(mistakes(all).len(), 3, "as many as can be found at once");
@@ -159,7 +159,7 @@ fn the_limits_are_reached() {
     assert_eq!(mistakes(&text(Profile::MAX_WORDINGS + 1)), ["class.toml:2:15: a profile has at most 256 wordings"]);
 }
 
-/// What a pattern of a scenario takes from a line.
+/// The captures of a pattern in a line.
 fn taken(pattern: &str, line: &str) -> Option<Captures> {
     Pattern::parse(pattern).unwrap().fill(&Vars::default(), MatchMode::Exact).unwrap().line(line)
 }
@@ -185,13 +185,13 @@ proptest! {
         match read(&text) {
             Ok(profile) => for style in [MatchMode::Exact, MatchMode::Loose] {
                 let translator = profile.translator(style);
-                let _ = (translator.understand(&line).into_owned(), translator.say(&line));
+                let _ = (translator.understand(&line).into_owned(), translator.translate_back(&line));
             },
             Err(refusal) => prop_assert!(refusal.to_string().contains("class.toml:")),
         }
     }
 
-    /// Whatever is said, a pattern finds in the program's words what it finds in those of the contract.
+    /// A pattern captures the same from a translated line as from the sentence of the contract.
     #[test]
     fn a_pattern_takes_the_same_in_either_words(who in "[a-z0-9][a-z0-9_.-]{0,5}", text in "[a-z]( ?[a-z:]){0,8}") {
         let translator = translator("[wording]\n\"{who}: {text}\" = \"From {who} comes <{text}>\"\n");
@@ -199,11 +199,11 @@ proptest! {
         for pattern in ["{a}: {b}", "{*}", "/^(?<a>[^:]*): (?<b>.*)$/", "x: {b}", &meant] {
             prop_assert_eq!(taken(pattern, &translator.understand(&shown)), taken(pattern, &meant));
         }
-        prop_assert_eq!(translator.say(&meant), Some(shown));
+        prop_assert_eq!(translator.translate_back(&meant), Some(shown));
     }
 }
 
-/// A text as TOML writes it.
+/// A text as a TOML string.
 fn toml_string(text: &str) -> String {
     serde_json::to_string(text).unwrap().replace('\u{7f}', "\\u007f")
 }

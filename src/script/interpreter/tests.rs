@@ -1,4 +1,4 @@
-//! Scripts, run against events that a client would have shown.
+//! Tests of the interpreter on hand-made events of a client.
 
 use super::*;
 use crate::proto::time::Timestamp;
@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 const PIPELINE: Options = Options { pipeline: true, fail_fast: false };
 
-struct Play {
+struct ScriptRun {
     script: Script,
     now: Instant,
 }
 
-impl Play {
+impl ScriptRun {
     fn new(options: Options) -> Self {
         Self { script: Script::new("x", options), now: Instant::ZERO }
     }
@@ -21,33 +21,36 @@ impl Play {
         self.script.timeout(self.now);
     }
 
-    /// Feeds a line that must be wanted; what came out, in words.
+    /// Passes a line, which must be wanted, and returns the outputs as text.
     fn line(&mut self, line: &str) -> Vec<String> {
         assert!(self.script.wants_line(), "{line} is not wanted yet");
         self.script.line(self.now, line.as_bytes());
         self.drain()
     }
 
-    fn shows(&mut self, cmd: Option<u64>, body: ClientEvent) -> Vec<String> {
+    fn client_event(&mut self, cmd: Option<u64>, body: ClientEvent) -> Vec<String> {
         let event = Event { at: Timestamp::from_micros(0), cmd, group: None, body: Body::Client(body) };
         self.script.event(self.now, &event);
         self.drain()
     }
 
-    fn says(&mut self, message: &str) -> Vec<String> {
-        self.shows(None, ClientEvent::Warning { code: Problem::Store, message: message.to_owned(), definite: true })
+    fn warning(&mut self, message: &str) -> Vec<String> {
+        self.client_event(
+            None,
+            ClientEvent::Warning { code: Problem::Store, message: message.to_owned(), definite: true },
+        )
     }
 
     fn done(&mut self, cmd: u64, ok: bool) -> Vec<String> {
-        self.shows(Some(cmd), ClientEvent::Done { ok, reason: None })
+        self.client_event(Some(cmd), ClientEvent::Done { ok, reason: None })
     }
 
     fn drain(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.script.poll()).map(|output| spelled(&output)).collect()
+        std::iter::from_fn(|| self.script.poll()).map(|output| describe(&output)).collect()
     }
 }
 
-fn spelled(output: &ScriptOutput) -> String {
+fn describe(output: &ScriptOutput) -> String {
     match output {
         ScriptOutput::Command(Ok(Command::Send(to, text))) => format!("send {to} {}", text.as_str()),
         ScriptOutput::Command(Ok(command)) => format!("{command:?}"),
@@ -62,191 +65,194 @@ fn spelled(output: &ScriptOutput) -> String {
 
 #[test]
 fn each_command_waits_for_its_own_outcome() {
-    let mut play = Play::new(Options::default());
-    assert_eq!(play.line("send y hi\r\n"), ["send y hi"]);
-    assert!(!play.script.wants_line());
-    play.done(2, true);
-    assert!(!play.script.wants_line(), "that was another one");
-    play.done(1, false);
-    assert_eq!(play.line("table"), ["Table"]);
-    play.done(2, true);
-    assert_eq!(play.line("sned y"), ["[Invalid command]\nDid you mean send?"], "mistakes are numbered too");
-    assert!(!play.script.wants_line());
-    play.done(3, false);
-    play.script.end_of_input(play.now);
-    assert_eq!(play.drain(), ["finished"]);
+    let mut run = ScriptRun::new(Options::default());
+    assert_eq!(run.line("send y hi\r\n"), ["send y hi"]);
+    assert!(!run.script.wants_line());
+    run.done(2, true);
+    assert!(!run.script.wants_line(), "that was another one");
+    run.done(1, false);
+    assert_eq!(run.line("table"), ["Table"]);
+    run.done(2, true);
+    assert_eq!(run.line("sned y"), ["[Invalid command]\nDid you mean send?"], "mistakes are numbered too");
+    assert!(!run.script.wants_line());
+    run.done(3, false);
+    run.script.end_of_input(run.now);
+    assert_eq!(run.drain(), ["finished"]);
 }
 
 #[test]
 fn blank_lines_and_comments_are_no_commands() {
-    let mut play = Play::new(Options::default());
+    let mut run = ScriptRun::new(Options::default());
     for line in ["", "  ", "# send y hi", "wait", "set a=1"] {
-        assert!(play.line(line).is_empty());
+        assert!(run.line(line).is_empty());
     }
-    assert_eq!(play.line("send y ${a} ${b} $${a}"), ["send y 1 ${b} ${a}"]);
+    assert_eq!(run.line("send y ${a} ${b} $${a}"), ["send y 1 ${b} ${a}"]);
 }
 
 #[test]
 fn output_that_came_before_its_line_was_read_matches() {
-    let mut play = Play::new(Options::default());
-    play.line("send y hi");
-    play.says("[Message received by y.]");
-    play.done(1, true);
-    assert!(play.line("< [Message received by {who}.]").is_empty());
-    assert_eq!(play.line("send ${who} again"), ["send y again"]);
+    let mut run = ScriptRun::new(Options::default());
+    run.line("send y hi");
+    run.warning("[Message received by y.]");
+    run.done(1, true);
+    assert!(run.line("< [Message received by {who}.]").is_empty());
+    assert_eq!(run.line("send ${who} again"), ["send y again"]);
 }
 
 #[test]
 fn an_expectation_fails_at_its_limit_and_not_before() {
-    let mut play = Play::new(Options::default());
-    play.line("# one");
-    play.line("< y: hello");
-    play.says("y: hallo");
-    play.after(3999);
-    assert!(!play.script.wants_line() && play.drain().is_empty());
-    assert_eq!(play.script.deadline(), Some(Instant::from_micros(4_000_000)));
-    play.after(1);
+    let mut run = ScriptRun::new(Options::default());
+    run.line("# one");
+    run.line("< y: hello");
+    run.warning("y: hallo");
+    run.after(3999);
+    assert!(!run.script.wants_line() && run.drain().is_empty());
+    assert_eq!(run.script.deadline(), Some(Instant::from_micros(4_000_000)));
+    run.after(1);
     let failed = r#"Expected expected: Line 2 of the script waited 4s for "y: hello": the nearest was "y: hallo"."#;
-    assert_eq!(play.drain(), [failed]);
-    assert!(!play.script.wants_line());
-    assert!(play.says("y: hello").is_empty(), "too late");
-    play.script.end_of_input(play.now);
-    assert!(play.drain().is_empty(), "it has said its last word");
-    assert_eq!(play.script.deadline(), None);
+    assert_eq!(run.drain(), [failed]);
+    assert!(!run.script.wants_line());
+    assert!(run.warning("y: hello").is_empty(), "too late");
+    run.script.end_of_input(run.now);
+    assert!(run.drain().is_empty(), "it has said its last word");
+    assert_eq!(run.script.deadline(), None);
 }
 
 #[test]
 fn what_comes_at_the_limit_is_too_late() {
-    let mut play = Play::new(Options::default());
-    play.line("<1s a");
-    play.now = Instant::from_micros(1_000_000);
-    assert_eq!(play.says("a"), [r#"Expected expected: Line 1 of the script waited 1s for "a": nothing like it came."#]);
+    let mut run = ScriptRun::new(Options::default());
+    run.line("<1s a");
+    run.now = Instant::from_micros(1_000_000);
+    assert_eq!(
+        run.warning("a"),
+        [r#"Expected expected: Line 1 of the script waited 1s for "a": nothing like it came."#]
+    );
 }
 
 #[test]
 fn a_line_that_was_taken_does_not_match_again() {
-    let mut play = Play::new(Options::default());
-    play.says("a");
-    play.line("< a");
-    play.line("<1s a");
-    play.after(1000);
+    let mut run = ScriptRun::new(Options::default());
+    run.warning("a");
+    run.line("< a");
+    run.line("<1s a");
+    run.after(1000);
     let failed =
         r#"Expected expected: Line 2 of the script waited 1s for "a": only what an earlier line had taken already."#;
-    assert_eq!(play.drain(), [failed]);
+    assert_eq!(run.drain(), [failed]);
 }
 
 #[test]
 fn a_quiet_window_ends_well_or_with_the_line_that_broke_it() {
-    let mut play = Play::new(Options::default());
-    play.line("!< y: {*}");
-    play.says("z: hi");
-    play.after(699);
-    assert!(!play.script.wants_line());
-    play.after(1);
-    assert!(play.script.wants_line());
-    play.line("!<2s y: {*}");
-    play.after(1999);
+    let mut run = ScriptRun::new(Options::default());
+    run.line("!< y: {*}");
+    run.warning("z: hi");
+    run.after(699);
+    assert!(!run.script.wants_line());
+    run.after(1);
+    assert!(run.script.wants_line());
+    run.line("!<2s y: {*}");
+    run.after(1999);
     let failed = r#"Failed expected: Line 2 of the script allows no "y: {*}" within 2s, and "y: hi" came."#;
-    assert_eq!(play.says("y: hi"), [failed]);
+    assert_eq!(run.warning("y: hi"), [failed]);
 }
 
 #[test]
 fn events_are_seen_by_json_patterns() {
-    let mut play = Play::new(Options::default());
-    play.line("send y hi");
-    play.done(1, true);
-    play.line(r#"< {"event":"done","cmd":1,"ok":true,"me":"x","seq":1}"#);
-    assert!(play.script.wants_line());
+    let mut run = ScriptRun::new(Options::default());
+    run.line("send y hi");
+    run.done(1, true);
+    run.line(r#"< {"event":"done","cmd":1,"ok":true,"me":"x","seq":1}"#);
+    assert!(run.script.wants_line());
 }
 
 #[test]
 fn sleeping_takes_its_time() {
-    let mut play = Play::new(Options::default());
-    play.line("sleep 250ms");
-    play.script.end_of_input(play.now);
-    play.after(249);
-    assert!(play.drain().is_empty());
-    play.after(1);
-    assert_eq!(play.drain(), ["finished"]);
+    let mut run = ScriptRun::new(Options::default());
+    run.line("sleep 250ms");
+    run.script.end_of_input(run.now);
+    run.after(249);
+    assert!(run.drain().is_empty());
+    run.after(1);
+    assert_eq!(run.drain(), ["finished"]);
 }
 
 #[test]
 fn in_a_pipeline_sends_overlap_and_other_commands_wait_for_all() {
-    let mut play = Play::new(PIPELINE);
-    assert_eq!(play.line("send y 1"), ["send y 1"]);
-    assert_eq!(play.line("send y 2"), ["send y 2"]);
-    assert!(play.line("dereg").is_empty());
-    assert!(!play.script.wants_line());
-    assert!(play.done(2, true).is_empty());
-    assert_eq!(play.done(1, true), ["Dereg(None)"]);
-    assert!(!play.script.wants_line());
-    play.done(3, true);
-    play.line("send y 3");
-    play.line("wait");
-    assert!(!play.script.wants_line());
-    play.done(4, false);
-    assert!(play.script.wants_line());
+    let mut run = ScriptRun::new(PIPELINE);
+    assert_eq!(run.line("send y 1"), ["send y 1"]);
+    assert_eq!(run.line("send y 2"), ["send y 2"]);
+    assert!(run.line("dereg").is_empty());
+    assert!(!run.script.wants_line());
+    assert!(run.done(2, true).is_empty());
+    assert_eq!(run.done(1, true), ["Dereg(None)"]);
+    assert!(!run.script.wants_line());
+    run.done(3, true);
+    run.line("send y 3");
+    run.line("wait");
+    assert!(!run.script.wants_line());
+    run.done(4, false);
+    assert!(run.script.wants_line());
 }
 
 #[test]
 fn commands_without_outcome_are_limited() {
-    let mut play = Play::new(PIPELINE);
+    let mut run = ScriptRun::new(PIPELINE);
     for _ in 0..Script::MAX_OUTSTANDING {
-        assert_eq!(play.line("send y hi").len(), 1);
+        assert_eq!(run.line("send y hi").len(), 1);
     }
-    assert!(!play.script.wants_line());
-    play.done(7, true);
-    assert!(play.script.wants_line());
+    assert!(!run.script.wants_line());
+    run.done(7, true);
+    assert!(run.script.wants_line());
 }
 
 #[test]
 fn failing_fast_ends_at_the_first_failed_command() {
-    let mut play = Play::new(Options { fail_fast: true, ..Options::default() });
-    play.line("send y 1");
-    assert!(play.done(1, true).is_empty());
-    play.line("send w 2");
-    assert_eq!(play.done(2, false), ["finished"]);
-    assert!(!play.script.wants_line());
+    let mut run = ScriptRun::new(Options { fail_fast: true, ..Options::default() });
+    run.line("send y 1");
+    assert!(run.done(1, true).is_empty());
+    run.line("send w 2");
+    assert_eq!(run.done(2, false), ["finished"]);
+    assert!(!run.script.wants_line());
 }
 
 #[test]
 fn a_mistake_in_a_script_word_ends_the_script() {
-    let mut play = Play::new(Options::default());
+    let mut run = ScriptRun::new(Options::default());
     let failed = "Parse script: Line 1 of the script cannot be played: `5` is no duration: \
                   write a number and a unit, such as `250ms`, `5s` or `2m`.";
-    assert_eq!(play.line("sleep 5"), [failed]);
-    assert!(!play.script.wants_line());
+    assert_eq!(run.line("sleep 5"), [failed]);
+    assert!(!run.script.wants_line());
 }
 
 #[test]
 fn nothing_behind_exit_is_read() {
-    let mut play = Play::new(Options::default());
-    assert_eq!(play.line("exit"), ["Exit"]);
-    play.done(1, true);
-    assert!(!play.script.wants_line());
-    play.script.line(play.now, b"send y hi");
-    assert!(play.drain().is_empty());
+    let mut run = ScriptRun::new(Options::default());
+    assert_eq!(run.line("exit"), ["Exit"]);
+    run.done(1, true);
+    assert!(!run.script.wants_line());
+    run.script.line(run.now, b"send y hi");
+    assert!(run.drain().is_empty());
 }
 
 #[test]
 fn when_the_client_ends_what_was_expected_has_failed() {
-    let mut play = Play::new(Options::default());
-    play.line("< a");
-    play.script.client_ended();
-    assert_eq!(play.drain(), [r#"Expected expected: Line 1 of the script waited 4s for "a": nothing like it came."#]);
-    let mut play = Play::new(Options::default());
-    play.line("!< a");
-    play.script.client_ended();
-    assert_eq!(play.drain(), ["finished"]);
+    let mut run = ScriptRun::new(Options::default());
+    run.line("< a");
+    run.script.client_ended();
+    assert_eq!(run.drain(), [r#"Expected expected: Line 1 of the script waited 4s for "a": nothing like it came."#]);
+    let mut run = ScriptRun::new(Options::default());
+    run.line("!< a");
+    run.script.client_ended();
+    assert_eq!(run.drain(), ["finished"]);
 }
 
 #[test]
 fn values_that_grow_without_end_are_a_mistake() {
-    let mut play = Play::new(Options::default());
-    play.line("set a=0123456789abcdef");
-    let grown = (0..20).map(|_| play.script.line(play.now, b"set a=${a}${a}")).count();
+    let mut run = ScriptRun::new(Options::default());
+    run.line("set a=0123456789abcdef");
+    let grown = (0..20).map(|_| run.script.line(run.now, b"set a=${a}${a}")).count();
     assert_eq!(grown, 20);
-    let last = play.drain().pop().unwrap_or_default();
+    let last = run.drain().pop().unwrap_or_default();
     assert!(last.starts_with("Parse script: Line 15 of the script cannot be played: A value"), "{last}");
 }
 
@@ -254,21 +260,21 @@ proptest! {
     #[test]
     fn any_input_ends(lines in prop::collection::vec("[<!~wait sleep1smend xy{}$=#]*|send y .*|\\PC*", 0..20)) {
         for options in [Options::default(), PIPELINE] {
-            let mut play = Play::new(options);
+            let mut run = ScriptRun::new(options);
             for line in &lines {
-                play.script.line(play.now, line.as_bytes());
+                run.script.line(run.now, line.as_bytes());
                 for cmd in 0..=lines.len() as u64 {
-                    play.done(cmd, true);
+                    run.done(cmd, true);
                 }
-                while let Some(deadline) = play.script.deadline() {
-                    play.now = play.now.max(deadline);
-                    play.script.timeout(play.now);
+                while let Some(deadline) = run.script.deadline() {
+                    run.now = run.now.max(deadline);
+                    run.script.timeout(run.now);
                 }
-                play.drain();
+                run.drain();
             }
-            play.script.end_of_input(play.now);
-            let over = play.script.input == ScriptInput::Over || play.script.input == ScriptInput::Left;
-            prop_assert!(over && !play.script.wants_line());
+            run.script.end_of_input(run.now);
+            let over = run.script.input == ScriptInput::Finished || run.script.input == ScriptInput::AfterExit;
+            prop_assert!(over && !run.script.wants_line());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a log keeps, and what is found in it.
+//! Tests of the log: its limits, marks, unfinished lines and the nearest line.
 
 use super::*;
 use crate::script::directive::ExpectMode;

@@ -1,4 +1,4 @@
-//! JSON patterns: members that an event must hold at least, whose strings may have gaps.
+//! JSON patterns: an event matches when it has at least the members of the pattern. Strings in a pattern may have gaps.
 
 use serde_json::Value;
 
@@ -7,18 +7,18 @@ use crate::script::pattern::{Captures, MatchMode};
 use crate::script::syntax_error::SyntaxError;
 use crate::script::vars::Vars;
 
-/// A JSON pattern; strings are literals with gaps.
+/// A JSON pattern, with literals with gaps for its strings.
 #[derive(Clone, Debug)]
 pub(crate) struct JsonPattern(Node<Literal>);
 
-/// A JSON pattern with its values in place.
+/// A JSON pattern with its variables replaced.
 #[derive(Clone, Debug)]
 pub(crate) struct JsonMatcher(Node<Glob>);
 
 #[derive(Clone, Debug)]
 enum Node<S> {
     Text(S),
-    /// A number, a truth value or null.
+    /// A number, a boolean or null.
     Plain(Value),
     Array(Vec<Node<S>>),
     Object(Vec<(String, Node<S>)>),
@@ -53,7 +53,7 @@ impl JsonMatcher {
         holds(&self.0, event, &mut captures).then_some(captures)
     }
 
-    /// The share of the pattern's own members that the event holds.
+    /// The share of the pattern's top-level members that the event has, from 0 to 1.
     pub(crate) fn share(&self, event: &Value) -> f64 {
         let Node::Object(members) = &self.0 else { return 0.0 };
         let held = |(key, node): &&(String, Node<Glob>)| {
@@ -67,7 +67,7 @@ impl JsonMatcher {
 fn parse(value: Value, source: &str) -> Result<Node<Literal>, SyntaxError> {
     Ok(match value {
         Value::String(text) => Node::Text(Literal::parse(&text, false).map_err(|bad| {
-            // Found again by its text: the parser of JSON tells no places.
+            // The JSON parser reports no places of strings, so the mistake is located by its text.
             let inside = text.get(bad.range.clone()).unwrap_or("");
             let at = source.find(inside).unwrap_or(0);
             let end = if inside.is_empty() { source.len() } else { at + inside.len() };
@@ -111,7 +111,7 @@ fn holds(node: &Node<Glob>, value: &Value, captures: &mut Captures) -> bool {
             true
         }),
         (Node::Plain(Value::Number(wanted)), Value::Number(number)) => {
-            // 1 and 1.0 are one number.
+            // 1 and 1.0 are the same number.
             wanted == number || (wanted.is_f64() || number.is_f64()) && wanted.as_f64() == number.as_f64()
         }
         (Node::Plain(wanted), value) => wanted == value,

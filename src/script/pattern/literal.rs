@@ -1,4 +1,5 @@
-//! Literals with gaps: `y: {*} there`, `{name}` and `${name}`; parsed once, filled with values, matched in linear time.
+//! Literals with gaps: `{*}` and `{name}` match any text, `${name}` is replaced by a value. A literal is parsed once,
+//! filled with values, and matched in linear time.
 
 use std::ops::Range;
 
@@ -21,7 +22,7 @@ pub(crate) enum LiteralPart {
 }
 
 impl Literal {
-    /// Parses a literal. With `verbatim_first` its first character is itself, whatever it is.
+    /// Parses a literal. With `verbatim_first` its first character is always text.
     pub(crate) fn parse(text: &str, verbatim_first: bool) -> Result<Self, SyntaxError> {
         let first = text.chars().next().filter(|_| verbatim_first).map_or(0, char::len_utf8);
         let mut parts = LiteralParts(Vec::new());
@@ -38,12 +39,12 @@ impl Literal {
         Ok(Self(parts.0))
     }
 
-    /// Its parts, in order.
+    /// The parts in order.
     pub(crate) fn pieces(&self) -> &[LiteralPart] {
         &self.0
     }
 
-    /// The names it captures, in order.
+    /// The names of its captures, in order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
             LiteralPart::Gap(Some(name)) => Some(name.as_str()),
@@ -51,7 +52,7 @@ impl Literal {
         })
     }
 
-    /// Puts the values in place. With `line`, blanks at its end are dropped, as they are from lines.
+    /// Replaces the variables. With `line`, blanks at the end are dropped, because lines have none there.
     pub(crate) fn fill(&self, vars: &Vars, style: MatchMode, line: bool) -> Glob {
         let mut first = String::new();
         let mut gaps: Vec<(Option<String>, String)> = Vec::new();
@@ -97,13 +98,13 @@ fn stray_brace(text: &str, at: usize) -> SyntaxError {
     SyntaxError::new("this brace is neither `{*}` nor a capture `{name}`", at..end).help(help)
 }
 
-/// A literal with its values in place: text, then gaps each followed by text.
+/// A literal with its variables replaced: text, then gaps, each followed by text.
 #[derive(Clone, Debug)]
 pub(crate) struct Glob {
     first: String,
     gaps: Vec<(Option<String>, String)>,
     style: MatchMode,
-    /// Loose: what ends a sentence at the end of a line is ignored.
+    /// Whether it ends with text. Then a loose match ignores the final punctuation of a line.
     ends_with_text: bool,
 }
 
@@ -117,12 +118,12 @@ impl Glob {
             }
             first.drain(..first.len() - first.trim_start().len());
             let last = gaps.last_mut().map_or(&mut first, |(_, text)| text);
-            last.truncate(sentence(last).len());
+            last.truncate(trim_sentence_end(last).len());
         }
         Self { first, gaps, style, ends_with_text }
     }
 
-    /// What it captures from a text, if it matches the whole of it.
+    /// The captures, if it matches the whole text.
     pub(crate) fn matches(&self, text: &str) -> Option<Captures> {
         if self.style == MatchMode::Exact {
             let named = |(name, range): (&str, Range<usize>)| (name.to_owned(), text[range].to_owned());
@@ -130,7 +131,7 @@ impl Glob {
         }
         let loose = Loose::of(text);
         let begin = loose.text.len() - loose.text.trim_start().len();
-        let end = if self.ends_with_text { sentence(&loose.text).len() } else { loose.text.trim_end().len() };
+        let end = if self.ends_with_text { trim_sentence_end(&loose.text).len() } else { loose.text.trim_end().len() };
         let ranges = self.ranges(loose.text.get(begin..end).unwrap_or(""))?;
         let named = |(name, range): (&str, Range<usize>)| {
             let original = loose.original(begin + range.start..begin + range.end);
@@ -139,7 +140,8 @@ impl Glob {
         Some(ranges.into_iter().map(named).collect())
     }
 
-    /// Each gap takes as little as it can; the last one ends where the last text begins.
+    /// The ranges of the named gaps. Each gap is as short as possible, except the last one: it extends to the final
+    /// text, which must end the line.
     fn ranges(&self, text: &str) -> Option<Vec<(&str, Range<usize>)>> {
         let Some(((last_name, last_text), middle)) = self.gaps.split_last() else {
             return (text == self.first).then(Vec::new);
@@ -156,20 +158,20 @@ impl Glob {
         Some(found)
     }
 
-    /// Its text without the gaps, for likeness.
+    /// The text without the gaps, for computing likeness.
     pub(crate) fn sketch(&self) -> String {
         self.gaps.iter().fold(self.first.clone(), |all, (_, text)| all + text)
     }
 }
 
-/// A text without what loose matching ignores, and where each of its bytes came from.
+/// A text reduced for loose matching, with the original range of each byte.
 struct Loose {
     text: String,
     from: Vec<Range<usize>>,
 }
 
 impl Loose {
-    /// Small letters, no brackets, one blank for a run of them.
+    /// Lower case, no brackets, and one blank for each run of blanks.
     fn of(text: &str) -> Self {
         let mut loose = Self { text: String::with_capacity(text.len()), from: Vec::with_capacity(text.len()) };
         for (at, c) in text.char_indices() {
@@ -200,8 +202,8 @@ impl Loose {
     }
 }
 
-/// A text without the blanks and the punctuation that end it.
-fn sentence(text: &str) -> &str {
+/// Removes blanks and punctuation at the end of a text.
+fn trim_sentence_end(text: &str) -> &str {
     text.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '.' | '!' | '?' | ',' | ';' | ':' | '…'))
 }
 

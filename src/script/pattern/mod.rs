@@ -1,4 +1,6 @@
-//! Patterns of scripts and scenarios: a literal for a whole line, `/regex/`, or JSON that an event must hold.
+//! Patterns of scripts and scenarios: a literal for a whole line, `/regex/`, or JSON members that an event must have.
+//!
+//! A [`Pattern`] is parsed once. Before each use it is filled with the variables, which makes a [`Matcher`].
 
 pub(crate) mod json;
 pub(crate) mod literal;
@@ -19,47 +21,47 @@ use crate::script::pattern::rewrite::adapt;
 use crate::script::syntax_error::SyntaxError;
 use crate::script::vars::Vars;
 
-/// What a pattern captured: names and values.
+/// The names and values that a pattern captured.
 pub type Captures = Vec<(String, String)>;
 
-/// How exactly text must match.
+/// The strictness of text matching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum MatchMode {
-    /// As it stands.
+    /// Text must match exactly.
     #[default]
     Exact,
-    /// Without regard to case, brackets, runs of blanks and final punctuation.
+    /// Case, brackets, runs of blanks and final punctuation are ignored.
     Loose,
 }
 
-/// A pattern as written, checked.
+/// A parsed pattern with its source text.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     source: String,
-    form: PatternKind,
+    kind: PatternKind,
 }
 
 #[derive(Clone, Debug)]
 enum PatternKind {
     Literal(Literal),
-    /// What stands between the slashes.
+    /// The text between the slashes.
     Regex(String),
     Json(JsonPattern),
 }
 
 impl Pattern {
-    /// The most bytes of a compiled regular expression; one that needs more is a mistake.
+    /// The most bytes of a compiled regular expression. A larger one is a mistake.
     pub const MAX_REGEX_BYTES: usize = 4 << 20;
 
-    /// Parses a pattern; blanks around it do not count.
+    /// Parses a pattern. Surrounding blanks are ignored.
     ///
     /// # Errors
     /// [`SyntaxError`], whose range counts in `text` as given.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         let source = text.trim();
         let offset = text.len() - text.trim_start().len();
-        let form = form(source).map_err(|error| error.shift(offset))?;
-        let pattern = Self { source: source.to_owned(), form };
+        let kind = parse_kind(source).map_err(|error| error.shift(offset))?;
+        let pattern = Self { source: source.to_owned(), kind };
         let names: Vec<&str> = pattern.names();
         let twice = (1..names.len()).find(|&n| names[..n].contains(&names[n]));
         if let Some(name) = twice.map(|n| names[n]) {
@@ -73,7 +75,7 @@ impl Pattern {
     /// Whether it looks at events rather than at lines.
     #[must_use]
     pub fn is_json(&self) -> bool {
-        matches!(self.form, PatternKind::Json(_))
+        matches!(self.kind, PatternKind::Json(_))
     }
 
     /// The pattern as written.
@@ -82,21 +84,22 @@ impl Pattern {
         &self.source
     }
 
-    /// The names of what a literal or JSON pattern captures; those of a regular expression are its own affair.
+    /// The names of the captures of a literal or JSON pattern. Empty for a regular expression, because its compiler
+    /// rejects duplicate names itself.
     fn names(&self) -> Vec<&str> {
-        match &self.form {
+        match &self.kind {
             PatternKind::Literal(literal) => literal.names().collect(),
             PatternKind::Json(json) => json.names(),
             PatternKind::Regex(_) => Vec::new(),
         }
     }
 
-    /// Puts the values in place.
+    /// Replaces the variables.
     ///
     /// # Errors
-    /// A regular expression may become a bad one by its values.
+    /// When a regular expression is not valid with these values.
     pub fn fill(&self, vars: &Vars, style: MatchMode) -> Result<Matcher, SyntaxError> {
-        let (sketch, way) = match &self.form {
+        let (sketch, kind) = match &self.kind {
             PatternKind::Literal(literal) => {
                 let glob = literal.fill(vars, style, true);
                 (glob.sketch(), MatcherKind::Glob(glob))
@@ -104,14 +107,14 @@ impl Pattern {
             PatternKind::Regex(source) => (source.clone(), MatcherKind::Regex(compile(source, vars, style)?, style)),
             PatternKind::Json(json) => (self.source.clone(), MatcherKind::Json(json.fill(vars, style))),
         };
-        Ok(Matcher { sketch, way })
+        Ok(Matcher { sketch, kind })
     }
 
-    /// A literal rewritten to match this line, its wildcards, captures and variables kept where they can be. `None` for
-    /// other patterns, when it matches already, and when no literal says such a line.
+    /// Rewrites a literal to match a line and keeps its gaps, captures and, where possible, its variables. `None` for
+    /// other patterns, when the pattern already matches, and when no literal matches such a line.
     #[must_use]
     pub fn adapt(&self, vars: &Vars, style: MatchMode, line: &str) -> Option<String> {
-        let PatternKind::Literal(literal) = &self.form else { return None };
+        let PatternKind::Literal(literal) = &self.kind else { return None };
         let matches = |pattern: &Pattern| pattern.fill(vars, style).is_ok_and(|matcher| matcher.line(line).is_some());
         if matches(self) {
             return None;
@@ -128,11 +131,11 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// A pattern with its values in place, ready to match.
+/// A pattern with its variables replaced, ready to match.
 #[derive(Clone, Debug)]
 pub struct Matcher {
     sketch: String,
-    way: MatcherKind,
+    kind: MatcherKind,
 }
 
 #[derive(Clone, Debug)]
@@ -143,10 +146,10 @@ enum MatcherKind {
 }
 
 impl Matcher {
-    /// What it captures from a line, if it is a text pattern and matches.
+    /// The captures from a line, if it is a text pattern and matches.
     #[must_use]
     pub fn line(&self, line: &str) -> Option<Captures> {
-        match &self.way {
+        match &self.kind {
             MatcherKind::Glob(glob) => glob.matches(line),
             MatcherKind::Regex(regex, MatchMode::Exact) => search(regex, line),
             MatcherKind::Regex(regex, MatchMode::Loose) => {
@@ -156,10 +159,10 @@ impl Matcher {
         }
     }
 
-    /// What it captures from an event, if it is a JSON pattern and matches.
+    /// The captures from an event, if it is a JSON pattern and matches.
     #[must_use]
     pub fn event(&self, event: &Value) -> Option<Captures> {
-        match &self.way {
+        match &self.kind {
             MatcherKind::Json(json) => json.matches(event),
             _ => None,
         }
@@ -168,26 +171,26 @@ impl Matcher {
     /// Whether it looks at events rather than at lines.
     #[must_use]
     pub fn is_json(&self) -> bool {
-        matches!(self.way, MatcherKind::Json(_))
+        matches!(self.kind, MatcherKind::Json(_))
     }
 
-    /// How much of a JSON pattern an event holds, 0 to 1; 0 for a text pattern.
+    /// The share of a JSON pattern that an event has, from 0 to 1. It is 0 for a text pattern.
     #[must_use]
     pub fn share(&self, event: &Value) -> f64 {
-        match &self.way {
+        match &self.kind {
             MatcherKind::Json(json) => json.share(event),
             _ => 0.0,
         }
     }
 
-    /// Roughly what a matching line looks like: for finding the nearest one.
+    /// An approximation of a matching line, for finding the nearest one.
     #[must_use]
     pub fn sketch(&self) -> &str {
         &self.sketch
     }
 }
 
-fn form(source: &str) -> Result<PatternKind, SyntaxError> {
+fn parse_kind(source: &str) -> Result<PatternKind, SyntaxError> {
     if source.is_empty() {
         return Err(SyntaxError::new("a pattern is missing", 0..0).help("`{*}` matches any line"));
     }
@@ -208,7 +211,7 @@ fn form(source: &str) -> Result<PatternKind, SyntaxError> {
     Ok(PatternKind::Regex(inner.to_owned()))
 }
 
-/// Compiles what stands between the slashes; values stand for themselves.
+/// Compiles the text between the slashes. Values are escaped, so they match literally.
 fn compile(source: &str, vars: &Vars, style: MatchMode) -> Result<Regex, SyntaxError> {
     let plain = variable_pieces(source).all(|piece| matches!(piece, TemplatePiece::Text(text) if text != "${"));
     let text: String = variable_pieces(source)
@@ -219,7 +222,7 @@ fn compile(source: &str, vars: &Vars, style: MatchMode) -> Result<Regex, SyntaxE
                 Some(value) => regex::escape(value).into(),
                 None => regex::escape(&format!("${{{name}}}")).into(),
             },
-            // A text with variables alone has no such pieces.
+            // `variable_pieces` yields no such pieces.
             TemplatePiece::Hole(_) | TemplatePiece::Anything | TemplatePiece::StrayBrace(_) => Cow::Borrowed(""),
         })
         .collect();
@@ -236,7 +239,7 @@ fn compile(source: &str, vars: &Vars, style: MatchMode) -> Result<Regex, SyntaxE
     })
 }
 
-/// The last sentence of the compiler's report, and the character that its caret points at.
+/// The last sentence of the compiler's report, and the index of the character at its caret.
 fn explain(error: &regex::Error) -> (String, Option<usize>) {
     let regex::Error::Syntax(report) = error else {
         return ("it needs more than 4 MiB".to_owned(), None);
@@ -252,7 +255,7 @@ fn search(regex: &Regex, line: &str) -> Option<Captures> {
     Some(named.filter_map(|name| Some((name.to_owned(), found.name(name)?.as_str().to_owned()))).collect())
 }
 
-/// A line without brackets and with one blank for a run of them.
+/// Removes brackets from a line and joins runs of blanks.
 fn unbracketed(line: &str) -> String {
     let text: String = line.chars().filter(|c| !matches!(c, '[' | ']' | '(' | ')' | '{' | '}' | '<' | '>')).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -1,13 +1,13 @@
-//! From raw output to the lines that patterns see: no terminal sequences, no prompt, no blanks at the end.
+//! Normalizes raw output to the lines that patterns see: without terminal sequences, prompts and blanks at the end.
 
 use std::borrow::Cow;
 
 use crate::proto::name::Name;
 
-/// One raw line without its `\n`, as patterns see it; `None` when nothing is left of it.
+/// Normalizes one raw line, given without its `\n`. `None` when nothing is left.
 ///
-/// Carriage returns at its end vanish, and one inside it means that the line was written anew, as on a terminal.
-/// ANSI sequences and prompts (`>>> `, `>>> (group) `, any number) are stripped, and blanks at the end.
+/// Carriage returns at the end are dropped. A carriage return inside the line discards the text before it, as on a
+/// terminal. ANSI sequences, any number of prompts (`>>> `, `>>> (group) `) and blanks at the end are removed.
 #[must_use]
 pub fn normal(raw: &str) -> Option<String> {
     let plain = strip_ansi(raw);
@@ -17,7 +17,7 @@ pub fn normal(raw: &str) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-/// The line without prompts in front. A prompt that is the whole line may lack its last blank.
+/// Removes prompts from the beginning of a line. A prompt that is the whole line may lack its last blank.
 #[must_use]
 pub fn strip_prompt(mut line: &str) -> &str {
     while let Some(rest) = line.strip_prefix(">>>") {
@@ -30,7 +30,7 @@ pub fn strip_prompt(mut line: &str) -> &str {
     line
 }
 
-/// `(group) ` vanishes, when a group can have that name.
+/// Removes `(group) ` if it contains a valid group name.
 fn strip_group(line: &str) -> &str {
     let Some((group, rest)) = line.strip_prefix('(').and_then(|rest| rest.split_once(')')) else {
         return line;
@@ -45,8 +45,8 @@ fn strip_group(line: &str) -> &str {
     }
 }
 
-/// The text without escape sequences: CSI (`ESC [`), strings (OSC, DCS, SOS, PM, APC) and the short ones. What is cut
-/// short by the end vanishes as well.
+/// Removes escape sequences: CSI (`ESC [`), strings (OSC, DCS, SOS, PM, APC) and short ones. An incomplete sequence at
+/// the end is removed too.
 #[must_use]
 pub fn strip_ansi(text: &str) -> Cow<'_, str> {
     if !text.contains('\u{1b}') {
@@ -62,14 +62,14 @@ pub fn strip_ansi(text: &str) -> Cow<'_, str> {
         match chars.next() {
             Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
             Some(']' | 'P' | 'X' | '^' | '_') => {
-                // Ended by BEL or by ESC \.
+                // A string ends with BEL or `ESC \`.
                 while let Some(c) = chars.next() {
                     if c == '\u{7}' || c == '\u{1b}' && chars.next_if_eq(&'\\').is_some() {
                         break;
                     }
                 }
             }
-            // Intermediate characters, then a last one: `ESC ( B`.
+            // Intermediate characters, then a final one: `ESC ( B`.
             Some(' '..='/') => while chars.next().is_some_and(|c| (' '..='/').contains(&c)) {},
             _ => {}
         }

@@ -1,37 +1,38 @@
-//! A literal made to fit another line: gaps and captures stay, and so does each variable whose value is still there.
+//! Rewrites a literal to match another line with the fewest edits. Gaps and captures stay, and so does each variable
+//! whose value is still in the line.
 
 use crate::script::pattern::literal::LiteralPart;
 use crate::script::vars::Vars;
 
-/// The most cells of the table: literals and lines longer than 2,000 characters each are not adapted.
+/// The most cells of the table of costs. It is enough for a literal and a line of about 2,000 characters each.
 pub(crate) const MAX_CELLS: usize = 4 << 20;
 
-/// What of a literal is laid beside the line.
+/// A unit of a literal that is aligned with the line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Symbol {
-    /// A character, and the piece it is from.
+    /// A character and the index of its piece.
     Char(char, usize),
-    /// Takes any characters.
+    /// A gap, which matches any characters.
     Gap(usize),
-    /// A variable without a value to see.
+    /// A variable whose value is empty.
     Nothing(usize),
 }
 
-/// What became of a symbol, or of a character of the line.
+/// One step of the alignment of a literal with a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum EditStep {
-    /// A character of the line stands where one of this piece stood; the same one?
+    /// A character of the line aligned with a character of this piece, and whether both are equal.
     Text(char, usize, bool),
-    /// A character of the line where none stood.
-    New(char),
-    /// A character of this piece is gone.
-    Gone(usize),
-    /// A gap, or a variable without a value, of this piece.
-    Whole(usize),
+    /// A character that only the line has.
+    Inserted(char),
+    /// A character of this piece that the line does not have.
+    Deleted(usize),
+    /// A gap or an empty variable, which stays.
+    Kept(usize),
 }
 
-/// The literal, as it is written, whose text is that of the line where it differed, with as few changes as can be.
-/// `None` when both are too long to say.
+/// The source of the literal, rewritten with the fewest edits to match the line. `None` when the table would have more
+/// than [`MAX_CELLS`] cells.
 pub(crate) fn adapt(pieces: &[LiteralPart], vars: &Vars, line: &str) -> Option<String> {
     let symbols = symbols(pieces, vars);
     let line: Vec<char> = line.chars().collect();
@@ -55,7 +56,8 @@ fn symbols(pieces: &[LiteralPart], vars: &Vars) -> Vec<Symbol> {
     symbols
 }
 
-/// The cheapest way from the literal to the line: a character that is new or gone costs one, what a gap takes nothing.
+/// The cheapest alignment of the literal with the line. An inserted or deleted character costs 1, a character in a gap
+/// costs nothing.
 fn steps(symbols: &[Symbol], line: &[char]) -> Option<Vec<EditStep>> {
     let width = line.len() + 1;
     if width.checked_mul(symbols.len() + 1).is_none_or(|cells| cells > MAX_CELLS) {
@@ -71,7 +73,7 @@ fn steps(symbols: &[Symbol], line: &[char]) -> Option<Vec<EditStep>> {
                 Some(Symbol::Gap(_)) => (j > 0).then(|| costs[at - 1]).into_iter().fold(costs[at - width], u32::min),
                 Some(Symbol::Nothing(_)) => new.into_iter().fold(costs[at - width], u32::min),
                 Some(Symbol::Char(c, _)) => {
-                    let other = (j > 0).then(|| costs[at - width - 1] + changed(line[j - 1], c));
+                    let other = (j > 0).then(|| costs[at - width - 1] + replacement_cost(line[j - 1], c));
                     new.into_iter().chain(other).fold(costs[at - width] + 1, u32::min)
                 }
             };
@@ -83,25 +85,27 @@ fn steps(symbols: &[Symbol], line: &[char]) -> Option<Vec<EditStep>> {
         let cost = costs[at];
         let before = (j > 0).then(|| line[j - 1]);
         match (i.checked_sub(1).map(|before| symbols[before]), before) {
-            (Some(Symbol::Char(c, piece)), Some(other)) if costs[at - width - 1] + changed(other, c) == cost => {
+            (Some(Symbol::Char(c, piece)), Some(other))
+                if costs[at - width - 1] + replacement_cost(other, c) == cost =>
+            {
                 steps.push(EditStep::Text(other, piece, other == c));
                 (i, j) = (i - 1, j - 1);
             }
             (Some(Symbol::Char(_, piece)), _) if costs[at - width] + 1 == cost => {
-                steps.push(EditStep::Gone(piece));
+                steps.push(EditStep::Deleted(piece));
                 i -= 1;
             }
-            // A gap takes as little as it can.
+            // A gap is as short as possible.
             (Some(Symbol::Gap(piece) | Symbol::Nothing(piece)), _) if costs[at - width] == cost => {
-                steps.push(EditStep::Whole(piece));
+                steps.push(EditStep::Kept(piece));
                 i -= 1;
             }
             (Some(Symbol::Gap(_)), _) => j -= 1,
             (_, Some(other)) => {
-                steps.push(EditStep::New(other));
+                steps.push(EditStep::Inserted(other));
                 j -= 1;
             }
-            // The first column has only ways up.
+            // The first column has only deletions and gaps.
             (_, None) => return None,
         }
     }
@@ -109,9 +113,9 @@ fn steps(symbols: &[Symbol], line: &[char]) -> Option<Vec<EditStep>> {
     Some(steps)
 }
 
-/// What another character in the place of one costs: as much as one that is gone and one that is new, so that a gap
-/// rather takes it.
-fn changed(one: char, other: char) -> u32 {
+/// The cost of replacing a character. A replacement costs as much as a deletion and an insertion, so that a gap is
+/// preferred.
+fn replacement_cost(one: char, other: char) -> u32 {
     if one == other { 0 } else { 2 }
 }
 
@@ -122,17 +126,17 @@ fn write(pieces: &[LiteralPart], symbols: &[Symbol], steps: &[EditStep]) -> Stri
         at += 1;
         match *step {
             EditStep::Text(c, piece, _) => match &pieces[piece] {
-                LiteralPart::Var(name) if let Some(length) = intact(symbols, &steps[at - 1..], piece) => {
-                    flush(&mut written, &mut text);
+                LiteralPart::Var(name) if let Some(length) = intact_length(symbols, &steps[at - 1..], piece) => {
+                    write_escaped(&mut written, &mut text);
                     written.extend(["${", name, "}"]);
                     at += length - 1;
                 }
                 _ => text.push(c),
             },
-            EditStep::New(c) => text.push(c),
-            EditStep::Gone(_) => {}
-            EditStep::Whole(piece) => {
-                flush(&mut written, &mut text);
+            EditStep::Inserted(c) => text.push(c),
+            EditStep::Deleted(_) => {}
+            EditStep::Kept(piece) => {
+                write_escaped(&mut written, &mut text);
                 match &pieces[piece] {
                     LiteralPart::Gap(None) => written.push_str("{*}"),
                     LiteralPart::Gap(Some(name)) => written.extend(["{", name, "}"]),
@@ -142,20 +146,20 @@ fn write(pieces: &[LiteralPart], symbols: &[Symbol], steps: &[EditStep]) -> Stri
             }
         }
     }
-    flush(&mut written, &mut text);
-    // Only as the first character does a slash mean something else.
+    write_escaped(&mut written, &mut text);
+    // A slash begins a regular expression only as the first character.
     if written.starts_with('/') { format!("\\{written}") } else { written }
 }
 
-/// How many characters a variable has, if the whole of it begins here, unchanged.
-fn intact(symbols: &[Symbol], steps: &[EditStep], piece: usize) -> Option<usize> {
+/// The length of a variable's value, if the whole value begins here unchanged.
+fn intact_length(symbols: &[Symbol], steps: &[EditStep], piece: usize) -> Option<usize> {
     let length = symbols.iter().filter(|symbol| matches!(symbol, Symbol::Char(_, from) if *from == piece)).count();
     let same = steps.iter().take_while(|step| matches!(step, EditStep::Text(_, from, true) if *from == piece)).count();
     (same == length).then_some(length)
 }
 
-/// Writes text so that it means itself.
-fn flush(written: &mut String, text: &mut String) {
+/// Writes pending text with braces and `${` escaped.
+fn write_escaped(written: &mut String, text: &mut String) {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {

@@ -1,10 +1,10 @@
-//! The likeness of two lines, for the nearest line in the report of a failure.
+//! Computes the likeness of two lines. Reports of failures show the line that is nearest to the pattern.
 
 /// The most characters of a text that are compared.
 const MAX_CHARS: usize = 256;
 
-/// From 0, nothing in common, to 1, equal but for case and blanks: the share of the pairs of neighbouring letters that
-/// both have (the Sørensen-Dice coefficient). A text without letters is like no other.
+/// The likeness from 0, nothing in common, to 1, equal except for case and blanks. It is the Sørensen-Dice coefficient:
+/// the share of the pairs of neighbouring characters that both texts have. A blank text has likeness 0 to any text.
 pub(crate) fn likeness(a: &str, b: &str) -> f64 {
     let [a, b] = [a, b].map(|text| text.chars().take(MAX_CHARS).flat_map(char::to_lowercase).collect::<String>());
     if a.trim().is_empty() || b.trim().is_empty() { 0.0 } else { strsim::sorensen_dice(&a, &b) }
