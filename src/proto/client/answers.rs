@@ -1,4 +1,6 @@
-//! Requests of a client: puts them on the link to the server, and reports their outcome.
+//! Sends the requests of a client on the link to the server, and reports their outcomes.
+//!
+//! A request stays in [`Requests`] until its answer or its last timeout, also while there is no link.
 
 use crate::proto::client::phase::RegistrationState;
 use crate::proto::client::requests::{Answer, RequestKind, RequestTimeout, Requests, SettledRequest};
@@ -14,7 +16,7 @@ use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, RequestOutcome};
 
 impl Client {
-    /// Sends a request to the server. `frame` is given its number.
+    /// Adds a request and sends it as soon as the server knows this client. `frame` receives the request number.
     pub(super) fn request(
         &mut self,
         now: Instant,
@@ -23,7 +25,7 @@ impl Client {
         frame: impl FnOnce(u64) -> Frame,
     ) {
         let r = self.requests.add(now, cmd, kind, frame);
-        self.need_server(now);
+        self.ensure_registered(now);
         self.push_request(r);
     }
 
@@ -39,8 +41,8 @@ impl Client {
         }
     }
 
-    /// The link to the server, unless requests have to wait for a registration. A de-registered client has a link too:
-    /// requests that began before are still sent on it.
+    /// The pending requests and the link to the server. `None` during a registration, when requests have to wait. A
+    /// de-registered client keeps its link: earlier requests are still sent on it.
     fn requests_and_link(&mut self) -> Option<(&mut Requests, &mut Link)> {
         if matches!(self.registration, RegistrationState::Registering(_)) {
             return None;
@@ -48,7 +50,7 @@ impl Client {
         Some((&mut self.requests, self.links.get_mut(self.server.incarnation?)?))
     }
 
-    /// The server knows this client (again): requests without outcome are sent (again), in order.
+    /// Sends all pending requests in order, after the server has registered this client.
     pub(super) fn retry_requests(&mut self) {
         self.requests.restart_lists();
         self.push_requests();
@@ -61,14 +63,14 @@ impl Client {
                     self.say(cmd, ClientEvent::Retry { what, attempt, of: ATTEMPTS });
                     self.push_request(r);
                 }
-                Some(RequestTimeout::Failed(request)) => self.unanswered(now, request),
+                Some(RequestTimeout::Failed(request)) => self.request_failed(now, request),
                 None => {}
             }
         }
     }
 
-    /// A request had all its attempts. The program runs on only after `send_all` and a look-up.
-    fn unanswered(&mut self, now: Instant, SettledRequest { cmd, kind, is_on_link }: SettledRequest) {
+    /// Handles a request without answer after its last attempt. The client ends, except after `send_all` and a look-up.
+    fn request_failed(&mut self, now: Instant, SettledRequest { cmd, kind, is_on_link }: SettledRequest) {
         if is_on_link {
             self.abort_requests();
         }
@@ -82,7 +84,8 @@ impl Client {
         }
     }
 
-    /// Takes all requests off the link and puts back those that are still pending.
+    /// Drops all requests from the link, then sends the pending ones again. A link retransmits without limit, so a
+    /// failed request would otherwise stay on it.
     fn abort_requests(&mut self) {
         if let Some(link) = self.server.incarnation.and_then(|incarnation| self.links.get_mut(incarnation)) {
             link.abort();
@@ -91,7 +94,7 @@ impl Client {
         self.push_requests();
     }
 
-    /// An answer of the server arrived.
+    /// Processes an answer of the server.
     pub(super) fn answered(&mut self, now: Instant, r: u64, answer: Answer) {
         let Some((SettledRequest { cmd, kind, .. }, answer)) = self.requests.answered(r, answer) else { return };
         match (kind, answer.outcome) {

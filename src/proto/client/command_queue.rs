@@ -1,4 +1,6 @@
 //! The commands without outcome: their numbers, their order, and the end of input.
+//!
+//! A command is open from its number to its outcome. It is also in the backlog until it begins.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -8,7 +10,7 @@ use crate::proto::command::{Command, CommandError};
 /// The commands without outcome.
 #[derive(Debug, Default)]
 pub struct CommandQueue {
-    /// The number of the last command.
+    /// The number of the newest command; 0 before the first one.
     last: u64,
     open: BTreeSet<u64>,
     /// Commands that have not begun, in order.
@@ -16,15 +18,15 @@ pub struct CommandQueue {
     draining: Option<Draining>,
 }
 
-/// No more commands are accepted. The client leaves when all others have their outcome.
+/// The state after the last command. The client leaves when all commands except `exit` have their outcomes.
 #[derive(Clone, Copy, Debug)]
 pub struct Draining {
-    /// The command `exit`, unless the input has ended.
+    /// The number of the command `exit`; `None` after the end of input.
     pub exit: Option<u64>,
 }
 
 impl CommandQueue {
-    /// Gives the next command its number. It is open until it is settled.
+    /// Opens the next command and returns its number. The command stays open until [`Self::settle`].
     pub fn open_next(&mut self) -> u64 {
         self.last += 1;
         self.open.insert(self.last);
@@ -36,7 +38,7 @@ impl CommandQueue {
         self.open.len() > MAX_OPEN
     }
 
-    /// Appends a command.
+    /// Appends an open command to the backlog.
     pub fn push(&mut self, cmd: u64, command: Result<Command, CommandError>) {
         self.backlog.push_back((cmd, command));
     }
@@ -46,12 +48,12 @@ impl CommandQueue {
         self.backlog.pop_front()
     }
 
-    /// Ends a command. Returns whether it was open.
+    /// Closes a command. Returns whether it was open.
     pub fn settle(&mut self, cmd: u64) -> bool {
         self.open.remove(&cmd)
     }
 
-    /// How many commands have no outcome.
+    /// The number of commands without outcome.
     pub fn open_count(&self) -> usize {
         self.open.len()
     }
@@ -61,12 +63,12 @@ impl CommandQueue {
         self.open.is_empty() && self.backlog.is_empty()
     }
 
-    /// The input has ended.
+    /// Records the end of input. An earlier `exit` keeps its number.
     pub fn end_input(&mut self) {
         self.draining.get_or_insert(Draining { exit: None });
     }
 
-    /// The command `exit` has begun.
+    /// Records the start of the command `exit`.
     pub fn exit(&mut self, cmd: u64) {
         self.draining = Some(Draining { exit: Some(cmd) });
     }
@@ -81,7 +83,7 @@ impl CommandQueue {
         self.draining.is_some_and(|draining| draining.exit.is_some())
     }
 
-    /// Returns why the client drains, when all other commands have their outcome.
+    /// The state of draining, once all commands except `exit` have their outcomes.
     pub fn drained(&self) -> Option<Draining> {
         self.draining.filter(|draining| self.open.iter().all(|cmd| Some(*cmd) == draining.exit))
     }

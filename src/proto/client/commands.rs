@@ -1,4 +1,7 @@
-//! Runs the commands: decides which are allowed now and which wait, and begins their work.
+//! Runs chat commands: decides whether a command runs now, waits or fails.
+//!
+//! Commands run in order. `reg`, `dereg`, `join_group` and `leave_group` change the set of allowed commands, so later
+//! commands wait for their outcomes.
 
 use crate::proto::client::phase::ClientPhase;
 use crate::proto::client::requests::RequestKind;
@@ -11,8 +14,8 @@ use crate::proto::time::Instant;
 use crate::proto::wire::Frame;
 
 impl Client {
-    /// Takes a command in. It runs at once, or behind a command that changes what may be typed.
-    pub(super) fn typed(&mut self, now: Instant, command: Result<Command, CommandError>) {
+    /// Accepts a command. It runs at once, unless an earlier command is changing the mode.
+    pub(super) fn command_arrived(&mut self, now: Instant, command: Result<Command, CommandError>) {
         let cmd = self.commands.open_next();
         if self.commands.is_over_limit() {
             let sentence = Sentence::TooManyCommands { count: &MAX_OPEN };
@@ -25,7 +28,7 @@ impl Client {
         self.run_backlog(now);
     }
 
-    /// Runs the waiting commands, as far as the next one that changes the mode.
+    /// Runs the commands of the backlog up to the next one that changes the mode.
     fn run_backlog(&mut self, now: Instant) {
         while !self.phase.is_entering() && !self.requests.changes_mode() && !self.phase.is_closed() {
             let Some((cmd, command)) = self.commands.pop() else { return };
@@ -36,8 +39,8 @@ impl Client {
         }
     }
 
-    /// After every input: the next commands, and the end when everything typed has its outcome.
-    pub(super) fn go_on(&mut self, now: Instant) {
+    /// Runs the next commands, and leaves when draining is complete. Called after every input.
+    pub(super) fn advance(&mut self, now: Instant) {
         self.run_backlog(now);
         if let Some(draining) =
             self.commands.drained().filter(|_| matches!(self.phase, ClientPhase::Online | ClientPhase::Offline))
@@ -66,7 +69,7 @@ impl Client {
         match command {
             Command::Send(to, text) => self.send(now, cmd, to, text),
             Command::SendAll(text) => {
-                let (id, at, text) = (self.next_message_id(), self.door.unix.micros(), text.into());
+                let (id, at, text) = (self.next_message_id(), self.output.unix.micros(), text.into());
                 self.request(now, Some(cmd), RequestKind::SendAll { id }, |r| Frame::All { r, id, at, text });
             }
             Command::Dereg(name) if self.is_other(name.as_deref()) => self.wrong_name(cmd),
@@ -104,7 +107,7 @@ impl Client {
                 self.request(now, cmd, RequestKind::Join { group: group.clone() }, |r| Frame::Join { r, group });
             }
             (Command::SendGroup(text), Some(group)) => {
-                let (id, at, text) = (self.next_message_id(), self.door.unix.micros(), text.into());
+                let (id, at, text) = (self.next_message_id(), self.output.unix.micros(), text.into());
                 self.request(now, cmd, RequestKind::Say { id }, |r| Frame::Say { r, id, group, at, text });
             }
             (Command::ListMembers, Some(group)) => {

@@ -1,20 +1,24 @@
-//! Which messages were shown already, however they came: the last ids of each sender.
+//! Duplicate detection: remembers the last message ids of each sender.
+//!
+//! A message can arrive on several paths, from its sender and from the server. Its id is the same on all of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::proto::id::MessageId;
 use crate::proto::name::Name;
 
-/// How many ids of one sender are remembered.
+/// Maximum number of ids of one sender. Beyond it, the oldest id of that sender is evicted.
 pub const IDS_A_SENDER: usize = 4_096;
-/// How many ids are remembered in all; beyond that the sender not heard of for longest is forgotten.
+/// Maximum number of ids of all senders. Beyond it, the least recently used sender is evicted with all its ids.
 pub const IDS: usize = 262_144;
 
-/// The memory; see the module.
+/// The ids of recent messages, by sender. Bounded by [`IDS_A_SENDER`] and [`IDS`].
 #[derive(Debug, Default)]
 pub struct DedupCache {
     senders: BTreeMap<Name, Ids>,
+    /// Counts insertions, for the order of eviction.
     clock: u64,
+    /// The number of ids of all senders.
     total: usize,
 }
 
@@ -22,6 +26,7 @@ pub struct DedupCache {
 struct Ids {
     order: VecDeque<MessageId>,
     known: BTreeSet<MessageId>,
+    /// The value of the cache's clock at the last insertion for this sender.
     used: u64,
 }
 
@@ -41,7 +46,7 @@ impl DedupCache {
             ids.known.remove(&oldest);
         }
         if self.total > IDS {
-            self.forget_oldest();
+            self.evict_sender();
         }
         true
     }
@@ -52,7 +57,7 @@ impl DedupCache {
         self.senders.get(from).is_some_and(|ids| ids.known.contains(&id))
     }
 
-    fn forget_oldest(&mut self) {
+    fn evict_sender(&mut self) {
         let oldest = self.senders.iter().min_by_key(|(_, ids)| ids.used).map(|(name, _)| name.clone());
         if let Some(ids) = oldest.and_then(|name| self.senders.remove(&name)) {
             self.total -= ids.order.len();
@@ -70,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_new_once_until_it_is_forgotten() {
+    fn an_id_is_new_once_until_it_is_evicted() {
         let (mut seen, y) = (DedupCache::default(), Name::new("y").unwrap());
         assert!(seen.insert(&y, id(0)));
         assert!(!seen.insert(&y, id(0)));
@@ -83,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_ids_are_remembered_than_the_limit() {
+    fn the_total_number_of_ids_is_limited() {
         let mut seen = DedupCache::default();
         let senders = IDS / IDS_A_SENDER + 1;
         for sender in 0..senders {

@@ -1,4 +1,6 @@
-//! The table as a client holds it: who is known, where, in which life, online or not.
+//! A client's copy of the server's table: name, address, incarnation and state of each client.
+//!
+//! An update can span several `rows` frames. It is applied when its last frame has arrived.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,18 +13,19 @@ use crate::proto::wire::Row;
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectoryEntry {
-    /// Where.
+    /// The address of the client.
     pub addr: SocketAddr,
-    /// In which life.
+    /// The incarnation of the client.
     pub incarnation: Incarnation,
-    /// Whether the server believes it can be reached.
+    /// Whether the server considers the client reachable.
     pub online: bool,
 }
 
-/// The client's copy of the table, and the update that is coming in.
+/// The client's copy of the table, and the update that is arriving.
 #[derive(Debug, Default)]
 pub struct Directory {
     rows: BTreeMap<Name, DirectoryEntry>,
+    /// The name of each incarnation in `rows`.
     names: BTreeMap<Incarnation, Name>,
     version: u64,
     incoming: IncomingTable,
@@ -30,19 +33,20 @@ pub struct Directory {
 
 #[derive(Debug, Default)]
 struct IncomingTable {
+    /// Whether the update replaces the whole table.
     whole: bool,
     rows: BTreeMap<Name, DirectoryEntry>,
     gone: Vec<Name>,
 }
 
-/// What an update did.
+/// The differences that an update made.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Rows that are new or different now.
+    /// Rows that were added or changed.
     pub changed: Vec<ClientInfo>,
-    /// Names that are no longer known.
+    /// Names that were removed.
     pub gone: Vec<Name>,
-    /// Lives that no row names any more.
+    /// Incarnations that are no longer in any row.
     pub ended: Vec<Incarnation>,
 }
 
@@ -53,25 +57,25 @@ impl Directory {
         self.rows.get(name).copied()
     }
 
-    /// Whose life this is.
+    /// The name of the client with this incarnation.
     #[must_use]
     pub fn name_of(&self, incarnation: Incarnation) -> Option<&Name> {
         self.names.get(&incarnation)
     }
 
-    /// Where this life is.
+    /// The address of the client with this incarnation.
     #[must_use]
     pub fn addr_of(&self, incarnation: Incarnation) -> Option<SocketAddr> {
         self.names.get(&incarnation).and_then(|name| self.rows.get(name)).map(|row| row.addr)
     }
 
-    /// The number of the last whole update.
+    /// The version after the last complete update; 0 before the first one.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// How many rows there are, and how many of them are online.
+    /// The number of rows, and the number of online rows.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         (self.rows.len(), self.rows.values().filter(|row| row.online).count())
@@ -83,7 +87,7 @@ impl Directory {
         self.rows.iter().map(|(name, row)| view(name, row)).collect()
     }
 
-    /// Takes in one `rows` frame. The last one of an update applies all of them.
+    /// Adds one `rows` frame to the arriving update. The last frame applies the update and returns the differences.
     pub fn incoming(&mut self, upto: u64, whole: bool, last: bool, rows: Vec<Row>, gone: Vec<Name>) -> Option<Change> {
         if whole {
             self.incoming = IncomingTable { whole, ..IncomingTable::default() };
@@ -116,15 +120,15 @@ impl Directory {
         Some(change)
     }
 
-    /// Takes in one row that came beside the updates, in an answer of the server.
+    /// Applies a single row from an answer of the server, outside the updates.
     pub fn learn(&mut self, Row { name, addr, incarnation, online }: Row) -> Change {
         let mut change = Change::default();
         self.set(name, DirectoryEntry { addr, incarnation, online }, &mut change);
         change
     }
 
-    /// This client de-registered: the server tells the others, and the client knows by itself.
-    pub fn left(&mut self, name: &str) {
+    /// Marks this client itself as offline. The server sends such an update only to other clients.
+    pub fn set_offline(&mut self, name: &str) {
         if let Some(row) = self.rows.get_mut(name) {
             row.online = false;
         }
@@ -151,7 +155,7 @@ impl Directory {
 }
 
 impl Change {
-    /// Whether nothing is different.
+    /// Whether no row differs. [`Change::ended`] does not count.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.gone.is_empty()
@@ -176,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_in_pieces_is_applied_at_its_end() {
+    fn an_update_in_several_frames_is_applied_after_the_last_one() {
         let mut table = Directory::default();
         assert_eq!(table.incoming(2, true, false, vec![row("x", 1, true)], vec![]), None);
         assert_eq!(table.counts(), (0, 0));
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_life_ends_the_old_one_and_a_whole_table_replaces_everything() {
+    fn a_new_incarnation_ends_the_old_one_and_a_whole_table_replaces_all_rows() {
         let mut table = Directory::default();
         table.incoming(1, true, true, vec![row("x", 1, true), row("y", 2, true)], vec![]);
         let change = table.learn(row("y", 3, true));

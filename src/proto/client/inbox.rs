@@ -1,4 +1,7 @@
-//! Received messages: each is displayed once, acknowledged when displayed, and held back while the user is in a group.
+//! Received messages: decides whether a message is displayed, held or a duplicate.
+//!
+//! A message is displayed once. It is acknowledged after its display, or when it is held. While the user is in a group,
+//! direct messages from other clients are held.
 
 use std::collections::VecDeque;
 
@@ -10,33 +13,35 @@ use crate::proto::name::Name;
 use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
 
-/// The most messages handed out and not yet displayed. Beyond that senders have to wait.
+/// Limit on frames whose event is not yet displayed. At the limit no further message is read, and the links ask their
+/// peers to wait.
 pub const UNSHOWN: usize = 1_024;
-/// The most bytes of text among them.
+/// Limit on the bytes of text in these frames; same effect.
 pub const UNSHOWN_BYTES: usize = 1024 * 1024;
-/// The most direct messages held in a group. Beyond that they are not acknowledged, so they become mail.
+/// Maximum number of direct messages held while the user is in a group. Further ones are not acknowledged, so their
+/// senders give them to the server, which keeps them as mail.
 pub const HELD: usize = 64;
-/// The most bytes of text among them.
+/// Limit on the bytes of text in held messages; same effect.
 pub const HELD_BYTES: usize = 1024 * 1024;
 
-/// Messages that are being displayed or held, and the ids of earlier ones.
+/// Messages that are being displayed or held, and the ids of earlier messages.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    /// The messages that were displayed or held.
+    /// The ids of messages that were displayed or held.
     seen: DedupCache,
-    /// The kept messages whose receipts were displayed.
+    /// The ids of own messages whose receipts were displayed, by reader.
     receipts: DedupCache,
     displaying: VecDeque<PendingDisplay>,
     displaying_bytes: usize,
-    /// How many events are displayed.
+    /// The number of displayed events.
     displayed: u64,
     held: Vec<ClientEvent>,
     held_bytes: usize,
-    /// The count of mail to announce before its first message.
+    /// The number of mail messages to announce before the first of them.
     announced: Option<usize>,
 }
 
-/// When this event is displayed, a frame is confirmed.
+/// A frame to confirm when `event` is displayed.
 #[derive(Debug)]
 struct PendingDisplay {
     event: u64,
@@ -59,23 +64,23 @@ pub struct IncomingMessage {
     pub id: MessageId,
     pub group: Option<Name>,
     pub at: Timestamp,
-    /// Since when the server kept it, if it comes as mail.
+    /// The time at which the server accepted it, if it is mail.
     pub kept: Option<Timestamp>,
     pub text: String,
 }
 
-/// What to do with a message.
+/// The next step for a received message.
 #[derive(Debug)]
 pub enum Reception {
-    /// Confirm its frame now: it is held, or its text is no text.
+    /// Confirm its frame now: the message is held, or its text is invalid.
     Confirm,
     /// Confirm its frame when all events so far are displayed: its first copy may still be among them.
     Duplicate,
     /// Display it.
     Display {
-        /// First announce so many messages of mail.
+        /// The number of mail messages to announce first.
         mail: Option<usize>,
-        /// First display the held messages: no more can be held, and the order stays.
+        /// Whether to display the held messages first: no more can be held, and the order must not change.
         after_held: bool,
         message: ClientEvent,
         bytes: usize,
@@ -83,12 +88,12 @@ pub enum Reception {
 }
 
 impl Inbox {
-    /// Mail is coming. It is announced when its first message is displayed.
+    /// Sets the number of mail messages that the server will send. They are announced with the first of them.
     pub fn announce(&mut self, count: usize) {
         self.announced = (count > 0).then_some(count);
     }
 
-    /// Takes in a message.
+    /// Records a message and decides the next step.
     pub fn receive(&mut self, message: IncomingMessage, in_group: bool) -> Reception {
         let IncomingMessage { kind, from, id, group, at, kept, text } = message;
         let Ok(text) = Text::new(&text) else { return Reception::Confirm };
@@ -100,13 +105,13 @@ impl Inbox {
         let (sent_at, stored) = (at.exact(), kept.map(Timestamp::seconds));
         let message = ClientEvent::Message { kind, from, text, id, sent_at, stored, group };
         let may_be_held = kind == MessageKind::Direct && in_group && kept.is_none();
-        if may_be_held && !self.holds_enough() {
+        if may_be_held && !self.is_hold_full() {
             self.held_bytes += bytes;
             self.held.push(message);
             return Reception::Confirm;
         }
-        // A message through the server would block the server's link if it waited: it is displayed although the user is
-        // in a group.
+        // A message from the server is displayed although the user is in a group: if it waited, it would block all
+        // later frames on the server's link.
         Reception::Display { mail, after_held: may_be_held, message, bytes }
     }
 
@@ -115,7 +120,7 @@ impl Inbox {
         self.seen.contains(from, id)
     }
 
-    /// Takes in a receipt. Returns whether it is new.
+    /// Records a receipt. Returns whether it is new.
     pub fn receive_receipt(&mut self, reader: &Name, id: MessageId) -> bool {
         self.receipts.insert(reader, id)
     }
@@ -125,7 +130,7 @@ impl Inbox {
         self.receipts.contains(reader, id)
     }
 
-    /// Confirms a frame when `event` is displayed. Returns whether that is still to come.
+    /// Schedules the confirmation of a frame for the display of `event`. Returns false if `event` is already displayed.
     pub fn confirm_when_displayed(&mut self, event: u64, source: FrameId, bytes: usize) -> bool {
         if event <= self.displayed {
             return false;
@@ -135,7 +140,7 @@ impl Inbox {
         true
     }
 
-    /// The first so many events are displayed. Returns the frames to confirm, in order.
+    /// Records that the first `events` events are displayed. Returns the frames to confirm, in order.
     pub fn displayed(&mut self, events: u64) -> Vec<FrameId> {
         self.displayed = self.displayed.max(events);
         let mut confirmed = Vec::new();
@@ -154,22 +159,22 @@ impl Inbox {
         std::mem::take(&mut self.held)
     }
 
-    /// Whether no more direct messages can be held.
-    pub fn holds_enough(&self) -> bool {
+    /// Whether [`HELD`] or [`HELD_BYTES`] is reached.
+    pub fn is_hold_full(&self) -> bool {
         self.held.len() >= HELD || self.held_bytes >= HELD_BYTES
     }
 
-    /// Whether as much waits to be displayed as may.
+    /// Whether [`UNSHOWN`] or [`UNSHOWN_BYTES`] is reached.
     pub fn is_full(&self) -> bool {
         self.displaying.len() >= UNSHOWN || self.displaying_bytes >= UNSHOWN_BYTES
     }
 
-    /// Whether a frame is confirmed when an event is displayed.
+    /// Whether a frame waits for the display of an event.
     pub fn is_displaying(&self) -> bool {
         !self.displaying.is_empty()
     }
 
-    /// Whether nothing waits to be displayed or is held.
+    /// Whether no frame waits for a display and no message is held.
     pub fn is_idle(&self) -> bool {
         self.displaying.is_empty() && self.held.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Registers a client, also again after its server was restarted, and keeps it alive at the server.
+//! Registers a client, registers it again after a restart of the server, and sends keep-alives.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -14,17 +14,17 @@ use crate::proto::status::Status;
 use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, Header};
 
-/// How often a silent client says that it is there: more often than every 20 s, so that one may be late.
+/// Interval of keep-alives of a client that sends nothing else. The wire format allows 20 s, so that one can be late.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 impl Client {
-    /// Begins to register because a user waits for it: from the start, or after the command `reg`.
+    /// Begins a registration for which the user waits: at the start, or after the command `reg`.
     pub(super) fn enter(&mut self, now: Instant, cmd: Option<u64>) {
         self.phase = ClientPhase::Connecting { cmd };
         self.register(now);
     }
 
-    /// Begins to register, on the link to the server if there is one. Otherwise looks for a server.
+    /// Begins a registration: sends `reg` on the link to the server, or `hello` if there is no link.
     fn register(&mut self, now: Instant) {
         let token = format!("{:016x}", self.rng.bits());
         self.registration = RegistrationState::Registering(Registration::new(now, token));
@@ -46,7 +46,7 @@ impl Client {
         }
     }
 
-    /// A server answered `hello`.
+    /// Processes the answer of a server to `hello`.
     pub(super) fn challenged(
         &mut self,
         now: Instant,
@@ -69,7 +69,7 @@ impl Client {
         }
     }
 
-    /// The server received a request: it is being processed, and its attempts are counted anew.
+    /// Restarts the attempts of a request that the server has acknowledged and processes now.
     pub(super) fn request_received(&mut self, now: Instant, r: u64) {
         let registration = self.registration.attempt_mut();
         if !registration.is_some_and(|registration| registration.received(now, r)) {
@@ -87,7 +87,7 @@ impl Client {
                     ClientEvent::Retry { what: RequestWord::Reg, attempt, of: ATTEMPTS },
                 );
                 if is_requested {
-                    // A server that was restarted knows nothing of the request, and says so in its answer.
+                    // A restarted server does not know the link, and its answer to the keep-alive shows that.
                     self.send_alive(now);
                 }
             }
@@ -97,12 +97,13 @@ impl Client {
         if let Some(token) = registration.and_then(|registration| registration.next_hello(now)) {
             let head = Header::new(self.me, None);
             for to in &self.server.candidates {
-                self.door.send(*to, &head, Some(Frame::Hello { token: token.clone() }));
+                self.output.send(*to, &head, Some(Frame::Hello { token: token.clone() }));
             }
         }
     }
 
-    /// Between the welcome and the first table, a server that is silent for all attempts is lost.
+    /// Limits the wait between `welcome` and the first table. The server is unreachable if it is silent in all
+    /// attempts.
     pub(super) fn login_timeout(&mut self, now: Instant) {
         let ClientPhase::LoggingIn(login) = &mut self.phase else { return };
         if self.registration.attempt().is_some() || login.ends > now {
@@ -119,8 +120,9 @@ impl Client {
         self.send_alive(now);
     }
 
-    /// A datagram of the server arrived. During a login it counts its attempts anew: mail and table may still come.
-    pub(super) fn server_is_there(&mut self, now: Instant) {
+    /// Notes a datagram of the server. During a login it restarts the attempts, because mail and table can still
+    /// follow.
+    pub(super) fn server_alive(&mut self, now: Instant) {
         self.server.unanswered = 0;
         if let ClientPhase::LoggingIn(login) = &mut self.phase {
             login.attempt = 1;
@@ -128,7 +130,7 @@ impl Client {
         }
     }
 
-    /// When the registration, or else the login, has its next timeout.
+    /// The next timeout of the registration, or of the login if no registration is in progress.
     pub(super) fn login_deadline(&self) -> Option<Instant> {
         match (&self.registration, &self.phase) {
             (RegistrationState::Registering(registration), _) => registration.deadline(),
@@ -139,18 +141,18 @@ impl Client {
 
     fn registration_failed(&mut self, now: Instant) {
         self.registration = RegistrationState::Unregistered;
-        // A client that only lost its server goes on without it. It ends if its user waits for the registration.
+        // The client ends only if the user waits for the registration. Otherwise it continues without its server.
         if self.phase.is_entering() {
             return self.lost_server(now, RequestWord::Reg, self.phase.reg_command());
         }
-        // A link repeats its frames without end, and the keep-alive, which registers again, waits for a silent client.
+        // A link retransmits without limit, and the keep-alive that registers again is due only when nothing is sent.
         self.requests.lost_link();
         if let Some(link) = self.server.incarnation.and_then(|incarnation| self.links.get_mut(incarnation)) {
             link.abort();
         }
     }
 
-    /// `welcome` came, for `reg` or unasked.
+    /// Processes `welcome`, which answers `reg` or comes unrequested.
     pub(super) fn welcomed(&mut self, now: Instant, mail: usize) {
         self.registration = RegistrationState::Registered;
         self.server.last_sent = now;
@@ -171,7 +173,7 @@ impl Client {
         self.retry_requests();
     }
 
-    /// A whole table arrived. The first one after the welcome completes the login.
+    /// Completes the login when the first update of the table after `welcome` was applied.
     pub(super) fn login_completed(&mut self) {
         if let ClientPhase::LoggingIn(PendingLogin { cmd, .. }) = self.phase
             && self.registration.is_registered()
@@ -192,20 +194,20 @@ impl Client {
         self.status = self.status.or(Status::Failed);
         self.done(cmd, Some(reason));
         if matches!(self.phase, ClientPhase::Connecting { cmd: None }) {
-            self.drop_commands(reason);
+            self.fail_commands(reason);
             return self.end(now, false, None);
         }
         self.phase = ClientPhase::Offline;
-        self.table.left(self.name.as_str());
+        self.table.set_offline(self.name.as_str());
         if let Some(group) = self.group.take() {
             self.say_bare(None, ClientEvent::Removed { group, reason: RemovalReason::Refused(reason) });
             self.show_held();
         }
-        self.drop_begun(reason);
+        self.fail_begun(reason);
     }
 
-    /// Requests and messages that have begun cannot reach the server any more: they fail.
-    fn drop_begun(&mut self, reason: Reason) {
+    /// Drops pending requests and messages, and fails the commands that have begun.
+    fn fail_begun(&mut self, reason: Reason) {
         self.requests.clear();
         self.outbox.clear();
         for link in self.links.iter_mut() {
@@ -216,26 +218,27 @@ impl Client {
         }
     }
 
-    /// Nobody is at `from` with the incarnation `gone`: the server was restarted, or the reader was.
-    pub(super) fn not_there(&mut self, now: Instant, from: SocketAddr, gone: Incarnation) {
+    /// Processes `gone`: the incarnation `gone` at `from` has ended. It is the server or a reader.
+    pub(super) fn peer_gone(&mut self, now: Instant, from: SocketAddr, gone: Incarnation) {
         if Some(gone) == self.server.incarnation {
             if Some(from) == self.server.addr {
-                self.forgotten(now);
+                self.server_restarted(now);
             }
         } else if self.links.get(gone).is_some_and(|link| link.addr() == from) {
             self.reader_gone(now, gone);
         }
     }
 
-    /// A datagram came from the server's address, of another incarnation: the server was restarted.
-    pub(super) fn other_server(&mut self, now: Instant, head: &Header) {
+    /// Processes a datagram from the server's address with another incarnation. The server was restarted if the
+    /// datagram asks for an answer.
+    pub(super) fn other_incarnation(&mut self, now: Instant, head: &Header) {
         if head.ask.is_some() {
-            self.forgotten(now);
+            self.server_restarted(now);
         }
     }
 
-    fn forgotten(&mut self, now: Instant) {
-        // A server answered. If it is lost again, the next keep-alive looks for it, and that has its time.
+    fn server_restarted(&mut self, now: Instant) {
+        // A server answered, so the next keep-alive is due only after the full interval.
         self.server.unanswered = 0;
         if let Some(incarnation) = self.server.incarnation.take() {
             self.links.close(incarnation);
@@ -256,26 +259,26 @@ impl Client {
         }
     }
 
-    /// A request waits. If no server knows this client, it registers again.
-    pub(super) fn need_server(&mut self, now: Instant) {
+    /// Registers an online client that no server knows, because a request waits.
+    pub(super) fn ensure_registered(&mut self, now: Instant) {
         if matches!(self.registration, RegistrationState::Unregistered) && self.phase.is_online() {
             self.register(now);
         }
     }
 
-    /// The server did not answer in all attempts, and the user waits for it: the program ends.
+    /// Ends the program: the server answered none of the attempts, and the user waits for it.
     pub(super) fn lost_server(&mut self, now: Instant, what: RequestWord, cmd: Option<u64>) {
         self.say(cmd, ClientEvent::ServerUnreachable { what, attempts: ATTEMPTS });
         self.status = self.status.or(Status::Environment);
         self.done(cmd, Some(Reason::ServerUnreachable));
-        self.drop_commands(Reason::ServerUnreachable);
+        self.fail_commands(Reason::ServerUnreachable);
         let group = self.group.clone();
         self.show_held();
         self.end(now, true, group);
     }
 
-    /// Every command without outcome fails.
-    fn drop_commands(&mut self, reason: Reason) {
+    /// Fails all commands without outcome.
+    fn fail_commands(&mut self, reason: Reason) {
         for cmd in self.commands.drop_backlog() {
             self.done(Some(cmd), Some(reason));
         }
@@ -290,21 +293,22 @@ impl Client {
             self.server.unanswered = self.server.unanswered.saturating_add(1);
             self.send_alive(now);
         } else {
-            self.need_server(now);
+            self.ensure_registered(now);
         }
     }
 
-    /// Sends a frame that the server answers, whether it knows this client or not.
+    /// Sends `alive`. The server answers it even if it does not know this client.
     fn send_alive(&mut self, now: Instant) {
         if let (Some(incarnation), Some(addr)) = (self.server.incarnation, self.server.addr) {
             self.server.last_sent = now;
             let head = Header { ask: Some(0), ..Header::new(self.me, Some(incarnation)) };
-            self.door.send(addr, &head, Some(Frame::Alive { table: self.table.version() }));
+            self.output.send(addr, &head, Some(Frame::Alive { table: self.table.version() }));
         }
     }
 
     pub(super) fn keep_alive_deadline(&self) -> Option<Instant> {
-        // One that was not answered may be lost: five attempts each time, as with every request to the server.
+        // An unanswered keep-alive may be lost. It is sent up to `ATTEMPTS` times, like every request to the server,
+        // before the long interval follows.
         let wait = if self.server.unanswered.is_multiple_of(ATTEMPTS) { KEEP_ALIVE } else { LIMIT };
         self.phase.is_online().then_some(self.server.last_sent + wait)
     }

@@ -1,12 +1,13 @@
-//! The client machine: registers, chats from its own copy of the table, falls back to the server, leaves with notice.
+//! The client machine: registers, sends direct messages to addresses from its copy of the table, falls back to the
+//! server, and leaves with notice.
 //!
-//! Parts own the state: [`command_queue`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`], [`registration`] and
-//! [`directory`]. Their fields are private to their files. A part returns values and never calls the client. [`phase`]
-//! says where the client is between its start and its end.
+//! Submodules own the state: [`command_queue`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`],
+//! [`registration`] and [`directory`]. Their fields are private to their files. They return values and never call the
+//! client. [`phase`] defines the phases of the client from its start to its end.
 //!
-//! [`Client`] routes between the parts. This file takes the inputs and emits the outputs. [`commands`] runs commands,
-//! [`login`] registers, [`shutdown`] leaves, [`answers`] sends requests and reports their outcome, [`sending`] sends
-//! direct messages, and [`receiving`] reads frames.
+//! [`Client`] routes between the submodules. This file accepts the inputs and emits the outputs. [`commands`] runs
+//! commands, [`login`] registers, [`shutdown`] leaves, [`answers`] sends requests and reports their outcome,
+//! [`sending`] sends direct messages, and [`receiving`] reads frames.
 
 mod answers;
 mod command_queue;
@@ -55,28 +56,30 @@ pub use crate::proto::client::outbox::UNDER_WAY;
 pub use crate::proto::client::shutdown::{NOTICE_EVERY, NOTICES};
 pub use crate::proto::client::unknown_peers::{UNKNOWN_PEER_DATAGRAMS, UNKNOWN_PEERS};
 
-/// How long a direct message, an attempt or a question has: the exercise's 500 ms.
+/// Acknowledgement timeout of a direct message, and time limit of one attempt of a request. The exercise demands 500
+/// ms.
 pub const LIMIT: Duration = Duration::from_millis(500);
-/// How many attempts of [`LIMIT`] a request to the server has.
+/// Number of attempts of a request to the server, each of length [`LIMIT`].
 pub const ATTEMPTS: u32 = 5;
-/// The most commands without outcome.
+/// Maximum number of commands without outcome. Further commands fail.
 pub const MAX_OPEN: usize = 4_096;
 
 /// The server as this client knows it.
 #[derive(Debug)]
 struct ServerPeer {
+    /// The addresses that are tried during a registration.
     candidates: Vec<SocketAddr>,
     /// The address that answered.
     addr: Option<SocketAddr>,
     /// The incarnation that answered.
     incarnation: Option<Incarnation>,
-    /// When a datagram was last sent there, for the keep-alive.
+    /// The time of the last datagram to the server, for the keep-alive.
     last_sent: Instant,
-    /// How many keep-alives were sent since the last datagram from there.
+    /// The number of keep-alives since the last datagram from the server.
     unanswered: u32,
 }
 
-/// A client; see the module.
+/// A client: routes between the submodules that own its state.
 #[derive(Debug)]
 pub struct Client {
     name: Name,
@@ -95,14 +98,14 @@ pub struct Client {
     unknown_peers: UnknownPeers,
     /// The group that the user is in.
     group: Option<Name>,
-    /// How many messages this incarnation has numbered.
+    /// The number of the last message of this incarnation; 0 before the first one.
     messages: u64,
     status: Status,
-    door: OutputQueue<ClientEffect>,
+    output: OutputQueue<ClientEffect>,
 }
 
 impl Client {
-    /// A client that begins to register.
+    /// Creates a client and begins its registration.
     #[must_use]
     pub fn new(now: Now, config: ClientConfig) -> Self {
         let mut rng = Rng::new(config.seed);
@@ -128,7 +131,7 @@ impl Client {
             group: None,
             messages: 0,
             status: Status::Ok,
-            door: OutputQueue::new(now.unix, config.trace),
+            output: OutputQueue::new(now.unix, config.trace),
         };
         let (server, addr, free_port) = (config.server, config.addr.to_string(), config.free_port);
         client.say(None, ClientEvent::Started { server, addr, release: RELEASE, free_port });
@@ -136,13 +139,13 @@ impl Client {
         client
     }
 
-    /// How many commands have no outcome yet.
+    /// The number of commands without outcome.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.commands.open_count()
     }
 
-    /// Whether every command has its outcome and nothing is under way: no timer but the keep-alive, no queued byte.
+    /// Whether every command has its outcome, no byte is queued, and no timer runs except the keep-alive.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.commands.is_empty()
@@ -153,19 +156,19 @@ impl Client {
             && self.links.iter().all(|(_, link)| link.is_idle())
     }
 
-    /// Emits an event with the group in front, if there is one. Returns its number.
+    /// Emits an event with the name of the user's group, if any, in front of its line. Returns the event's number.
     fn say(&mut self, cmd: Option<u64>, event: ClientEvent) -> u64 {
         let group = self.group.clone();
         self.emit(cmd, group, event)
     }
 
-    /// Emits an event without group in front.
+    /// Emits an event without a group's name in front of its line. Returns the event's number.
     fn say_bare(&mut self, cmd: Option<u64>, event: ClientEvent) -> u64 {
         self.emit(cmd, None, event)
     }
 
     fn emit(&mut self, cmd: Option<u64>, group: Option<Name>, event: ClientEvent) -> u64 {
-        self.door.say(cmd, group, Body::Client(event))
+        self.output.say(cmd, group, Body::Client(event))
     }
 
     fn error(&mut self, cmd: Option<u64>, code: Problem, message: impl ToString, definite: bool) {
@@ -173,7 +176,7 @@ impl Client {
         self.say(cmd, ClientEvent::Error { code, message, definite });
     }
 
-    /// Ends a command with its outcome, once. `reason` is why it failed.
+    /// Settles a command and reports its outcome, once. Without a `reason` it is a success.
     fn done(&mut self, cmd: Option<u64>, reason: Option<Reason>) {
         let Some(cmd) = cmd.filter(|cmd| self.commands.settle(*cmd)) else { return };
         if reason.is_some() {
@@ -182,7 +185,7 @@ impl Client {
         self.say(Some(cmd), ClientEvent::Done { ok: reason.is_none(), reason });
     }
 
-    /// Shows why a command failed, and ends it.
+    /// Reports an error of a command and settles it as failed.
     fn fail(&mut self, cmd: Option<u64>, reason: Reason, message: impl ToString) {
         self.error(cmd, Problem::Command(reason), message, true);
         self.done(cmd, Some(reason));
@@ -194,13 +197,13 @@ impl Client {
     }
 
     fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        let Some(Datagram { head, frames }) = self.door.receive(from, bytes) else { return };
+        let Some(Datagram { head, frames }) = self.output.receive(from, bytes) else { return };
         if head.no.is_some() {
             return;
         }
         if let Some(gone) = head.gone {
             if head.you == Some(self.me) {
-                self.not_there(now, from, gone);
+                self.peer_gone(now, from, gone);
             }
             return;
         }
@@ -209,35 +212,37 @@ impl Client {
             if let ([Frame::Challenge { token, cookie }], None) = (frames.as_slice(), head.you) {
                 self.challenged(now, from, peer, token, cookie);
             } else if let Some(you) = head.you.filter(|_| head.wants_answer()) {
-                self.door.send_gone(from, &Header::gone(you, peer), bytes);
+                self.output.send_gone(from, &Header::gone(you, peer), bytes);
             }
             return;
         }
         if Some(peer) == self.server.incarnation {
-            // Lives are known to everybody in the table: from elsewhere anybody could speak for the server.
+            // Every client knows the server's incarnation, so only the address shows that the server sent this
+            // datagram.
             if Some(from) == self.server.addr {
-                self.server_says(now, &head, frames);
+                self.server_datagram(now, &head, frames);
             }
         } else if Some(from) == self.server.addr && self.table.name_of(peer).is_none() {
-            self.other_server(now, &head);
+            self.other_incarnation(now, &head);
         } else if self.can_be_at(peer, from) {
-            self.peer_says(now, from, peer, head, frames);
+            self.peer_datagram(now, from, peer, head, frames);
         } else {
-            self.door.dropped(from, bytes, DropReason::OtherPort);
+            self.output.dropped(from, bytes, DropReason::OtherPort);
         }
     }
 
-    /// Lives are known to everybody in the table, so that anybody could speak for another client. Its port can be
-    /// nobody else's on its host; the address may differ from the one that the server saw, when a host has several.
+    /// Whether a datagram from `from` can come from `peer`. Incarnations are in the table that every client has, so any
+    /// client could claim one. The port must match the table: no other program of the host has it. The IP address may
+    /// differ from the one that the server sees, because a host can have several.
     pub(super) fn can_be_at(&self, peer: Incarnation, from: SocketAddr) -> bool {
         self.table.addr_of(peer).is_none_or(|addr| addr.port() == from.port())
     }
 
-    fn server_says(&mut self, now: Instant, head: &Header, frames: Vec<Frame>) {
+    fn server_datagram(&mut self, now: Instant, head: &Header, frames: Vec<Frame>) {
         if frames == [Frame::Bye] && head.n.is_none() {
             return self.bye(now);
         }
-        self.server_is_there(now);
+        self.server_alive(now);
         let mut outcomes = Vec::new();
         if let Some(incarnation) = self.server.incarnation
             && let Some(link) = self.links.get_mut(incarnation)
@@ -250,7 +255,7 @@ impl Client {
         self.read_server(now);
     }
 
-    fn peer_says(
+    fn peer_datagram(
         &mut self,
         now: Instant,
         from: SocketAddr,
@@ -259,14 +264,15 @@ impl Client {
         mut frames: Vec<Frame>,
     ) {
         if !self.phase.is_online() {
-            // Neither shown nor acknowledged; but what we sent before may still be acknowledged.
+            // An offline client neither displays nor acknowledges messages. Acknowledgements of its own messages still
+            // count.
             frames.clear();
             head = Header { n: None, low: None, ask: None, ..head };
         }
         if self.table.name_of(peer).is_none() && !self.admit_unknown(now, from, peer) {
             return;
         }
-        // The table says where a life is; a datagram's source address could be anybody's.
+        // The table's address has priority, because a source address can be forged.
         let addr = self.table.addr_of(peer).unwrap_or(from);
         let Some(link) = self.links.open(peer, addr) else { return };
         let mut outcomes = Vec::new();
@@ -277,7 +283,8 @@ impl Client {
         self.read_peer(now, peer);
     }
 
-    /// The table is different now: old lives end, strangers may have names, waiting messages may have a way.
+    /// Follows a change of the table: closes links to ended incarnations, reads peers that are known now, and sends
+    /// waiting messages to changed readers.
     fn table_changed(&mut self, now: Instant, change: &Change) {
         for incarnation in &change.ended {
             self.links.close(*incarnation);
@@ -298,7 +305,7 @@ impl Client {
                 self.direct_outcome(now, outcome);
             }
         }
-        // One of them may end the client. Outputs after its end are dropped.
+        // Any of these calls may end the client. Outputs after the end are dropped.
         self.registration_timeout(now);
         self.login_timeout(now);
         self.requests_timeout(now);
@@ -313,14 +320,14 @@ impl Client {
         }
     }
 
-    /// Sends what the links have, before whatever is sent next.
+    /// Moves all datagrams of the links to the output queue, ahead of the next datagram outside a link.
     fn flush_links(&mut self, now: Instant) {
-        while let Some((to, departure)) = self.links.transmit(now) {
-            self.door.transmit(to, departure);
+        while let Some((to, transmission)) = self.links.transmit(now) {
+            self.output.transmit(to, transmission);
         }
     }
 
-    /// The end: what is still to be sent goes first, nothing comes after.
+    /// Ends the client. Datagrams of the links are sent first. No output follows the end.
     fn end(&mut self, now: Instant, exiting: bool, group: Option<Name>) {
         if self.phase.is_closed() {
             return;
@@ -328,7 +335,7 @@ impl Client {
         self.interrupt();
         self.flush_links(now);
         self.phase = ClientPhase::Closed;
-        self.door.push(Output::Ended(Exit { status: self.status, exiting, group }));
+        self.output.push(Output::Ended(Exit { status: self.status, exiting, group }));
     }
 }
 
@@ -340,29 +347,29 @@ impl Machine for Client {
         if self.phase.is_closed() {
             return;
         }
-        self.door.unix = now.unix;
+        self.output.unix = now.unix;
         let mono = now.mono;
         match input {
             Input::Datagram { from, bytes } => self.datagram(mono, from, bytes),
-            Input::Role(ClientInput::Command(command)) => self.typed(mono, command),
+            Input::Role(ClientInput::Command(command)) => self.command_arrived(mono, command),
             Input::Displayed(events) => self.displayed(mono, events),
             Input::Role(ClientInput::EndOfInput) => self.commands.end_input(),
             Input::Shutdown => self.leave(mono),
             Input::Timeout => self.timeout(mono),
         }
-        self.go_on(mono);
+        self.advance(mono);
     }
 
     fn poll(&mut self, now: Now) -> Option<Output<ClientEffect>> {
-        if self.door.is_empty() && !self.phase.is_closed() {
-            let (to, departure) = self.links.transmit(now.mono)?;
+        if self.output.is_empty() && !self.phase.is_closed() {
+            let (to, transmission) = self.links.transmit(now.mono)?;
             if Some(to) == self.server.addr {
                 self.server.last_sent = now.mono;
             }
-            self.door.unix = now.unix;
-            self.door.transmit(to, departure);
+            self.output.unix = now.unix;
+            self.output.transmit(to, transmission);
         }
-        self.door.pop()
+        self.output.pop()
     }
 
     fn deadline(&self) -> Option<Instant> {

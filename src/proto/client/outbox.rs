@@ -1,7 +1,7 @@
-//! Direct messages without outcome: in order by reader, on the link to the reader or at the server.
+//! Direct messages without outcome, queued in order for each reader.
 //!
-//! Only the first message of a reader can go another way than the link. Those behind it wait for its outcome, so that
-//! the reader has all of them in order.
+//! Messages go on the link to the reader. Only the first message of a queue can be looked up or given to the server.
+//! Later messages then wait for its outcome, so that the reader receives all of them in order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,17 +13,18 @@ use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
 use crate::proto::wire::Frame;
 
-/// The most messages to one reader that are on their way at once.
+/// Maximum number of messages in flight to one reader.
 pub const UNDER_WAY: usize = 64;
 
 /// All direct messages without outcome.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// By reader, in the order of the commands. No queue is empty.
+    /// The messages of each reader, in the order of the commands. No queue is empty.
     queues: BTreeMap<Name, VecDeque<OutgoingMessage>>,
     /// The readers of the messages that are on links.
     tags: BTreeMap<Tag, Name>,
-    /// The last message to each reader that the server keeps for it or passes on: later ones must not overtake it.
+    /// The number of the last message to each reader that the server keeps or delivers. Later messages must not
+    /// overtake it.
     kept: BTreeMap<Name, u64>,
 }
 
@@ -39,15 +40,15 @@ pub struct OutgoingMessage {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SendState {
-    /// Behind others, or its reader is not yet known.
+    /// Waits behind other messages, or for a row of its reader.
     Waiting,
-    /// The server is asked who the reader is.
+    /// The server looks up the reader.
     LookingUp,
     /// On the link to the reader.
     Sent(Tag),
-    /// On the link to the reader for the second time: the server found the reader alive.
+    /// On the link to the reader for the second time, because the server found the reader online.
     SentAgain(Tag),
-    /// The server is asked to keep it.
+    /// The request to keep it is pending at the server.
     Saving,
 }
 
@@ -69,7 +70,7 @@ impl Outbox {
         self.queues.contains_key(reader)
     }
 
-    /// Whether no message is without outcome.
+    /// Whether all messages have their outcomes.
     pub fn is_empty(&self) -> bool {
         self.queues.is_empty() && self.tags.is_empty()
     }
@@ -94,8 +95,8 @@ impl Outbox {
         }
     }
 
-    /// Puts waiting messages on the link to their reader, up to [`UNDER_WAY`]. None overtakes a message that goes
-    /// another way.
+    /// Puts waiting messages on the link to their reader, up to [`UNDER_WAY`]. Stops at a message that is not on its
+    /// first direct attempt, because later messages must not overtake it.
     pub fn send_waiting(&mut self, reader: &Name, link: &mut Link, mut next_tag: impl FnMut() -> Tag) {
         let after = self.kept.get(reader).copied();
         for message in self.queues.get_mut(reader).into_iter().flatten() {
@@ -121,18 +122,18 @@ impl Outbox {
         }
     }
 
-    /// The first message to `reader` waits for the look-up of its reader, if it waits. Returns it.
+    /// Moves the first message to `reader` from waiting to the look-up. Returns it; `None` if it does not wait.
     pub fn begin_lookup(&mut self, reader: &Name) -> Option<&OutgoingMessage> {
         self.first_waiting(reader)?;
         self.set_first(reader, SendState::LookingUp)
     }
 
-    /// The first message to `reader` waits again: its reader is known now, or is unknown again.
+    /// Moves the first message to `reader` back to waiting, because the table has or lacks the reader now.
     pub fn wait(&mut self, reader: &Name) {
         self.set_first(reader, SendState::Waiting);
     }
 
-    /// The first message to `reader` goes to the server. Returns it.
+    /// Moves the first message to `reader` to the server. Returns it.
     pub fn begin_save(&mut self, reader: &Name) -> Option<&OutgoingMessage> {
         self.set_first(reader, SendState::Saving)
     }
@@ -142,7 +143,7 @@ impl Outbox {
         self.first(reader).filter(|message| message.state == SendState::Waiting)
     }
 
-    /// All messages on the link to `reader` wait again.
+    /// Moves all messages on the link to `reader` back to waiting.
     pub fn take_back(&mut self, reader: &Name) {
         for message in self.queues.get_mut(reader).into_iter().flatten() {
             if let SendState::Sent(tag) | SendState::SentAgain(tag) = message.state {
@@ -152,7 +153,7 @@ impl Outbox {
         }
     }
 
-    /// The reader acknowledged a message. Returns the reader.
+    /// Removes the tag of an acknowledged message. Returns the reader.
     pub fn acked(&mut self, tag: Tag) -> Option<Name> {
         self.tags.remove(&tag)
     }
@@ -162,7 +163,7 @@ impl Outbox {
         self.tags.get(&tag)
     }
 
-    /// Removes the first message to `reader`: it has its outcome.
+    /// Removes the first message to `reader`, which has its outcome. Returns it.
     pub fn settle(&mut self, reader: &Name) -> Option<OutgoingMessage> {
         let queue = self.queues.get_mut(reader)?;
         let message = queue.pop_front();
@@ -172,12 +173,12 @@ impl Outbox {
         message
     }
 
-    /// The server keeps this message: the reader displays later ones after it.
+    /// Notes that the server keeps the message `number`. The reader must display later messages after it.
     pub fn keep(&mut self, reader: &Name, number: u64) {
         self.kept.insert(reader.clone(), number);
     }
 
-    /// A kept message reached its reader: later messages need not wait for it.
+    /// Notes that a kept message reached its reader. Later messages no longer depend on it.
     pub fn kept_reached(&mut self, reader: &Name, number: u64) {
         if self.kept.get(reader).is_some_and(|kept| *kept <= number) {
             self.kept.remove(reader);
@@ -195,7 +196,7 @@ impl Outbox {
 }
 
 impl OutgoingMessage {
-    /// A message that waits.
+    /// A waiting message.
     pub fn new(cmd: u64, id: MessageId, at: Timestamp, text: Text) -> Self {
         Self { cmd, id, at, text, state: SendState::Waiting }
     }

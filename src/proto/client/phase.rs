@@ -4,23 +4,23 @@ use crate::proto::client::registration::Registration;
 use crate::proto::client::shutdown::ShutdownNotice;
 use crate::proto::time::Instant;
 
-/// Where a client is between its start and its end.
+/// The phase of a client between its start and its end.
 ///
-/// Two states are independent of the phase and have fields of their own. The [`RegistrationState`] changes while a user
-/// stays online: a client registers again in the background when its server was restarted. The end of input, in the
-/// command queue, may come in any phase, and a queued `reg` may still follow it.
+/// Two states are independent of the phase and have fields of their own. The [`RegistrationState`] can change while the
+/// user stays online, because a client registers again in the background after a restart of its server. The end of
+/// input, in the command queue, can arrive in any phase, and a queued `reg` can still run after it.
 #[derive(Debug)]
 pub enum ClientPhase {
-    /// A user waits for the registration: from the start, or from the command `reg`.
+    /// The user waits for the registration, at the start or after the command `reg`.
     Connecting {
         /// The command `reg`, if there is one.
         cmd: Option<u64>,
     },
-    /// The server has sent `welcome`. The first whole table is still to come.
+    /// The server has sent `welcome`. The first table has not arrived.
     LoggingIn(PendingLogin),
-    /// The user may send and receives messages.
+    /// The user can send and receive messages.
     Online,
-    /// The user has de-registered, or was refused.
+    /// The user has de-registered, or the server refused the name.
     Offline,
     /// The client gives notice to the server.
     Closing(ShutdownNotice),
@@ -28,12 +28,12 @@ pub enum ClientPhase {
     Closed,
 }
 
-/// The wait for the first table after the welcome.
+/// The wait for the first table after `welcome`.
 #[derive(Debug)]
 pub struct PendingLogin {
     /// The command `reg`, if there is one.
     pub cmd: Option<u64>,
-    /// The attempts to hear from the server.
+    /// The number of the current attempt, from 1.
     pub attempt: u32,
     /// When this attempt ends.
     pub ends: Instant,
@@ -42,9 +42,9 @@ pub struct PendingLogin {
 /// Whether the server has this client in its table.
 #[derive(Debug)]
 pub enum RegistrationState {
-    /// The server does not know this client, or the client does not know whether it does.
+    /// The server does not know this client, or may not know it.
     Unregistered,
-    /// A registration is under way.
+    /// A registration is in progress.
     Registering(Registration),
     /// The server has sent `welcome`.
     Registered,
@@ -65,7 +65,7 @@ impl ClientPhase {
         }
     }
 
-    /// Whether a user waits for the registration or for the first table.
+    /// Whether the user waits for the registration or for the first table.
     pub fn is_entering(&self) -> bool {
         matches!(self, Self::Connecting { .. } | Self::LoggingIn(_))
     }
@@ -95,17 +95,17 @@ impl RegistrationState {
         matches!(self, Self::Registered)
     }
 
-    /// The registration that is under way.
+    /// The registration in progress.
     pub fn attempt(&self) -> Option<&Registration> {
         if let Self::Registering(registration) = self { Some(registration) } else { None }
     }
 
-    /// The registration that is under way.
+    /// The registration in progress.
     pub fn attempt_mut(&mut self) -> Option<&mut Registration> {
         if let Self::Registering(registration) = self { Some(registration) } else { None }
     }
 
-    /// Gives up a registration that is under way.
+    /// Cancels a registration that is in progress.
     pub fn abandon(&mut self) {
         if self.attempt().is_some() {
             *self = Self::Unregistered;

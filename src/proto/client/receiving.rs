@@ -1,4 +1,7 @@
-//! Frames of the server and of other clients: reads them as far as they can be displayed, and confirms them.
+//! Reads the frames of the server and of other clients from their links, processes them, and confirms them.
+//!
+//! A frame is taken from its link only when the client can display it. It is confirmed after its display, or after its
+//! effect if it is not displayed.
 
 use std::net::SocketAddr;
 
@@ -14,7 +17,7 @@ use crate::proto::time::{Instant, Timestamp};
 use crate::proto::wire::{Frame, Row};
 
 impl Client {
-    /// Reads the frames of the server, as far as they can be displayed.
+    /// Reads the frames of the server until one cannot be displayed now.
     pub(super) fn read_server(&mut self, now: Instant) {
         while let Some(incarnation) = self.server.incarnation {
             let full = self.inbox.is_full();
@@ -28,7 +31,7 @@ impl Client {
             let Some((number, frame)) = link.take(now) else { return };
             let is_displayed = matches!(frame, Frame::Post { .. } | Frame::Receipt { .. });
             if !is_displayed {
-                // Before the frame takes effect: it may end the client.
+                // Confirmed before its effect, because the frame may end the client.
                 link.confirm(number);
             }
             let waits = self.frame_of_server(now, FrameId { link: incarnation, number }, frame);
@@ -38,7 +41,7 @@ impl Client {
         }
     }
 
-    /// Processes a frame. Returns whether its confirmation has to wait.
+    /// Processes a frame. Returns whether its confirmation waits for a display.
     fn frame_of_server(&mut self, now: Instant, source: FrameId, frame: Frame) -> bool {
         match frame {
             Frame::Welcome { mail, .. } if !self.phase.is_closing() => self.welcomed(now, mail),
@@ -52,13 +55,13 @@ impl Client {
             Frame::Post { id, kind, from, group, at, kept, text } => {
                 let (at, kept) = (Timestamp::from_micros(at), kept.map(Timestamp::from_micros));
                 let waits = self.receive(source, IncomingMessage { kind, from, id, group, at, kept, text });
-                // Later messages of the sender may have overtaken this one.
+                // Later messages on the sender's own link may be waiting for this one.
                 self.read_peer(now, id.incarnation);
                 return waits;
             }
             Frame::Receipt { id, reader, kept } => {
                 let is_new = self.inbox.receive_receipt(&reader, id);
-                let event = if is_new { self.receipt_arrived(id, reader, kept) } else { self.door.events };
+                let event = if is_new { self.receipt_arrived(id, reader, kept) } else { self.output.events };
                 return self.inbox.confirm_when_displayed(event, source, 0);
             }
             _ => {}
@@ -90,15 +93,16 @@ impl Client {
         self.login_completed();
     }
 
-    /// Reads the frames of another client, as far as they can be displayed.
+    /// Reads the frames of another client until one cannot be displayed now.
     pub(super) fn read_peer(&mut self, now: Instant, peer: Incarnation) {
         if !self.phase.is_online() {
             return;
         }
         while let Some(from) = self.table.name_of(peer).cloned() {
             let full = self.inbox.is_full();
-            let held_full = self.group.is_some() && self.inbox.holds_enough();
+            let held_full = self.group.is_some() && self.inbox.is_hold_full();
             let Some(link) = self.links.get_mut(peer) else { return };
+            // With all holds in use the sender must not wait: its message times out and becomes mail.
             link.block(full && !held_full);
             if let Some((_, Frame::Msg { after, .. })) = link.front() {
                 let earlier = after.map(|number| MessageId { incarnation: peer, number });
@@ -121,11 +125,11 @@ impl Client {
         }
     }
 
-    /// Displays or holds a message. Returns whether its confirmation has to wait.
+    /// Displays or holds a message. Returns whether its confirmation waits for a display.
     fn receive(&mut self, source: FrameId, message: IncomingMessage) -> bool {
         match self.inbox.receive(message, self.group.is_some()) {
             Reception::Confirm => false,
-            Reception::Duplicate => self.inbox.confirm_when_displayed(self.door.events, source, 0),
+            Reception::Duplicate => self.inbox.confirm_when_displayed(self.output.events, source, 0),
             Reception::Display { mail, after_held, message, bytes } => {
                 if let Some(count) = mail {
                     self.say(None, ClientEvent::Mail { count });
@@ -139,7 +143,7 @@ impl Client {
         }
     }
 
-    /// The first so many events are displayed.
+    /// Confirms the frames of the first `events` events, which are displayed, and reads further frames.
     pub(super) fn displayed(&mut self, now: Instant, events: u64) {
         let was_full = self.inbox.is_full();
         let confirmed = self.inbox.displayed(events);
@@ -160,14 +164,14 @@ impl Client {
         self.give_held_notice(now);
     }
 
-    /// Displays the messages that were held in a group, without the group in front, in order.
+    /// Displays the held messages in order, without a group's name in front.
     pub(super) fn show_held(&mut self) {
         for event in self.inbox.take_held() {
             self.say_bare(None, event);
         }
     }
 
-    /// Whether a datagram of a peer that the table does not name may wait for the update.
+    /// Admits a peer that is not in the table. Returns whether its datagrams can wait for the update.
     pub(super) fn admit_unknown(&mut self, now: Instant, from: SocketAddr, peer: Incarnation) -> bool {
         if self.unknown_peers.contains(peer) {
             return true;
@@ -175,7 +179,7 @@ impl Client {
         let is_there = |other: &Incarnation| self.links.get(*other).is_some_and(|link| link.addr() == from);
         let earlier = self.unknown_peers.iter().find(is_there);
         if let Some(earlier) = earlier {
-            // An address has one incarnation at a time.
+            // An address has one incarnation at a time, so the earlier one has ended.
             self.forget_unknown(earlier);
         }
         if self.unknown_peers.is_full() || !self.phase.is_online() {
@@ -188,7 +192,7 @@ impl Client {
         true
     }
 
-    /// The table has changed: reads the unknown peers that it names now.
+    /// Reads the datagrams of unknown peers that are in the table now.
     pub(super) fn read_known_peers(&mut self, now: Instant) {
         let known: Vec<Incarnation> =
             self.unknown_peers.iter().filter(|peer| self.table.name_of(*peer).is_some()).collect();

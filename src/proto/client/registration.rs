@@ -1,13 +1,16 @@
-//! One registration: `hello` until a server answers, then `reg`, in a limited number of attempts.
+//! One registration: sends `hello` until a server answers, then waits for the answer to `reg`.
+//!
+//! It fails after [`ATTEMPTS`] attempts of [`LIMIT`] without progress. `hello` is sent several times within an attempt.
 
 use crate::proto::client::{ATTEMPTS, LIMIT};
 use crate::proto::link::rtt::Rtt;
 use crate::proto::time::{Instant, earliest};
 
-/// A registration under way.
+/// A registration in progress.
 #[derive(Debug)]
 pub struct Registration {
     attempt: u32,
+    /// When the current attempt ends.
     ends: Instant,
     token: String,
     stage: Stage,
@@ -15,9 +18,9 @@ pub struct Registration {
 
 #[derive(Debug)]
 enum Stage {
-    /// The server's challenge is awaited.
+    /// Waits for the server's challenge.
     Hello {
-        /// How many copies of `hello` were sent.
+        /// The number of copies of `hello` that were sent.
         copies: u32,
         /// When to send the next one.
         due: Instant,
@@ -40,17 +43,17 @@ pub enum RegistrationTimeout {
 }
 
 impl Registration {
-    /// A registration that looks for a server. `token` is repeated in the server's challenge.
+    /// Begins a registration with `hello`. The server's challenge must repeat `token`.
     pub fn new(now: Instant, token: String) -> Self {
         Self { attempt: 1, ends: now + LIMIT, token, stage: Stage::Hello { copies: 0, due: now } }
     }
 
-    /// Looks for a server again, within the same attempt.
+    /// Returns to `hello`, within the same attempt.
     pub fn look_again(&mut self, now: Instant) {
         self.stage = Stage::Hello { copies: 0, due: now };
     }
 
-    /// The `reg` request with this number is on its link.
+    /// Notes that the `reg` request with this number is on its link.
     pub fn requested(&mut self, r: u64) {
         self.stage = Stage::Requested(r);
     }
@@ -60,7 +63,7 @@ impl Registration {
         matches!(self.stage, Stage::Hello { .. }) && self.token == token
     }
 
-    /// The server received a request. Its attempts are counted anew if it is this one, which is returned.
+    /// Restarts the attempts if `r` is the `reg` request, which the server has acknowledged. Returns whether it is.
     pub fn received(&mut self, now: Instant, r: u64) -> bool {
         let is_ours = matches!(self.stage, Stage::Requested(own) if own == r);
         if is_ours {
@@ -70,7 +73,7 @@ impl Registration {
         is_ours
     }
 
-    /// Ends an attempt whose time is over, and begins the next.
+    /// Ends an attempt whose time has passed, and begins the next one.
     pub fn expire(&mut self, now: Instant) -> Option<RegistrationTimeout> {
         if self.ends > now {
             return None;
@@ -84,7 +87,7 @@ impl Registration {
         Some(RegistrationTimeout::Retry { attempt: self.attempt, is_requested })
     }
 
-    /// The token of the next copy of `hello`, if one is due.
+    /// The token for the next copy of `hello`, if one is due. Counts that copy as sent.
     pub fn next_hello(&mut self, now: Instant) -> Option<String> {
         let Stage::Hello { copies, due } = &mut self.stage else { return None };
         if *due > now {

@@ -1,4 +1,6 @@
-//! Requests to the server: each has its attempts, and an answer or a failure as its outcome.
+//! Pending requests to the server, with their attempts and timeouts. Each ends with an answer or with its last timeout.
+//!
+//! An acknowledgement by the server restarts the attempts of a request; only the answer settles it.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +16,7 @@ use crate::proto::wire::{Frame, RequestOutcome, Row};
 #[derive(Debug, Default)]
 pub struct Requests {
     pending: BTreeMap<u64, Request>,
+    /// The newest number; 0 before the first one.
     last: u64,
 }
 
@@ -39,13 +42,13 @@ struct Request {
     frame: Frame,
     attempt: u32,
     ends: Instant,
-    /// Whether the frame is on the link and not yet received.
+    /// Whether the frame is on the link and not yet acknowledged.
     is_on_link: bool,
-    /// The names of a list that have arrived.
+    /// The names that have arrived, for a list that spans several answers.
     names: Vec<Name>,
 }
 
-/// The members of an `answer` frame.
+/// The content of an `answer` frame.
 #[derive(Debug)]
 pub struct Answer {
     pub outcome: RequestOutcome,
@@ -56,7 +59,7 @@ pub struct Answer {
     pub more: bool,
 }
 
-/// A request that left the table, because of its answer or its last timeout.
+/// A request that is no longer pending, because of its answer or its last timeout.
 #[derive(Debug)]
 pub struct SettledRequest {
     pub cmd: Option<u64>,
@@ -68,20 +71,20 @@ pub struct SettledRequest {
 /// The end of an attempt.
 #[derive(Debug)]
 pub enum RequestTimeout {
-    /// The next attempt has begun: put the request on the link unless it is there.
+    /// The next attempt has begun. The caller puts the request on the link unless it is there.
     Retry { cmd: Option<u64>, what: RequestWord, attempt: u32 },
     /// That was the last attempt.
     Failed(SettledRequest),
 }
 
 impl Requests {
-    /// The number of the next request of this incarnation. Messages use these numbers as tags.
+    /// Allocates the number of the next request of this incarnation. Messages use these numbers as tags.
     pub fn next_number(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
 
-    /// Adds a request and returns its number. `frame` is given the number.
+    /// Adds a request and returns its number, which `frame` receives.
     pub fn add(&mut self, now: Instant, cmd: Option<u64>, kind: RequestKind, frame: impl FnOnce(u64) -> Frame) -> u64 {
         let r = self.next_number();
         let (frame, ends) = (frame(r), now + LIMIT);
@@ -97,14 +100,14 @@ impl Requests {
         }
     }
 
-    /// Puts all requests on the link that are not there, in order.
+    /// Puts all requests on the link in order, except those that are there.
     pub fn push_all(&mut self, link: &mut Link) {
         for (r, request) in &mut self.pending {
             request.push(*r, link);
         }
     }
 
-    /// The server received this request: its attempts are counted anew.
+    /// Restarts the attempts of a request that the server has acknowledged.
     pub fn received(&mut self, now: Instant, r: Tag) {
         if let Some(request) = self.pending.get_mut(&r) {
             request.is_on_link = false;
@@ -113,22 +116,22 @@ impl Requests {
         }
     }
 
-    /// The link was closed or aborted.
+    /// Notes that the link was closed or aborted, so that no request is on it.
     pub fn lost_link(&mut self) {
         for request in self.pending.values_mut() {
             request.is_on_link = false;
         }
     }
 
-    /// A new incarnation of the server sends every list from its beginning.
+    /// Discards partial lists, because a new incarnation of the server sends every list from its beginning.
     pub fn restart_lists(&mut self) {
         for request in self.pending.values_mut() {
             request.names.clear();
         }
     }
 
-    /// Takes in an answer. Returns the settled request and the whole answer, unless more of it follows. An answer to an
-    /// unknown number is old and is ignored.
+    /// Processes an answer. Returns the settled request and the complete answer, or `None` while more names follow. An
+    /// answer with an unknown number is outdated and is ignored.
     pub fn answered(&mut self, r: u64, mut answer: Answer) -> Option<(SettledRequest, Answer)> {
         let request = self.pending.get_mut(&r)?;
         if answer.more {
@@ -159,12 +162,12 @@ impl Requests {
         Some(RequestTimeout::Retry { cmd: request.cmd, what: request.kind.name(), attempt: request.attempt })
     }
 
-    /// When the next attempt ends.
+    /// The earliest end of an attempt.
     pub fn deadline(&self) -> Option<Instant> {
         self.pending.values().map(|request| request.ends).min()
     }
 
-    /// Whether a pending request decides which commands are allowed next.
+    /// Whether the outcome of a pending request decides which commands are allowed next.
     pub fn changes_mode(&self) -> bool {
         self.pending.values().any(|request| request.kind.changes_mode())
     }
@@ -194,7 +197,7 @@ impl Request {
 }
 
 impl RequestKind {
-    /// The command that makes such a request.
+    /// The command to which such a request belongs.
     pub fn name(&self) -> RequestWord {
         match self {
             Self::Dereg => RequestWord::Dereg,

@@ -1,4 +1,7 @@
-//! Direct messages of a client: each goes to its reader, or to the server when the reader does not acknowledge it.
+//! Sends direct messages: to the reader, or to the server if the reader is offline or does not acknowledge in time.
+//!
+//! If the server finds the reader online, it refuses to keep the message. The client then sends it to the reader a
+//! second and last time, before the server keeps it without a further ping.
 
 use crate::proto::client::Client;
 use crate::proto::client::outbox::{DirectAttempt, OutgoingMessage};
@@ -15,9 +18,9 @@ use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, RequestOutcome, Row};
 
 impl Client {
-    /// The command `send`.
+    /// Runs the command `send`.
     pub(super) fn send(&mut self, now: Instant, cmd: u64, to: Name, text: Text) {
-        let (id, at) = (self.next_message_id(), self.door.unix);
+        let (id, at) = (self.next_message_id(), self.output.unix);
         if to == self.name {
             let (from, sent_at) = (to.clone(), at.exact());
             let kind = MessageKind::Direct;
@@ -30,7 +33,7 @@ impl Client {
         self.send_waiting(now, &to);
     }
 
-    /// Sends the messages to `reader` that may leave now.
+    /// Sends the messages to `reader` that do not have to wait.
     fn send_waiting(&mut self, now: Instant, reader: &Name) {
         if !self.outbox.has_messages(reader) {
             return;
@@ -42,9 +45,9 @@ impl Client {
                     link.moved(row.addr);
                     self.outbox.send_waiting(reader, link, || self.requests.next_number());
                 }
-                None => self.give_to_server(now, reader),
+                None => self.fall_back_to_server(now, reader),
             },
-            Some(_) => self.give_to_server(now, reader),
+            Some(_) => self.fall_back_to_server(now, reader),
         }
     }
 
@@ -55,7 +58,7 @@ impl Client {
         }
     }
 
-    /// The server knows a reader that was not in the table.
+    /// Processes the look-up of a reader that the server knows.
     pub(super) fn found_reader(&mut self, now: Instant, reader: &Name, row: Option<Row>) {
         self.outbox.wait(reader);
         match row {
@@ -65,7 +68,7 @@ impl Client {
         self.send_waiting(now, reader);
     }
 
-    /// Nobody has that name.
+    /// Fails the first message to a reader that no server knows. `definite` is false if the server did not answer.
     pub(super) fn unknown_reader(&mut self, now: Instant, reader: &Name, definite: bool) {
         if let Some(message) = self.outbox.settle(reader) {
             let (cmd, reason) = (Some(message.cmd), Reason::NoSuchClient);
@@ -81,7 +84,7 @@ impl Client {
         self.table_changed(now, &change);
     }
 
-    /// A message on a link to its reader has its outcome.
+    /// Processes the outcome of a message on the link to its reader.
     pub(super) fn direct_outcome(&mut self, now: Instant, outcome: MessageOutcome) {
         match outcome {
             MessageOutcome::Acked { tag, copies, took } => {
@@ -102,8 +105,8 @@ impl Client {
         }
     }
 
-    /// The row of a reader has changed. Messages on the link to its earlier incarnation, or to a reader that is offline
-    /// now, go another way.
+    /// Reroutes the messages to a reader whose row has changed. Its earlier incarnation has ended, or it is offline
+    /// now.
     pub(super) fn reader_changed(&mut self, now: Instant, reader: &Name) {
         let Some(attempt) = self.outbox.first_attempt(reader) else { return self.send_waiting(now, reader) };
         match self.table.get(reader.as_str()) {
@@ -119,19 +122,19 @@ impl Client {
         }
     }
 
-    /// The addressed incarnation of a reader is gone.
+    /// Gives the first message to the server, because the addressed incarnation of its reader has ended.
     pub(super) fn reader_gone(&mut self, now: Instant, gone: Incarnation) {
         if let Some(reader) = self.table.name_of(gone).cloned() {
             self.not_acknowledged(now, &reader);
         }
     }
 
-    /// The reader did not acknowledge the first message: it goes to the server, and those behind it wait.
+    /// Gives the first message to the server, because the reader did not acknowledge it. Later messages wait.
     fn not_acknowledged(&mut self, now: Instant, reader: &Name) {
         let Some(attempt) = self.outbox.first_attempt(reader) else { return };
         self.take_back(reader);
         match attempt {
-            DirectAttempt::First => self.give_to_server(now, reader),
+            DirectAttempt::First => self.fall_back_to_server(now, reader),
             DirectAttempt::Second => self.save(now, reader, true),
         }
     }
@@ -144,7 +147,7 @@ impl Client {
         }
     }
 
-    fn give_to_server(&mut self, now: Instant, reader: &Name) {
+    fn fall_back_to_server(&mut self, now: Instant, reader: &Name) {
         if let Some(message) = self.outbox.first_waiting(reader) {
             let (cmd, id) = (Some(message.cmd), message.id);
             self.say(cmd, ClientEvent::NoAck { to: reader.clone(), id });
@@ -152,7 +155,7 @@ impl Client {
         }
     }
 
-    /// Asks the server to keep the first message to `reader`; without asking the reader first if `again`.
+    /// Asks the server to keep the first message to `reader`. With `again` the server does not ping the reader first.
     fn save(&mut self, now: Instant, reader: &Name, again: bool) {
         let Some(message) = self.outbox.begin_save(reader) else { return };
         let (cmd, id, at, text) = (Some(message.cmd), message.id, message.at.micros(), message.text.clone().into());
@@ -161,7 +164,7 @@ impl Client {
         self.request(now, cmd, kind, |r| Frame::Save { r, id, to, at, again, text });
     }
 
-    /// The server's answer to a request to keep the first message to `to`.
+    /// Processes the server's answer to the request to keep the first message to `to`.
     pub(super) fn save_answered(&mut self, now: Instant, to: &Name, outcome: RequestOutcome, row: Option<Row>) {
         if outcome == RequestOutcome::Exists {
             let cmd = self.outbox.first(to).map(|message| message.cmd);
@@ -175,7 +178,7 @@ impl Client {
         let (cmd, id) = (Some(message.cmd), message.id);
         match outcome {
             RequestOutcome::Saved => {
-                // Its receipt may have overtaken this answer. Then later messages need not wait for it.
+                // The receipt may have arrived before this answer. Then later messages do not depend on the message.
                 if !self.inbox.has_receipt(to, id) {
                     self.outbox.keep(to, id.number);
                 }
@@ -191,13 +194,13 @@ impl Client {
         self.send_waiting(now, to);
     }
 
-    /// The second and last direct attempt.
+    /// Begins the second and last direct attempt of the first message.
     fn send_again(&mut self, now: Instant, reader: &Name) {
         if !self.outbox.has_messages(reader) {
             return;
         }
         let Some(row) = self.table.get(reader.as_str()) else {
-            // The name is not in the table any more: the server is asked for it.
+            // The name is no longer in the table, so the server looks it up.
             self.outbox.wait(reader);
             return self.send_waiting(now, reader);
         };
@@ -210,7 +213,7 @@ impl Client {
         }
     }
 
-    /// A kept message reached its reader.
+    /// Processes the receipt of a kept message. Receipts for earlier incarnations of this client do not count.
     pub(super) fn kept_reached(&mut self, reader: &Name, id: MessageId) {
         if id.incarnation == self.me {
             self.outbox.kept_reached(reader, id.number);

@@ -1,4 +1,7 @@
-//! De-registers a client, and ends it with notice to the server.
+//! De-registers a client, and shuts it down with a notice to the server.
+//!
+//! The notice is `bye`. It has no number, so no link retransmits it. It is sent up to [`NOTICES`] times until the
+//! server answers.
 
 use std::time::Duration;
 
@@ -9,29 +12,29 @@ use crate::proto::event::reason::{OfflineReason, Reason};
 use crate::proto::time::Instant;
 use crate::proto::wire::{Frame, Header};
 
-/// The most copies of the notice of a leave.
+/// Maximum number of notices of one shutdown.
 pub const NOTICES: u32 = 3;
-/// The time between two copies. After the last one the client waits as long for its answer.
+/// Interval between two notices, and the wait for an answer after the last one.
 pub const NOTICE_EVERY: Duration = Duration::from_millis(50);
 
 /// The notice to the server that this client leaves.
 #[derive(Debug)]
 pub struct ShutdownNotice {
-    /// How often a notice was due.
+    /// The number of times that a notice was due.
     times: u32,
     next: Instant,
     is_given: bool,
     is_deregistered: bool,
 }
 
-/// What to do at a time for a notice.
+/// The action when a notice is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NoticeTimeout {
     /// Give notice.
     Give,
-    /// Messages are being displayed: give notice when they are acknowledged, or at the next time.
+    /// Messages are being displayed: give notice when they are confirmed, or at the next time.
     Hold,
-    /// Nobody answered: end.
+    /// The server did not answer: end.
     End,
 }
 
@@ -59,14 +62,14 @@ impl ShutdownNotice {
         }
         self.times += 1;
         self.next = now + NOTICE_EVERY;
-        // After a notice the senders ignore acknowledgements, so those of displayed messages go first. They have until
-        // the second time for a notice.
+        // After a notice the senders ignore acknowledgements, so displayed messages are acknowledged first. They have
+        // time until the second notice is due.
         Some(if self.times > 1 || !is_displaying { NoticeTimeout::Give } else { NoticeTimeout::Hold })
     }
 }
 
 impl Client {
-    /// The server has de-registered this client, as its user asked.
+    /// Processes the answer to `dereg`.
     pub(super) fn deregistered(&mut self, cmd: Option<u64>) {
         match &mut self.phase {
             ClientPhase::Closing(notice) => notice.is_deregistered = true,
@@ -74,14 +77,15 @@ impl Client {
             phase => *phase = ClientPhase::Offline,
         }
         self.registration = RegistrationState::Unregistered;
-        self.table.left(self.name.as_str());
+        self.table.set_offline(self.name.as_str());
         self.say(cmd, ClientEvent::Offline { name: self.name.clone(), reason: OfflineReason::Dereg });
         self.group = None;
         self.show_held();
         self.done(cmd, None);
     }
 
-    /// Leaves: displays held messages, gives notice to the server unless it does not know this client, and ends.
+    /// Shuts down: displays held messages, then gives notice. Ends without notice if the client is offline, has no
+    /// server, or is configured to leave silently.
     pub(super) fn leave(&mut self, now: Instant) {
         if self.phase.is_closing() {
             return;
@@ -97,7 +101,7 @@ impl Client {
         self.notice_timeout(now);
     }
 
-    /// Commands without outcome never have one now. The program does not fail because of them.
+    /// Settles all open commands as interrupted. They do not change the exit status.
     pub(super) fn interrupt(&mut self) {
         for cmd in self.commands.drop_backlog() {
             self.commands.settle(cmd);
@@ -114,7 +118,7 @@ impl Client {
         }
     }
 
-    /// Gives the first notice as soon as nothing is being displayed.
+    /// Gives a held notice once all displayed messages are confirmed.
     pub(super) fn give_held_notice(&mut self, now: Instant) {
         if let ClientPhase::Closing(notice) = &self.phase
             && !notice.is_given
@@ -130,11 +134,11 @@ impl Client {
             notice.is_given = true;
         }
         if let (Some(incarnation), Some(addr)) = (self.server.incarnation, self.server.addr) {
-            self.door.send(addr, &Header::new(self.me, Some(incarnation)), Some(Frame::Bye));
+            self.output.send(addr, &Header::new(self.me, Some(incarnation)), Some(Frame::Bye));
         }
     }
 
-    /// The server knows that this client leaves.
+    /// Ends a closing client: the server has answered its notice.
     pub(super) fn bye(&mut self, now: Instant) {
         if matches!(self.phase, ClientPhase::Closing(_)) {
             self.end(now, false, None);

@@ -1,4 +1,6 @@
-//! Peers that the table does not name yet: their datagrams wait a short time for the update that names them.
+//! Peers that are not yet in the table. Their datagrams wait up to 500 ms for the update that adds them.
+//!
+//! The number of such peers and of their datagrams is limited, because anyone can send them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,15 +8,15 @@ use std::time::Duration;
 use crate::proto::id::Incarnation;
 use crate::proto::time::Instant;
 
-/// The most unknown peers at once. Together they fill 1,024 datagrams.
+/// Maximum number of unknown peers at once. Together they buffer up to 1,024 datagrams.
 pub const UNKNOWN_PEERS: usize = 64;
-/// The most datagrams kept of one unknown peer, which is one incarnation at an address.
+/// Maximum number of buffered datagrams of one unknown peer.
 pub const UNKNOWN_PEER_DATAGRAMS: u64 = 16;
 
-/// How long a message from an unknown peer waits for the update.
+/// Time that an unknown peer waits for the update, from its first datagram.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// The unknown peers whose datagrams wait, and until when.
+/// The admitted unknown peers, each with the end of its wait.
 #[derive(Debug, Default)]
 pub struct UnknownPeers(BTreeMap<Incarnation, Instant>);
 
@@ -24,7 +26,7 @@ impl UnknownPeers {
         self.0.insert(peer, now + WAIT);
     }
 
-    /// The peer is known now, or its time is over.
+    /// Removes a peer that is known now or whose wait has ended.
     pub fn remove(&mut self, peer: Incarnation) {
         self.0.remove(&peer);
     }
@@ -34,12 +36,12 @@ impl UnknownPeers {
         self.0.contains_key(&peer)
     }
 
-    /// All of them, in order.
+    /// All admitted peers, in order of incarnation.
     pub fn iter(&self) -> impl Iterator<Item = Incarnation> {
         self.0.keys().copied()
     }
 
-    /// Whether the limit is reached.
+    /// Whether [`UNKNOWN_PEERS`] is reached.
     pub fn is_full(&self) -> bool {
         self.0.len() >= UNKNOWN_PEERS
     }
@@ -49,12 +51,12 @@ impl UnknownPeers {
         self.0.is_empty()
     }
 
-    /// The peers whose time is over.
+    /// The peers whose wait has ended.
     pub fn due(&self, now: Instant) -> Vec<Incarnation> {
         self.0.iter().filter(|(_, until)| **until <= now).map(|(peer, _)| *peer).collect()
     }
 
-    /// When the first peer's time is over.
+    /// The earliest end of a wait.
     pub fn deadline(&self) -> Option<Instant> {
         self.0.values().min().copied()
     }
