@@ -32,7 +32,7 @@ struct MailReservation {
     bytes: usize,
 }
 
-/// The index of all kept messages and receipts.
+/// The index of all stored messages and receipts.
 #[derive(Debug, Default)]
 pub struct MailIndex {
     headers: BTreeMap<u64, MailHeader>,

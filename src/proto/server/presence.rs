@@ -106,8 +106,8 @@ impl Server {
         if let Some(before) = before.filter(|before| *before != client) {
             self.close(before);
         }
-        // The other clients get the row when the client is online. The record already says online, so that the client
-        // is pinged after a crash.
+        // The other clients get the row when the client is online. The record already marks it online, so that it is
+        // pinged after a crash.
         self.table.put(name.clone(), addr, client, false, self.output.unix);
         self.persist_row(&name, true, OnPersisted::Nothing);
         self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
