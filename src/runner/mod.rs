@@ -20,14 +20,14 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn the_profile_of_the_reference_can_be_read() {
+    fn the_example_profile_of_the_reference_is_valid() {
         let toml = language().split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default();
         let read = crate::runner::profile::Profile::read(Path::new("class.toml"), |_| Ok(toml.into()));
         assert!(read.is_ok_and(|profile| profile.command.is_some() && !profile.environment.is_empty()));
     }
 
     #[test]
-    fn every_directive_stands_in_the_reference() {
+    fn every_directive_is_in_the_reference() {
         for directive in crate::runner::lang::directives::DIRECTIVES {
             let first = directive.usage.split(' ').next().unwrap_or("");
             let usage = format!("{} {first}", directive.word);

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_script_word_is_understood() {
+    fn every_script_word_is_parsed() {
         assert_eq!(expect("< [You are Offline. Bye.]"), (ExpectMode::Next, None, "[You are Offline. Bye.]".to_owned()));
         assert_eq!(expect("  <5s\tx: hi "), (ExpectMode::Next, Some(5000), "x: hi".to_owned()));
         assert_eq!(expect("<~ a"), (ExpectMode::Any, None, "a".to_owned()));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_with_their_place() {
+    fn mistakes_are_reported_with_their_place() {
         for (line, message, range) in [
             ("<[Welcome]", "a blank must follow `<`", 1..10),
             (" <~x y", "a blank must follow `<~`", 3..4),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_they_are_spelled() {
+    fn formatted_durations_parse_to_the_same_value() {
         for word in ["250ms", "5s", "1m 30s", "24h", "0s", "1s 500ms"] {
             let read = duration(word).unwrap();
             assert_eq!(duration(&spell(read)), Ok(read), "{word}");

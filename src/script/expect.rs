@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn next_takes_in_order_and_nothing_twice() {
+    fn next_takes_matches_in_order_and_none_twice() {
         let mut log = log(&["a", "b", "a"]);
         assert_eq!(text(ExpectMode::Next, "a", &mut log).as_deref(), Some("a"));
         assert_eq!(text(ExpectMode::Next, "a", &mut log).as_deref(), Some("a"));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn any_leaves_the_cursor_and_next_does_not_take_what_it_took() {
+    fn any_keeps_the_cursor_and_next_skips_its_matches() {
         let mut log = log(&["a", "b", "a"]);
         assert_eq!(text(ExpectMode::Any, "a", &mut log).as_deref(), Some("a"));
         assert_eq!(text(ExpectMode::Next, "b", &mut log).as_deref(), Some("b"));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn never_looks_from_the_cursor_and_moves_nothing() {
+    fn never_searches_from_the_cursor_and_does_not_move_it() {
         let mut log = log(&["x: hi", "other"]);
         assert_eq!(text(ExpectMode::Never, "x: hi", &mut log).as_deref(), Some("x: hi"));
         assert_eq!(text(ExpectMode::Next, "x: hi", &mut log).as_deref(), Some("x: hi"));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_hides_what_came_before_from_all_three() {
+    fn a_mark_hides_earlier_output_from_all_modes() {
         let mut log = log(&["a"]);
         log.mark();
         for mode in [ExpectMode::Next, ExpectMode::Any, ExpectMode::Never] {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_taken_whole_leaves_no_lines() {
+    fn a_taken_event_has_no_lines_to_match() {
         let mut log = Log::new("x");
         log.json(Instant::ZERO, json!({"event": "message", "line": "y: hi"}));
         assert!(text(ExpectMode::Any, r#"{"event":"message"}"#, &mut log).is_some());
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_goes_on_is_looked_at_anew() {
+    fn an_extended_line_is_searched_again() {
         let mut log = Log::new("x");
         let mut wanted = cursor(ExpectMode::Next, "y: hi there");
         assert_eq!(log.partial(Instant::ZERO, ">>> y: hi"), None);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_taken_and_went_on_is_told() {
+    fn the_extension_of_a_taken_line_is_reported() {
         let mut log = Log::new("x");
         log.partial(Instant::ZERO, "y: hi");
         assert!(text(ExpectMode::Next, "y: hi", &mut log).is_some());

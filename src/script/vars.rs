@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_replaced_and_unset_ones_stay() {
+    fn variables_are_replaced_and_unset_ones_stay() {
         for (text, expected) in [
             ("${a}", "1"),
             ("x${a}y${long_name}z", "x1ytwo wordsz"),
@@ -115,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_not_looked_at_again() {
+    fn values_are_not_expanded_again() {
         let mut vars = vars();
         vars.set("b", "${a}").unwrap();
         assert_eq!(vars.replace("${b}").as_deref(), Ok("${a}"));
     }
 
     #[test]
-    fn the_limits_are_reached() {
+    fn limits_are_enforced() {
         let mut vars = Vars::default();
         let longest = "v".repeat(Vars::MAX_BYTES);
         assert_eq!(vars.set("v", &longest), Ok(()));
@@ -140,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn without_variables_only_the_escape_changes(text in ".*") {
+        fn without_variables_only_escapes_are_replaced(text in ".*") {
             prop_assert_eq!(Vars::default().replace(&text).unwrap(), text.replace("$${", "${"));
         }
     }

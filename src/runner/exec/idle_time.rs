@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_waits_count_once() {
+    fn overlapping_intervals_count_once() {
         let mut idle = IdleTime::default();
         for (from, to) in [(100, 600), (300, 800), (900, 1000), (50, 50), (70, 60), (5000, 6000)] {
             idle.add(at(from), at(to));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn at_its_limit_they_are_joined_and_never_more() {
+    fn intervals_are_joined_and_dropped_at_the_limit() {
         let mut idle = IdleTime::default();
         for n in 0..IdleTime::MAX as u64 {
             idle.add(at(n), at(n + 1));

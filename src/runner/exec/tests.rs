@@ -59,7 +59,7 @@ fn expected(word: &'static str, line: usize, status: u8, sentence: &str) -> (&'s
 }
 
 #[test]
-fn output_that_came_early_matches_and_nothing_matches_twice() {
+fn early_output_matches_and_nothing_matches_twice() {
     passes("server\nclient x\nx> say a; say b; say c\nx< a\nx<~ c\nx< b\nx!< /a|b|c/\n");
     passes("server\nclient x\nx< [Welcome, You are registered.]\n");
     let twice = fails("server\nclient x\nx> say a\nx< a\nx< a\n");
@@ -72,14 +72,14 @@ fn values_are_captured_and_replaced() {
 }
 
 #[test]
-fn each_of_several_takes_its_own_match_within_one_limit() {
+fn each_actor_takes_its_own_match_within_one_limit() {
     passes("server\nclient x y\nx> say_at 3000 a\ny> say_at 3900 a\n*< a\n");
     let late = fails("server\nclient x y\nx> say_at 3000 a\ny> say_at 4200 a\nx,y< a\n");
     assert_eq!(late, expected("LATE", 5, 5, "y showed it 200ms after the limit of 4s"));
 }
 
 #[test]
-fn a_limit_reaches_exactly_so_far() {
+fn a_match_at_the_limit_passes_and_a_later_one_is_late() {
     passes("server\nclient x\nx> say_at 1000 a\nx<1s a\n");
     let late = fails("server\nclient x\nx> say_at 1001 a\nx<1s a\n");
     assert_eq!(late, expected("LATE", 4, 5, "x showed it 1ms after the limit of 1s"));
@@ -88,14 +88,14 @@ fn a_limit_reaches_exactly_so_far() {
 }
 
 #[test]
-fn a_window_reaches_exactly_so_far() {
+fn a_match_at_the_end_of_a_window_is_forbidden_and_a_later_one_is_not() {
     passes("server\nclient x\nx> say_at 701 a\nx!< a\nx< a\n");
     let came = fails("server\nclient x\nx> say_at 700 a\nx!< a\n");
     assert_eq!(came, expected("FORBIDDEN", 4, 4, "x showed `a`, 700ms into 700ms"));
 }
 
 #[test]
-fn what_comes_again_is_a_duplicate() {
+fn a_repeated_line_is_a_duplicate() {
     let again = fails("server\nclient x\nx> say a; say_at 500 a\nx< a\nx!< a\n");
     assert_eq!(again, expected("DUPLICATE", 5, 4, "x showed it again: `a`"));
     let instead = fails(
@@ -105,7 +105,7 @@ fn what_comes_again_is_a_duplicate() {
 }
 
 #[test]
-fn something_like_it_is_a_wrong_text_and_shown() {
+fn a_similar_line_is_a_wrong_text_and_is_shown() {
     let result = result_of("server\nclient x\nx> say [Message recieved by y]\nx< [Message received by y.]\n");
     let failure = failure_of(result);
     assert_eq!(failure.cause, Cause::WrongText);
@@ -127,7 +127,7 @@ fn an_actor_that_ends_while_something_is_expected_fails_at_once() {
 }
 
 #[test]
-fn an_unasked_end_fails_at_the_next_line_that_names_it() {
+fn an_unexpected_end_fails_at_the_next_statement_with_the_actor() {
     let sentence = "x ended with status 1 by itself, and nothing asked it to";
     for line in ["x!< a", "x> say a", "x alive", "mark x", "kill x", "restart x", "*!< a", "y,x< {*}", "eof x"] {
         let text = format!("server\nclient x y\nx> say a; die 1\ny!< a\n{line}\n");
@@ -145,7 +145,7 @@ fn an_unasked_end_fails_at_the_next_line_that_names_it() {
 }
 
 #[test]
-fn an_asked_end_fails_nothing() {
+fn an_expected_end_is_not_a_failure() {
     for line in ["x> exit", "kill x", "term x", "interrupt x", "hangup x", "eof x"] {
         passes(&format!("server\nclient x y\n{line}\ny!< a\n*!< a\nx exits\n"));
     }
@@ -156,7 +156,7 @@ fn an_asked_end_fails_nothing() {
 }
 
 #[test]
-fn an_exit_status_is_looked_at() {
+fn exits_checks_the_status_and_the_limit() {
     let other = fails("server\nclient x\nx> die 1\nx exits 0\n");
     assert_eq!(other, expected("EXITED", 4, 4, "x ended with status 1 instead of status 0"));
     let never = fails("server\nclient x\nx exits\n");
@@ -167,7 +167,7 @@ fn an_exit_status_is_looked_at() {
 }
 
 #[test]
-fn our_own_fault_fails_at_any_time() {
+fn an_internal_error_of_the_program_always_fails() {
     for status in INTERNAL_ERROR_STATUSES {
         let text = format!("server\nclient x y\nx> exit\ny> die {status}\nx!< a\ny exits {status}\n");
         let (cause, _, code, sentence) = fails(&text);
@@ -177,7 +177,7 @@ fn our_own_fault_fails_at_any_time() {
 }
 
 #[test]
-fn a_client_is_ready_when_everybody_it_can_reach_names_it() {
+fn a_client_is_ready_when_every_reachable_table_lists_it() {
     let backend = MockBackend { silent: vec!["y"], ..MockBackend::default() };
     let failure = failure_of(run_on(&backend, &ExecSettings::default(), "server\nclient x y\n").remove(0));
     assert_eq!((failure.cause, failure.sentence.as_str()), (Cause::NotReady, "y was not registered within 10s"));
@@ -191,7 +191,7 @@ fn a_client_is_ready_when_everybody_it_can_reach_names_it() {
 }
 
 #[test]
-fn people_see_only_that_the_table_changed_so_silence_is_awaited() {
+fn readiness_of_text_actors_waits_for_silence() {
     let settings = ExecSettings { text: true, ..ExecSettings::default() };
     let text = "server\nclient x y\nx< [Welcome, You are registered.]\nrestart y\n";
     let result = run_on(&MockBackend::default(), &settings, text).remove(0);
@@ -203,7 +203,7 @@ fn people_see_only_that_the_table_changed_so_silence_is_awaited() {
 }
 
 #[test]
-fn a_client_that_ends_instead_of_being_ready_fails_nothing_by_itself() {
+fn a_client_that_ends_before_it_is_ready_is_not_a_failure() {
     let backend = MockBackend { refused: vec!["y"], ..MockBackend::default() };
     let text = "server\nclient x y\ny< [The name is in use.]\nx!< a\ny exits 4\n";
     let result = run_on(&backend, &ExecSettings::default(), text).remove(0);
@@ -211,19 +211,19 @@ fn a_client_that_ends_instead_of_being_ready_fails_nothing_by_itself() {
 }
 
 #[test]
-fn a_server_that_does_not_start_is_the_environments_fault() {
+fn a_server_that_does_not_start_fails_with_the_environment_status() {
     let failure = fails("server --impossible\n");
     assert_eq!(failure, expected("NOT READY", 1, 3, "server cannot be started: no such program"));
 }
 
 #[test]
-fn the_log_goes_on_over_a_restart() {
+fn the_log_continues_after_a_restart() {
     passes("server\nclient x\nx> say a\nkill x\nrestart x\nx> say b\nx< a\nx< [Welcome, You are registered.]\nx< b\n");
     passes("server\nclient x\nrestart x\nx alive\nrestart server\n");
 }
 
 #[test]
-fn a_mark_hides_what_came_before() {
+fn a_mark_hides_earlier_output() {
     passes(
         "server\nclient x y\nx> say a\ny> say a\nsleep 10ms\nmark x\nx!< a\nx!<~ a\ny< a\n"
             .replace("x!<~ a\n", "")
@@ -233,7 +233,7 @@ fn a_mark_hides_what_came_before() {
 }
 
 #[test]
-fn overhead_is_what_nothing_waited_for() {
+fn overhead_is_the_time_without_waiting() {
     let result = passes(
         "server\nclient x\nsleep 1s\nx!< a\nx> event {\"event\":\"no_ack\"}\nx< {\"event\":\"no_ack\"}\nx> say_at 20 a\nx< a\n",
     );
@@ -245,7 +245,7 @@ fn overhead_is_what_nothing_waited_for() {
 }
 
 #[test]
-fn limits_windows_and_readiness_are_stretched_and_sleep_is_not() {
+fn the_time_scale_applies_to_limits_and_windows_but_not_to_sleep() {
     let settings = ExecSettings { time_scale: 2.0, ..ExecSettings::default() };
     let text = "server\nclient x\nx> say_at 7000 a\nx< a\nsleep 1s\nx!< b\n";
     let result = run_on(&MockBackend::default(), &settings, text).remove(0);
@@ -268,7 +268,7 @@ fn a_flood_a_deadline_and_a_signal_end_the_case() {
 }
 
 #[test]
-fn what_cannot_be_done_here_is_skipped_before_anything_starts() {
+fn unsupported_cases_are_skipped_before_any_actor_starts() {
     for text in ["case \"a\" needs=faults\nserver\n", "server\nclient x y\ndrop x->y 1\nx< a\n"] {
         let result = result_of(text);
         assert!(matches!(&result.verdict, Verdict::Skipped(why) if why == "puppets have no network"));
@@ -291,7 +291,7 @@ fn expected_checks<const N: usize>(checks: [(&str, Option<bool>); N]) -> Vec<(St
 }
 
 #[test]
-fn a_check_that_fails_ends_itself_and_the_first_decides() {
+fn a_failed_check_ends_alone_and_the_first_failure_decides() {
     let (yes, no) = (Some(true), Some(false));
     let head = "server\nclient x\ncase \"a\"\ncheck \"one\" points=1\nx> say a\nx< a\n";
     let text = format!("{head}check \"two\"\nx< b\nx< never played\ncheck \"three\"\nx> say c\nx< c\n");
@@ -309,7 +309,7 @@ fn a_check_that_fails_ends_itself_and_the_first_decides() {
 }
 
 #[test]
-fn somebody_who_is_gone_ends_the_case_whatever_the_check() {
+fn an_actor_that_ended_unexpectedly_ends_the_case() {
     let (yes, no) = (Some(true), Some(false));
     for line in ["x> die 1", "y> die 1", "x> flood", "x> exit\nx exits 3", "client z\nz> die 6\nz exits"] {
         let text = format!(
@@ -331,7 +331,7 @@ fn each_case_has_actors_and_variables_of_its_own() {
 }
 
 #[test]
-fn a_transcript_tells_everything_and_has_a_limit() {
+fn a_transcript_has_input_and_output_and_a_limit() {
     let result = passes("server\nclient x\nx> say a\nx< a\n");
     let typed = result.transcript.iter().find(|entry| entry.kind == TranscriptKind::Typed).unwrap();
     assert_eq!((typed.actor.to_string().as_str(), typed.text.as_str()), ("x", "say a"));
@@ -342,7 +342,7 @@ fn a_transcript_tells_everything_and_has_a_limit() {
 }
 
 #[test]
-fn lines_that_cannot_be_played_are_mistakes() {
+fn statements_that_cannot_run_are_mistakes() {
     let long = "a".repeat(1000);
     let (cause, line, status, _) = fails(&format!("server\nclient x\nset v={long}\nx< /(${{v}}){{999}}/\n"));
     assert_eq!((cause, line, status), ("MISTAKE", 4, 2));
@@ -353,7 +353,7 @@ fn lines_that_cannot_be_played_are_mistakes() {
 }
 
 #[test]
-fn actors_that_show_events_are_asked_for_every_datagram() {
+fn actors_that_show_events_get_the_trace_option() {
     let trace = ExecSettings { trace: true, ..ExecSettings::default() };
     let text = ExecSettings { text: true, ..trace.clone() };
     for (settings, args, expected) in

@@ -44,12 +44,12 @@ pub(crate) enum Sign {
 }
 
 impl Sign {
-    /// The signs as they are written.
-    pub(crate) const WRITTEN: [&str; 3] = ["<", ">", "!<"];
+    /// The spellings of the signs, without `~`.
+    pub(crate) const SPELLINGS: [&str; 3] = ["<", ">", "!<"];
 
-    /// The sign that a text begins with, as it is written.
-    pub(crate) fn written_at(text: &str) -> Option<&'static str> {
-        Self::WRITTEN.into_iter().find(|sign| text.starts_with(sign))
+    /// The spelling of the sign at the beginning of a text.
+    pub(crate) fn prefix_of(text: &str) -> Option<&'static str> {
+        Self::SPELLINGS.into_iter().find(|sign| text.starts_with(sign))
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn head(line: &str) -> Option<LineHead> {
     }
     let length = text.find([' ', '\t', '<', '>', '!']).unwrap_or(text.len());
     let word = Word { text: text[..length].to_owned(), range: begin..begin + length };
-    let sign = Sign::written_at(&text[length..]).map(|sign| if sign == ">" { Sign::Type } else { Sign::Expect });
+    let sign = Sign::prefix_of(&text[length..]).map(|sign| if sign == ">" { Sign::Type } else { Sign::Expect });
     Some(LineHead { word, sign })
 }
 
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_heads_have_their_places() {
+    fn lines_and_heads_have_places() {
         let found: Vec<_> = lines("\u{feff}a\r\n\nb").map(|line| (line.number, line.start, line.text)).collect();
         assert_eq!(found, [(1, 3, "a"), (2, 6, ""), (3, 7, "b")]);
         for (line, word, sign) in [
@@ -171,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_shlex_wherever_both_read(line in "[ab'\"\\\\ #\té]*") {
+        fn words_agree_with_shlex(line in "[ab'\"\\\\ #\té]*") {
             if let (Ok(words), Some(expected)) = (words(&line, 0), shlex::split(&line)) {
                 let texts: Vec<_> = words.into_iter().map(|word| word.text).collect();
                 prop_assert_eq!(texts, expected);

@@ -99,7 +99,7 @@ impl LineParser<'_> {
         let LineHead { word, sign } = head;
         let rest = &self.line[word.range.end..];
         let second = rest.split_whitespace().next().unwrap_or("");
-        let is_actor_line = is_state(second) || Sign::written_at(second).is_some();
+        let is_actor_line = is_state(second) || Sign::prefix_of(second).is_some();
         match (sign, Directive::find(&word.text)) {
             (Some(Sign::Type), _) => self.types(word).map(Item::Step),
             (Some(Sign::Expect), _) => self.expects(word).map(Item::Step),
@@ -215,7 +215,7 @@ fn unknown(head: &Word, rest: &str) -> Result<Item, SyntaxError> {
     let name = &head.text;
     let next = rest.trim_start();
     let blanks = rest.len() - next.len();
-    if let Some(sign) = Sign::written_at(next) {
+    if let Some(sign) = Sign::prefix_of(next) {
         let gap = range.end..range.end + blanks + sign.len();
         let error = SyntaxError::new(format!("no blank may stand before `{sign}`"), gap);
         return Err(error.help(format!("write `{name}{sign}`")));

@@ -102,7 +102,7 @@ mod tests {
     use crate::proto::name::Name;
 
     #[test]
-    fn the_clients_of_a_case_are_limited_whether_there_is_a_server_or_not() {
+    fn the_clients_of_a_case_are_limited_with_and_without_a_server() {
         let client = |n: usize| ActorId::Client(Name::new(&format!("c{n}")).unwrap());
         for server_first in [true, false] {
             let mut scope = ActorScope::default();

@@ -70,7 +70,7 @@ fn lines_are_typed_byte_for_byte() {
 }
 
 #[test]
-fn expectations_keep_their_signs_and_times() {
+fn expectations_are_parsed_with_mode_and_limit() {
     for (line, actors, sign, millis) in [
         ("x< hi", vec![x()], ExpectMode::Next, None),
         ("x,y<5s hi", vec![x(), y()], ExpectMode::Next, Some(5000)),
@@ -87,7 +87,7 @@ fn expectations_keep_their_signs_and_times() {
 }
 
 #[test]
-fn every_directive_means_its_step() {
+fn every_directive_is_parsed_to_its_step() {
     let direction = |from, to| Direction { from, to };
     let (px, py) = (|| Peer::Actor(x()), || Peer::Actor(y()));
     for (word, meant) in [
@@ -131,7 +131,7 @@ fn every_directive_means_its_step() {
 }
 
 #[test]
-fn cases_share_the_setup_and_nothing_else() {
+fn cases_share_only_the_setup() {
     let text = "server\ncase \"one\" points=2 needs=groups,faults visibility=after_due_date\nclient x\nx< a\n\
                 case two\nclient x\nx< b\n";
     let scenario = read(&[("a.chat", text)]).unwrap();
@@ -145,13 +145,13 @@ fn cases_share_the_setup_and_nothing_else() {
 }
 
 #[test]
-fn a_file_without_a_case_is_one_with_its_name() {
+fn a_file_without_a_case_line_is_one_case_with_the_name_of_the_file() {
     let scenario = read(&[("folder/late mail.chat", "client x\nx< a\n")]).unwrap();
     assert_eq!(scenario.cases[0].title, "late mail");
 }
 
 #[test]
-fn spans_know_their_line() {
+fn spans_show_their_line_and_text() {
     let scenario = read(&[("a.chat", "\u{feff}# é\r\n  client x  \r\n x< é\n")]).unwrap();
     let shown: Vec<_> = scenario.cases[0].statements.iter().map(|statement| &statement.span).collect();
     assert_eq!(
@@ -162,7 +162,7 @@ fn spans_know_their_line() {
 }
 
 #[test]
-fn an_included_file_stands_in_its_place() {
+fn an_included_file_replaces_its_include_line() {
     let files = [
         ("a/main.chat", "include \"parts/start.chat\"\nx< a\ninclude 'parts/../end.chat'\n"),
         ("a/parts/start.chat", "client x\n"),
@@ -174,7 +174,7 @@ fn an_included_file_stands_in_its_place() {
 }
 
 #[test]
-fn files_have_limits() {
+fn files_and_statements_are_limited() {
     let chain: Vec<(String, String)> =
         (0..=MAX_DEPTH).map(|n| (format!("{n}"), format!("include {}\n", n + 1))).collect();
     let files: Vec<(&str, &str)> = chain.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
@@ -200,7 +200,7 @@ fn files_have_limits() {
 }
 
 #[test]
-fn an_actor_that_is_missing_is_missed_once() {
+fn a_missing_actor_is_reported_once() {
     let found = messages(&[("a", "x> hi\nx< hi\nkill x\ncase b\nx< hi\n")]);
     assert_eq!(found, ["a:1:1: there is no actor `x` up to here"]);
 }
@@ -209,7 +209,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_bytes_are_a_scenario_or_have_mistakes_that_can_be_shown(
+    fn any_bytes_give_a_scenario_or_mistakes_that_render(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         if let Err(LoadError::Mistakes(mistakes)) = load(Path::new("a"), &mut |_| Ok(bytes.clone())) {
@@ -218,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn lines_that_are_nearly_right_do_not_panic_either(lines in prop::collection::vec(near(), 0..12)) {
+    fn nearly_valid_lines_do_not_panic(lines in prop::collection::vec(near(), 0..12)) {
         let text = format!("server\nclient x y -- --text\nclient z\n{}", lines.join("\n"));
         match read(&[("a.chat", text.as_str())]) {
             Ok(scenario) => prop_assert!(!scenario.cases.is_empty()),

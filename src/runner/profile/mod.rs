@@ -99,27 +99,27 @@ impl Reader {
             self.mistake(at..at + '\u{fffd}'.len_utf8(), "this is not UTF-8 text", None);
             return Profile::default();
         }
-        let written = match RawProfile::read(&self.source.text.clone()) {
-            Ok(written) => written,
+        let raw = match RawProfile::read(&self.source.text.clone()) {
+            Ok(raw) => raw,
             Err((message, range)) => {
                 self.mistake(range, &message, Some(ALLOWED.to_owned()));
                 return Profile::default();
             }
         };
         Profile {
-            command: written.command.and_then(|text| self.command(text.span(), text.get_ref())),
-            folder: written.folder.and_then(|text| self.folder(text.span(), text.get_ref())),
-            ready: written.ready.and_then(|text| self.ready(text.span(), text.into_inner())),
-            capabilities: written
+            command: raw.command.and_then(|text| self.command(text.span(), text.get_ref())),
+            folder: raw.folder.and_then(|text| self.folder(text.span(), text.get_ref())),
+            ready: raw.ready.and_then(|text| self.ready(text.span(), text.into_inner())),
+            capabilities: raw
                 .capabilities
                 .map(|list| list.iter().filter_map(|word| self.capability(word.span(), word.get_ref())).collect()),
-            environment: written
+            environment: raw
                 .environment
                 .into_iter()
                 .filter_map(|(name, value)| self.variable(name.span(), name.get_ref(), value.span(), value.get_ref()))
                 .collect(),
-            prompt: written.prompt.and_then(|text| self.template(text.span(), text.get_ref())),
-            wordings: self.wordings(written.wording),
+            prompt: raw.prompt.and_then(|text| self.template(text.span(), text.get_ref())),
+            wordings: self.wordings(raw.wording),
         }
     }
 
@@ -199,11 +199,11 @@ impl Reader {
         None
     }
 
-    fn wordings(&mut self, written: BTreeMap<toml::Spanned<String>, toml::Spanned<WordList>>) -> Vec<Arc<Wording>> {
+    fn wordings(&mut self, raw: BTreeMap<toml::Spanned<String>, toml::Spanned<WordList>>) -> Vec<Arc<Wording>> {
         let mut wordings: Vec<Arc<Wording>> = Vec::new();
-        let mut written: Vec<_> = written.into_iter().collect();
-        written.sort_by_key(|(sentence, _)| sentence.span().start);
-        for (sentence, words) in written {
+        let mut raw: Vec<_> = raw.into_iter().collect();
+        raw.sort_by_key(|(sentence, _)| sentence.span().start);
+        for (sentence, words) in raw {
             let at = words.span();
             if words.get_ref().0.is_empty() {
                 let help = "one text, or a list with at least one".to_owned();

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sentence_is_one_as_it_is_written() {
+    fn each_template_of_the_catalogue_is_recognised() {
         for sentence in SentenceKind::iter() {
             let expected: Vec<_> =
                 sentence.holes().iter().map(|(name, kind)| ((*name).to_owned(), hole(*kind).0)).collect();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_texts_are_told_apart() {
+    fn names_and_texts_are_distinguished() {
         let hole = |name: &str, kind| (name.to_owned(), kind);
         assert_eq!(
             holes("{who}: {text}"),

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn holes_and_braces_are_told_apart() {
+    fn holes_and_braces_are_distinguished() {
         let template = Template::parse("{{{who}}} said {*}{text}").unwrap();
         assert_eq!(template.holes().collect::<Vec<_>>(), ["who", "text"]);
         assert!(template.has_any());
@@ -162,7 +162,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_a_text_is_a_regular_expression_for_it(text in "[a-z/{}\"*$\\\\()\\[\\]. ]{0,12}") {
+        fn the_regex_of_a_template_matches_its_filled_text(text in "[a-z/{}\"*$\\\\()\\[\\]. ]{0,12}") {
             if let Ok(template) = Template::parse(&text) {
                 let values: Captures = template.holes().map(|name| (name.to_owned(), "v".to_owned())).collect();
                 let regex = regex::Regex::new(&format!("^{}$", template.regex(|_| PlaceholderKind::Text.regex(false)))).unwrap();

@@ -37,7 +37,7 @@ prompt = "chat ({group})> "
 "#;
 
 #[test]
-fn lines_in_other_words_are_understood() {
+fn lines_in_other_wordings_are_translated() {
     let translator = translator(CLASS);
     for (shown, meant) in [
         ("Message received by y", "[Message received by y.]"),
@@ -65,14 +65,14 @@ fn lines_in_other_words_are_understood() {
 }
 
 #[test]
-fn a_loose_match_is_loose_about_the_words_too() {
+fn loose_matching_applies_to_wordings() {
     let translator = read(CLASS).unwrap().translator(MatchMode::Loose);
     assert_eq!(translator.understand("(message RECEIVED  by y)!"), "[Message received by y.]");
     assert_eq!(translator.understand("message received by some one"), "message received by some one");
 }
 
 #[test]
-fn what_is_expected_can_be_said_in_the_words_of_the_program() {
+fn expectations_are_translated_into_the_wording_of_the_program() {
     let translator = translator(CLASS);
     for (sketch, words) in [
         ("[Message received by y.]", Some("Message received by y")),
@@ -86,7 +86,7 @@ fn what_is_expected_can_be_said_in_the_words_of_the_program() {
 }
 
 #[test]
-fn everything_is_read() {
+fn all_keys_of_a_profile_are_read() {
     let profile = read(
         "command = \"python3 'Chat App.py'\"\nready = \"Welcome{*}\"\ncapabilities = [\"groups\", \"receipts\"]\n\
          [environment]\nPYTHONPATH = \"/lib\"\n",
@@ -100,7 +100,7 @@ fn everything_is_read() {
 }
 
 #[test]
-fn mistakes_have_their_place_and_say_what_is_right() {
+fn mistakes_are_reported_with_place_and_help() {
     for (text, expected) in [
         ("\ncomand = \"a\"", "class.toml:2:1: unknown field `comand`, expected one of `command`, `folder`"),
         ("command = 3", "class.toml:1:11: invalid type: integer `3`, expected a string"),
@@ -147,7 +147,7 @@ fn mistakes_have_their_place_and_say_what_is_right() {
 }
 
 #[test]
-fn the_limits_are_reached() {
+fn limits_are_enforced() {
     let long = format!("# {}\n", "a".repeat(Profile::MAX_BYTES - 3));
     assert!(read(&long).is_ok());
     assert_eq!(mistakes(&(long + "#")), ["class.toml:1:1: a profile has at most 64 KiB"]);
@@ -168,14 +168,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn any_bytes_are_a_profile_or_have_mistakes_that_can_be_shown(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_give_a_profile_or_mistakes_that_render(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Err(refusal) = Profile::read(Path::new("a"), |_| Ok(bytes)) {
             prop_assert!(refusal.to_string().contains("a:"));
         }
     }
 
     #[test]
-    fn texts_that_are_nearly_right_do_not_panic_either(
+    fn nearly_valid_profiles_do_not_panic(
         sentence in "[\\[{a-z}:* ]{0,12}|\\{who\\}: \\{text\\}|\\[Exiting\\]",
         words in "[{}a-z*/ .\\[(]{0,12}|\\{who\\}.*\\{text\\}",
         line in "\\PC*",
@@ -193,7 +193,7 @@ proptest! {
 
     /// A pattern captures the same from a translated line as from the sentence of the contract.
     #[test]
-    fn a_pattern_takes_the_same_in_either_words(who in "[a-z0-9][a-z0-9_.-]{0,5}", text in "[a-z]( ?[a-z:]){0,8}") {
+    fn a_pattern_captures_the_same_from_a_translated_line(who in "[a-z0-9][a-z0-9_.-]{0,5}", text in "[a-z]( ?[a-z:]){0,8}") {
         let translator = translator("[wording]\n\"{who}: {text}\" = \"From {who} comes <{text}>\"\n");
         let (shown, meant) = (format!("From {who} comes <{text}>"), format!("{who}: {text}"));
         for pattern in ["{a}: {b}", "{*}", "/^(?<a>[^:]*): (?<b>.*)$/", "x: {b}", &meant] {

@@ -64,7 +64,7 @@ fn describe(output: &ScriptOutput) -> String {
 }
 
 #[test]
-fn each_command_waits_for_its_own_outcome() {
+fn each_command_waits_for_the_outcome_of_the_one_before() {
     let mut run = ScriptRun::new(Options::default());
     assert_eq!(run.line("send y hi\r\n"), ["send y hi"]);
     assert!(!run.script.wants_line());
@@ -81,7 +81,7 @@ fn each_command_waits_for_its_own_outcome() {
 }
 
 #[test]
-fn blank_lines_and_comments_are_no_commands() {
+fn blank_lines_and_comments_are_not_commands() {
     let mut run = ScriptRun::new(Options::default());
     for line in ["", "  ", "# send y hi", "wait", "set a=1"] {
         assert!(run.line(line).is_empty());
@@ -90,7 +90,7 @@ fn blank_lines_and_comments_are_no_commands() {
 }
 
 #[test]
-fn output_that_came_before_its_line_was_read_matches() {
+fn output_from_before_an_expectation_matches() {
     let mut run = ScriptRun::new(Options::default());
     run.line("send y hi");
     run.warning("[Message received by y.]");
@@ -119,7 +119,7 @@ fn an_expectation_fails_at_its_limit_and_not_before() {
 }
 
 #[test]
-fn what_comes_at_the_limit_is_too_late() {
+fn output_at_the_limit_is_too_late() {
     let mut run = ScriptRun::new(Options::default());
     run.line("<1s a");
     run.now = Instant::from_micros(1_000_000);
@@ -142,7 +142,7 @@ fn a_line_that_was_taken_does_not_match_again() {
 }
 
 #[test]
-fn a_quiet_window_ends_well_or_with_the_line_that_broke_it() {
+fn a_window_passes_unless_a_forbidden_line_comes() {
     let mut run = ScriptRun::new(Options::default());
     run.line("!< y: {*}");
     run.warning("z: hi");
@@ -157,7 +157,7 @@ fn a_quiet_window_ends_well_or_with_the_line_that_broke_it() {
 }
 
 #[test]
-fn events_are_seen_by_json_patterns() {
+fn json_patterns_match_events() {
     let mut run = ScriptRun::new(Options::default());
     run.line("send y hi");
     run.done(1, true);
@@ -166,7 +166,7 @@ fn events_are_seen_by_json_patterns() {
 }
 
 #[test]
-fn sleeping_takes_its_time() {
+fn sleep_waits_for_its_duration() {
     let mut run = ScriptRun::new(Options::default());
     run.line("sleep 250ms");
     run.script.end_of_input(run.now);
@@ -206,7 +206,7 @@ fn commands_without_outcome_are_limited() {
 }
 
 #[test]
-fn failing_fast_ends_at_the_first_failed_command() {
+fn fail_fast_ends_the_script_at_the_first_failed_command() {
     let mut run = ScriptRun::new(Options { fail_fast: true, ..Options::default() });
     run.line("send y 1");
     assert!(run.done(1, true).is_empty());
@@ -225,7 +225,7 @@ fn a_mistake_in_a_script_word_ends_the_script() {
 }
 
 #[test]
-fn nothing_behind_exit_is_read() {
+fn lines_after_exit_are_not_read() {
     let mut run = ScriptRun::new(Options::default());
     assert_eq!(run.line("exit"), ["Exit"]);
     run.done(1, true);
@@ -235,7 +235,7 @@ fn nothing_behind_exit_is_read() {
 }
 
 #[test]
-fn when_the_client_ends_what_was_expected_has_failed() {
+fn an_expectation_fails_when_the_client_ends() {
     let mut run = ScriptRun::new(Options::default());
     run.line("< a");
     run.script.client_ended();
@@ -247,7 +247,7 @@ fn when_the_client_ends_what_was_expected_has_failed() {
 }
 
 #[test]
-fn values_that_grow_without_end_are_a_mistake() {
+fn a_value_beyond_the_limit_is_a_mistake() {
     let mut run = ScriptRun::new(Options::default());
     run.line("set a=0123456789abcdef");
     let grown = (0..20).map(|_| run.script.line(run.now, b"set a=${a}${a}")).count();
@@ -258,7 +258,7 @@ fn values_that_grow_without_end_are_a_mistake() {
 
 proptest! {
     #[test]
-    fn any_input_ends(lines in prop::collection::vec("[<!~wait sleep1smend xy{}$=#]*|send y .*|\\PC*", 0..20)) {
+    fn any_script_ends(lines in prop::collection::vec("[<!~wait sleep1smend xy{}$=#]*|send y .*|\\PC*", 0..20)) {
         for options in [Options::default(), PIPELINE] {
             let mut run = ScriptRun::new(options);
             for line in &lines {

@@ -12,7 +12,7 @@ fn matcher(pattern: &str) -> Matcher {
 }
 
 #[test]
-fn beyond_its_limit_the_oldest_go_and_the_unread_ones_are_counted() {
+fn the_oldest_entries_are_dropped_beyond_the_limit_and_unread_ones_are_counted() {
     let mut log = Log::new("x");
     log.line(Instant::ZERO, "first");
     assert!(ExpectCursor::new(ExpectMode::Next, matcher("first")).look(&mut log).is_some());
@@ -28,7 +28,7 @@ fn beyond_its_limit_the_oldest_go_and_the_unread_ones_are_counted() {
 }
 
 #[test]
-fn a_line_without_its_end_is_seen_behind_a_mark_only_when_it_goes_on() {
+fn an_unfinished_line_before_a_mark_is_seen_only_when_it_is_extended() {
     let mut log = Log::new("x");
     log.partial(Instant::ZERO, ">>> [Client");
     log.mark();
@@ -45,7 +45,7 @@ fn a_line_without_its_end_is_seen_behind_a_mark_only_when_it_goes_on() {
 }
 
 #[test]
-fn its_bytes_are_limited_too() {
+fn the_bytes_of_a_log_are_limited() {
     let mut log = Log::new("x");
     let long = "a".repeat(1 << 20);
     for _ in 0..100 {
@@ -57,7 +57,7 @@ fn its_bytes_are_limited_too() {
 }
 
 #[test]
-fn the_nearest_line_is_one_that_nothing_took() {
+fn the_nearest_line_was_not_taken() {
     let mut log = Log::new("x");
     for line in ["[Message received by y.]", "[Mesage received by y]", "something else"] {
         log.line(Instant::ZERO, line);
@@ -72,7 +72,7 @@ fn the_nearest_line_is_one_that_nothing_took() {
 }
 
 #[test]
-fn the_nearest_line_is_found_behind_a_mark_in_a_long_log() {
+fn the_nearest_line_is_found_after_a_mark_in_a_long_log() {
     let mut log = Log::new("x");
     for number in 0..3 * Log::NEAR_ENTRIES {
         log.line(Instant::ZERO, &format!("before {number}"));
@@ -84,7 +84,7 @@ fn the_nearest_line_is_found_behind_a_mark_in_a_long_log() {
 }
 
 #[test]
-fn what_comes_again_was_taken_before() {
+fn a_repeated_line_is_reported_as_taken_before() {
     let mut log = Log::new("x");
     log.line(Instant::from_micros(7), "y: hi");
     assert_eq!(log.taken(&matcher("y: hi")), None);

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn values_stand_for_themselves_whatever_they_hold() {
+    fn values_match_literally() {
         let mut vars = Vars::default();
         vars.set("v", "{*}").unwrap();
         let fill = |pattern: &str| Literal::parse(pattern, false).unwrap().fill(&vars, MatchMode::Exact, true);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_brace_that_means_nothing_is_a_mistake_with_its_place() {
+    fn a_stray_brace_is_a_mistake_with_its_place() {
         for (pattern, range) in [("a {b", 2..4), ("{ b } c", 0..5), ("{1}", 0..3), ("{}", 0..2)] {
             assert_eq!(Literal::parse(pattern, false).unwrap_err().range, range, "{pattern}");
         }
@@ -275,7 +275,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_with_its_braces_doubled_matches_itself_alone(text in "[^$]*", other in ".*") {
+        fn a_text_with_doubled_braces_matches_only_itself(text in "[^$]*", other in ".*") {
             let pattern = text.replace('{', "{{").replace('}', "}}");
             let glob = Literal::parse(&pattern, false).unwrap().fill(&Vars::default(), MatchMode::Exact, false);
             prop_assert!(glob.matches(&text).is_some());

@@ -119,9 +119,9 @@ impl Pattern {
         if matches(self) {
             return None;
         }
-        let written = adapt(literal.pieces(), vars, line)?;
-        let adapted = Self::parse(&written).ok()?;
-        (matches(&adapted) && adapted.names() == self.names()).then_some(written)
+        let source = adapt(literal.pieces(), vars, line)?;
+        let adapted = Self::parse(&source).ok()?;
+        (matches(&adapted) && adapted.names() == self.names()).then_some(source)
     }
 }
 
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_with_their_place() {
+    fn mistakes_are_reported_with_their_place() {
         for (pattern, message, range) in [
             ("", "a pattern is missing", 0..0),
             (" /a(b/", "bad regular expression: unclosed group", 3..4),
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_can_spoil_a_regex_and_that_is_told() {
+    fn a_value_that_makes_a_regex_invalid_is_an_error() {
         let pattern = Pattern::parse("/[${v}]/").unwrap();
         let mut vars = Vars::default();
         vars.set("v", "").unwrap();
@@ -367,7 +367,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics_and_every_mistake_lies_inside(pattern in "[/{}\"a:\\\\$\\[(é *0-9,]*|\\PC*", text in "\\PC*") {
+        fn parsing_never_panics_and_every_mistake_is_inside_the_text(pattern in "[/{}\"a:\\\\$\\[(é *0-9,]*|\\PC*", text in "\\PC*") {
             match Pattern::parse(&pattern) {
                 Ok(pattern) => for style in [MatchMode::Exact, MatchMode::Loose] {
                     if let Ok(matcher) = pattern.fill(&Vars::default(), style) {

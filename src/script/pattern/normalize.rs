@@ -11,9 +11,9 @@ use crate::proto::name::Name;
 #[must_use]
 pub fn normal(raw: &str) -> Option<String> {
     let plain = strip_ansi(raw);
-    let written = plain.trim_end_matches('\r');
-    let written = written.rsplit('\r').next().unwrap_or(written);
-    let line = strip_prompt(written).trim_end();
+    let visible = plain.trim_end_matches('\r');
+    let visible = visible.rsplit('\r').next().unwrap_or(visible);
+    let line = strip_prompt(visible).trim_end();
     (!line.is_empty()).then(|| line.to_owned())
 }
 
@@ -83,7 +83,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_a_person_does_not_read_vanishes() {
+    fn terminal_sequences_prompts_and_final_blanks_are_removed() {
         for (raw, line) in [
             ("[Welcome, You are registered.]\r", "[Welcome, You are registered.]"),
             (">>> x: hi \t", "x: hi"),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_alone_is_no_line() {
+    fn a_prompt_alone_is_not_a_line() {
         for raw in ["", "  ", "\r", ">>> ", ">>>", ">>> (g) ", ">>> (g)", ">>> >>> ", "\u{1b}[0m", "\u{1b}[", "\u{1b}"]
         {
             assert_eq!(normal(raw), None, "{raw:?}");
@@ -112,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_never_panics_and_doing_it_twice_changes_nothing(raw in "[>() ga\u{1b}\\[\\]0;m\u{7}\r\\\\é]*") {
+        fn normalizing_never_panics_and_is_idempotent(raw in "[>() ga\u{1b}\\[\\]0;m\u{7}\r\\\\é]*") {
             if let Some(line) = normal(&raw) {
                 prop_assert_eq!(normal(&line), Some(line.clone()));
             }

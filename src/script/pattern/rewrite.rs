@@ -120,15 +120,15 @@ fn replacement_cost(one: char, other: char) -> u32 {
 }
 
 fn write(pieces: &[LiteralPart], symbols: &[Symbol], steps: &[EditStep]) -> String {
-    let (mut written, mut text) = (String::new(), String::new());
+    let (mut source, mut text) = (String::new(), String::new());
     let mut at = 0;
     while let Some(step) = steps.get(at) {
         at += 1;
         match *step {
             EditStep::Text(c, piece, _) => match &pieces[piece] {
                 LiteralPart::Var(name) if let Some(length) = intact_length(symbols, &steps[at - 1..], piece) => {
-                    write_escaped(&mut written, &mut text);
-                    written.extend(["${", name, "}"]);
+                    write_escaped(&mut source, &mut text);
+                    source.extend(["${", name, "}"]);
                     at += length - 1;
                 }
                 _ => text.push(c),
@@ -136,19 +136,19 @@ fn write(pieces: &[LiteralPart], symbols: &[Symbol], steps: &[EditStep]) -> Stri
             EditStep::Inserted(c) => text.push(c),
             EditStep::Deleted(_) => {}
             EditStep::Kept(piece) => {
-                write_escaped(&mut written, &mut text);
+                write_escaped(&mut source, &mut text);
                 match &pieces[piece] {
-                    LiteralPart::Gap(None) => written.push_str("{*}"),
-                    LiteralPart::Gap(Some(name)) => written.extend(["{", name, "}"]),
-                    LiteralPart::Var(name) => written.extend(["${", name, "}"]),
+                    LiteralPart::Gap(None) => source.push_str("{*}"),
+                    LiteralPart::Gap(Some(name)) => source.extend(["{", name, "}"]),
+                    LiteralPart::Var(name) => source.extend(["${", name, "}"]),
                     LiteralPart::Text(_) => {}
                 }
             }
         }
     }
-    write_escaped(&mut written, &mut text);
+    write_escaped(&mut source, &mut text);
     // A slash begins a regular expression only as the first character.
-    if written.starts_with('/') { format!("\\{written}") } else { written }
+    if source.starts_with('/') { format!("\\{source}") } else { source }
 }
 
 /// The length of a variable's value, if the whole value begins here unchanged.
@@ -159,14 +159,14 @@ fn intact_length(symbols: &[Symbol], steps: &[EditStep], piece: usize) -> Option
 }
 
 /// Writes pending text with braces and `${` escaped.
-fn write_escaped(written: &mut String, text: &mut String) {
+fn write_escaped(source: &mut String, text: &mut String) {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '$' if chars.next_if_eq(&'{').is_some() => written.push_str("$${"),
-            '{' => written.push_str("{{"),
-            '}' => written.push_str("}}"),
-            c => written.push(c),
+            '$' if chars.next_if_eq(&'{').is_some() => source.push_str("$${"),
+            '{' => source.push_str("{{"),
+            '}' => source.push_str("}}"),
+            c => source.push(c),
         }
     }
     text.clear();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn text_changes_and_what_is_no_text_stays() {
+    fn text_is_rewritten_and_gaps_captures_and_variables_stay() {
         for (pattern, line, expected) in [
             ("x: hi", "x: ho", "x: ho"),
             ("y: {*} are you there?", "y: 2026-01-02T03:04:05Z are you here?", "y: {*} are you here?"),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_literal_or_cannot_be_said_stays_as_it_is() {
+    fn other_patterns_and_lines_without_a_literal_are_not_rewritten() {
         for (pattern, line) in
             [("/x: h./", "y: hi"), (r#"{"event":"mail"}"#, "x"), ("x {*}", "$ a"), ("hi", "\\/hi"), ("hi", " hi")]
         {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn so_long_and_no_longer() {
+    fn the_table_of_costs_is_limited() {
         let pieces = |length: usize| [LiteralPart::Text("a".repeat(length))];
         let side = MAX_CELLS.isqrt();
         let line = "b".repeat(side - 1);
@@ -236,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_adapted_matches_and_captures_the_same_names(
+        fn a_rewritten_literal_matches_and_captures_the_same_names(
             pattern in "([a-c $/\\\\]|\\{\\*\\}|\\$\\{who\\}|\\{\\{|\\}\\}|\\{one\\}|\\$\\{none\\}){1,8}",
             line in "[a-e ${}/\\\\]{0,10}",
         ) {

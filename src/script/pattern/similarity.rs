@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_likest_line_is_the_one_that_was_meant() {
+    fn a_misspelled_line_is_more_similar_than_another_one() {
         let wanted = "[Message received by y.]";
         let near = likeness(wanted, "[Message recieved by y]");
         assert!(near > 0.7, "{near}");
