@@ -1,4 +1,6 @@
-//! Chat commands: their table, and the parser of one line.
+//! Chat commands: their table for `help`, and the parser of one line.
+//!
+//! The text of a message is the rest of its line, byte for byte.
 
 use strum::{EnumDiscriminants, EnumIter, EnumString};
 
@@ -10,14 +12,14 @@ use crate::proto::text::{BadText, Text};
 /// One valid chat command.
 #[derive(Clone, Debug, PartialEq, Eq, EnumDiscriminants)]
 #[strum_discriminants(name(CommandKind), derive(EnumIter, EnumString), strum(serialize_all = "snake_case"))]
-#[strum_discriminants(doc = "The kind of a [`Command`], as the first word of a line names it.")]
+#[strum_discriminants(doc = "The kind of a [`Command`], written as the first word of a line.")]
 #[strum_discriminants(allow(missing_docs, reason = "[`COMMANDS`] describes the commands"))]
 pub enum Command {
     /// `send NAME TEXT`
     Send(Name, Text),
     /// `send_all TEXT`
     SendAll(Text),
-    /// `dereg [NAME]`; the name is unchecked, because a wrong one has an answer of its own
+    /// `dereg [NAME]`. The name is not validated, because any name but the client's own has the same error.
     Dereg(Option<String>),
     /// `reg [NAME]`
     Reg(Option<String>),
@@ -41,21 +43,21 @@ pub enum Command {
     Exit,
 }
 
-/// The mistake in a line that is no command.
+/// The mistake in a line that is not a valid command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// An unknown command with the nearest one, a wrong number of words, or an empty text.
+    /// An unknown command, with the nearest known one; or a wrong number of words, or an empty text.
     Invalid(Option<&'static str>),
-    /// A word that is no name, where one is required.
+    /// An invalid name.
     BadName(BadName),
-    /// A text over its limit.
+    /// An invalid text.
     BadText(BadText),
     /// Bytes that are not UTF-8.
     NotUtf8,
 }
 
 impl CommandError {
-    /// Why the command failed, for events.
+    /// The reason of the failure, for events.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
@@ -66,7 +68,7 @@ impl CommandError {
         }
     }
 
-    /// The sentence for people. A suggestion is on a line of its own.
+    /// The message to display. A suggestion is on a second line.
     #[must_use]
     pub fn sentence(&self) -> String {
         match self {
@@ -79,14 +81,14 @@ impl CommandError {
     }
 }
 
-/// A line of `help`.
+/// The description of a command for `help`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// The first word.
+    /// The first word of the command.
     pub name: &'static str,
-    /// The names of its arguments.
+    /// The names of the arguments; optional ones in brackets.
     pub words: &'static str,
-    /// What it does, in one sentence.
+    /// The effect, in one sentence.
     pub does: &'static str,
 }
 
@@ -94,7 +96,7 @@ const fn usage(name: &'static str, words: &'static str, does: &'static str) -> U
     Usage { name, words, does }
 }
 
-/// Every command, in alphabetical order.
+/// All commands, in alphabetical order.
 pub static COMMANDS: &[Usage] = &[
     usage("create_group", "GROUP", "Create a group; you are not in it until you join it."),
     usage("dereg", "[NAME]", "Go offline and stay at the prompt; mail is kept for you."),
@@ -113,10 +115,10 @@ pub static COMMANDS: &[Usage] = &[
 
 /// Parses one line. An empty line is `Ok(None)`.
 ///
-/// A text is the rest of the line, byte for byte, after the one blank that ends the word before it.
+/// A text is the rest of the line, byte for byte, after the single blank that ends the previous word.
 ///
 /// # Errors
-/// The mistake in the line.
+/// Returns the first mistake in the line.
 pub fn parse(line: &[u8]) -> Result<Option<Command>, CommandError> {
     let line = std::str::from_utf8(line).map_err(|_| CommandError::NotUtf8)?;
     let line = line.strip_suffix('\n').unwrap_or(line);
@@ -160,7 +162,7 @@ fn name(word: &str) -> Result<Name, CommandError> {
     Name::new(word).map_err(CommandError::BadName)
 }
 
-/// A group's name is the whole rest of the line, so that a blank in it is refused as a bad name.
+/// Parses the whole rest of the line as a group's name, so that a name with a blank is an error.
 fn group(rest: &str) -> Result<Name, CommandError> {
     match rest.trim() {
         "" => Err(CommandError::Invalid(None)),
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_the_rest_of_the_line_byte_for_byte() {
+    fn a_text_is_the_rest_of_the_line_byte_for_byte() {
         assert_eq!(ok("send y it's 5 o'clock"), send("y", "it's 5 o'clock"));
         assert_eq!(ok("send y  \"two blanks\" \r\n"), send("y", " \"two blanks\" "));
         assert_eq!(ok("  send_all ü"), Command::SendAll(Text::new("ü").unwrap()));
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_have_their_sentences() {
+    fn mistakes_are_reported_with_a_sentence() {
         let mistake = parse(b"sned y hi").unwrap_err();
         assert_eq!(mistake.sentence(), "[Invalid command]\nDid you mean send?");
         assert_eq!(parse(b"frobnicate").unwrap_err().sentence(), "[Invalid command]");
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_sorted_and_has_every_command() {
+    fn the_table_is_sorted_and_complete() {
         assert!(COMMANDS.is_sorted_by_key(|usage| usage.name));
         for usage in COMMANDS {
             let line = format!("{} {}", usage.name, usage.words.replace("[COMMAND]", "send"));

@@ -1,4 +1,4 @@
-//! Console commands: lines at the terminal or standard input of a running server.
+//! Console commands of a server: their help, and the parser of one line from its terminal or standard input.
 
 use strum::EnumString;
 
@@ -8,24 +8,24 @@ use crate::proto::suggest::nearest;
 #[derive(Clone, Debug, PartialEq, Eq, EnumString)]
 #[strum(serialize_all = "lowercase")]
 pub enum Console {
-    /// Show the table.
+    /// Show the table of clients.
     Table,
     /// Show the groups.
     Groups,
-    /// Show how much mail waits for each reader.
+    /// Show the number of waiting messages for each reader.
     Mail,
-    /// Show counters.
+    /// Show the counters.
     Stats,
     /// List the commands.
     Help,
     /// End the server.
     Exit,
-    /// No command, with the nearest one.
+    /// An unknown command, with the nearest known one.
     #[strum(disabled)]
     Unknown(Option<&'static str>),
 }
 
-/// Every command with its help, in alphabetical order.
+/// All commands with their help, in alphabetical order.
 pub const WORDS: &[(&str, &str)] = &[
     ("exit", "End the server; names and mail stay on disk."),
     ("groups", "List the groups."),
@@ -35,7 +35,7 @@ pub const WORDS: &[(&str, &str)] = &[
     ("table", "Show who is known, where, and who is online."),
 ];
 
-/// Parses a line. An empty one is `None`.
+/// Parses one line. An empty line is `None`.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Console> {
     let line = String::from_utf8_lossy(line);
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_is_parsed_and_no_other_word() {
+    fn commands_are_parsed_and_other_words_are_unknown() {
         for (word, _) in WORDS {
             assert!(!matches!(parse(word.as_bytes()), None | Some(Console::Unknown(_))), "{word}");
         }

@@ -1,7 +1,7 @@
-//! The one interface of the core: inputs go in, outputs are drained, the caller gives the time.
+//! The interface of the state machines: the caller passes inputs and the time, and drains the outputs.
 //!
-//! Clients and servers share most inputs and outputs. Each role adds its own, so that a client cannot be given a console
-//! command, nor a server a chat command.
+//! Clients and servers share most inputs and outputs. Each role adds its own types, so that a client cannot receive a
+//! console command and a server cannot receive a chat command.
 
 use std::net::SocketAddr;
 
@@ -18,14 +18,14 @@ use crate::proto::time::{Instant, Now};
 pub enum Input<'a, I> {
     /// A datagram arrived.
     Datagram {
-        /// Its source; an IPv4-mapped address is written as IPv4.
+        /// The source address. An IPv4-mapped address must be given as IPv4.
         from: SocketAddr,
-        /// Its payload.
+        /// The payload.
         bytes: &'a [u8],
     },
-    /// The first so many events are displayed. A message is acknowledged only after this.
+    /// The number of events that are displayed so far. A message is acknowledged only after its event is displayed.
     Displayed(u64),
-    /// The program is asked to end at once. A client gives notice, in at most 150 ms.
+    /// End at once. A client gives notice first, which takes at most 150 ms.
     Shutdown,
     /// A deadline may have passed.
     Timeout,
@@ -34,7 +34,7 @@ pub enum Input<'a, I> {
 }
 
 impl<'a, I> Input<'a, I> {
-    /// The same input for a machine of another type, unless `role` returns `None` for its input.
+    /// Converts to the input of another role. `None` if `role` rejects the role's own input.
     pub(crate) fn narrow<J>(self, role: impl FnOnce(I) -> Option<J>) -> Option<Input<'a, J>> {
         Some(match self {
             Self::Datagram { from, bytes } => Input::Datagram { from, bytes },
@@ -49,9 +49,9 @@ impl<'a, I> Input<'a, I> {
 /// The inputs that only a client has.
 #[derive(Debug)]
 pub enum ClientInput {
-    /// The next chat command, or the mistake in the line. Commands are numbered from 1 in the order of arrival.
+    /// The next chat command, or the mistake in its line. Commands are numbered from 1 in the order of arrival.
     Command(Result<Command, CommandError>),
-    /// No more commands will come: wait for the outcomes of all commands, then leave.
+    /// The input has ended. The client waits for the outcomes of all commands, then leaves.
     EndOfInput,
 }
 
@@ -60,11 +60,11 @@ pub enum ClientInput {
 pub enum ServerInput {
     /// A command from the server's terminal or standard input.
     Console(Console),
-    /// The first so many records are on disk, except the refused ones.
+    /// Records are on disk, in order from the first, except the refused ones.
     Persisted {
-        /// How many records have their outcome, counted from the first record of this incarnation.
+        /// The number of records with an outcome, counted from the first record of this incarnation.
         through: u64,
-        /// The numbers of the new ones that could not be written, counted from 1.
+        /// The numbers of the records that were refused since the last input of this kind, counted from 1.
         refused: Vec<u64>,
     },
     /// The answer to one [`ServerEffect::Fetch`].
@@ -76,12 +76,12 @@ pub enum ServerInput {
 pub enum Output<E> {
     /// Send a datagram.
     Transmit {
-        /// Its destination.
+        /// The destination address.
         to: SocketAddr,
-        /// Its payload, at most 1,200 bytes.
+        /// The payload, at most 1,200 bytes.
         bytes: Vec<u8>,
     },
-    /// Display an event, answered by [`Input::Displayed`]. Events are counted from 1.
+    /// Display an event, then report it by [`Input::Displayed`]. Events are numbered from 1.
     Event(Event),
     /// An effect that only this role has.
     Effect(E),
@@ -90,7 +90,7 @@ pub enum Output<E> {
 }
 
 impl<E> Output<E> {
-    /// The same output with another type of effect.
+    /// Converts the effect of the role, and leaves other outputs unchanged.
     pub(crate) fn map_effect<F>(self, map: impl FnOnce(E) -> F) -> Output<F> {
         match self {
             Self::Transmit { to, bytes } => Output::Transmit { to, bytes },
@@ -101,33 +101,33 @@ impl<E> Output<E> {
     }
 }
 
-/// A client has no effects of its own: it keeps nothing on disk.
+/// A client has no effects of its own, because it stores nothing on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientEffect {}
 
 /// The effects that only a server has.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ServerEffect {
-    /// Write a record, answered by [`ServerInput::Persisted`]. Records are counted from 1.
+    /// Write a record, then report it by [`ServerInput::Persisted`]. Records are numbered from 1.
     Persist(Record),
-    /// Read the messages with these `seq` from disk, answered by one [`ServerInput::Mail`], in the same order.
+    /// Read the messages with these `seq` from disk. One [`ServerInput::Mail`] returns them in the same order.
     Fetch(Vec<u64>),
 }
 
-/// How a machine ended; the shell shows it as the `exit` event, which is the last one.
+/// The result of a machine. The host reports it as the `exit` event, which is the last event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exit {
-    /// The first reason for not being [`Status::Ok`], a failed command included.
+    /// The first status other than [`Status::Ok`]. A failed command also sets it.
     pub status: Status,
-    /// Whether `[Exiting]` is shown: the server was lost.
+    /// Whether to display `[Exiting]`, because the server was unreachable.
     pub exiting: bool,
-    /// The group whose name stands before `[Exiting]`.
+    /// The group whose name is displayed before `[Exiting]`.
     pub group: Option<Name>,
 }
 
-/// A state machine that makes all decisions and performs no effect.
+/// A state machine that makes all decisions and performs no effects.
 ///
-/// After each [`Machine::handle`], or after a batch of them, drain [`Machine::poll`] until it returns `None`.
+/// After each [`Machine::handle`], or after a batch of calls, drain [`Machine::poll`] until it returns `None`.
 pub trait Machine {
     /// The inputs of this role.
     type Input;
@@ -140,6 +140,6 @@ pub trait Machine {
     /// Returns the next output.
     fn poll(&mut self, now: Now) -> Option<Output<Self::Effect>>;
 
-    /// When to call [`Machine::handle`] with [`Input::Timeout`], if no other input arrives before.
+    /// When to call [`Machine::handle`] with [`Input::Timeout`] if no other input arrives earlier.
     fn deadline(&self) -> Option<Instant>;
 }

@@ -1,6 +1,6 @@
-//! The protocol: the state machines of client and server, as pure code. They make all decisions and perform no effects.
+//! The protocol: the state machines of client and server, sans I/O. They make all decisions and perform no effects.
 //!
-//! No clock, socket, file, thread or output is used here. Time, random seeds and bytes are arguments.
+//! No code here uses a clock, socket, file or thread. Time, random seeds and bytes are arguments.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 #![warn(missing_docs)]

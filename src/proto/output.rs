@@ -1,4 +1,6 @@
-//! The door of a machine: every datagram comes in and every output goes out through it, counted and traced.
+//! Output queue of a machine. It also parses received datagrams, counts datagrams and emits their trace events.
+//!
+//! Nothing can be queued after [`Output::Ended`].
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,23 +14,23 @@ use crate::proto::name::Name;
 use crate::proto::time::Timestamp;
 use crate::proto::wire::{self, Datagram, Frame, Header, Malformed};
 
-/// What waits to be taken from a machine, in order. It is drained after every batch of inputs, so that it holds no more
-/// than one batch causes; whoever drains it has a limit for its batches.
+/// The outputs that wait for the host, in order. The queue has no limit of its own: the host limits the size of a batch
+/// of inputs and drains the queue after each batch.
 #[derive(Debug)]
 pub(super) struct OutputQueue<E> {
     waiting: VecDeque<Output<E>>,
-    /// The last word was said: nothing comes after it.
+    /// Whether [`Output::Ended`] was queued. Later outputs are dropped.
     closed: bool,
+    /// Whether datagrams have trace events.
     trace: bool,
-    /// The time that is put on events: that of the input that is being handled.
+    /// The timestamp of new events, which is the time of the current input.
     pub(super) unix: Timestamp,
-    /// How many events went out.
+    /// The number of queued events so far, which is also the number of the last event.
     pub(super) events: u64,
-    /// How many datagrams came, left, and were dropped because they made no sense.
     pub(super) datagrams: Datagrams,
 }
 
-/// Counters of datagrams.
+/// Counters of datagrams. A dropped datagram is also a received one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Datagrams {
     pub(super) received: u64,
@@ -49,7 +51,8 @@ impl<E> OutputQueue<E> {
         self.waiting.pop_front()
     }
 
-    /// Anything but an event and a datagram.
+    /// Queues an output. Use [`Self::say`] for events and [`Self::transmit`] or [`Self::send`] for datagrams, which
+    /// count.
     pub(super) fn push(&mut self, output: Output<E>) {
         if !self.closed {
             self.closed = matches!(output, Output::Ended(_));
@@ -57,7 +60,7 @@ impl<E> OutputQueue<E> {
         }
     }
 
-    /// An event. Returns its number, from 1.
+    /// Queues an event. Returns its number, from 1.
     pub(super) fn say(&mut self, cmd: Option<u64>, group: Option<Name>, body: Body) -> u64 {
         if !self.closed {
             self.events += 1;
@@ -66,30 +69,31 @@ impl<E> OutputQueue<E> {
         self.events
     }
 
-    /// A datagram of a link.
-    pub(super) fn transmit(&mut self, to: SocketAddr, departure: Transmission) {
+    /// Queues a datagram of a link.
+    pub(super) fn transmit(&mut self, to: SocketAddr, transmission: Transmission) {
         self.datagrams.sent += 1;
         if self.trace {
-            self.say(None, None, Body::Trace(TraceEvent::sent(to, &departure)));
+            self.say(None, None, Body::Trace(TraceEvent::sent(to, &transmission)));
         }
-        self.push(Output::Transmit { to, bytes: departure.bytes });
+        self.push(Output::Transmit { to, bytes: transmission.bytes });
     }
 
-    /// A datagram outside any link.
+    /// Queues a datagram outside any link.
     pub(super) fn send(&mut self, to: SocketAddr, head: &Header, frame: Option<Frame>) {
         let lines = frame.map(Frame::lines).unwrap_or_default();
         let bytes = wire::emit(head, lines.iter().map(String::as_str));
         self.transmit(to, Transmission { bytes, copy: None });
     }
 
-    /// Answers `question`, which came from there, that the life it was meant for is gone; never in more bytes.
+    /// Answers the datagram `question` from `to`, because its incarnation has ended. Sends nothing if the answer would
+    /// be longer than `question`.
     pub(super) fn send_gone(&mut self, to: SocketAddr, head: &Header, question: &[u8]) {
         if wire::emit(head, []).len() <= question.len() {
             self.send(to, head, None);
         }
     }
 
-    /// A datagram that came, if it makes sense. One of another version is told so.
+    /// Parses a received datagram. `None` if it is malformed or of another version; the latter is answered by `no`.
     pub(super) fn receive(&mut self, from: SocketAddr, bytes: &[u8]) -> Option<Datagram> {
         self.datagrams.received += 1;
         let reason = match wire::parse(bytes) {
@@ -111,7 +115,7 @@ impl<E> OutputQueue<E> {
         None
     }
 
-    /// Counts a datagram that came and is of no use.
+    /// Counts and traces a received datagram that is ignored.
     pub(super) fn dropped(&mut self, from: SocketAddr, bytes: &[u8], reason: DropReason) {
         self.datagrams.dropped += 1;
         if self.trace {

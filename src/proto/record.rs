@@ -1,6 +1,6 @@
-//! Records: the changes that a server writes to disk, and the state that it finds there.
+//! Records: the changes that a server writes to disk, and the state that it reads at start.
 //!
-//! The machine decides what to write, and the store reports when it is on disk.
+//! The machine creates records, and the store reports when they are on disk.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,18 +11,19 @@ use crate::proto::name::Name;
 use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
 
-/// One change of the persisted state. A record is atomic; so are all records of one turn, unless one of them is refused.
+/// One change of the persisted state. A record is atomic. All records of one turn are atomic together, unless one of
+/// them is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A name was added, or its row changed.
     Name(NameRecord),
-    /// A name was dropped.
+    /// A name was removed.
     NameRemoved(Name),
     /// A group was created.
     Group(GroupRecord),
     /// A message was accepted.
     Mail(Mail),
-    /// Some readers acknowledged a message. It is dropped when all of them did.
+    /// Some readers acknowledged a message. The message is removed when all readers have acknowledged it.
     Delivered {
         /// The number of the message.
         seq: u64,
@@ -49,16 +50,16 @@ pub struct NameRecord {
     pub incarnation: Incarnation,
     /// Whether the client is online.
     pub online: bool,
-    /// When it was last online or went offline.
+    /// When the client was last online or went offline.
     pub seen: Timestamp,
 }
 
-/// A group and the request that created it. When the answer to that request is lost, its repetition is recognised.
+/// A group and the request that created it. The server recognises a retry of that request after its answer was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupRecord {
-    /// Its name.
+    /// The name of the group.
     pub group: Name,
-    /// The name that created it.
+    /// The client that created it.
     pub creator: Name,
     /// The creator's incarnation.
     pub incarnation: Incarnation,
@@ -66,16 +67,14 @@ pub struct GroupRecord {
     pub request: u64,
 }
 
-/// The metadata of a message, everywhere on its way through the server. Kept messages are one record each, whatever the
-/// number of their readers.
+/// The metadata of a message in the server. A kept message is one record, independent of the number of its readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailHeader {
-    /// The place in the order in which the server accepted messages, from 1; never given twice. 0 before the server
-    /// accepted the message.
+    /// The position in the order of acceptance by the server, from 1, never reused. 0 before acceptance.
     pub seq: u64,
-    /// The id that the sender gave.
+    /// The id from the sender.
     pub id: MessageId,
-    /// To one, to everybody or to a group.
+    /// Whether it goes to one client, to all clients or to a group.
     pub kind: MessageKind,
     /// The sender.
     pub from: Name,
@@ -87,12 +86,12 @@ pub struct MailHeader {
     pub kept_at: Timestamp,
     /// The readers that have not acknowledged it yet.
     pub undelivered_to: BTreeSet<Name>,
-    /// The length of the text in bytes: mailboxes have a limit in bytes, and texts stay on disk.
+    /// The length of the text in bytes. Mailboxes have a limit in bytes, while texts stay on disk.
     pub text_bytes: usize,
 }
 
 impl MailHeader {
-    /// The reader of a direct message that is not delivered yet.
+    /// The reader of an undelivered direct message.
     #[must_use]
     pub fn reader(&self) -> Option<&Name> {
         self.undelivered_to.first()
@@ -109,19 +108,19 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// A message. Sets the length in the header to that of the text.
+    /// Creates a message. Sets `text_bytes` in the header to the length of the text.
     #[must_use]
     pub fn new(header: MailHeader, text: Text) -> Self {
         Self { header: MailHeader { text_bytes: text.as_str().len(), ..header }, text }
     }
 }
 
-/// A receipt: tells a sender that its kept direct message reached its reader.
+/// A receipt: reports to a sender that its kept direct message reached the reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Unique among receipts: the `seq` of the message.
+    /// The `seq` of the message, unique among receipts.
     pub seq: u64,
-    /// The sender of the message.
+    /// The sender of the message, which receives the receipt.
     pub owner: Name,
     /// The id of the message.
     pub id: MessageId,
@@ -131,17 +130,17 @@ pub struct Receipt {
     pub kept_at: Timestamp,
 }
 
-/// The state that an earlier incarnation of the server persisted, as the store reads it at start.
+/// The state that earlier incarnations of the server persisted, as the store reads it at start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PersistedState {
-    /// In order of name.
+    /// The rows of the table, in order of name.
     pub names: Vec<NameRecord>,
-    /// In order of name.
+    /// The groups, in order of name.
     pub groups: Vec<GroupRecord>,
-    /// In order of `seq`.
+    /// The metadata of kept messages, in order of `seq`.
     pub mail: Vec<MailHeader>,
-    /// In order of `seq`.
+    /// The receipts that were not acknowledged, in order of `seq`.
     pub receipts: Vec<Receipt>,
-    /// The highest `seq` ever given to a message, also when that message is gone; 0 for none.
+    /// The highest `seq` of all messages so far, including removed ones; 0 if there was none.
     pub last_seq: u64,
 }

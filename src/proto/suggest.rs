@@ -1,10 +1,11 @@
-//! Did you mean: the nearest of some known words.
+//! Suggestions for mistyped words: finds the nearest known word.
 
-/// The longest word that is compared, in bytes.
+/// Maximum length of a word that is compared, in bytes. The distance takes quadratic time.
 const MAX_WORD: usize = 256;
 
-/// The word of `known` nearest to `word` by Damerau-Levenshtein distance (optimal string alignment), if it
-/// is near: at most a third of its letters differ, and at least one is allowed to.
+/// The word of `known` with the smallest edit distance to `word` (optimal string alignment, a form of
+/// Damerau-Levenshtein distance). `None` if the distance is more than a third of the known word's characters; a
+/// distance of 1 is always accepted.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > MAX_WORD {
         return None;
@@ -19,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_words_are_found_and_far_ones_are_not() {
+    fn near_words_are_suggested_and_distant_ones_are_not() {
         let known = ["send", "send_all", "table"];
         assert_eq!(nearest("sned", known), Some("send"));
         assert_eq!(nearest("sendall", known), Some("send_all"));

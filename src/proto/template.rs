@@ -1,41 +1,43 @@
-//! The one parser of texts with holes. The sentences of the program are written so, and patterns and wordings can be.
+//! Parser of templates: texts with holes and variables. Sentences, patterns and profiles use it.
 //!
-//! It allocates nothing: a sentence is parsed each time it is recognised.
+//! It does not allocate, because a template is parsed for each line that is compared with it.
 
-/// A part of a text with holes.
+/// A piece of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplatePiece<'a> {
-    /// The text itself. `{{` is one brace, `$${` is `${`, and a `}` or `$` alone is itself. Pieces of text can follow
-    /// each other.
+    /// Literal text. `{{` and `}}` stand for one brace, `$${` for `${`, and a single `}` or `$` for itself. Several
+    /// pieces of text can follow each other.
     Text(&'a str),
-    /// `{name}`: something that differs, with a name.
+    /// `{name}`: a hole with a name.
     Hole(&'a str),
-    /// `{*}`: something that differs, without one.
+    /// `{*}`: a hole without a name.
     Anything,
     /// `${name}`: the value of a variable.
     Variable(&'a str),
-    /// A `{` that begins none of these, at this byte of the text. It is the last piece.
+    /// A `{` that begins no valid piece, with its byte offset in the text. It is the last piece.
     StrayBrace(usize),
 }
 
-/// The pieces of `text`, in order.
+/// Parses `text` as a template. Returns its pieces in order.
 #[must_use]
 pub fn pieces(text: &str) -> TemplatePieces<'_> {
     TemplatePieces { text, at: 0, specials: &['{', '}', '$'] }
 }
 
-/// The pieces of a text that has variables and no holes: only texts and variables. Other braces are themselves.
+/// Parses `text` as a template without holes: only `${name}` and `$${` are special, and other braces stand for
+/// themselves.
 #[must_use]
 pub fn variable_pieces(text: &str) -> TemplatePieces<'_> {
     TemplatePieces { text, at: 0, specials: &['$'] }
 }
 
-/// An iterator over the pieces of a text.
+/// Iterator over the pieces of a template.
 #[derive(Clone, Debug)]
 pub struct TemplatePieces<'a> {
     text: &'a str,
+    /// The byte offset of the next piece.
     at: usize,
-    /// The characters that may begin another piece than text.
+    /// The characters that can begin a special piece.
     specials: &'static [char],
 }
 
@@ -57,7 +59,7 @@ impl<'a> Iterator for TemplatePieces<'a> {
 }
 
 impl<'a> TemplatePieces<'a> {
-    /// The piece that begins with a brace or a dollar, and its bytes.
+    /// Parses a piece that begins with a brace or a dollar sign. Returns it with its length in bytes.
     fn special(&self, rest: &'a str) -> (TemplatePiece<'a>, usize) {
         if rest.starts_with("$${") {
             return (TemplatePiece::Text(&rest[1..3]), 3);
@@ -82,13 +84,13 @@ impl<'a> TemplatePieces<'a> {
     }
 }
 
-/// The name at the beginning of a text, if a closing brace follows it.
+/// The name at the start of `text`, if a closing brace follows it.
 fn name_before_brace(text: &str) -> Option<&str> {
     let name = &text[..text.find('}')?];
     is_name(name).then_some(name)
 }
 
-/// Whether a word can be the name of a hole or of a variable.
+/// Whether `word` is a valid name of a hole or a variable: ASCII letters, digits and `_`, beginning with no digit.
 #[must_use]
 pub fn is_name(word: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -102,7 +104,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn holes_variables_and_braces_are_told_apart() {
+    fn holes_variables_and_braces_are_parsed() {
         for (text, expected) in [
             ("", vec![]),
             ("hi", vec![Text("hi")]),
@@ -120,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn without_holes_only_variables_are_special() {
+    fn variable_pieces_have_no_holes() {
         let expected = vec![Text("{a} {"), Variable("b"), Text("} "), Text("${"), Text("c}")];
         assert_eq!(variable_pieces("{a} {${b}} $${c}").collect::<Vec<_>>(), expected);
     }
 
     proptest! {
         #[test]
-        fn any_text_has_pieces(text in "[a1{}$* é]{0,16}") {
+        fn a_stray_brace_is_the_last_piece_of_any_text(text in "[a1{}$* é]{0,16}") {
             let stray = pieces(&text).position(|piece| matches!(piece, StrayBrace(_)));
             prop_assert!(stray.is_none_or(|at| at + 1 == pieces(&text).count()));
         }

@@ -1,4 +1,6 @@
-//! The events of a client. Their sentences stand in the catalogue.
+//! The events of a client and their display lines, which use the catalogue of sentences.
+//!
+//! Names and order of the members are part of the JSON output.
 
 use serde::Serialize;
 use strum::{EnumDiscriminants, EnumString};
@@ -11,7 +13,7 @@ use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
 use crate::proto::text::Text;
 
-/// Something that happened in a client.
+/// An event of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, EnumDiscriminants)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[strum_discriminants(name(ClientEventKind), derive(EnumString), strum(serialize_all = "snake_case"))]
@@ -19,7 +21,8 @@ use crate::proto::text::Text;
 #[strum_discriminants(allow(missing_docs, reason = "the kinds are those of the event contract"))]
 #[allow(missing_docs, reason = "the members are those of the event contract, by name")]
 pub enum ClientEvent {
-    /// The program runs and has its socket. `free_port` is the one it got when any would do, which is shown.
+    /// The client has its socket. `free_port` is the port that the system chose, if the user asked for a free one. It
+    /// is displayed.
     Started {
         server: String,
         addr: String,
@@ -27,7 +30,7 @@ pub enum ClientEvent {
         #[serde(skip)]
         free_port: Option<u16>,
     },
-    /// The server knows this client.
+    /// The server registered this client.
     Registered { name: Name },
     /// The server refused the name.
     Refused { name: Name, reason: Reason, definite: bool },
@@ -42,7 +45,7 @@ pub enum ClientEvent {
     },
     /// The answer to the command `table`.
     Clients { version: u64, clients: Vec<ClientInfo> },
-    /// A message is shown. `stored` is when the server kept it, absent when it came live.
+    /// A message to display. `stored` is the time at which the server kept it, and absent for a live message.
     Message {
         kind: MessageKind,
         from: Name,
@@ -54,27 +57,28 @@ pub enum ClientEvent {
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<Name>,
     },
-    /// Mail waits, and follows.
+    /// `count` kept messages follow.
     Mail { count: usize },
     /// A kept direct message reached its reader.
     Receipt { to: Name, id: MessageId, kept_at: String },
-    /// The reader acknowledged a direct message.
+    /// The reader acknowledged a direct message. `attempts` counts the transmissions of its last
+    /// datagram.
     Delivered { to: Name, id: MessageId, attempts: u32, rtt_ms: f64 },
-    /// It did not; the message goes to the server.
+    /// The reader did not acknowledge a direct message. The message goes to the server.
     NoAck { to: Name, id: MessageId },
-    /// The server kept it.
+    /// The server kept a direct message.
     Saved { to: Name, id: MessageId },
-    /// The server found the reader alive.
+    /// The server found the reader online, so it did not keep the message.
     ClientExists { name: Name },
     /// The server has a channel or group message on disk.
     Accepted { kind: MessageKind, id: MessageId, recipients: usize },
     /// A group was created.
     GroupCreated { group: Name },
-    /// It was there already.
+    /// The group to create exists already.
     GroupExists { group: Name },
     /// This client entered a group.
     Joined { group: Name },
-    /// There is no such group.
+    /// The group to join does not exist.
     NoSuchGroup { group: Name },
     /// All groups, in order of name.
     Groups { groups: Vec<Name> },
@@ -82,17 +86,17 @@ pub enum ClientEvent {
     Members { group: Name, members: Vec<Name> },
     /// This client left the group.
     Left { group: Name },
-    /// The server took this client out of the group.
+    /// The server removed this client from the group.
     Removed { group: Name, reason: RemovalReason },
     /// This client is de-registered.
     Offline { name: Name, reason: OfflineReason },
-    /// A request is repeated.
+    /// A request is repeated: attempt `attempt` of `of`.
     Retry { what: RequestWord, attempt: u32, of: u32 },
-    /// The server did not answer.
+    /// The server answered none of the attempts.
     ServerUnreachable { what: RequestWord, attempts: u32 },
-    /// Something to know about that is no failure.
+    /// A condition that is not a failure.
     Warning { code: Problem, message: String, definite: bool },
-    /// A failure, with what to do about it.
+    /// A failure. `definite` is false if the outcome cannot be known.
     Error { code: Problem, message: String, definite: bool },
     /// The answer to `help`.
     Help { commands: Vec<CommandHelp> },
@@ -102,7 +106,7 @@ pub enum ClientEvent {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<Reason>,
     },
-    /// The last word. `[Exiting]` is shown where the server was lost.
+    /// The last event. `shown` displays `[Exiting]`, because the server was unreachable.
     Exit {
         status: u8,
         #[serde(skip)]
@@ -113,9 +117,9 @@ pub enum ClientEvent {
 /// A command of `help`, as an event carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CommandHelp {
-    /// The command and its words.
+    /// The command and its arguments.
     pub usage: String,
-    /// What it does.
+    /// The effect of the command.
     pub does: &'static str,
 }
 
@@ -126,7 +130,7 @@ impl From<&Usage> for CommandHelp {
 }
 
 impl ClientEvent {
-    /// The line for people, without the prompt. Several lines are joined by `\n`.
+    /// The text to display, without the prompt. Several lines are joined by `\n`. `None` if nothing is displayed.
     #[must_use]
     pub fn line(&self) -> Option<String> {
         Some(match self {

@@ -1,4 +1,4 @@
-//! Events: the output of a program, as data, as a line for display and as a line of JSON.
+//! Events: the output of a program as data, as lines for display and as a line of JSON.
 //!
 #![doc = include_str!("README.md")]
 
@@ -17,54 +17,54 @@ use crate::proto::event::trace::TraceEvent;
 use crate::proto::name::Name;
 use crate::proto::time::Timestamp;
 
-/// The version of the envelope. New keys leave it alone; anything else raises it.
+/// The version of the JSON format. New keys do not change it. Any other change increases it.
 pub const VERSION: u32 = 1;
 
-/// One thing that happened.
+/// An event of a client or a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// When.
+    /// When it happened. An event of a machine has the time of the input that caused it.
     pub at: Timestamp,
     /// The number of the command that caused it, from 1.
     pub cmd: Option<u64>,
-    /// The group whose name stands in front of the line, for people.
+    /// The group whose name is displayed in the prompt before the line.
     pub group: Option<Name>,
-    /// What.
+    /// The content.
     pub body: Body,
 }
 
-/// What happened, by role.
+/// The content of an event, by role.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Body {
-    /// In a client.
+    /// An event of a client.
     Client(ClientEvent),
-    /// In a server.
+    /// An event of a server.
     Server(ServerEvent),
-    /// To a datagram, in either.
+    /// An event of one datagram, in a client or a server.
     Trace(TraceEvent),
 }
 
-/// What a message is: to one, to everybody or to a group.
+/// The kind of a message: to one client, to all clients or to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageKind {
     /// From client to client.
     Direct,
-    /// To everybody.
+    /// To all other clients.
     Channel,
     /// To the other members of a group.
     Group,
 }
 
-/// A row of the table, as events show it.
+/// A row of the table in an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClientInfo {
-    /// Whose row it is.
+    /// The name of the client.
     pub name: Name,
-    /// `IP:PORT`, IPv6 in brackets.
+    /// The address, `IP:PORT`, with an IPv6 address in brackets.
     pub addr: String,
-    /// Whether the server believes it can be reached.
+    /// Whether the server considers the client reachable.
     pub online: bool,
 }
 
@@ -83,7 +83,7 @@ struct Envelope<'a> {
 }
 
 impl Event {
-    /// What a person reads, without the prompt; several lines are joined by `\n`.
+    /// The text to display, without the prompt. Several lines are joined by `\n`. `None` if nothing is displayed.
     #[must_use]
     pub fn line(&self) -> Option<String> {
         match &self.body {
@@ -93,13 +93,13 @@ impl Event {
         }
     }
 
-    /// The prompt in front of each of its lines.
+    /// The prompt to display before each of its lines.
     #[must_use]
     pub fn prompt(&self) -> String {
         prompt(self.group.as_ref())
     }
 
-    /// The line of JSON, without its end. `seq` counts from 1 without gaps; `me` is the client's name, or `server`.
+    /// The line of JSON, without a newline. `seq` counts from 1 without gaps. `me` is the client's name, or `server`.
     #[must_use]
     pub fn json(&self, seq: u64, me: &str) -> String {
         let (cmd, body, line) = (self.cmd, &self.body, self.line());
@@ -108,13 +108,13 @@ impl Event {
     }
 }
 
-/// `>>> `, inside a group `>>> (group) `.
+/// The prompt: `>>> `, or `>>> (group) ` while the user is in a group.
 #[must_use]
 pub fn prompt(group: Option<&Name>) -> String {
     group.map_or_else(|| ">>> ".to_owned(), |group| format!(">>> ({group}) "))
 }
 
-/// A stranger's text inside a line of output: what would end the line is shown escaped, the rest unchanged.
+/// Escapes the line breaks of a text from outside, so that it cannot begin a line of output. Leaves the rest unchanged.
 #[must_use]
 pub fn inline(text: &str) -> std::borrow::Cow<'_, str> {
     let ends_line = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
@@ -125,12 +125,12 @@ pub fn inline(text: &str) -> std::borrow::Cow<'_, str> {
     text.chars().map(escape).collect::<String>().into()
 }
 
-/// The sentence, and a name a line behind it.
+/// The sentence, followed by one line for each name.
 pub(crate) fn list<'a>(head: Sentence<'_>, names: impl IntoIterator<Item = &'a Name>) -> String {
     names.into_iter().fold(head.to_string(), |lines, name| format!("{lines}\n{name}"))
 }
 
-/// The table for people: name, address and state, aligned.
+/// The table for display: name, address and state in aligned columns.
 pub(crate) fn aligned(rows: &[ClientInfo]) -> String {
     let width = |of: fn(&ClientInfo) -> usize| rows.iter().map(of).max().unwrap_or(0);
     let (name, addr) = (width(|row| row.name.as_str().len()).max(4), width(|row| row.addr.len()).max(7));
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_one_line_of_json_in_the_documented_order() {
+    fn json_has_the_documented_order_of_members() {
         let body = Body::Client(ClientEvent::Done { ok: true, reason: None });
         let event = Event { at: Timestamp::from_micros(0), cmd: Some(3), group: None, body };
         let expected =
@@ -157,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_text_cannot_begin_a_line() {
+    fn line_breaks_in_texts_are_escaped() {
         assert_eq!(inline("a\n>>> [b]\r"), "a\\n>>> [b]\\r");
         assert_eq!(inline("tab\tand \u{1b}[31m stay"), "tab\tand \u{1b}[31m stay");
     }
 
     #[test]
-    fn the_table_is_aligned() {
+    fn the_columns_of_the_table_are_aligned() {
         let row = |name: &str, online| ClientInfo { name: name.parse().unwrap(), addr: "127.0.0.1:9".into(), online };
         let shown = aligned(&[row("x", true), row("longer", false)]);
         assert_eq!(shown, "name    address      state\nx       127.0.0.1:9  online\nlonger  127.0.0.1:9  offline");

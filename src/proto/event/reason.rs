@@ -1,38 +1,38 @@
-//! The words in events that say why or what: one enum for each meaning. No code compares these words as text.
+//! Codes for reasons, problems and kinds in events, with one enum for each meaning. No code compares them as text.
 //!
-//! A word is derived from the name of its variant and stands in the JSON of events and on the wire. Renaming a variant
-//! changes both.
+//! The code of a variant is derived from its name. It is part of the JSON of events and of the wire format, so renaming
+//! a variant changes both.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 use strum::{EnumIter, EnumString, IntoStaticStr};
 
-/// Why a command or a request failed: in `done`, `refused` and `rejected`.
+/// The reason why a command or a request failed, in `done`, `refused` and `rejected`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Reason {
-    /// A word is no name.
+    /// The name is invalid.
     BadName,
     /// The group exists.
     GroupExists,
     /// A limit on groups or their members is reached.
     GroupLimit,
-    /// The program was told to end before the command had an outcome.
+    /// The program ended before the command had an outcome.
     Interrupted,
-    /// The line is no command, or none of this mode.
+    /// The line is not a valid command, or the command is not allowed in the current mode.
     InvalidCommand,
-    /// The client is leaving.
+    /// The client is shutting down.
     Leaving,
     /// The mailbox of the reader is full.
     MailboxFull,
     /// The name belongs to a client that is online.
     NameInUse,
-    /// Nobody has the name.
+    /// No client has the name.
     NoSuchClient,
-    /// There is no such group.
+    /// The group does not exist.
     NoSuchGroup,
-    /// The server does not know the client in the group.
+    /// The client is not a member of the group at the server.
     NotAMember,
     /// The server could not write to its disk.
     NotSaved,
@@ -41,21 +41,21 @@ pub enum Reason {
     NotUtf8,
     /// The client is de-registered.
     Offline,
-    /// One start of a client asks for a second name.
+    /// An incarnation asks for a second name.
     OtherName,
     /// The server refused the name for a reason that this client does not know.
     Refused,
     /// The server did not accept the message.
     Rejected,
-    /// The server knows as many names as it can.
+    /// The server has reached its limit on names.
     ServerFull,
     /// The server did not answer.
     ServerUnreachable,
-    /// The text is over its limit.
+    /// The text is longer than its limit.
     TooLong,
-    /// Too many commands have no outcome yet.
+    /// Too many commands have no outcome.
     TooManyCommands,
-    /// `dereg` or `reg` with the name of somebody else.
+    /// `dereg` or `reg` with another name than the client's own.
     WrongName,
 }
 
@@ -65,9 +65,9 @@ pub enum Reason {
 pub enum Problem {
     /// A command failed.
     Command(Reason),
-    /// A script expected something that did not come, or forbade something that came.
+    /// An expected line of a script did not arrive, or a forbidden one did.
     Expected,
-    /// A message that a reader is owed is not on disk any more.
+    /// An undelivered message is no longer on disk.
     MailLost,
     /// A change could not be written to disk.
     NotSaved,
@@ -75,7 +75,7 @@ pub enum Problem {
     OutputBlocked,
     /// A line of a script cannot be parsed.
     Script,
-    /// The server had forgotten the client, which registers again.
+    /// The server was restarted and does not know the client, which registers again.
     ServerRestarted,
     /// The store had to recover, or failed.
     Store,
@@ -83,41 +83,41 @@ pub enum Problem {
     Unreadable,
 }
 
-/// Why a client is not in a group any more.
+/// The reason why a client is no longer in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum RemovalReason {
-    /// It did not acknowledge a message, nor answer a ping.
+    /// It acknowledged neither a message nor a ping.
     NotResponsive,
     /// The server refused its name.
     Refused(Reason),
-    /// The server had forgotten it.
+    /// It registered again, because the server did not know it.
     RegisteredAgain,
 }
 
-/// Why a client is offline.
+/// The reason why a client is offline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum OfflineReason {
     /// It de-registered.
     Dereg,
-    /// It gave notice and ended.
+    /// It gave notice (`bye`) and ended.
     Leave,
     /// It did not answer a ping.
     Silent,
 }
 
-/// Why a received datagram, or a request in it, was ignored.
+/// The reason why a received datagram, or a request in it, was ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum DropReason {
     /// A request carries the message id of another client.
     ForeignId,
-    /// It is no datagram of this protocol.
+    /// It is not a valid datagram of this protocol.
     Malformed,
-    /// A client that is not registered asks for something.
+    /// The request comes from a client that is not registered.
     NotRegistered,
-    /// It claims to come from a client that has another port.
+    /// It claims to come from a client with another port.
     #[strum(serialize = "another port than its sender has")]
     OtherPort,
     /// It has another version of the wire format.
@@ -130,9 +130,9 @@ pub enum DropReason {
 pub enum FaultKind {
     /// The path is cut.
     Cut,
-    /// It was among the next datagrams to drop.
+    /// It was one of a requested number of datagrams to drop.
     Drop,
-    /// A loss by chance.
+    /// A random loss.
     Loss,
 }
 
@@ -155,7 +155,7 @@ pub enum RequestWord {
 }
 
 impl Problem {
-    /// The word that stands in events.
+    /// The code in events.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -166,7 +166,7 @@ impl Problem {
 }
 
 impl RemovalReason {
-    /// The word that stands in events.
+    /// The code in events.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -179,7 +179,7 @@ impl RemovalReason {
 macro_rules! derived_codes {
     ($($word:ty),*) => {$(
         impl $word {
-            /// The word that stands in events.
+            /// The code in events.
             #[must_use]
             pub fn code(self) -> &'static str {
                 self.into()

@@ -1,7 +1,7 @@
-//! The catalogue of sentences: everything that a client or a server shows to people stands here, once.
+//! The catalogue of sentences: each display string of a client or a server is declared here, once.
 //!
-//! The same templates write a sentence, recognise it in the output of another program, and tell a class what it can
-//! reword. Display strings are exact: people compare them by eye and by script.
+//! The same templates write a sentence, recognise it in the output of another program, and define the sentences that a
+//! profile can reword. Display strings are exact, because users compare them with scripts.
 
 use std::fmt;
 
@@ -9,26 +9,26 @@ use strum::{EnumDiscriminants, EnumIter};
 
 use crate::proto::template::{TemplatePiece, pieces};
 
-/// What a hole of a sentence holds.
+/// The kind of value in a hole of a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoleKind {
     /// The name of a client or of a group.
     Name,
     /// A number.
     Number,
-    /// Any text, but not an empty one.
+    /// Any text that is not empty.
     Text,
     /// A time, without blanks.
     Time,
 }
 
-/// Declares the sentences. A hole that is missing in a template, or one that is not declared, does not compile.
+/// Declares the sentences. A hole that is declared but not in the template, or the reverse, does not compile.
 macro_rules! sentences {
     ($($(#[$doc:meta])* $sentence:ident $({ $($hole:ident: $kind:ident),+ })? = $template:literal;)*) => {
-        /// A sentence with the values of its holes. It is written by [`fmt::Display`], on one line.
+        /// A sentence with the values of its holes. [`fmt::Display`] writes it.
         #[derive(Clone, Copy, EnumDiscriminants)]
         #[strum_discriminants(name(SentenceKind), derive(EnumIter))]
-        #[strum_discriminants(doc = "A sentence of the catalogue, whatever is in its holes.")]
+        #[strum_discriminants(doc = "A sentence of the catalogue, without the values of its holes.")]
         #[strum_discriminants(allow(missing_docs, reason = "the kinds are those of `Sentence`"))]
         #[allow(missing_docs, reason = "the holes are named after the values")]
         pub enum Sentence<'a> {
@@ -44,7 +44,7 @@ macro_rules! sentences {
         }
 
         impl SentenceKind {
-            /// The sentence with its holes: `[Message received by {name}.]`.
+            /// The template of the sentence, such as `[Message received by {name}.]`.
             #[must_use]
             pub const fn template(self) -> &'static str {
                 match self {
@@ -52,7 +52,7 @@ macro_rules! sentences {
                 }
             }
 
-            /// The names of its holes with their kinds, in the order of the declaration.
+            /// The names and kinds of its holes, in the order of declaration.
             #[must_use]
             pub const fn holes(self) -> &'static [(&'static str, HoleKind)] {
                 match self {
@@ -76,7 +76,7 @@ sentences! {
     YouAreOffline = "[You are offline. Type reg to come back.]";
     WrongName = "Error! Please input corresponding name.";
 
-    // A client: messages. With a time, the message comes as mail.
+    // A client: messages. A message with a time is mail.
     DirectMessage { name: Name, text: Text } = "{name}: {text}";
     DirectMail { name: Name, time: Time, text: Text } = "{name}: {time} {text}";
     ChannelMessage { name: Name, text: Text } = "[Channel_Message {name}: {text}]";
@@ -94,9 +94,9 @@ sentences! {
     Accepted = "[Message received by Server.]";
     MessageNotSaved = "[The server could not save the message.]";
     MessageRejected = "[The server did not accept the message.]";
-    /// After `send_all`: the client goes on.
+    /// After `send_all`, when the client continues.
     ChannelUnreachable = "[Server not responding.]";
-    /// After any other request: the client ends.
+    /// After any other request, when the client ends.
     ServerUnreachable = "[Server not responding]";
     Exiting = "[Exiting]";
 
@@ -128,7 +128,7 @@ sentences! {
     Leaving = "The client is leaving, nothing more is sent.";
     TooManyCommands { count: Number } = "More than {count} commands have no outcome yet, wait for some of them.";
 
-    // A client: its input and output, and its script.
+    // A client: input, output and script.
     InputUnreadable { reason: Text } = "The input could not be read: {reason}.";
     OutputBlocked { count: Number } = "The output was blocked, {count} events were not shown.";
     ScriptExpected { line: Number, limit: Time, pattern: Text, reason: Text } =
@@ -174,7 +174,7 @@ impl SentenceKind {
         self.holes().iter().find(|(hole, _)| *hole == name).map(|(_, kind)| *kind)
     }
 
-    /// The text before its first hole; all of it if it has none.
+    /// The text before the first hole, or the whole sentence if it has no hole.
     #[must_use]
     pub fn beginning(self) -> &'static str {
         match pieces(self.template()).next() {
@@ -183,8 +183,8 @@ impl SentenceKind {
         }
     }
 
-    /// Whether a line is this sentence, or begins as it does up to the first hole. Programs that differ in the rest of
-    /// a sentence mean the same by it.
+    /// Whether a line equals this sentence, or starts with its text before the first hole. The rest can differ between
+    /// programs without a difference in meaning.
     #[must_use]
     pub fn is_begun_by(self, line: &str) -> bool {
         let beginning = self.beginning();
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_has_the_holes_that_are_declared() {
+    fn templates_have_their_declared_holes() {
         for sentence in SentenceKind::iter() {
             let holes = pieces(sentence.template()).filter_map(|piece| match piece {
                 TemplatePiece::Text(_) => None,
@@ -212,14 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn no_two_sentences_are_the_same() {
+    fn sentences_are_unique() {
         let mut templates: Vec<&str> = SentenceKind::iter().map(SentenceKind::template).collect();
         templates.sort_unstable();
         assert!(templates.is_sorted_by(|one, other| one < other), "{templates:#?}");
     }
 
     #[test]
-    fn a_sentence_is_written_and_recognised() {
+    fn a_sentence_is_formatted_and_recognised() {
         let sentence = Sentence::NoAck { name: &"y" };
         assert_eq!(sentence.to_string(), "[No ACK from y, message sent to server.]");
         let kind = SentenceKind::from(sentence);

@@ -1,4 +1,6 @@
-//! The events of a server. Their sentences stand in the catalogue.
+//! The events of a server and their display lines, which use the catalogue of sentences.
+//!
+//! Names and order of the members are part of the JSON output.
 
 use serde::Serialize;
 use strum::{EnumDiscriminants, EnumString};
@@ -10,7 +12,7 @@ use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
 use crate::proto::text::Text;
 
-/// Something that happened in a server.
+/// An event of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, EnumDiscriminants)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[strum_discriminants(name(ServerEventKind), derive(EnumString), strum(serialize_all = "snake_case"))]
@@ -18,13 +20,13 @@ use crate::proto::text::Text;
 #[strum_discriminants(allow(missing_docs, reason = "the kinds are those of the event contract"))]
 #[allow(missing_docs, reason = "the members are those of the event contract, by name")]
 pub enum ServerEvent {
-    /// The server has its socket and answers.
+    /// The server has its socket and accepts datagrams.
     Listening { port: u16, release: &'static str },
-    /// What an earlier life of this server left.
+    /// The state of an earlier incarnation was loaded from `file`.
     Loaded { names: usize, messages: usize, file: String },
-    /// A client registered or came back.
+    /// A client registered, possibly again.
     ClientRegistered { name: Name, addr: String },
-    /// A client left (`dereg`, `leave`) or was found gone (`silent`).
+    /// A client left (`dereg`, `leave`) or did not answer a ping (`silent`).
     ClientOffline { name: Name, reason: OfflineReason },
     /// The table changed.
     Table {
@@ -37,13 +39,13 @@ pub enum ServerEvent {
     },
     /// A direct message was kept.
     Saved { to: Name, from: Name, id: MessageId },
-    /// A kept message was acknowledged by its reader.
+    /// The reader acknowledged a kept message.
     MailDelivered { to: Name, from: Name, id: MessageId },
     /// A group was created.
     GroupCreated { group: Name, name: Name },
     /// A client joined a group.
     Joined { group: Name, name: Name },
-    /// A client asked for the groups.
+    /// A client asked for the groups, or the console did (without `name`).
     Groups {
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
@@ -53,9 +55,9 @@ pub enum ServerEvent {
     Members { group: Name, name: Name, members: Vec<Name> },
     /// A client left a group.
     Left { group: Name, name: Name },
-    /// A client that did not respond was taken out of a group.
+    /// A client that did not respond was removed from a group.
     Removed { group: Name, name: Name, reason: RemovalReason },
-    /// A channel or group message is on disk, and on its way.
+    /// A channel or group message is on disk, and its delivery begins.
     Accepted {
         kind: MessageKind,
         id: MessageId,
@@ -73,33 +75,33 @@ pub enum ServerEvent {
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<Name>,
     },
-    /// The answer to `table` at the server's own terminal.
+    /// The answer to `table` at the console.
     Clients { version: u64, clients: Vec<ClientInfo> },
-    /// The answer to `mail`: how many messages wait for whom.
+    /// The answer to `mail`: the number of waiting messages for each reader.
     Mail { waiting: Vec<WaitingMail> },
     /// The answer to `stats`: counters by name.
     Stats { stats: std::collections::BTreeMap<&'static str, u64> },
     /// The answer to `help`.
     Help { message: String },
-    /// Something to know about that is no failure.
+    /// A condition that is not a failure.
     Warning { code: Problem, message: String, definite: bool },
-    /// A failure, with what to do about it.
+    /// A failure. `definite` is false if the outcome cannot be known.
     Error { code: Problem, message: String, definite: bool },
-    /// The last word.
+    /// The last event, with the exit status.
     Exit { status: u8 },
 }
 
-/// How many messages wait for one reader.
+/// The number of waiting messages for one reader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WaitingMail {
     /// The reader.
     pub name: Name,
-    /// How many.
+    /// The number of messages.
     pub messages: usize,
 }
 
 impl ServerEvent {
-    /// The line for people, without the prompt. Several lines are joined by `\n`.
+    /// The text to display, without the prompt. Several lines are joined by `\n`. `None` if nothing is displayed.
     #[must_use]
     pub fn line(&self) -> Option<String> {
         Some(match self {

@@ -1,4 +1,4 @@
-//! Events about single datagrams, of client and server alike.
+//! Events of single datagrams, in clients and servers.
 
 use std::net::SocketAddr;
 
@@ -10,9 +10,9 @@ use crate::proto::id::Incarnation;
 use crate::proto::link::Transmission;
 use crate::proto::wire::{self, Frame};
 
-/// Something that happened to one datagram. No line of it is shown to people.
+/// An event of one datagram. It has no line for display.
 ///
-/// All but [`TraceEvent::Fault`] need `--trace`. `frame` is the kind of the first frame.
+/// All except [`TraceEvent::Fault`] require `--trace`. `frame` is the kind of the first frame.
 #[derive(Clone, Debug, PartialEq, Serialize, EnumDiscriminants)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[strum_discriminants(name(TraceEventKind), derive(EnumString), strum(serialize_all = "snake_case"))]
@@ -47,23 +47,23 @@ pub enum TraceEvent {
         #[serde(flatten)]
         number: PacketNumber,
     },
-    /// A requested fault of the network dropped it before it left: `loss`, `drop` or `cut`.
+    /// A requested network fault dropped it before it was sent: `loss`, `drop` or `cut`.
     Fault { peer: String, frame: String, bytes: usize, fault: FaultKind },
 }
 
-/// The number of a datagram, where its header has one. With the addresses of both ends it identifies the datagram; a
-/// retransmission has the same one.
+/// The number of a datagram, if its header has one. With the addresses of both ends it identifies the datagram. A
+/// retransmission has the same number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PacketNumber {
     /// The incarnation of the sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<Incarnation>,
-    /// The number on the link.
+    /// The number of the datagram on its link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub n: Option<u64>,
 }
 
-/// The members that every event about a datagram has.
+/// The members that all events of datagrams share.
 struct DatagramSummary {
     peer: String,
     frame: String,
@@ -94,7 +94,7 @@ impl TraceEvent {
         Self::Received { peer, frame, bytes, number }
     }
 
-    /// Of a datagram that the fault of this name took away.
+    /// The event of a datagram that this kind of fault dropped.
     #[must_use]
     pub fn fault(to: SocketAddr, bytes: &[u8], fault: FaultKind) -> Self {
         let DatagramSummary { peer, frame, bytes, .. } = DatagramSummary::new(to, bytes);
