@@ -1,6 +1,6 @@
-//! What the program costs, as ratios against the bare system in the same run: `make bench`.
+//! Measures the throughput of the program as ratios to plain UDP and plain SQLite in the same run: `make bench`.
 //!
-//! Machines are shared and noisy: the ratios are for people to compare, no test asserts on them.
+//! Shared machines are noisy, so no test asserts on the ratios.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Program, ProgramBuilder, program};
 
-/// How many messages each measurement sends.
+/// Number of messages in each measurement.
 const MESSAGES: u32 = 5_000;
 
 fn main() {
@@ -50,7 +50,7 @@ fn print(line: &str) {
     println!("{line}");
 }
 
-/// A datagram there and one back, between two threads.
+/// The time for [`MESSAGES`] round trips of a datagram between two threads.
 fn raw_round_trip() -> Duration {
     let (here, there) =
         (UdpSocket::bind("127.0.0.1:0").expect("a socket"), UdpSocket::bind("127.0.0.1:0").expect("a socket"));
@@ -72,7 +72,7 @@ fn raw_round_trip() -> Duration {
     took
 }
 
-/// One row a transaction, as durable as the server's.
+/// The time for [`MESSAGES`] transactions of one row, as durable as the transactions of the server.
 fn raw_commits(folder: &Path) -> Duration {
     let base = rusqlite::Connection::open(folder.join("raw.db")).expect("a database");
     base.execute_batch(
@@ -105,14 +105,14 @@ impl Server {
         client.arg(file).args(options)
     }
 
-    /// A client that listens until it is dropped; returns when it is registered.
+    /// Starts a client that listens until it is dropped. Returns when it is registered.
     fn reader(&self, name: &str, folder: &Path) -> Program {
         let reader = self.client(name, folder, &["--on-eof", "stay"], "").start();
         reader.until_line(|line| line.contains("\"registered\""));
         reader
     }
 
-    /// Runs a client to its end; returns the time from its registration to its last outcome, by its own clock.
+    /// Runs a client to its end. Returns the time from its registration to its last outcome, by its own clock.
     fn timed(&self, name: &str, folder: &Path, options: &[&str], script: &str) -> Duration {
         let run = self.client(name, folder, options, script).run();
         assert_eq!(run.status, Some(0), "{}", run.stdout);
@@ -126,7 +126,7 @@ impl Server {
         end.duration_since(begin).unsigned_abs()
     }
 
-    /// Makes a name known and offline.
+    /// Registers a name and leaves, so that the server saves messages to it.
     fn leave(&self, name: &str, folder: &Path) {
         self.timed(name, folder, &[], "table\n");
     }

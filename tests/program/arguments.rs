@@ -4,18 +4,18 @@ use crate::support::{ProgramBuilder, program};
 use predicates::ord::eq;
 use predicates::str::is_empty;
 
-/// `chat` with these arguments and no home.
-fn homeless(arguments: &[&str]) -> ProgramBuilder {
+/// `chat` with these arguments and without a home folder.
+fn without_home(arguments: &[&str]) -> ProgramBuilder {
     program(arguments).env("HOME", "/nonexistent")
 }
 
-/// Whole standard output, whole standard error and the exit status.
+/// Runs `chat`; returns its standard output, standard error and exit status.
 fn chat(arguments: &[&str]) -> (String, String, Option<i32>) {
-    homeless(arguments).run().parts()
+    without_home(arguments).run().parts()
 }
 
 fn refused(arguments: &[&str], sentence: &str) {
-    homeless(arguments).assert().code(1).stdout(is_empty()).stderr(eq(format!("{sentence}\n")));
+    without_home(arguments).assert().code(1).stdout(is_empty()).stderr(eq(format!("{sentence}\n")));
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn ports_outside_their_range_are_refused() {
 }
 
 #[test]
-fn names_that_are_none_are_refused() {
+fn invalid_names_are_refused() {
     let wrong = |name: &str| {
         format!(
             "The name {name:?} is not allowed: use letters, digits, '_', '-' and '.', beginning with a letter or digit."
@@ -49,7 +49,7 @@ fn names_that_are_none_are_refused() {
 }
 
 #[test]
-fn addresses_that_are_none_are_refused() {
+fn invalid_addresses_are_refused() {
     for host in ["300.1.1.1", "1.2.3", "127.0.0.1.", "1:2", "[::1", "a b", "", "-a", "a..b", "a/b"] {
         // A word that begins with '-' is an argument of its own.
         if !host.starts_with('-') {
@@ -69,7 +69,7 @@ fn a_client_needs_its_four_arguments() {
 }
 
 #[test]
-fn options_go_with_their_role() {
+fn options_of_another_role_are_refused() {
     refused(&["-s", "0", "--typed"], "--typed is an option of a client (-c), not of a server.");
     refused(&["-s", "0", "--linger", "1s"], "--linger is an option of a client (-c), not of a server.");
     let client = ["-c", "x", "127.0.0.1", "8888", "9999"];
@@ -92,15 +92,15 @@ fn options_go_with_their_role() {
 }
 
 #[test]
-fn faults_that_are_none_are_refused() {
+fn invalid_faults_are_refused() {
     let right = "A fault is loss=30%, delay=20ms, duplicate=10%, reorder=10%, drop=2, cut, to=IP:PORT, seed=7 or heal, \
                  separated by commas, and";
-    for (order, item) in
+    for (command, item) in
         [("loss=30", "loss=30"), ("drop=1,delay", "delay"), ("", ""), ("to=localhost:1", "to=localhost:1")]
     {
         let sentence = format!("{right} {item:?} is not.");
-        refused(&["-s", "0", "--fault", order], &sentence);
-        refused(&["-c", "x", "127.0.0.1", "8888", "9999", "--fault", "cut", "--fault", order], &sentence);
+        refused(&["-s", "0", "--fault", command], &sentence);
+        refused(&["-c", "x", "127.0.0.1", "8888", "9999", "--fault", "cut", "--fault", command], &sentence);
     }
     let long = format!("/tmp/{}", "a".repeat(150));
     let sentence =
@@ -111,7 +111,7 @@ fn faults_that_are_none_are_refused() {
 }
 
 #[test]
-fn arguments_that_do_not_exist_are_refused() {
+fn unknown_arguments_are_refused() {
     refused(&["-s"], "-s needs a value; chat --help shows which.");
     refused(&["-x"], "There is no argument \"-x\"; chat --help shows what there is.");
     refused(&["-s", "0", "--jsn"], "There is no argument \"--jsn\", did you mean --json?");
@@ -131,7 +131,7 @@ fn help_and_version_are_answers_not_mistakes() {
 }
 
 #[test]
-fn the_environment_has_a_status_of_its_own() {
+fn failures_of_the_environment_have_status_3() {
     let (out, err, status) = chat(&["-c", "x", "127.0.0.1", "8888", "0", "--script", "/no/such/file"]);
     let sentence = "The script /no/such/file cannot be read: No such file or directory (os error 2).\n";
     assert_eq!((out.as_str(), err.as_str(), status), ("", sentence, Some(3)));
@@ -160,7 +160,7 @@ fn the_environment_has_a_status_of_its_own() {
 #[test]
 fn the_launcher_answers_mistakes_with_the_same_sentences() {
     let input = "ls\nChatApp -s 80\n-c x\nhelp\nexit\nChatApp -s 80\n";
-    let (out, err, status) = homeless(&[]).input(input).run().parts();
+    let (out, err, status) = without_home(&[]).input(input).run().parts();
     let expected = "There is no command \"ls\" here; type ChatApp -s PORT, ChatApp -c NAME SERVER-IP SERVER-PORT \
                     CLIENT-PORT, help or exit.\n\
                     The port must be 1024 to 65535, or 0 for a free one, and \"80\" is not.\n\

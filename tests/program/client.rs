@@ -1,12 +1,12 @@
-//! A client with pipes: its whole output, its exit status, and every way in which it ends.
+//! A client with pipes: its output, its exit status, and every way in which it ends.
 
 use std::process::Stdio;
 
 use crate::support::{Program, program};
 use nix::sys::signal::Signal;
 
-/// Plays a script to its end: lines without that of the port, standard error, status.
-fn play(port: &str, options: &[&str], script: &str) -> (Vec<String>, String, Option<i32>) {
+/// Runs a script to its end. Returns the lines except the port line, standard error and the exit status.
+fn run_script(port: &str, options: &[&str], script: &str) -> (Vec<String>, String, Option<i32>) {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("script");
     std::fs::write(&file, script).unwrap();
@@ -24,7 +24,7 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_script_is_played_and_no_prompt_stands_alone() {
+fn a_script_runs_and_no_prompt_is_printed_alone() {
     let (_server, port) = Program::server();
     let script =
         "# a comment\n\nsend x it's \"me\"\nsend w hi\ncreate_group g\njoin_group g\nlist_members\nleave_group\n";
@@ -39,13 +39,13 @@ fn a_script_is_played_and_no_prompt_stands_alone() {
 >>> (g) [Members in the group g:]
 >>> (g) x
 >>> [Leave group chat g]";
-    assert_eq!(play(&port, &[], script), (lines(expected), String::new(), Some(4)));
+    assert_eq!(run_script(&port, &[], script), (lines(expected), String::new(), Some(4)));
 }
 
 #[test]
 fn events_are_numbered_without_gaps_and_exit_is_the_last() {
     let (_server, port) = Program::server();
-    let (lines, errors, status) = play(&port, &["--json"], "send x hi\nsend_all hi\nbogus\n");
+    let (lines, errors, status) = run_script(&port, &["--json"], "send x hi\nsend_all hi\nbogus\n");
     assert_eq!((errors.as_str(), status), ("", Some(4)));
     let events: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (n, event) in events.iter().enumerate() {
@@ -63,9 +63,9 @@ fn events_are_numbered_without_gaps_and_exit_is_the_last() {
 }
 
 #[test]
-fn statuses_say_what_went_wrong_first() {
+fn the_status_reports_the_first_failure() {
     let (_server, port) = Program::server();
-    let status = |options: &[&str], script: &str| play(&port, options, script).2;
+    let status = |options: &[&str], script: &str| run_script(&port, options, script).2;
     assert_eq!(status(&[], "send x hi\n< x: hi\n"), Some(0));
     assert_eq!(status(&[], "<50ms nothing\nsend w hi\n"), Some(5));
     assert_eq!(status(&[], "send w hi\n<50ms nothing\n"), Some(4));
@@ -75,23 +75,23 @@ fn statuses_say_what_went_wrong_first() {
 }
 
 #[test]
-fn a_byte_order_mark_in_front_of_a_script_is_none_of_it() {
+fn a_byte_order_mark_before_a_script_is_ignored() {
     let (_server, port) = Program::server();
-    let (lines, errors, status) = play(&port, &[], "\u{feff}send x hi\n< x: hi\nsend x \u{feff}!\n");
+    let (lines, errors, status) = run_script(&port, &[], "\u{feff}send x hi\n< x: hi\nsend x \u{feff}!\n");
     assert_eq!((lines.contains(&">>> x: hi".to_owned()), errors.as_str(), status), (true, "", Some(0)), "{lines:?}");
     assert!(lines.contains(&">>> x: \u{feff}!".to_owned()), "{lines:?}");
 }
 
 #[test]
-fn a_failed_command_ends_a_script_that_wants_it() {
+fn a_failed_command_ends_a_script_with_fail_fast() {
     let (_server, port) = Program::server();
-    let (lines, _, status) = play(&port, &["--fail-fast", "--on-eof", "stay"], "send w hi\nsend x never\n");
+    let (lines, _, status) = run_script(&port, &["--fail-fast", "--on-eof", "stay"], "send w hi\nsend x never\n");
     assert_eq!(lines.last().map(String::as_str), Some(">>> [Client w does not exist.]"));
     assert_eq!(status, Some(4));
 }
 
 #[test]
-fn without_a_server_it_says_so_and_ends() {
+fn without_a_server_a_client_reports_it_and_ends() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port().to_string();
     let mut client = Program::start(&["-c", "x", "127.0.0.1", &port, "0"]);
@@ -106,7 +106,7 @@ fn without_a_server_it_says_so_and_ends() {
 fn a_name_that_is_online_is_refused() {
     let (_server, port) = Program::server();
     let _x = Program::client("x", &port, &[]);
-    let (lines, errors, status) = play(&port, &[], "send x never\n");
+    let (lines, errors, status) = run_script(&port, &[], "send x never\n");
     assert_eq!((lines, errors.as_str(), status), (vec![">>> [The name x is already in use.]".to_owned()], "", Some(4)));
 }
 
@@ -114,18 +114,18 @@ fn a_name_that_is_online_is_refused() {
 fn lines_of_any_length_and_any_bytes_are_answered() {
     let (_server, port) = Program::server();
     let script = format!("send x {}\nsend x after\n", "a".repeat(2_000_000));
-    let (lines, _, status) = play(&port, &[], &script);
+    let (lines, _, status) = run_script(&port, &[], &script);
     let long = ">>> A message must have at most 65536 bytes, and this one has 2000000.";
     assert_eq!(lines[2..], [long, ">>> x: after", ">>> [Message received by x.]"]);
     assert_eq!(status, Some(4));
 
     let longest = "b".repeat(65_536);
-    let (lines, _, status) = play(&port, &[], &format!("send x {longest}\n"));
+    let (lines, _, status) = run_script(&port, &[], &format!("send x {longest}\n"));
     assert_eq!((lines[2].as_str(), status), (format!(">>> x: {longest}").as_str(), Some(0)));
 }
 
 #[test]
-fn a_signal_ends_it_with_notice_and_counts_what_had_no_outcome() {
+fn a_signal_ends_a_client_with_notice_and_counts_commands_without_outcome() {
     for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
         let (server, port) = Program::server();
         let x = Program::client("x", &port, &["--on-eof", "stay"]);
@@ -140,7 +140,7 @@ fn a_signal_ends_it_with_notice_and_counts_what_had_no_outcome() {
     server.signal(Signal::SIGSTOP);
     x.send("list_groups");
     x.send("send x second");
-    // What is sent to oneself needs no server: its outcome says that the line before was taken as well.
+    // A message to oneself needs no server. Its outcome shows that the client has read the line before, too.
     x.until(">>> [Message received by x.]");
     x.signal(Signal::SIGTERM);
     assert_eq!(x.end(), (vec![], "1 command had no outcome.\n".to_owned(), Some(143)));
@@ -148,7 +148,7 @@ fn a_signal_ends_it_with_notice_and_counts_what_had_no_outcome() {
 }
 
 #[test]
-fn the_end_of_the_input_is_what_the_options_say() {
+fn options_set_the_behaviour_at_the_end_of_the_input() {
     let (server, port) = Program::server();
     let mut x = Program::client("x", &port, &["--on-eof", "stay"]);
     x.stdin = None;
@@ -159,12 +159,12 @@ fn the_end_of_the_input_is_what_the_options_say() {
     y.stdin = None;
     assert_eq!(y.end().2, Some(0));
     server.until(">>> [Client y is offline]");
-    let (_, _, status) = play(&port, &["--linger", "20ms"], "");
+    let (_, _, status) = run_script(&port, &["--linger", "20ms"], "");
     assert_eq!(status, Some(4), "the name is in use");
 }
 
 #[test]
-fn a_reader_that_went_away_is_a_leave_with_notice() {
+fn a_client_whose_output_is_closed_leaves_with_notice() {
     let (server, port) = Program::server();
     let mut x = program(["-c", "x", "127.0.0.1", &port, "0"]).unread().start();
     let mut reader = std::io::BufReader::new(x.stdout.take().unwrap());
@@ -181,7 +181,7 @@ fn a_reader_that_went_away_is_a_leave_with_notice() {
 #[test]
 fn a_blocked_output_delays_no_signal_and_loses_no_message() {
     let (server, port) = Program::server();
-    // Nobody reads its output, a pipe that holds 64 KiB.
+    // The output is an unread pipe, which holds 64 KiB.
     let x = program(["-c", "x", "127.0.0.1", &port, "0", "--on-eof", "stay"]).stdin(Stdio::null()).unread().start();
     server.until(">>> [Client x registered]");
     let mut y = Program::client("y", &port, &[]);
@@ -191,12 +191,12 @@ fn a_blocked_output_delays_no_signal_and_loses_no_message() {
     y.send(&format!("send x {text}"));
     x.signal(Signal::SIGTERM);
     assert_eq!(x.end().2, Some(143));
-    // What could not be shown was not acknowledged.
+    // The client did not display the message, so it did not acknowledge it.
     y.until(">>> [Messages received by the server and saved]");
 }
 
 #[test]
-fn the_launcher_in_a_pipe_becomes_what_its_first_line_starts() {
+fn the_launcher_in_a_pipe_becomes_the_client_that_a_line_starts() {
     let (_server, port) = Program::server();
     let mut launcher = Program::start(&[]);
     launcher.send("");
@@ -229,7 +229,7 @@ fn input_without_end_delays_no_signal() {
     x.signal(Signal::SIGTERM);
     assert_eq!(x.end().2, Some(143));
 
-    // Empty lines as fast as they can be written.
+    // Empty lines without a pause.
     let mut z = program(["-c", "z", "127.0.0.1", &port, "0"]).stdout(Stdio::null()).start();
     let mut stdin = z.stdin.take().unwrap();
     let writer = std::thread::spawn(move || while std::io::Write::write_all(&mut stdin, &[b'\n'; 4096]).is_ok() {});
@@ -240,7 +240,7 @@ fn input_without_end_delays_no_signal() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_named() {
+fn a_failed_write_of_output_is_reported() {
     let (_server, port) = Program::server();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let x = program(["-c", "x", "127.0.0.1", &port, "0"]).stdin(Stdio::null()).stdout(full).start();
@@ -249,7 +249,7 @@ fn an_output_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn a_script_that_cannot_be_read_is_not_an_empty_one() {
+fn an_unreadable_script_is_an_error() {
     let (_server, port) = Program::server();
     let home = tempfile::tempdir().unwrap();
     let (shown, _, status) = program(["-c", "x", "127.0.0.1", &port, "0", "--script"]).arg(home.path()).run().parts();

@@ -1,6 +1,7 @@
-//! A real server is killed with SIGKILL at random moments while a client saves mail and another reads it: whatever the
-//! sender saw as saved is shown, once in each life of its reader. `CHAT_KILLS=200` kills more often, `CHAT_SEED` at
-//! other moments.
+//! Kills a real server with SIGKILL at random times while one client saves mail and another reads it. Each message that
+//! the sender saw as saved must be displayed, at most once in each incarnation of its reader.
+//!
+//! `CHAT_KILLS=200` kills more often; another `CHAT_SEED` kills at other times.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +10,14 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How many messages are sent between two kills.
+/// Number of messages sent between two kills.
 const MESSAGES: u64 = 40;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |word| word.parse().unwrap())
 }
 
-/// KillTimes to kill at: an xorshift generator (Marsaglia 2003) is random enough, and replays.
+/// Random times of kills. An xorshift generator (Marsaglia 2003) is random enough and can be replayed.
 struct KillTimes(u64);
 
 impl KillTimes {
@@ -60,7 +61,7 @@ impl CrashTest {
         Program::start(&["-c", name, "127.0.0.1", &self.port, "0", "--json", "--typed"])
     }
 
-    /// x sends, and the server is killed after so many of its events; returns what x saw saved.
+    /// Lets x send, and kills the server after `kill_after` events of x. Returns the messages that x saw as saved.
     fn save(&mut self, round: u64, kill_after: u64) -> Vec<String> {
         let mut x = self.client("x");
         while event(&x.line())["event"] != "table" {}
@@ -86,7 +87,7 @@ impl CrashTest {
         saved
     }
 
-    /// y reads, and the server is killed after so many of its events; returns when all of `wanted` was shown.
+    /// Lets y read, and kills the server after `kill_after` events of y. Returns when y has displayed all of `wanted`.
     fn read(&mut self, wanted: &[String], kill_after: u64) {
         let mut y = self.client("y");
         let (mut shown, mut seen) = (BTreeMap::<String, u32>::new(), 0);
@@ -112,17 +113,17 @@ impl CrashTest {
 }
 
 #[test]
-fn what_was_saved_survives_any_kill() {
+fn saved_messages_survive_every_kill() {
     let (kills, seed) = (setting("CHAT_KILLS", 25), setting("CHAT_SEED", 1));
-    let mut moments = KillTimes(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut scene = CrashTest::new();
-    scene.read(&[], 0);
+    let mut kill_times = KillTimes(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut test = CrashTest::new();
+    test.read(&[], 0);
     let mut round = 0;
-    while scene.kills < kills {
+    while test.kills < kills {
         round += 1;
-        let (while_saving, while_reading) = (1 + moments.below(MESSAGES * 3), 1 + moments.below(MESSAGES + 6));
-        let saved = scene.save(round, while_saving);
+        let (while_saving, while_reading) = (1 + kill_times.below(MESSAGES * 3), 1 + kill_times.below(MESSAGES + 6));
+        let saved = test.save(round, while_saving);
         assert_eq!(saved.len() as u64, MESSAGES, "round {round}: replay with CHAT_SEED={seed}");
-        scene.read(&saved, while_reading);
+        test.read(&saved, while_reading);
     }
 }

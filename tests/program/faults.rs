@@ -1,4 +1,4 @@
-//! Faults of the network, decided where a datagram is sent: on the command line, and by orders to a running program.
+//! Network faults, injected where a datagram is sent: from the command line, and by commands to a running program.
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
@@ -12,14 +12,14 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A server that shows events, its events so far, and its port.
+/// Starts a server with JSON output. Returns it with its port.
 fn server(options: &[&str]) -> (Program, String) {
     let server = Program::start(&[&["-s", "0", "--ephemeral", "--json"], options].concat());
     let port = until(&server, "listening").last().unwrap()["port"].to_string();
     (server, port)
 }
 
-/// A client that shows events, registered, with the address that it has.
+/// Starts a client with JSON output. Returns it with its address when it is registered.
 fn client(name: &str, port: &str, options: &[&str]) -> (Program, String) {
     let client = Program::start(&[&["-c", name, "127.0.0.1", port, "0", "--json", "--typed"], options].concat());
     let addr = until(&client, "started").last().unwrap()["addr"].as_str().unwrap().to_owned();
@@ -31,7 +31,7 @@ fn event(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|why| panic!("{line:?} is no event: {why}"))
 }
 
-/// All events up to the next one of this kind, which is among them.
+/// All events up to and including the next one of this kind.
 fn until(program: &Program, kind: &str) -> Vec<Value> {
     let mut seen: Vec<Value> = Vec::new();
     while seen.last().is_none_or(|event| event["event"] != kind) {
@@ -49,7 +49,7 @@ fn of_kind<'a>(events: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a V
     events.iter().filter(move |event| event["event"] == kind)
 }
 
-/// Sends orders to control sockets, from a socket of its own.
+/// Sends fault commands to control sockets, from a socket of its own.
 struct ControlClient {
     folder: TempDir,
     socket: UnixDatagram,
@@ -67,9 +67,9 @@ impl ControlClient {
         self.folder.path().join(name)
     }
 
-    /// Gives an order, and returns the answer.
-    fn give(&self, path: &Path, order: &str) -> String {
-        self.socket.send_to(order.as_bytes(), path).unwrap();
+    /// Sends a command and returns the answer.
+    fn send_command(&self, path: &Path, command: &str) -> String {
+        self.socket.send_to(command.as_bytes(), path).unwrap();
         let mut buffer = [0; 1024];
         let bytes = self.socket.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..bytes].to_vec()).unwrap()
@@ -77,7 +77,7 @@ impl ControlClient {
 }
 
 #[test]
-fn a_client_that_loses_everything_says_so_and_finds_no_server() {
+fn a_client_that_loses_every_datagram_reports_it_and_finds_no_server() {
     let (_server, port) = server(&[]);
     let arguments = ["-c", "x", "127.0.0.1", &port, "0", "--json", "--fault", "loss=100%,seed=7"];
     let (events, status) = rest(Program::start(&arguments));
@@ -95,7 +95,7 @@ fn a_client_that_loses_everything_says_so_and_finds_no_server() {
 }
 
 #[test]
-fn faults_are_no_lines_for_people() {
+fn text_output_has_no_fault_events() {
     let (_server, port) = server(&[]);
     let arguments = ["-c", "x", "127.0.0.1", &port, "0", "--fault", "loss=100%"];
     let (lines, errors, status) = Program::start(&arguments).end();
@@ -105,7 +105,7 @@ fn faults_are_no_lines_for_people() {
 }
 
 #[test]
-fn what_is_late_is_late_by_so_much_and_what_is_doubled_is_shown_once() {
+fn delays_add_up_and_duplicates_are_displayed_once() {
     let (_server, port) = server(&["--fault", "duplicate=100%"]);
     let (y, _) = client("y", &port, &["--fault", "duplicate=100%,delay=15ms"]);
     let (mut x, _) = client("x", &port, &["--fault", "delay=10ms", "--fault", "delay=25ms,duplicate=100%"]);
@@ -124,7 +124,7 @@ fn what_is_late_is_late_by_so_much_and_what_is_doubled_is_shown_once() {
 }
 
 #[test]
-fn what_is_overtaken_is_shown_in_the_order_typed() {
+fn reordered_messages_are_displayed_in_the_order_typed() {
     let (_server, port) = server(&[]);
     let (y, _) = client("y", &port, &[]);
     let (mut x, _) = client("x", &port, &["--fault", "reorder=60%,seed=7"]);
@@ -141,14 +141,14 @@ fn what_is_overtaken_is_shown_in_the_order_typed() {
 }
 
 #[test]
-fn orders_are_in_force_when_they_are_answered() {
-    let orders = ControlClient::new();
-    let path = orders.path("y");
+fn fault_commands_are_in_force_when_they_are_answered() {
+    let control = ControlClient::new();
+    let path = control.path("y");
     let (_server, port) = server(&[]);
     let (y, _) = client("y", &port, &["--control", path.to_str().unwrap()]);
     let (mut x, addr) = client("x", &port, &[]);
 
-    assert_eq!(orders.give(&path, &format!("to={addr},drop=1")), "ok");
+    assert_eq!(control.send_command(&path, &format!("to={addr},drop=1")), "ok");
     x.send("send y hi");
     let events = until(&x, "done");
     let delivered = of_kind(&events, "delivered").next().unwrap();
@@ -156,10 +156,10 @@ fn orders_are_in_force_when_they_are_answered() {
     let lost = until(&y, "fault").pop().unwrap();
     assert_eq!((&lost["fault"], &lost["peer"]), (&"drop".into(), &addr.into()));
 
-    let wrong = orders.give(&path, "drop=some");
+    let wrong = control.send_command(&path, "drop=some");
     assert!(wrong.starts_with("A fault is loss=30%") && wrong.ends_with("and \"drop=some\" is not."), "{wrong}");
-    // A client that hears the server and says nothing keeps nothing from anybody, and its own words go nowhere.
-    assert_eq!(orders.give(&path, "cut"), "ok");
+    // y receives but sends nothing: it acknowledges nothing, so the server saves its mail.
+    assert_eq!(control.send_command(&path, "cut"), "ok");
     x.send("send y are you there?");
     let mut outcomes = until(&x, "done");
     outcomes.retain(|event| event["cmd"] == 2 && event["line"].is_string());
@@ -167,7 +167,7 @@ fn orders_are_in_force_when_they_are_answered() {
     let kept = ["[No ACK from y, message sent to server.]", "[Messages received by the server and saved]"];
     assert_eq!(lines, kept);
     assert_eq!(until(&y, "fault").last().unwrap()["fault"], "cut");
-    assert_eq!(orders.give(&path, "heal"), "ok");
+    assert_eq!(control.send_command(&path, "heal"), "ok");
 
     assert!(path.exists());
     y.signal(Signal::SIGTERM);
@@ -176,16 +176,16 @@ fn orders_are_in_force_when_they_are_answered() {
 }
 
 #[test]
-fn a_program_that_was_killed_leaves_its_path_to_the_next_one() {
-    let orders = ControlClient::new();
-    let path = orders.path("server");
+fn a_program_takes_over_the_control_path_of_a_killed_one() {
+    let control = ControlClient::new();
+    let path = control.path("server");
     let with = ["--control", path.to_str().unwrap()];
     let (killed, _) = server(&with);
     killed.signal(Signal::SIGKILL);
     assert_eq!(killed.end().2, None);
     assert!(path.exists());
     let (second, _) = server(&with);
-    assert_eq!(orders.give(&path, "heal\n"), "ok");
+    assert_eq!(control.send_command(&path, "heal\n"), "ok");
     let (lines, errors, status) = Program::start(&[&["-s", "0", "--ephemeral"], &with[..]].concat()).end();
     let sentence = format!("{} is there already, choose another path.\n", path.display());
     assert_eq!((lines, errors, status), (Vec::new(), sentence, Some(3)));
@@ -195,7 +195,7 @@ fn a_program_that_was_killed_leaves_its_path_to_the_next_one() {
 }
 
 #[test]
-fn a_server_tells_what_it_lost() {
+fn a_server_reports_dropped_datagrams() {
     let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr: SocketAddr = peer.local_addr().unwrap();
     let (server, port) = server(&["--fault", &format!("to={addr},drop=1")]);
@@ -210,8 +210,8 @@ fn a_server_tells_what_it_lost() {
     assert!(peer.recv(&mut [0; 2048]).is_ok(), "the second answer arrives");
 }
 
-/// Plays a scenario with real processes; its status and what was reported.
-fn play(text: &str, seed: Option<u64>) -> (Status, String) {
+/// Runs a scenario with real processes. Returns the status and the report.
+fn run_scenario(text: &str, seed: Option<u64>) -> (Status, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.chat");
     std::fs::write(&file, text).unwrap();
@@ -223,13 +223,13 @@ fn play(text: &str, seed: Option<u64>) -> (Status, String) {
 }
 
 fn passes(text: &str) {
-    let (status, report) = play(text, None);
+    let (status, report) = run_scenario(text, None);
     assert_eq!(status, Status::Ok, "{report}");
     assert!(report.contains("1 case: 1 passed"), "{report}");
 }
 
 #[test]
-fn scenario_drop_swallows_so_many_and_only_on_its_way() {
+fn scenario_drop_drops_a_number_of_datagrams_in_one_direction() {
     passes(
         r#"server
 client x y z
@@ -247,7 +247,7 @@ y!< {"event":"fault"}
 }
 
 #[test]
-fn scenario_loss_is_lost_and_heals() {
+fn scenario_loss_ends_with_heal() {
     passes(
         r#"server
 client x y
@@ -268,7 +268,7 @@ x!< {"event":"fault"}
 }
 
 #[test]
-fn scenario_duplicate_sends_two() {
+fn scenario_duplicate_sends_each_datagram_twice() {
     passes(
         r#"server
 client x
@@ -286,7 +286,7 @@ y!<2s x: hi
 }
 
 #[test]
-fn scenario_delay_is_longer_than_the_first_patience() {
+fn scenario_delay_beyond_the_first_ack_timeout_causes_a_retransmission() {
     passes(
         r#"server
 client x
@@ -304,7 +304,7 @@ y!<1s x: hi
 }
 
 #[test]
-fn scenario_reorder_lets_the_next_one_overtake() {
+fn scenario_reorder_lets_the_next_datagram_overtake() {
     passes(
         r#"server
 client x y
@@ -320,7 +320,7 @@ x< {"event":"delivered","to":"y"}
 }
 
 #[test]
-fn scenario_cut_is_both_ways_and_heals() {
+fn scenario_cut_works_in_both_directions_and_ends_with_heal() {
     passes(
         r#"server
 client x y z
@@ -344,7 +344,7 @@ x!< {"event":"fault"}
 }
 
 #[test]
-fn faults_outlive_a_restart_and_hold_for_who_comes_later() {
+fn faults_survive_a_restart_and_apply_to_later_actors() {
     passes(
         r#"server
 client x y
@@ -367,7 +367,7 @@ x!< {"event":"fault"}
 }
 
 #[test]
-fn who_does_not_run_loses_from_its_next_start_on() {
+fn faults_for_a_killed_actor_apply_from_its_next_start() {
     passes(
         r#"server
 client x
@@ -385,7 +385,7 @@ x!< {"event":"fault"}
 }
 
 #[test]
-fn who_is_paused_obeys_before_it_sends_anything() {
+fn a_paused_actor_applies_fault_commands_before_it_sends() {
     passes(
         r#"server
 client x y
@@ -404,7 +404,7 @@ x< {"event":"done"}
 }
 
 #[test]
-fn where_no_control_socket_can_be_faults_are_skipped_with_the_reason() {
+fn without_a_control_socket_faults_are_skipped_with_the_reason() {
     let home = tempfile::tempdir().unwrap();
     let deep = home.path().join("d".repeat(120));
     std::fs::create_dir(&deep).unwrap();
@@ -418,23 +418,23 @@ fn where_no_control_socket_can_be_faults_are_skipped_with_the_reason() {
 }
 
 #[test]
-fn a_failure_names_the_seed_and_only_where_there_are_faults() {
-    let (status, report) = play("server\nclient x\nloss x->* 10%\nx<100ms no such line\n", Some(5));
+fn a_failure_names_the_seed_only_if_the_case_has_faults() {
+    let (status, report) = run_scenario("server\nclient x\nloss x->* 10%\nx<100ms no such line\n", Some(5));
     assert_eq!(status, Status::Expected);
     assert!(report.contains("replay    chat run --seed 5 --case "), "{report}");
-    let (status, report) = play("server\nclient x\nx<100ms no such line\n", Some(5));
+    let (status, report) = run_scenario("server\nclient x\nx<100ms no such line\n", Some(5));
     assert_eq!(status, Status::Expected);
     assert!(report.contains("replay    chat run --case "), "{report}");
 }
 
 #[test]
 fn the_same_seed_loses_the_same_datagrams() {
-    // Nobody answers here, so that each client sends the same datagrams.
+    // No server answers, so each client sends the same datagrams.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port().to_string();
     let lost = ["7", "7", "8"].map(|seed| {
-        let order = format!("loss=50%,seed={seed}");
-        Program::start(&["-c", "x", "127.0.0.1", &port, "0", "--json", "--trace", "--fault", &order])
+        let command = format!("loss=50%,seed={seed}");
+        Program::start(&["-c", "x", "127.0.0.1", &port, "0", "--json", "--trace", "--fault", &command])
     });
     let lost = lost.map(|client| {
         let (events, _) = rest(client);

@@ -1,4 +1,4 @@
-//! The programs as people start them: real servers and clients, with pipes or in a terminal.
+//! Tests of real servers and clients, with pipes or in a terminal.
 
 #[path = "../support/mod.rs"]
 mod support;

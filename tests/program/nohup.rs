@@ -1,9 +1,9 @@
-//! A server that was started to survive its terminal survives it; any other ends with it.
+//! SIGHUP and servers: a server that was started under `nohup` survives it, any other server ends.
 
 use crate::support::{Program, program};
 use nix::sys::signal::Signal;
 
-/// A server started by a shell after these words, once it listens.
+/// Starts a server by a shell that runs `before` first. Returns when the server listens.
 fn server(before: &str) -> Program {
     let server = program(["-s", "0", "--ephemeral"]).after_shell_words(before).start();
     server.port();
@@ -11,7 +11,7 @@ fn server(before: &str) -> Program {
 }
 
 #[test]
-fn a_hangup_that_is_ignored_ends_nothing() {
+fn a_server_survives_an_ignored_hangup() {
     let mut server = server("trap '' HUP;");
     server.signal(Signal::SIGHUP);
     server.send("groups\nexit");
@@ -19,7 +19,7 @@ fn a_hangup_that_is_ignored_ends_nothing() {
 }
 
 #[test]
-fn a_hangup_ends_a_server_otherwise() {
+fn a_hangup_ends_a_server() {
     let server = server("");
     server.signal(Signal::SIGHUP);
     let (lines, _, status) = server.end();

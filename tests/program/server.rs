@@ -1,10 +1,10 @@
-//! A server with pipes: its words, its files, and every way in which it ends.
+//! A server with pipes: its console commands, its files, and every way in which it ends.
 
 use crate::support::{Program, program};
 use nix::sys::signal::Signal;
 
 #[test]
-fn the_end_of_its_input_changes_nothing() {
+fn a_server_keeps_running_at_the_end_of_its_input() {
     let (mut server, port) = Program::server();
     server.stdin = None;
     let mut x = Program::client("x", &port, &[]);
@@ -16,7 +16,7 @@ fn the_end_of_its_input_changes_nothing() {
 }
 
 #[test]
-fn signals_and_exit_end_it_with_status_0() {
+fn signals_and_exit_end_a_server_with_status_0() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let (server, _) = Program::server();
         server.signal(signal);
@@ -28,7 +28,7 @@ fn signals_and_exit_end_it_with_status_0() {
 }
 
 #[test]
-fn its_words_are_answered() {
+fn console_commands_are_answered() {
     let (mut server, _) = Program::server();
     for word in ["groups", "", "mail", "exit"] {
         server.send(word);
@@ -54,7 +54,7 @@ fn events_are_json_and_exit_is_the_last() {
 }
 
 #[test]
-fn what_it_keeps_stands_in_the_state_folder_under_its_port() {
+fn the_store_is_in_the_state_folder_and_named_by_the_port() {
     let server = Program::start(&["-s", "0"]);
     let port = server.port();
     let mut x = Program::client("x", &port, &[]);
@@ -63,7 +63,7 @@ fn what_it_keeps_stands_in_the_state_folder_under_its_port() {
     let file = server.home.path().join(format!(".local/state/chat/server-{port}.db"));
     assert!(file.is_file());
     server.signal(Signal::SIGTERM);
-    // The server ends before its home does.
+    // The home folder is removed with the server, so the store is copied after the server has ended.
     let copy = tempfile::tempdir().unwrap();
     let kept = copy.path().join("kept.db");
     server.until_end();
@@ -75,7 +75,7 @@ fn what_it_keeps_stands_in_the_state_folder_under_its_port() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_named_in_one_sentence() {
+fn an_unwritable_store_is_reported_in_one_sentence() {
     let server = Program::start(&["-s", "0", "--db", "/proc/no/such/folder/file.db"]);
     let (lines, errors, status) = server.end();
     assert_eq!((lines, status), (vec![], Some(3)));
@@ -83,7 +83,7 @@ fn a_place_that_cannot_be_written_is_named_in_one_sentence() {
 }
 
 #[test]
-fn a_port_in_use_is_named_in_one_sentence() {
+fn a_port_in_use_is_reported_in_one_sentence() {
     let (_server, port) = Program::server();
     let second = Program::start(&["-s", &port, "--ephemeral"]);
     let sentence = format!("Port {port} is in use, choose another one, or 0 for a free one.\n");
@@ -91,14 +91,14 @@ fn a_port_in_use_is_named_in_one_sentence() {
 }
 
 #[test]
-fn a_closed_window_ends_it_as_a_signal_does() {
+fn sighup_ends_a_server_with_status_129() {
     let (server, _) = Program::server();
     server.signal(Signal::SIGHUP);
     assert_eq!(server.end(), (vec![], String::new(), Some(129)));
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_named() {
+fn a_failed_write_of_output_is_reported() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let server = program(["-s", "0", "--ephemeral"]).stdout(full).start();
     let sentence = "The output could not be written: no storage space.\n";

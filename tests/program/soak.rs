@@ -1,6 +1,7 @@
-//! Coming, going, groups, mail and loss for a while, with real programs: nothing is lost, nothing grows.
+//! Soak test with real programs: logins, groups, mail and loss. No message is lost, and memory use does not grow.
 //!
-//! Two seconds in `make test`; `make soak` goes on for ten minutes (`CHAT_SOAK_SECONDS`) and prints memory and links.
+//! It takes two seconds in `make test` and ten minutes in `make soak` (`CHAT_SOAK_SECONDS`). It prints memory and
+//! links.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ fn event(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
-/// The resident memory of a process in KiB, where the system tells.
+/// The resident memory of a process in KiB, if the system reports it.
 fn memory(program: &Program) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -29,7 +30,7 @@ impl Client {
         client
     }
 
-    /// Events up to the first one that fits.
+    /// Returns all events up to the first one for which `fits` is true.
     fn until(&self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut seen = Vec::new();
         loop {
@@ -40,7 +41,7 @@ impl Client {
         }
     }
 
-    /// Types a command and waits for its outcome, which must be good.
+    /// Types a command and waits for its outcome. The command must succeed.
     fn does(&mut self, line: &str) -> Vec<Value> {
         self.0.send(line);
         let seen = self.until(|event| event["event"] == "done");
@@ -54,7 +55,7 @@ impl Client {
     }
 }
 
-/// How many links the server has, and how many messages it keeps.
+/// Returns the numbers of links and of stored messages of the server.
 fn stats(server: &mut Program) -> (u64, u64) {
     server.send("stats");
     loop {
@@ -66,7 +67,7 @@ fn stats(server: &mut Program) -> (u64, u64) {
     }
 }
 
-/// One round: everything that was sent is shown by its reader.
+/// Runs one round: each reader must display every message to it.
 fn round(number: u64, port: &str, x: &mut Client, y: &mut Client) {
     let text = |what: &str| format!("{what} {number}");
     let shown = |text: &str, events: &[Value]| events.iter().filter(|event| event["text"] == text).count();
@@ -96,7 +97,7 @@ fn round(number: u64, port: &str, x: &mut Client, y: &mut Client) {
 
 #[test]
 #[allow(clippy::print_stdout, reason = "people who let it run for ten minutes want to see it")]
-fn nothing_grows_and_nothing_is_lost() {
+fn memory_does_not_grow_and_no_message_is_lost() {
     let seconds = std::env::var("CHAT_SOAK_SECONDS").map_or(2, |word| word.parse().unwrap());
     let mut server = Program::start(&["-s", "0", "--json", "--fault", "loss=10%"]);
     let port = event(&server.line())["port"].to_string();
@@ -120,7 +121,7 @@ fn nothing_grows_and_nothing_is_lost() {
     }
     x.leaves();
     y.leaves();
-    // What guests missed of the channel waits for them, and nothing else does.
+    // The store keeps only the channel messages that offline guests have missed.
     let (links, kept) = stats(&mut server);
     assert_eq!(links, 0);
     assert!(kept <= number, "{kept} messages kept");

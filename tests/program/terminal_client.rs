@@ -1,9 +1,9 @@
-//! A client at a terminal: output never damages the line being typed, and every way out leaves the terminal as found.
+//! A client at a terminal: output never damages the line being typed, and every way to end restores the terminal mode.
 
 use crate::support::{Program, Terminal, program};
 use nix::sys::signal::Signal;
 
-/// A client in a terminal, registered.
+/// A registered client in a terminal.
 struct ClientTerminal {
     terminal: Terminal,
     start: Vec<String>,
@@ -19,7 +19,7 @@ fn client_terminal(name: &str, port: &str) -> ClientTerminal {
     ClientTerminal { terminal, start }
 }
 
-/// The client x in a terminal that nobody reads, registered.
+/// Starts the client x in a terminal whose output is not read. Returns when it is registered.
 fn unread(server: &Program, port: &str) -> Terminal {
     let terminal = program(["-c", "x", "127.0.0.1", port, "0"]).unread().start_in_terminal();
     server.until(">>> [Client x registered]");
@@ -27,13 +27,13 @@ fn unread(server: &Program, port: &str) -> Terminal {
 }
 
 impl ClientTerminal {
-    /// Looks until exactly these rows follow the start.
+    /// Waits until exactly these rows follow the first rows.
     fn until(&mut self, rows: &[&str]) {
         let all: Vec<&str> = self.start.iter().map(String::as_str).chain(rows.iter().copied()).collect();
         self.terminal.until_rows(&all);
     }
 
-    /// Waits for the end: the status, and the rows behind the start.
+    /// Waits for the end of the client. Returns the exit status and the rows after the first rows.
     fn end(self) -> (Option<i32>, Vec<String>) {
         let (status, rows) = self.terminal.end();
         (status, rows[self.start.len()..].to_vec())
@@ -41,7 +41,7 @@ impl ClientTerminal {
 }
 
 #[test]
-fn what_arrives_while_somebody_types_stands_above_the_line() {
+fn messages_that_arrive_during_typing_appear_above_the_line() {
     let (_server, port) = Program::server();
     let mut x = client_terminal("x", &port);
     x.terminal.press("send y hal");
@@ -63,7 +63,7 @@ fn what_arrives_while_somebody_types_stands_above_the_line() {
 }
 
 #[test]
-fn a_line_longer_than_the_screen_is_kept_as_well() {
+fn a_line_longer_than_the_screen_is_not_damaged() {
     let (_server, port) = Program::server();
     let mut x = client_terminal("x", &port);
     let text = "0123456789".repeat(20);
@@ -96,7 +96,7 @@ fn the_prompt_names_the_group() {
     });
     rows.splice(2.., [">>> join_group g", entered]);
     if x.terminal.rows().last().is_some_and(|row| row == ">>>") {
-        // The answer took so long that the prompt stood there before it: the next one names the group.
+        // The outcome arrived after the prompt was printed. The next prompt names the group.
         x.terminal.press("\r");
         rows.push(">>>");
     }
@@ -110,7 +110,7 @@ fn the_prompt_names_the_group() {
 }
 
 #[test]
-fn what_would_be_obeyed_is_shown() {
+fn control_characters_are_escaped() {
     let (_server, port) = Program::server();
     let mut x = client_terminal("x", &port);
     let mut y = Program::client("y", &port, &[]);
@@ -133,7 +133,7 @@ fn commands_and_names_are_completed() {
 }
 
 #[test]
-fn ctrl_c_is_a_leave_with_notice() {
+fn ctrl_c_leaves_with_notice() {
     let (server, port) = Program::server();
     let mut x = client_terminal("x", &port);
     x.terminal.press("send y half");
@@ -156,7 +156,7 @@ fn ctrl_d_is_the_end_of_the_input() {
 }
 
 #[test]
-fn signals_end_it_and_nothing_is_left_of_the_line() {
+fn signals_end_a_client_and_erase_the_line() {
     for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
         let (server, port) = Program::server();
         let mut x = client_terminal("x", &port);
@@ -169,7 +169,7 @@ fn signals_end_it_and_nothing_is_left_of_the_line() {
 }
 
 #[test]
-fn commands_without_outcome_are_counted_when_a_signal_comes() {
+fn a_signal_counts_commands_without_outcome() {
     let (server, port) = Program::server();
     let mut x = client_terminal("x", &port);
     server.signal(Signal::SIGSTOP);
@@ -184,7 +184,7 @@ fn commands_without_outcome_are_counted_when_a_signal_comes() {
 }
 
 #[test]
-fn the_last_words_of_a_client_without_server_are_seen() {
+fn a_client_prints_its_last_events_when_the_server_is_gone() {
     for _ in 0..2 {
         let (server, port) = Program::server();
         let mut x = client_terminal("x", &port);
@@ -198,7 +198,7 @@ fn the_last_words_of_a_client_without_server_are_seen() {
 }
 
 #[test]
-fn a_closed_window_is_a_leave_with_notice() {
+fn a_client_whose_window_is_closed_leaves_with_notice() {
     let (server, port) = Program::server();
     let mut terminal = unread(&server, &port);
     terminal.close_window();
@@ -207,10 +207,10 @@ fn a_closed_window_is_a_leave_with_notice() {
 }
 
 #[test]
-fn a_terminal_that_nobody_reads_delays_no_signal() {
+fn an_unread_terminal_delays_no_signal() {
     let (server, port) = Program::server();
     let mut terminal = unread(&server, &port);
-    // Each answer is longer than what a terminal holds for its reader.
+    // Together the answers are longer than the buffer of a terminal.
     for _ in 0..64 {
         terminal.press("help\r");
     }
@@ -220,7 +220,7 @@ fn a_terminal_that_nobody_reads_delays_no_signal() {
 }
 
 #[test]
-fn ctrl_z_without_a_shell_goes_on_with_the_same_line() {
+fn ctrl_z_without_a_shell_keeps_the_line() {
     let (_server, port) = Program::server();
     let mut x = client_terminal("x", &port);
     x.terminal.press("send x so");

@@ -1,4 +1,4 @@
-//! A server at a terminal takes words there, and leaves a terminal alone that listens to another process.
+//! A server at a terminal reads commands there. It does not read the terminal while it is in the background.
 
 use crate::support::{Program, program};
 use nix::sys::signal::Signal;
@@ -9,7 +9,7 @@ fn listening(rows: &[String]) -> Option<String> {
 }
 
 #[test]
-fn words_are_taken_and_events_stand_above_the_line() {
+fn commands_are_read_and_events_appear_above_the_line() {
     let mut server = program(["-s", "0", "--ephemeral"]).start_in_terminal();
     server.until(|screen| screen.rows().last().is_some_and(|row| row == ">>>") && screen.rows().len() == 2);
     server.press("gro");
@@ -30,7 +30,7 @@ fn words_are_taken_and_events_stand_above_the_line() {
 #[test]
 fn a_terminal_is_not_read_from_the_background() {
     let mut server = program(["-s", "0", "--ephemeral"]).start_in_background();
-    // Were it read, this would end the server.
+    // If the server read this line, it would end.
     server.press("exit\r");
     server.until(|screen| listening(&screen.rows()).is_some());
     let port = listening(&server.rows()).unwrap();
@@ -50,7 +50,7 @@ fn the_launcher_becomes_a_server_or_a_client() {
     launcher.press("ChatApp -s 80\r");
     let refused = "The port must be 1024 to 65535, or 0 for a free one, and \"80\" is not.";
     launcher.until_rows(&["$ ChatApp -s 80", refused, "$"]);
-    // What is typed ahead reaches the client.
+    // Lines that are typed ahead reach the client.
     launcher.press(&format!("ChatApp -c x 127.0.0.1 {port} 0\rsend x hi\rexit\r"));
     server.until(">>> [Client x is offline]");
     let (status, rows) = launcher.end();
@@ -60,7 +60,7 @@ fn the_launcher_becomes_a_server_or_a_client() {
 }
 
 #[test]
-fn what_is_pasted_into_the_launcher_with_its_command_reaches_the_client() {
+fn lines_pasted_with_a_launcher_command_reach_the_client() {
     let (server, port) = Program::server();
     for json in ["", " --json"] {
         let mut launcher = program([""; 0]).start_in_terminal();

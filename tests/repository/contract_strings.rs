@@ -1,11 +1,11 @@
-//! Every sentence of the catalogue is expected by some scenario, word for word, or is unreachable there for a reason.
+//! Some scenario must expect every sentence of the catalogue, word for word, unless no scenario can reach the sentence.
 
 use chat::proto::event::sentences::{HoleKind, SentenceKind};
 use chat::proto::template::{TemplatePiece, pieces};
 use regex::Regex;
 use strum::IntoEnumIterator;
 
-/// What the scenarios expect: the patterns of their `<` lines that forbid nothing.
+/// The patterns of all expectations in the scenarios: `<` lines, but not `!<` lines.
 fn expectations() -> Vec<String> {
     let line = Regex::new(r"^[\w,*.-]+<\S* (.+)$").unwrap();
     let mut found = Vec::new();
@@ -16,7 +16,7 @@ fn expectations() -> Vec<String> {
     found
 }
 
-/// A sentence as a scenario can expect it.
+/// A regular expression for the patterns by which a scenario can expect a sentence.
 fn expected(sentence: SentenceKind) -> Regex {
     let piece = |piece| match piece {
         TemplatePiece::Text(text) => regex::escape(text),
@@ -31,7 +31,7 @@ fn expected(sentence: SentenceKind) -> Regex {
     Regex::new(&format!("^{words}$")).unwrap()
 }
 
-/// Why no scenario can expect a sentence, if none can.
+/// The reason why no scenario can reach a sentence. `None` if some scenario can.
 fn unreachable(sentence: SentenceKind) -> Option<&'static str> {
     Some(match sentence {
         SentenceKind::ServerFull => "65,536 names must be registered",

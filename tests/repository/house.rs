@@ -1,5 +1,5 @@
-//! The structure of the source is the planned one: imports point down, the core imports no effects, one file prints, types
-//! have different names, the top level is small. Rules about single types and functions are clippy's: `.ci/clippy.toml`.
+//! Tests the structure of the source: imports point down, the core imports no effects, one file prints, types have
+//! different names, the top level is fixed. Clippy checks rules about single types and functions: `.ci/clippy.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,8 +10,8 @@ use regex::Regex;
 
 use crate::support::root;
 
-/// The modules that each folder of `src` may import besides itself. `lib.rs` and `main.rs` are the top.
-const ARROWS: &[(&str, &[&str])] = &[
+/// The modules that each folder of `src` may import besides itself. `lib.rs` and `main.rs` may import all.
+const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("netem", &["proto"]),
     ("script", &["proto"]),
@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Folders without effects. Each denies clippy's disallowed types and methods.
 const PURE: &[&str] = &["proto", "netem", "script", "sim"];
 
-/// Modules and crates of effects: clippy knows types and functions only. A group after `std::` could hide a module.
+/// Modules and crates with effects, because clippy can only ban types and functions. `std::{` could hide a module.
 const EFFECTS: &[&str] = &[
     "std::fs",
     "std::io",
@@ -43,14 +43,14 @@ const EFFECTS: &[&str] = &[
     "tempfile",
 ];
 
-/// The only file that prints. Clippy finds macros that print, unless they are allowed.
+/// The only file that prints. Clippy finds printing macros, unless an `allow` hides them.
 const PRINTER: &str = "ui/printer.rs";
 const PRINTING: &[&str] = &["io::stdout()", "io::stderr()", "clippy::print_stdout", "clippy::print_stderr"];
 
 const TOP_LEVEL: &[&str] =
     &[".ci", ".gitignore", "Cargo.lock", "Cargo.toml", "LICENSE", "Makefile", "README.md", "scenarios", "src", "tests"];
 
-/// Every source file below a folder of the repository: its path from there, and its text.
+/// The text of every source file below a folder of the repository, by its path from that folder.
 fn files(folder: &str) -> BTreeMap<String, String> {
     let (base, mut found, mut folders) = (root().join(folder), BTreeMap::new(), vec![root().join(folder)]);
     while let Some(folder) = folders.pop() {
@@ -86,12 +86,12 @@ fn word(text: &str) -> &str {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("")
 }
 
-/// Every arrow that points up, as `FILE:LINE: module`.
-fn wrong_arrows(sources: &BTreeMap<String, String>) -> Vec<String> {
+/// Every import that is not allowed, as `FILE:LINE: message`.
+fn wrong_imports(sources: &BTreeMap<String, String>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (file, text) in sources {
         let Some((own, _)) = file.split_once('/') else { continue };
-        let allowed = ARROWS.iter().find(|(module, _)| *module == own).map(|(_, allowed)| *allowed);
+        let allowed = ALLOWED_IMPORTS.iter().find(|(module, _)| *module == own).map(|(_, allowed)| *allowed);
         let Some(allowed) = allowed else {
             wrong.push(format!("{file}: no such folder is planned"));
             continue;
@@ -105,8 +105,9 @@ fn wrong_arrows(sources: &BTreeMap<String, String>) -> Vec<String> {
     wrong
 }
 
-/// Every line of these files that holds one of these words, as `FILE:LINE: word`. Words begin where words begin.
-fn holding(sources: &BTreeMap<String, String>, words: &[&str], wanted: impl Fn(&str) -> bool) -> Vec<String> {
+/// Every line of the wanted files that contains one of these words, as `FILE:LINE: word`. A word must start at a word
+/// boundary.
+fn lines_with(sources: &BTreeMap<String, String>, words: &[&str], wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for (file, text) in sources.iter().filter(|(file, _)| wanted(file)) {
         for (at, line) in code(text) {
@@ -119,12 +120,12 @@ fn holding(sources: &BTreeMap<String, String>, words: &[&str], wanted: impl Fn(&
 }
 
 #[test]
-fn imports_point_one_way() {
-    assert_eq!(wrong_arrows(&sources()), Vec::<String>::new());
+fn imports_point_down() {
+    assert_eq!(wrong_imports(&sources()), Vec::<String>::new());
 }
 
 #[test]
-fn an_arrow_that_points_up_is_found() {
+fn an_import_that_points_up_is_found() {
     let text = [
         "use crate::io::socket::Socket;",
         "    let x = crate::ui::printer::answer();",
@@ -136,15 +137,15 @@ fn an_arrow_that_points_up_is_found() {
     let found = ["1: proto may not import `io`", "2: proto may not import `ui`"];
     let mut expected: Vec<String> = found.iter().map(|line| format!("proto/name.rs:{line}")).collect();
     expected.push("proto/name.rs:3: proto may not import ``".to_owned());
-    assert_eq!(wrong_arrows(&sources), expected);
+    assert_eq!(wrong_imports(&sources), expected);
     let elsewhere = BTreeMap::from([("util/x.rs".to_owned(), String::new())]);
-    assert_eq!(wrong_arrows(&elsewhere), ["util/x.rs: no such folder is planned"]);
+    assert_eq!(wrong_imports(&elsewhere), ["util/x.rs: no such folder is planned"]);
 }
 
 #[test]
 fn the_core_has_no_effects() {
     let is_pure = |file: &str| PURE.iter().any(|part| file.split('/').next() == Some(part));
-    assert_eq!(holding(&sources(), EFFECTS, is_pure), Vec::<String>::new());
+    assert_eq!(lines_with(&sources(), EFFECTS, is_pure), Vec::<String>::new());
     for part in PURE {
         let text = &sources()[&format!("{part}/mod.rs")];
         assert!(text.contains("#![deny(clippy::disallowed_methods, clippy::disallowed_types)]"), "{part}");
@@ -153,11 +154,11 @@ fn the_core_has_no_effects() {
 
 #[test]
 fn one_file_prints() {
-    // To ask whether it is a terminal prints nothing.
+    // Asking whether the output is a terminal prints nothing.
     let sources = sources().into_iter().map(|(file, text)| (file, text.replace("io::stdout().is_terminal()", "")));
     let sources = sources.collect();
-    assert_eq!(holding(&sources, PRINTING, |file| file != PRINTER), Vec::<String>::new());
-    assert_ne!(holding(&sources, PRINTING, |file| file == PRINTER), Vec::<String>::new(), "the words find nothing");
+    assert_eq!(lines_with(&sources, PRINTING, |file| file != PRINTER), Vec::<String>::new());
+    assert_ne!(lines_with(&sources, PRINTING, |file| file == PRINTER), Vec::<String>::new(), "the words find nothing");
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn every_file_begins_with_its_responsibility() {
 
 #[test]
 fn imports_begin_at_the_crate() {
-    // A module of tests may import all of its parent.
+    // A test module may import everything from its parent.
     let climbs = Regex::new(r"super::super|\buse super::[^*]").unwrap();
     for folder in ["src", "tests"] {
         let files = files(folder);
@@ -182,8 +183,8 @@ fn imports_begin_at_the_crate() {
     }
 }
 
-/// The types of a file by name. Associated types are members of their traits, and stand deeper; modules of tests have
-/// their own types.
+/// The names of the types of a file. Skips associated types, which are indented, and test modules, which may reuse
+/// names.
 fn types(text: &str) -> Vec<&str> {
     let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
     let definition = Regex::new(r"(?m)^(?:pub(?:\([a-z]+\))? )?(?:struct|enum|union|trait|type) (\w+)").unwrap();
@@ -211,12 +212,12 @@ fn the_map_of_the_source_names_each_folder() {
     let folders = entries.filter(|entry| entry.path().is_dir());
     let folders: BTreeSet<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
     assert_eq!(named, folders);
-    let planned: BTreeSet<String> = ARROWS.iter().map(|(module, _)| (*module).to_owned()).collect();
+    let planned: BTreeSet<String> = ALLOWED_IMPORTS.iter().map(|(module, _)| (*module).to_owned()).collect();
     assert_eq!(planned, folders);
 }
 
 #[test]
-fn the_top_level_is_the_planned_one() {
+fn the_top_level_has_only_the_planned_entries() {
     let listed = Command::new("git").args(["-c", "safe.directory=*", "ls-files", "-z"]).current_dir(root()).output();
     let tracked: BTreeSet<String> = match listed {
         Ok(listed) if listed.status.success() && !listed.stdout.is_empty() => {
@@ -224,7 +225,7 @@ fn the_top_level_is_the_planned_one() {
             let tops = names.split_terminator('\0').map(|name| name.split('/').next().unwrap_or(name).to_owned());
             tops.collect()
         }
-        // Not a clone, but an unpacked archive: what stands there is what there is, beside what was built.
+        // Without git, such as in an unpacked archive, all files except build output count.
         _ => {
             let names = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
             names.filter(|name| !["target", ".git"].contains(&name.as_str())).collect()

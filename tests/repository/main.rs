@@ -1,4 +1,4 @@
-//! The repository itself: the structure of its source, and that its documents and scenarios are complete and true.
+//! Tests of the repository: the structure of its source, and the correctness of its documents and scenarios.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
-//! The documents are true: their sessions, shell examples and scenarios run and show the documented output, their JSON is
-//! what the programs read and write, and their lines, links and commands are in order.
+//! Tests the documents. Sessions, shell examples and scenarios run with the documented output, the programs read and
+//! write the documented JSON, lines are short, and links and commands exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -36,12 +36,12 @@ struct Document {
 impl Document {
     fn read(path: &str) -> Self {
         let mut text = fs::read_to_string(root().join(path)).unwrap();
-        // In two steps, since a free port may hold the digits of another one.
+        // In two steps, because a free port may contain the digits of another port.
         let named = [("8888", "{server}"), ("9001", "{x}"), ("9002", "{y}")];
-        named.iter().for_each(|(port, stand_in)| text = text.replace(port, stand_in));
-        let reserved = named.map(|(_, stand_in)| {
+        named.iter().for_each(|(port, placeholder)| text = text.replace(port, placeholder));
+        let reserved = named.map(|(_, placeholder)| {
             let (port, reserved) = free_port();
-            text = text.replace(stand_in, &port.to_string());
+            text = text.replace(placeholder, &port.to_string());
             reserved
         });
         let home = tempfile::tempdir().unwrap();
@@ -49,7 +49,7 @@ impl Document {
         Self { text, home, _reserved: reserved.into() }
     }
 
-    /// The blocks in one language, as lists of lines.
+    /// The code blocks in one language, as lists of lines.
     fn blocks(&self, language: &str) -> Vec<Vec<&str>> {
         let opening = format!("```{language}");
         let mut blocks = Vec::new();
@@ -68,7 +68,7 @@ impl Document {
     }
 }
 
-/// A program of the session: what it shows goes to a file, what it is told comes through a pipe.
+/// A program of the session. Its output goes to a file, its input comes from a pipe.
 struct Terminal<'a> {
     child: Child,
     log: std::path::PathBuf,
@@ -77,8 +77,8 @@ struct Terminal<'a> {
 }
 
 impl<'a> Terminal<'a> {
-    /// Starts the program of a block and waits until it shows what stands before the first typed line, as far as that
-    /// is its own doing: all of it for who types, the first line for who only listens.
+    /// Starts the program of a block and waits for the output that it prints by itself: one line of a server, at most
+    /// two lines of a client. Later output depends on the lines that are typed.
     fn start(readme: &Document, number: usize, block: &[&'a str]) -> Self {
         let log = readme.home.path().join(format!("terminal-{number}"));
         let command = block[0].strip_prefix("$ ").expect("a block begins with a command");
@@ -120,7 +120,7 @@ impl Drop for Terminal<'_> {
 }
 
 #[test]
-fn the_session_shows_what_it_says() {
+fn the_session_has_the_documented_output() {
     let readme = Document::read(README);
     let blocks = readme.blocks("console");
     let blocks: Vec<_> = blocks.into_iter().take_while(|block| !block[0].ends_with('&')).collect();
@@ -140,13 +140,13 @@ fn the_session_shows_what_it_says() {
 }
 
 #[test]
-fn the_examples_of_the_readme_show_what_they_say() {
+fn the_examples_of_the_readme_have_the_documented_output() {
     let run = run_examples(&Document::read(README));
     assert!(run >= 7, "only {run} examples were run");
 }
 
 #[test]
-fn the_examples_of_the_wire_format_show_what_they_say() {
+fn the_examples_of_the_wire_format_have_the_documented_output() {
     let run = run_examples(&Document::read(WIRE));
     assert!(run >= 3, "only {run} examples were run");
 }
@@ -155,7 +155,7 @@ fn the_examples_of_the_wire_format_show_what_they_say() {
 fn run_examples(document: &Document) -> usize {
     let blocks = document.blocks("console");
     let examples = blocks.into_iter().skip_while(|block| !block[0].ends_with('&')).flatten();
-    // One shell for all of them, since they build on each other. What each command shows is set off by a mark.
+    // All examples run in one shell, because they build on each other. A mark separates the outputs of the commands.
     let (mut script, mut expected) = (String::new(), Vec::<(String, Vec<String>)>::new());
     for line in examples {
         if let Some(command) = line.strip_prefix("$ ") {
@@ -170,7 +170,7 @@ fn run_examples(document: &Document) -> usize {
         }
     }
     script.push_str("\nstatus=$?\nkill $!\nwait\nexit $status\n");
-    // The status that an example shows is that of the command before it, not of the mark between them.
+    // `$?` in an example must be the status of the command before it, not of the `printf` between them.
     let script = script.replace("\nprintf '\\036'\n", "\ns=$?; printf '\\036'; (exit $s)\n");
     let mut shell = document.shell(&script).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut shown = String::new();
@@ -183,7 +183,7 @@ fn run_examples(document: &Document) -> usize {
     for ((command, expected), shown) in expected.iter().zip(shown) {
         let first_words = command.split('|').filter_map(|part| part.split_whitespace().next());
         if first_words.filter(|tool| ["jq", "nc", "sqlite3"].contains(tool)).any(|tool| !exists(tool)) {
-            // Not part of a fresh machine; the examples of our own program are run everywhere.
+            // A fresh machine lacks these tools. Examples without them run everywhere.
             continue;
         }
         let shown: Vec<&str> = shown.lines().collect();
@@ -197,7 +197,7 @@ fn run_examples(document: &Document) -> usize {
 }
 
 #[test]
-fn the_scenarios_pass() {
+fn the_scenarios_of_documents_pass() {
     let mut run = 0;
     for path in DOCUMENTS {
         let document = Document::read(path);
@@ -213,7 +213,7 @@ fn the_scenarios_pass() {
 }
 
 #[test]
-fn the_picture_is_of_a_real_session() {
+fn the_picture_shows_a_real_session() {
     let folder = tempfile::tempdir().unwrap();
     let drawn = folder.path().join("session.svg");
     let script = root().join("tests/support/picture.py");
@@ -224,7 +224,7 @@ fn the_picture_is_of_a_real_session() {
 }
 
 #[test]
-fn documents_are_short_and_narrow() {
+fn documents_keep_their_limits_of_length_and_width() {
     for path in DOCUMENTS {
         let text = fs::read_to_string(root().join(path)).unwrap();
         let wide = text.lines().enumerate().filter(|(_, line)| line.chars().count() > WIDTH_MAX);
@@ -252,7 +252,7 @@ fn links_and_commands_of_documents_exist() {
     }
 }
 
-/// The incarnations that the examples of the wire format write as a letter.
+/// The letters that stand for incarnations in the examples of the wire format.
 const INCARNATIONS: [&str; 3] = ["X", "Y", "S"];
 
 #[test]
@@ -275,7 +275,7 @@ fn the_datagrams_of_the_wire_format_are_read_and_written_as_documented() {
             assert_eq!(String::from_utf8(emitted).unwrap(), bytes);
         }
     }
-    // `kind` names every frame, so its arms are the list of all kinds.
+    // `kind` has an arm for every frame, so its arms list all kinds.
     let arm = Regex::new(r#"(?m)^ +Self::\w+(?: \{ \.\. \})? => "(\w+)",$"#).unwrap();
     let source = sources().into_iter().find(|(path, _)| path.ends_with("wire/frame.rs")).unwrap().1;
     let known: BTreeSet<&str> = arm.captures_iter(&source).map(|found| found.extract::<1>().1[0]).collect();
@@ -302,15 +302,15 @@ fn the_limits_of_the_wire_format_are_documented() {
     }
 }
 
-/// A number with a comma between thousands.
+/// Formats a number with a comma between thousands.
 fn grouped(number: usize) -> String {
     if number < 1_000 { number.to_string() } else { format!("{},{:03}", grouped(number / 1_000), number % 1_000) }
 }
 
-/// The documented members of an event: each with whether it can be absent.
+/// The documented members of an event. The value is true if the member is optional.
 type Members = BTreeMap<String, bool>;
 
-/// Rows of a table of the events, by the name in the first column.
+/// Rows of a table of events, by the name in the first column.
 fn event_rows<'a>(text: &'a str, title: &str) -> BTreeMap<&'a str, Members> {
     let section = text.split("\n## ").find(|section| section.starts_with(title)).expect(title);
     let member = Regex::new(r"`(\w+)`(\?)?").unwrap();
@@ -324,7 +324,7 @@ fn event_rows<'a>(text: &'a str, title: &str) -> BTreeMap<&'a str, Members> {
     .collect()
 }
 
-/// The tables of the events: of clients, of servers, and of both.
+/// The tables of client events, of server events, and of datagram events, which both have.
 struct EventTables<'a> {
     client: BTreeMap<&'a str, Members>,
     server: BTreeMap<&'a str, Members>,
@@ -338,7 +338,7 @@ impl<'a> EventTables<'a> {
     }
 }
 
-/// The roles of events in the source, and the sections of the document.
+/// The prefixes of the event enums in the source, and the sections of the document.
 const EVENT_SECTIONS: [(&str, &str); 3] =
     [("Client", "Events of a client"), ("Server", "Events of a server"), ("Trace", "Events of datagrams")];
 
@@ -360,7 +360,7 @@ fn check_event(tables: &EventTables<'_>, event: &Value) {
 }
 
 #[test]
-fn the_events_of_the_document_have_the_documented_members() {
+fn example_events_have_the_documented_members() {
     let document = Document::read(EVENTS);
     let tables = EventTables::new(&document.text);
     let mut checked = 0;
@@ -432,14 +432,13 @@ fn sources() -> BTreeMap<String, String> {
     found
 }
 
-/// A port that is free, of those that the system gives to nobody unasked, and what keeps it from others: so it stays
-/// free until it is used.
+/// Returns a free port below the ephemeral ports of Linux, and a listener that reserves it until it is used.
 fn free_port() -> (u16, TcpListener) {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let first = std::process::id() % 10_000;
     loop {
         let port = 10_000 + (first + 37 * u32::from(GIVEN.fetch_add(1, Ordering::Relaxed))) % 20_000;
-        // The TCP port of the same number is how a run of scenarios tells others that it uses one.
+        // The scenario runner uses the TCP port of the same number as a lock of the UDP port.
         let Ok(reserved) = TcpListener::bind(("127.0.0.1", port as u16)) else { continue };
         if UdpSocket::bind(("::", port as u16)).or_else(|_| UdpSocket::bind(("0.0.0.0", port as u16))).is_ok() {
             return (port as u16, reserved);
@@ -453,7 +452,7 @@ fn exists(tool: &str) -> bool {
     found.is_ok_and(|status| status.success())
 }
 
-/// Whether a line is as documented, where `{*}` is anything.
+/// Whether a line matches the documented one. `{*}` matches any text.
 fn is_like(said: &str, shown: &str) -> bool {
     match said.split_once("{*}") {
         Some((before, after)) => shown.starts_with(before) && shown.ends_with(after),

@@ -1,4 +1,4 @@
-//! Files that are no scenarios, and programs that are no good: the run ends, says what happened, and leaves nothing.
+//! Invalid scenario files and badly behaved programs: the run ends, reports the reason, and leaves nothing behind.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -12,7 +12,7 @@ fn run(folder: &Path, options: &[&str]) -> (String, Option<i32>) {
 }
 
 #[test]
-fn what_is_no_scenario_is_refused_before_anything_is_started() {
+fn invalid_scenarios_are_refused_before_any_program_is_started() {
     let folder = TempDir::new().unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
     write("empty", b"");
@@ -33,7 +33,7 @@ fn what_is_no_scenario_is_refused_before_anything_is_started() {
         ("folder", 3, "The file folder cannot be read: "),
         ("missing", 3, "The file missing cannot be read: "),
     ] {
-        // A program that could be started would say so.
+        // If the program were started, it would create this file.
         let (report, code) = run(folder.path(), &["--impl", "touch started", "--impl-dir", ".", file]);
         assert!(code == Some(status) && report.contains(said), "{file}: {report}");
     }
@@ -41,7 +41,7 @@ fn what_is_no_scenario_is_refused_before_anything_is_started() {
 }
 
 #[test]
-fn a_daemon_without_group_and_environment_is_ended_and_its_port_is_free() {
+fn a_daemon_without_group_and_environment_is_killed_and_its_port_is_free() {
     let folder = TempDir::new().unwrap();
     let number = folder.path().join("number");
     let daemon = root().join("tests/data/stand-ins/daemon.py");

@@ -1,4 +1,4 @@
-//! `chat run --bless`: what is rewritten, and what is not.
+//! `chat run --bless`: rewrites expectations that failed by their text, and nothing else.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ set who=y\n\
 x> dereg x\n\
 x< [You are Off line. Bye.]\n";
 
-/// The texts that came; a list of actors and a regular expression are left alone.
+/// The file after the run. Lines with a list of actors or a regular expression stay unchanged.
 const AFTER: &str = "# A comment with x< x: hello\n\
 server\n\
 client x y\n\
@@ -42,13 +42,13 @@ x> dereg x\n\
 x< [You are Offline. Bye.]\n";
 
 fn bless(folder: &Path, ci: &str) -> (String, Option<i32>) {
-    // Limits are as short as they can be: all that is awaited has come.
+    // The limits are short: all expected lines arrive at once.
     let run = program(["run", "a.chat", "--bless", "--time-scale", "0.25"]).folder(folder).env("CI", ci).run();
     (run.stderr, run.status)
 }
 
 #[test]
-fn texts_follow_what_came_and_wildcards_stay() {
+fn texts_are_replaced_by_the_output_and_wildcards_stay() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.chat");
     std::fs::write(&file, BEFORE).unwrap();
@@ -56,14 +56,14 @@ fn texts_follow_what_came_and_wildcards_stay() {
     let expected = "a.chat:7: `x: hallo` is now `x: hello`\n\
                     a.chat:9: `[Message {what} by y!]` is now `[Message {what} by y.]`\n\
                     a.chat:17: `[You are Off line. Bye.]` is now `[You are Offline. Bye.]`\n";
-    // The run has failed all the same: another one shows whether it passes now.
+    // This run still fails. Only another run shows whether the new text passes.
     assert_eq!((said.as_str(), status), (expected, Some(5)));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), AFTER);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
-fn what_passes_stays_as_it_is() {
+fn a_passing_file_stays_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.chat");
     std::fs::write(&file, "server\nclient x\nx> dereg x\nx< [You are {*}. Bye.]\n").unwrap();
@@ -73,7 +73,7 @@ fn what_passes_stays_as_it_is() {
 }
 
 #[test]
-fn it_is_refused_where_nobody_looks() {
+fn bless_is_refused_in_ci() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.chat"), BEFORE).unwrap();
     let sentence = "--bless is refused where CI is set: a person has to look at what it rewrites.\n".to_owned();

@@ -1,4 +1,4 @@
-//! A run that is told to end: every process is gone, the report is written, and the status says why.
+//! Cancelled runs: every process is killed, the report is written, and the exit status shows the reason.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -10,7 +10,7 @@ use crate::support::{Program, program};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-/// A run of `chat run` whose actors live below a folder of its own.
+/// A run of `chat run`. Its actors have their folders below a folder of this run.
 struct Run {
     folder: TempDir,
     program: Program,
@@ -33,7 +33,7 @@ impl Run {
         self.folder.path().join("actors")
     }
 
-    /// Reads the report up to a line that has this in it.
+    /// Reads the report up to a line that contains `wanted`.
     fn read_to(&mut self, wanted: &str) {
         let mut line = String::new();
         while !line.contains(wanted) {
@@ -46,7 +46,7 @@ impl Run {
         self.program.signal(signal);
     }
 
-    /// Reads the rest of the report and waits for the end: the report and the status.
+    /// Reads the rest of the report and waits for the end. Returns the report and the status.
     fn finish(mut self) -> (String, Option<i32>) {
         let actors = self.actors();
         let mut rest = String::new();
@@ -58,7 +58,7 @@ impl Run {
     }
 }
 
-/// The processes that live in a folder, by their command lines.
+/// Command lines of the processes whose working directory is below a folder.
 fn living(folder: &Path) -> Vec<String> {
     let folder = fs::canonicalize(folder).unwrap();
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
@@ -66,7 +66,7 @@ fn living(folder: &Path) -> Vec<String> {
     there.filter_map(|path| fs::read_to_string(path.join("cmdline")).ok()).filter(|line| !line.is_empty()).collect()
 }
 
-/// Waits until those who live in a folder are as wished.
+/// Waits until `wished` is true for the processes in a folder.
 fn until(folder: &Path, what: &str, wished: impl Fn(&[String]) -> bool) {
     let begin = Instant::now();
     while !wished(&living(folder)) {
@@ -75,15 +75,15 @@ fn until(folder: &Path, what: &str, wished: impl Fn(&[String]) -> bool) {
     }
 }
 
-/// Waits until nobody lives in a folder any more.
-fn until_nobody_lives(folder: &Path) {
+/// Waits until no process has its working directory below a folder.
+fn until_no_process_lives(folder: &Path) {
     until(folder, "empty folder", <[String]>::is_empty);
 }
 
 const TWO_CASES: &str = "server\nclient x y\n\ncase \"a\"\nx<10m nothing\n\ncase \"b\"\nx alive\n";
 
 #[test]
-fn a_signal_ends_everything_and_the_report_is_written() {
+fn a_signal_ends_every_process_and_the_report_is_written() {
     for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
         let mut run = Run::start(TWO_CASES, &["--verbose", "--jobs", "1"]);
         run.read_to("client x y");
@@ -100,20 +100,20 @@ fn a_signal_ends_everything_and_the_report_is_written() {
 }
 
 #[test]
-fn a_deadline_ends_everything_and_the_report_is_written() {
+fn a_deadline_ends_every_process_and_the_report_is_written() {
     let (report, code) = Run::start(TWO_CASES, &["--jobs", "1", "--deadline", "2s"]).finish();
     assert_eq!(code, Some(5), "{report}");
     assert!(report.contains("cause     DEADLINE: ") && report.contains("----  b  "), "{report}");
 }
 
-/// Three cases that wait, and one that does not begin beside them.
+/// Three cases that wait, and a fourth that does not start while they run.
 const WAITING: &str = "server\nclient x\ncase \"a\"\nx<10m nothing\ncase \"b\"\nx<10m nothing\n\
                        case \"c\"\nsleep 10m\ncase \"d\"\nx alive\n";
 
 #[test]
-fn a_signal_ends_all_cases_that_are_being_played() {
+fn a_signal_ends_all_running_cases() {
     let run = Run::start(WAITING, &["--jobs", "3"]);
-    // Each has a server and a client; whoever is not woken stays for minutes.
+    // Each case has a server and a client. A case that is not cancelled runs for minutes.
     until(&run.actors(), "six processes", |living| living.len() == 6);
     run.signal(Signal::SIGTERM);
     let (report, code) = run.finish();
@@ -123,37 +123,37 @@ fn a_signal_ends_all_cases_that_are_being_played() {
 }
 
 #[test]
-fn a_deadline_ends_all_cases_that_are_being_played() {
+fn a_deadline_ends_all_running_cases() {
     let (report, code) = Run::start(WAITING, &["--jobs", "3", "--deadline", "3s"]).finish();
     assert_eq!(code, Some(5), "{report}");
     assert_eq!(report.matches("cause     DEADLINE: ").count(), 3, "{report}");
     assert!(report.contains("----  d  ") && report.contains("4 cases: 0 passed, 3 failed, 1 skipped"), "{report}");
 }
 
-/// A scenario whose report is longer than a pipe holds, before it comes to its last line.
+/// A scenario whose report fills a pipe before the last line of the scenario.
 fn talkative() -> String {
     let line = format!("x> {}\n", "a".repeat(390));
     format!("server\nclient x y\n{}sleep 10m\n", line.repeat(400))
 }
 
 #[test]
-fn a_runner_whose_report_nobody_reads_ends_everybody_all_the_same() {
+fn a_run_with_an_unread_report_still_ends_every_process() {
     let mut run = Run::start(&talkative(), &["--verbose"]);
     run.read_to("client x y");
     run.signal(Signal::SIGTERM);
-    until_nobody_lives(&run.actors());
+    until_no_process_lives(&run.actors());
     let (_, code) = run.finish();
     assert_eq!(code, Some(143));
 
     let mut run = Run::start(&talkative(), &["--verbose", "--deadline", "2s"]);
     run.read_to("server");
-    until_nobody_lives(&run.actors());
+    until_no_process_lives(&run.actors());
     let (_, code) = run.finish();
     assert_eq!(code, Some(5));
 }
 
 #[test]
-fn a_reader_that_goes_away_does_not_end_the_run() {
+fn a_closed_report_does_not_end_the_run() {
     let Run { folder, program, out } = Run::start("server\nclient x\nx> send x hi\nx< x: hi\n", &[]);
     drop(out);
     assert_eq!(program.end().2, Some(0));

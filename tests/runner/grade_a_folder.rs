@@ -1,5 +1,5 @@
-//! Runs the example of `scenarios/GRADING.md`: a right submission has all points, and each wrong one loses those of the
-//! case about its fault, no more, with the cause.
+//! Runs the example of `scenarios/GRADING.md`. A correct submission has all points. Each faulty one loses exactly the
+//! points of the case about its fault, and the report names the cause.
 
 use std::fs;
 use std::io::Write;
@@ -12,11 +12,11 @@ use crate::support::{program, root, shell};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What one class has its programs say instead of a sentence of the contract.
-const OF_THE_CLASS: (&str, &str) =
+/// A sentence of the contract, and its replacement in the wording of one class.
+const CLASS_WORDING: (&str, &str) =
     ("\"[Messages received by the server and saved]\"", "\"[Saved for \" + name + \"]\"");
 
-/// The block of the example in one language.
+/// The code block of the example in one language.
 fn block(language: &str) -> String {
     let page = fs::read_to_string(root().join("scenarios/GRADING.md")).unwrap();
     let section = page.split("\n## ").find(|section| section.starts_with("Grade a folder of submissions")).unwrap();
@@ -27,7 +27,7 @@ fn block(language: &str) -> String {
     block
 }
 
-/// Writes a program of this fault into a folder, as a student hands it in.
+/// Writes a submission with this fault into a folder.
 fn submit(folder: &Path, fault: Option<&str>, (sentence, words): (&str, &str)) {
     let source = fs::read_to_string(root().join("tests/peers/chatapp.py")).unwrap();
     let faults = fault.map_or_else(|| "set()".to_owned(), |fault| format!("{{\"{fault}\"}}"));
@@ -43,7 +43,7 @@ fn tests(report: &Path) -> Vec<Value> {
     report["tests"].as_array().unwrap().clone()
 }
 
-/// Every case has all of its points but this one, which has none, for this cause.
+/// Asserts that the case `title` has no points because of `cause`, and that every other case has all its points.
 fn loses_only(report: &Path, title: Option<&str>, cause: &str) {
     for test in tests(report) {
         let skipped = test["tags"][0] == "skipped";
@@ -57,7 +57,7 @@ fn loses_only(report: &Path, title: Option<&str>, cause: &str) {
     }
 }
 
-/// Has parsers that are not ours read reports; what each says of every case is its mark.
+/// Asserts that independent parsers find all seven cases in each report.
 fn read_by_others(reports: &[(&str, PathBuf)]) {
     let mut reader = Command::new("python3")
         .arg(root().join("tests/peers/read_report.py"))
@@ -85,7 +85,7 @@ fn the_example_grades_a_folder() {
     let path = |name: &str| folder.path().join(name);
     symlink(root().join("scenarios"), path("scenarios")).unwrap();
     for (name, fault) in [("ada", None), ("ben", Some("no-brackets")), ("cleo", Some("exits-on-dereg"))] {
-        submit(&path("submissions").join(name), fault, OF_THE_CLASS);
+        submit(&path("submissions").join(name), fault, CLASS_WORDING);
     }
     let graded = shell(&block("sh"), folder.path()).output().unwrap();
     let complaints = String::from_utf8(graded.stderr).unwrap();
@@ -125,7 +125,7 @@ fn each_fault_costs_the_points_of_its_own_case() {
         loses_only(&reports[0].1, Some(title), cause);
         read_by_others(&reports);
     };
-    // At once: they wait more than they work.
+    // The runs mostly wait, so all run in parallel.
     thread::scope(|scope| {
         for fault in faults {
             let grade = &grade;

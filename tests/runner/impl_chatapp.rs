@@ -1,4 +1,4 @@
-//! Another program of the same kind, played with `--impl`: the right one passes, and each fault is found and named.
+//! `chat run --impl` with another chat program: without faults it passes, and each fault is found and named.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,15 @@ fn chatapp(faults: &[&str]) -> String {
     format!("python3 {}{faults}", root().join("tests/peers/chatapp.py").display())
 }
 
-fn play(implementation: &str, options: &[&str], file: &Path) -> (String, Option<i32>) {
+fn run_file(implementation: &str, options: &[&str], file: &Path) -> (String, Option<i32>) {
     program(["run", "--impl", implementation]).args(options).arg(file).run().combined()
 }
 
-fn play_text(implementation: &str, options: &[&str], text: &str) -> (String, Option<i32>) {
+fn run_text(implementation: &str, options: &[&str], text: &str) -> (String, Option<i32>) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.chat");
     fs::write(&file, text).unwrap();
-    play(implementation, options, &file)
+    run_file(implementation, options, &file)
 }
 
 fn scenario(name: &str) -> PathBuf {
@@ -29,9 +29,9 @@ fn scenario(name: &str) -> PathBuf {
 }
 
 #[test]
-fn the_right_one_passes_the_cases_of_the_classic_edition() {
+fn a_program_without_faults_passes_the_classic_cases() {
     for name in ["test-case-1.chat", "test-case-2.chat"] {
-        let (report, status) = play(&chatapp(&[]), &[], &scenario(name));
+        let (report, status) = run_file(&chatapp(&[]), &[], &scenario(name));
         assert_eq!(status, Some(0), "{report}");
         assert!(report.contains("1 case: 1 passed"), "{report}");
     }
@@ -50,10 +50,10 @@ fn each_fault_is_found_by_a_case_made_for_it() {
     let leaves = format!("{TWO}y> dereg y\ny< [You are Offline. Bye.]\ny!< {{*}}\ny alive\n");
     let empty = format!("{TWO}mark\nx> \nx!< {{*}}\nx alive\n");
     let check = |(fault, text, status, cause): (&str, &str, i32, &str)| {
-        let (report, code) = play_text(&chatapp(&[fault]), &[], text);
+        let (report, code) = run_text(&chatapp(&[fault]), &[], text);
         assert_eq!(code, Some(status), "{fault}: {report}");
         assert!(report.contains(cause), "{fault}: {report}");
-        let (report, code) = play_text(&chatapp(&[]), &[], text);
+        let (report, code) = run_text(&chatapp(&[]), &[], text);
         assert_eq!(code, Some(0), "without {fault}: {report}");
     };
     let faults = [
@@ -64,7 +64,7 @@ fn each_fault_is_found_by_a_case_made_for_it() {
         ("six-attempts", retries.as_str(), 5, "LATE: x showed it "),
         ("crashes-on-empty", empty.as_str(), 4, "EXITED"),
     ];
-    // At once: they wait more than they work.
+    // The runs mostly wait, so all run in parallel.
     thread::scope(|scope| {
         for fault in faults {
             scope.spawn(move || check(fault));
@@ -72,8 +72,8 @@ fn each_fault_is_found_by_a_case_made_for_it() {
     });
 }
 
-/// Those who outlive their run, by their command lines.
-fn left(folder: &Path) -> Vec<String> {
+/// Command lines of the processes that have outlived their run.
+fn left_processes(folder: &Path) -> Vec<String> {
     let folder = folder.as_os_str().as_encoded_bytes();
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
     let holds = |bytes: Vec<u8>| bytes.windows(folder.len()).any(|part| part == folder);
@@ -81,20 +81,20 @@ fn left(folder: &Path) -> Vec<String> {
     ours.map(|path| fs::read_to_string(path.join("cmdline")).unwrap_or_default()).collect()
 }
 
-/// Plays a stubborn client alone, and makes sure that nothing is left of it.
-fn play_stubborn(implementation: &str, tail: &str) -> (String, Option<i32>) {
+/// Runs a stubborn client alone. Asserts that none of its processes and files is left_processes.
+fn run_stubborn(implementation: &str, tail: &str) -> (String, Option<i32>) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.chat");
     fs::write(&file, format!("client x\n{tail}")).unwrap();
     let run = program(["run", "--impl", implementation]).arg(&file).env("TMPDIR", folder.path()).run();
-    assert_eq!(left(folder.path()), Vec::<String>::new(), "{implementation}");
+    assert_eq!(left_processes(folder.path()), Vec::<String>::new(), "{implementation}");
     let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["a.chat"]);
     run.combined()
 }
 
 #[test]
-fn however_stubborn_the_run_ends_and_nothing_is_left() {
+fn a_run_ends_and_leaves_nothing_behind_however_stubborn_the_program_is() {
     for (manners, tail, status, said) in [
         (&["hard-to-end", "deaf"][..], "x< la la la\nterm x\ninterrupt x\nx alive\n", 0, "1 passed"),
         (&["hard-to-end", "deaf"], "term x\nx exits\n", 5, "SILENCE: x still runs after 4s"),
@@ -105,7 +105,7 @@ fn however_stubborn_the_run_ends_and_nothing_is_left() {
         (&["floods"], "x< here it comes\nx> do\nx<60s the end\n", 4, "x wrote more than 64 MiB"),
         (&["fast-talker"], "x< [Message received\nx> go on\nx< more\n", 5, "WRONG TEXT: x went on after"),
     ] {
-        let (report, code) = play_stubborn(&chatapp(manners), tail);
+        let (report, code) = run_stubborn(&chatapp(manners), tail);
         assert_eq!(code, Some(status), "{manners:?} {report}");
         assert!(report.contains(said), "{manners:?} {report}");
     }
@@ -113,16 +113,16 @@ fn however_stubborn_the_run_ends_and_nothing_is_left() {
         ("/nowhere/chat", "x cannot be started: /nowhere/chat: No such file"),
         ("no-such-program-anywhere", "x cannot be started: no-such-program-anywhere: No such file"),
     ] {
-        let (report, code) = play_stubborn(missing, "");
+        let (report, code) = run_stubborn(missing, "");
         assert_eq!(code, Some(3), "{report}");
         assert!(report.contains(said), "{report}");
     }
-    let (report, _) = play_stubborn("python3 missing.py", "x< hi\n");
+    let (report, _) = run_stubborn("python3 missing.py", "x< hi\n");
     assert!(report.contains("EXITED") && report.contains("status 2"), "{report}");
 }
 
 #[test]
-fn what_it_cannot_do_is_skipped_with_the_reason() {
+fn cases_beyond_the_capabilities_are_skipped_with_the_reason() {
     for (text, reason) in [
         ("case \"a\" needs=groups\nserver\n", "the program is not said to have groups (--capabilities)"),
         ("case \"a\" needs=faults\nserver\n", "the network of a program that is not ours cannot be disturbed"),
@@ -130,19 +130,19 @@ fn what_it_cannot_do_is_skipped_with_the_reason() {
         ("case \"a\"\nserver\nclient x -- --pipeline\n", "a program that is not ours has no option --pipeline"),
         ("case \"a\"\nserver --data a\n", "a program that is not ours has no option --data"),
     ] {
-        let (report, code) = play_text("/nowhere/chat", &[], text);
+        let (report, code) = run_text("/nowhere/chat", &[], text);
         assert!(code == Some(0) && report.contains("1 skipped") && report.contains(reason), "{report}");
     }
-    // Nothing of it is missing any more: it is played, and cannot be started.
+    // With all needed capabilities the case is not skipped, so it fails at the start of the program.
     let groups = "case \"a\" needs=groups\nserver\n";
-    let (report, code) = play_text("/nowhere/chat", &["--capabilities", "groups,receipts"], groups);
+    let (report, code) = run_text("/nowhere/chat", &["--capabilities", "groups,receipts"], groups);
     assert!(code == Some(3) && report.contains("cannot be started"), "{report}");
 }
 
 #[test]
 fn mistakes_are_found_before_the_run() {
     let json = "server\nclient x\nx< {\"event\":\"done\"}\n";
-    let (report, code) = play_text("/nowhere/chat", &[], json);
+    let (report, code) = run_text("/nowhere/chat", &[], json);
     assert!(code == Some(2) && report.contains("play it without --impl"), "{report}");
     for (implementation, options, said) in [
         ("it's", &[][..], "--impl is a command as a shell splits it"),
@@ -152,35 +152,35 @@ fn mistakes_are_found_before_the_run() {
         ("a", &["--ready", "{\"event\":1}"], "is one of JSON"),
         ("a", &["--impl-dir", "/nowhere"], "--impl-dir is a folder, and /nowhere is none"),
     ] {
-        let (report, code) = play_text(implementation, options, "server\n");
+        let (report, code) = run_text(implementation, options, "server\n");
         assert!(code == Some(1) && report.contains(said), "{options:?} {report}");
     }
 }
 
 #[test]
-fn it_says_itself_when_it_is_ready_and_runs_where_it_is_told() {
+fn ready_and_impl_dir_set_the_readiness_and_the_folder() {
     let folder = TempDir::new().unwrap();
     fs::copy(root().join("tests/peers/chatapp.py"), folder.path().join("ChatApp.py")).unwrap();
     let folder = folder.path().to_str().unwrap();
     let options = ["--impl-dir", folder, "--ready", "[Client table {*}"];
     let text = "server\nclient x y\nx< [Client table updated.]\nx,y< [Client table updated.]\nx> send y hi\ny< x: hi\n";
-    let (report, code) = play_text("python3 ChatApp.py", &options, text);
+    let (report, code) = run_text("python3 ChatApp.py", &options, text);
     assert_eq!(code, Some(0), "{report}");
-    // One that never says so is never ready, and the report says how to play it again.
+    // A program that never prints the pattern is never ready. The report has the command to replay it.
     let options = ["--impl-dir", folder, "--ready", "never", "--time-scale", "0.1", "--capabilities", "groups"];
-    let (report, code) = play_text("python3 ChatApp.py", &options, "client x\n");
+    let (report, code) = run_text("python3 ChatApp.py", &options, "client x\n");
     assert!(code == Some(5) && report.contains("NOT READY: x was not ready within 1s"), "{report}");
     let options = format!("--impl 'python3 ChatApp.py' --impl-dir {folder} --ready never --capabilities groups ");
     assert!(report.contains(&options), "{report}");
 }
 
 #[test]
-fn lines_that_two_threads_printed_at_once_are_two_lines() {
+fn lines_that_two_threads_print_at_once_are_separated() {
     let text = "client x\nx< [Welcome, You are registered.]\nx< [Client table updated.]\nx> hi\n";
     let both = ">>> [Welcome, You are registered.]>>> [Client table updated.]\\n";
-    let (report, code) = play_text(&format!("sh -c 'printf \"{both}\\n\"; cat'"), &[], text);
+    let (report, code) = run_text(&format!("sh -c 'printf \"{both}\\n\"; cat'"), &[], text);
     assert_eq!(code, Some(0), "{report}");
-    // Who forgets the end of the line has not said it.
-    let (report, code) = play_text(&format!("sh -c 'printf \"{both}\"; cat'"), &["--time-scale", "0.2"], text);
+    // Without a newline at the end, the second sentence does not count.
+    let (report, code) = run_text(&format!("sh -c 'printf \"{both}\"; cat'"), &["--time-scale", "0.2"], text);
     assert_eq!(code, Some(5), "{report}");
 }

@@ -1,4 +1,4 @@
-//! `chat run --jobs`: cases are played beside each other, and reported as if they were played one after another.
+//! `chat run --jobs`: cases run in parallel, and they are reported in the order of the file.
 
 use std::fs;
 
@@ -9,12 +9,12 @@ use chat::runner::report::summary::{Format, ReportFile};
 use chat::runner::run::{RunOptions, SimulationOptions, run};
 use tempfile::TempDir;
 
-/// What somebody types to wait until a file is there.
-fn awaits(file: &str) -> String {
+/// A shell command that waits until a file exists.
+fn wait_for_file(file: &str) -> String {
     format!("while [ ! -e {file} ]; do sleep 0.01; done")
 }
 
-/// Plays this text, in which `DIR` is the folder: the status, and the report without times.
+/// Runs a scenario after replacing `DIR` by the folder. Returns the status and the report without times.
 fn ran(folder: &TempDir, text: &str, options: RunOptions) -> (Status, Vec<String>) {
     let file = folder.path().join("a.chat");
     fs::write(&file, text.replace("DIR", folder.path().to_str().unwrap())).unwrap();
@@ -26,20 +26,20 @@ fn ran(folder: &TempDir, text: &str, options: RunOptions) -> (Status, Vec<String
     (status, shown.lines().map(|line| time.replace_all(line, " TIME").into_owned()).collect())
 }
 
-/// Two cases that wait for each other: they pass only if both are played at once.
-fn two() -> String {
+/// Two cases that wait for each other. They pass only if they run in parallel.
+fn two_cases() -> String {
     format!(
         "case \"a\"\nclient x\nx> touch DIR/a; {}; echo met\nx<20s met\n\
          case \"b\"\nclient x\nx> touch DIR/b; {}; echo met\nx<20s met\n",
-        awaits("DIR/b"),
-        awaits("DIR/a")
+        wait_for_file("DIR/b"),
+        wait_for_file("DIR/a")
     )
 }
 
 #[test]
-fn two_cases_meet_and_are_reported_one_after_the_other() {
+fn two_cases_run_in_parallel_and_are_reported_in_order() {
     let folder = TempDir::new().unwrap();
-    let (status, shown) = ran(&folder, &two(), RunOptions { jobs: 2, verbose: true, ..RunOptions::default() });
+    let (status, shown) = ran(&folder, &two_cases(), RunOptions { jobs: 2, verbose: true, ..RunOptions::default() });
     let expected = [
         "CASE  a  DIR/a.chat",
         "  ok TIME  client x",
@@ -57,15 +57,15 @@ fn two_cases_meet_and_are_reported_one_after_the_other() {
 }
 
 #[test]
-fn one_after_another_they_do_not_meet() {
+fn one_job_runs_one_case_at_a_time() {
     let folder = TempDir::new().unwrap();
-    let (status, shown) = ran(&folder, &two().replacen("<20s", "<100ms", 1), RunOptions::default());
+    let (status, shown) = ran(&folder, &two_cases().replacen("<20s", "<100ms", 1), RunOptions::default());
     assert_eq!(status, Status::Expected);
     assert!(shown[0].starts_with("FAIL  a  ") && shown.iter().any(|line| line.starts_with("PASS  b  ")), "{shown:#?}");
 }
 
 #[test]
-fn each_case_has_a_record_a_port_and_a_place_in_the_reports_of_its_own() {
+fn parallel_cases_have_separate_records_ports_and_report_entries() {
     let folder = TempDir::new().unwrap();
     let report = folder.path().join("results.tap");
     let options = RunOptions {
@@ -74,7 +74,7 @@ fn each_case_has_a_record_a_port_and_a_place_in_the_reports_of_its_own() {
         reports: vec![ReportFile { format: Format::Tap, path: report.clone() }],
         ..RunOptions::default()
     };
-    let text = two().replace("echo met", "echo $*");
+    let text = two_cases().replace("echo met", "echo $*");
     let text = text.replace("x<20s met", "x<20s -c x {*} {*} {*} --typed{*}");
     assert_eq!(ran(&folder, &text, options).0, Status::Ok);
     let kept = |case: &str| fs::read_to_string(folder.path().join("kept").join(case).join("timeline.txt")).unwrap();
@@ -89,14 +89,14 @@ fn each_case_has_a_record_a_port_and_a_place_in_the_reports_of_its_own() {
 }
 
 #[test]
-fn after_a_failure_those_that_run_end_and_no_other_begins() {
+fn after_a_failure_running_cases_finish_and_no_other_starts() {
     let folder = TempDir::new().unwrap();
-    // The second one ends when the report of the first one is written.
+    // The second case ends when the report of the first case is written.
     let text = format!(
         "case \"a\"\nclient x\nx> {}; exit 3\nx exits 0\n\
          case \"b\"\nclient x\nx> touch DIR/b; until grep -q verdict.:.failed DIR/r.json; do sleep 0.01; done; echo seen\n\
          x<20s seen\ncase \"c\"\nclient x\nx alive\n",
-        awaits("DIR/b")
+        wait_for_file("DIR/b")
     );
     let reports = vec![ReportFile { format: Format::Json, path: folder.path().join("r.json") }];
     let options = RunOptions { jobs: 2, fail_fast: true, reports, ..RunOptions::default() };
@@ -112,18 +112,19 @@ fn after_a_failure_those_that_run_end_and_no_other_begins() {
 }
 
 #[test]
-fn simulated_cases_are_played_beside_each_other_too() {
+fn parallel_simulated_cases_give_the_same_report() {
     let folder = TempDir::new().unwrap();
     let text: String = (0..9).map(|n| format!("case \"{n}\"\nserver\nclient x y\nx> send y hi\ny< x: hi\n")).collect();
     let net = *LinkModel::PRESETS.iter().find(|(name, _)| *name == "lan").unwrap();
     let simulation = Some(SimulationOptions { first: 7, seeds: 5, net });
-    let play = |jobs| ran(&folder, &text, RunOptions { jobs, simulation, verbose: true, ..RunOptions::default() });
-    let (one, several) = (play(1), play(4));
+    let run_with_jobs =
+        |jobs| ran(&folder, &text, RunOptions { jobs, simulation, verbose: true, ..RunOptions::default() });
+    let (one, several) = (run_with_jobs(1), run_with_jobs(4));
     assert_eq!(one, several);
     assert_eq!(one.0, Status::Ok);
 }
 
-/// `chat run` of two cases with these words: what it wrote and its status.
+/// Runs two_cases cases with these options. Returns standard output, standard error and the status.
 fn chat(words: &[&str]) -> (String, String, Option<i32>) {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("a.chat"), "case \"a\"\nsleep 1ms\ncase \"b\"\nclient x\nx< {\"event\":\"zz\"}\n")
@@ -148,7 +149,7 @@ fn numbers_beyond_their_limits_are_refused() {
 }
 
 #[test]
-fn of_two_words_against_each_other_the_last_counts() {
+fn the_last_of_two_opposite_options_counts() {
     let fast = ["--case", "b", "--jobs", "1", "--time-scale", "0.1"];
     let (_, _, status) = chat(&[&fast[..], &["--keep-going", "--fail-fast"]].concat());
     assert_eq!(status, Some(5));
@@ -167,7 +168,7 @@ fn of_two_words_against_each_other_the_last_counts() {
 }
 
 #[test]
-fn what_contradicts_itself_is_refused() {
+fn conflicting_options_are_refused() {
     for (words, sentence) in [
         (&["--repeat", "2", "--until-fail"][..], "--repeat and --until-fail exclude each other.\n"),
         (&["--repeat", "2", "--retries", "2"], "--repeat and --retries exclude each other.\n"),

@@ -1,4 +1,4 @@
-//! What `chat run` says of files without playing them, and of the language they are written in.
+//! The options of `chat run` that run no case: `--check`, `--list`, `--help` and `--help-language`.
 
 use std::fs;
 
@@ -8,12 +8,12 @@ use tempfile::TempDir;
 const GOOD: &str = "server\nclient x\ncase \"one\" points=2 needs=offline,groups\nx alive\n\
                     case \"t\u{202e}wo\" visibility=hidden\nx alive\n";
 
-/// `chat run` in a folder with a good file and a bad one: what it wrote and its status.
+/// Runs `chat run` in a folder with a valid and an invalid file. Returns its output, its errors and its status.
 fn chat(words: &[&str]) -> (String, String, Option<i32>) {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("good.chat"), GOOD).unwrap();
     fs::write(folder.path().join("bad.chat"), "server\nclent x\n").unwrap();
-    // To run a case takes a folder for it.
+    // No case can run here, because its folder cannot be created.
     program(["run"]).args(words).folder(folder.path()).env("TMPDIR", "/nowhere").run().parts()
 }
 
@@ -27,7 +27,7 @@ fn files_without_a_mistake_are_counted() {
 }
 
 #[test]
-fn mistakes_are_shown_as_ever() {
+fn check_and_list_report_mistakes() {
     for words in [&["--check"][..], &["--list"], &["--check", "--json"]] {
         let (out, err, status) = chat(&[words, &["good.chat", "bad.chat"]].concat());
         assert_eq!((out.as_str(), status), ("", Some(2)));
@@ -37,7 +37,7 @@ fn mistakes_are_shown_as_ever() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_arguments_are_named() {
     for (words, missing) in [(&[][..], "FILE"), (&["--check"], "FILE"), (&["good.chat", "--allow-flaky"], "--retries")]
     {
         let sentence = format!("{missing} is missing; chat run --help shows what goes with what.\n");
@@ -46,7 +46,7 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn the_help_has_its_groups() {
+fn the_help_is_divided_into_groups() {
     let (help, _, status) = chat(&["--help"]);
     assert_eq!(status, Some(0));
     let groups: Vec<&str> = help.lines().filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
@@ -56,7 +56,7 @@ fn the_help_has_its_groups() {
 }
 
 #[test]
-fn cases_are_listed_and_none_is_played() {
+fn cases_are_listed_and_none_runs() {
     let (out, err, status) = chat(&["--list", "good.chat"]);
     let expected = "good.chat:3  one  points 2  needs offline, groups\ngood.chat:5  t\\u{202e}wo\n";
     assert_eq!((out.as_str(), err.as_str(), status), (expected, "", Some(0)));
@@ -68,7 +68,7 @@ fn cases_are_listed_and_none_is_played() {
 }
 
 #[test]
-fn the_language_has_a_page_that_needs_no_file() {
+fn the_language_reference_needs_no_file() {
     let said = (chat::runner::language().to_owned(), String::new(), Some(0));
     assert_eq!(self::chat(&["--help-language"]), said);
 }

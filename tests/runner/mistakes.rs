@@ -1,5 +1,5 @@
-//! Every mistake that is found before the run is shown exactly so: `mistakes/*.chat`, each with its `.err` beside it.
-//! `BLESS=1` writes the `.err` files anew, to be read before they are committed.
+//! Error messages for mistakes in scenario files: each `tests/data/mistakes/*.chat` must produce exactly its `.err`
+//! file. `BLESS=1` rewrites the `.err` files. Review them before a commit.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ fn shown(file: &Path) -> String {
 }
 
 #[test]
-fn every_mistake_is_shown_exactly_so() {
+fn every_mistake_matches_its_expected_message() {
     let files = std::fs::read_dir(folder()).expect("the folder").map(|entry| entry.expect("an entry").path());
     let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "chat")).collect();
     files.sort();
@@ -41,14 +41,14 @@ fn every_mistake_is_shown_exactly_so() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_no_mistake_in_it() {
+fn an_unreadable_file_is_reported_as_unreadable() {
     let refusal = load(Path::new("none.chat"), &mut |path| std::fs::read(folder().join(path))).expect_err("no file");
     let expected = "The file none.chat cannot be read: No such file or directory (os error 2).";
     assert_eq!(refusal.to_string(), expected);
 }
 
 #[test]
-fn colour_changes_nothing_but_the_colour() {
+fn colour_does_not_change_the_text() {
     let file = folder().join("unknown-directive.chat");
     let Err(LoadError::Mistakes(mistakes)) = load(&file, &mut |path| std::fs::read(path)) else {
         panic!("no mistakes");

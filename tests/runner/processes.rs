@@ -1,4 +1,4 @@
-//! Scenarios with stand-in programs: what the runner does to processes, and that nothing of them is left.
+//! Scenarios with stand-in programs: the runner controls processes as the scenario says, and leaves none behind.
 
 use std::fs;
 use std::io::{self, Write};
@@ -41,20 +41,20 @@ fn passes(text: &str) -> RunOutput {
     ran
 }
 
-/// The run fails with this status, and its report has this in it.
+/// Asserts that the run fails with this status and that its report contains `report`.
 fn fails(text: &str, status: Status, report: &str) {
     let ran = ran(text);
     assert_eq!(ran.status, status, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains(report), "no {report:?} in\n{}", ran.out);
 }
 
-/// Whether a process runs: one that is only not waited for does not.
+/// Whether a process runs. A zombie does not.
 fn runs(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
-/// A scenario in which a background process of `x` leaves its number in a file; what it left there after the run.
+/// Runs a scenario in which `x` starts a background process. Returns the pid of that process after the run.
 fn pid_after(tail: &str, status: Status) -> String {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("pid");
@@ -65,7 +65,7 @@ fn pid_after(tail: &str, status: Status) -> String {
 }
 
 #[test]
-fn every_process_of_a_group_is_gone_whatever_happens() {
+fn every_process_of_a_group_is_killed_however_the_case_ends() {
     for (tail, status) in [
         ("x alive", Status::Ok),
         ("x<10ms nothing", Status::Expected),
@@ -80,7 +80,7 @@ fn every_process_of_a_group_is_gone_whatever_happens() {
 }
 
 #[test]
-fn a_restart_ends_the_group_of_the_life_before() {
+fn a_restart_kills_the_old_process_group() {
     let pid = pid_after("x> trap 'exit 0' TERM\nrestart x\nx alive\nx< [Welcome, You are registered.]", Status::Ok);
     assert!(!pid.is_empty() && !runs(&pid));
 }
@@ -108,7 +108,7 @@ fn a_restart_keeps_arguments_and_port() {
 }
 
 #[test]
-fn what_people_see_has_its_port_from_the_beginning() {
+fn a_client_with_text_output_knows_its_port_from_the_start() {
     passes(
         "server --text\nclient x -- --text\nx> echo $*\nx< /^-c x 127.0.0.1 (?<port>[1-9]\\d+) [1-9]\\d+ --typed --control \\S+ --fault seed=\\d+ --text$/\nserver> echo $*\nserver< -s ${port} --control {*} --fault seed={*} --text\n",
     );
@@ -122,7 +122,7 @@ fn without_a_server_nobody_listens_on_its_port() {
     let words = fs::read_to_string(file).unwrap();
     let port: u16 = words.split(' ').nth(3).unwrap().parse().unwrap();
     assert!(port >= 1024, "{words}");
-    // Free again after the run, unless the system has just given it to somebody else.
+    // The port is free again after the run. Another program may use it for a short time.
     let since = Instant::now();
     while let Err(why) = std::net::UdpSocket::bind(("127.0.0.1", port)) {
         assert!(since.elapsed() < Duration::from_secs(30), "{why}");
@@ -131,7 +131,7 @@ fn without_a_server_nobody_listens_on_its_port() {
 }
 
 #[test]
-fn signals_do_what_they_are_called() {
+fn each_signal_directive_sends_its_signal() {
     passes("client x\nterm x\nx exits 143\n");
     passes("client x\ninterrupt x\nx exits 130\n");
     passes("client x\nhangup x\nx exits 129\n");
@@ -144,7 +144,7 @@ fn signals_do_what_they_are_called() {
 }
 
 #[test]
-fn each_cause_is_told() {
+fn each_cause_is_reported() {
     fails("client x\nx<10ms hello\n", Status::Expected, "cause     SILENCE: x showed nothing like it within 10ms");
     fails("client x\nx> sleep 0.1; echo hello\nx<10ms hello\n", Status::Expected, "cause     LATE: x showed it ");
     fails("client x\nx> echo hallo\nx<1s hello\n", Status::Expected, "cause     WRONG TEXT: x showed something else");
@@ -159,7 +159,7 @@ fn each_cause_is_told() {
 }
 
 #[test]
-fn a_failure_shows_the_line_and_the_last_words_of_everybody() {
+fn a_failure_shows_the_line_and_the_last_output_of_every_actor() {
     let ran = ran(
         "server\nclient x\nserver> echo from the server\nserver< from the server\nx> echo oops >&2; echo hallo\nx<1s hello\n",
     );
@@ -173,7 +173,7 @@ fn a_failure_shows_the_line_and_the_last_words_of_everybody() {
 }
 
 #[test]
-fn who_never_reads_blocks_nobody() {
+fn an_actor_that_never_reads_blocks_nothing() {
     let long = format!("client x\nset v={}\n{}", "a".repeat(1000), "set v=${v}${v}\n".repeat(6));
     let deaf = format!("{long}x> echo deaf; exec sleep 1000\nx< deaf\n");
     passes(&format!("{deaf}{}x alive\nkill x\n", "x> ${v}\n".repeat(60)));
@@ -184,8 +184,8 @@ fn who_never_reads_blocks_nobody() {
 }
 
 #[test]
-fn output_that_somebody_else_holds_is_not_waited_for() {
-    // What leaves the process group keeps the output open, and the end of the actor is noticed all the same.
+fn output_held_open_by_another_process_does_not_delay_the_end() {
+    // A process that has left the process group keeps the output open. The end of the actor is noticed anyway.
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("pid");
     passes(&format!(
@@ -198,12 +198,12 @@ fn output_that_somebody_else_holds_is_not_waited_for() {
 }
 
 #[test]
-fn last_words_without_an_end_of_line_are_heard() {
+fn a_last_line_without_a_newline_counts() {
     passes("client x -- --text\nx> printf 'last words'; exit 3\nx< last words\nx exits 3\n");
 }
 
 #[test]
-fn what_keeps_a_run_from_beginning_has_its_own_status() {
+fn each_reason_that_prevents_a_run_has_its_own_status() {
     let missing = RunOptions { program: Some("/nowhere/chat".into()), ..RunOptions::default() };
     let ran = run_with("client x\nx alive\n", missing);
     assert_eq!(ran.status, Status::Environment);
@@ -247,22 +247,22 @@ fn the_next_case_runs_after_a_failure_and_the_first_status_counts() {
 }
 
 #[test]
-fn what_is_played_again_is_played_alike() {
+fn the_replay_command_has_the_same_options() {
     let options = RunOptions { style: MatchMode::Loose, time_scale: 0.5, ..RunOptions::default() };
     let ran = run_with("client x\nx<10ms a\n", options);
     assert!(ran.out.contains("      replay    chat run --match loose --time-scale 0.5 --case a /"), "{}", ran.out);
 }
 
 #[test]
-fn who_takes_no_orders_for_its_network_fails_the_case() {
+fn a_program_without_fault_control_fails_the_case() {
     let report = "cause     NOT READY: x does not take orders for its network";
     fails("client x\ndrop x->* 1\nx alive\n", Status::Environment, report);
-    // Who has ended sends nothing any more.
+    // An actor that has ended sends nothing, so it needs no faults.
     passes("client x\nx> exit 0\ndrop x->* 1\nheal\nx exits 0\n");
 }
 
 #[test]
-fn a_report_for_programs_is_one_object_a_line() {
+fn a_json_report_has_one_object_a_line() {
     let text = "client x\ncase \"a\" points=2\nx alive\ncase \"b\"\nx> echo hallo\nx<1s hello\n";
     let ran = run_with(text, RunOptions { json: true, ..RunOptions::default() });
     let lines: Vec<serde_json::Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -283,14 +283,14 @@ fn a_report_for_programs_is_one_object_a_line() {
 }
 
 #[test]
-fn each_step_is_reported_on_demand() {
+fn verbose_reports_each_step() {
     let ran = run_with("client x\nx alive\n", RunOptions { verbose: true, ..RunOptions::default() });
     let lines: Vec<&str> = ran.out.lines().collect();
     assert!(lines[0].starts_with("CASE  a  ") && lines[1].ends_with("client x") && lines[2].ends_with("x alive"));
 }
 
 #[test]
-fn a_reader_of_the_report_that_went_away_changes_nothing() {
+fn a_closed_report_output_does_not_change_the_status() {
     struct Gone(io::ErrorKind);
     impl Write for Gone {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -312,20 +312,20 @@ fn a_reader_of_the_report_that_went_away_changes_nothing() {
 }
 
 #[test]
-fn a_panic_ends_every_process() {
+fn a_panic_kills_every_process() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("pid");
-    let (clock, halt) = (Clock::start(), CancelToken::default());
+    let (clock, cancel) = (Clock::start(), CancelToken::default());
     let script = format!("echo $$ > {}; echo there", file.display());
     let panicked = std::panic::catch_unwind(|| {
-        let mut stage = ProcessBackend::new(clock, &Program::Own(obedient()), &halt, Seed(7)).unwrap();
+        let mut backend = ProcessBackend::new(clock, &Program::Own(obedient()), &cancel, Seed(7)).unwrap();
         let actor = ActorId::Client("x".parse().unwrap());
         let launch = LaunchSpec { actor: actor.clone(), name: "x".to_owned(), args: Vec::new(), text: true };
-        stage.start(&launch).unwrap();
-        stage.type_line(&actor, &script).unwrap();
+        backend.start(&launch).unwrap();
+        backend.type_line(&actor, &script).unwrap();
         while fs::read_to_string(&file).unwrap_or_default().is_empty() {
-            let until = stage.now() + Duration::from_millis(10);
-            stage.next(until);
+            let until = backend.now() + Duration::from_millis(10);
+            backend.next(until);
         }
         panic!("on purpose");
     });

@@ -1,5 +1,5 @@
-//! Profiles: one scenario fits programs with other words, another prompt and other ways to be started, and each fault is
-//! found in them as well.
+//! Profiles: with a profile, a scenario also fits a program with another wording, prompt or start command, and each
+//! fault of such a program is found.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::support::{program, root};
 use tempfile::TempDir;
 
-/// What the peer says with `--fault other-words`.
+/// The profile for the wording of the peer with `--fault other-words`.
 const WORDS: &str = r#"
 prompt = "chat> "
 
@@ -24,13 +24,13 @@ fn scenario(name: &str) -> String {
     fs::read_to_string(root().join("scenarios").join(name)).unwrap()
 }
 
-/// A folder with a profile and a scenario, where runs are started.
+/// A folder with a profile and a scenario. Runs are started there.
 struct ProfileFolder {
     folder: TempDir,
 }
 
 impl ProfileFolder {
-    /// `faults` are those of the peer; without any the profile names no command.
+    /// `faults` are faults of the peer. Without any, the profile has no command.
     fn new(profile: &str, faults: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let faults: String = faults.iter().map(|fault| format!(" --fault {fault}")).collect();
@@ -45,49 +45,49 @@ impl ProfileFolder {
         self.folder.path().join(name)
     }
 
-    /// Plays a text: what was reported, and the status.
-    fn play(&self, options: &[&str], text: &str) -> (String, Option<i32>) {
+    /// Runs a scenario. Returns the report and the status.
+    fn run_scenario(&self, options: &[&str], text: &str) -> (String, Option<i32>) {
         fs::write(self.path("a.chat"), text).unwrap();
         program(["run"]).args(options).arg("a.chat").folder(&self.folder).run().combined()
     }
 
-    fn play_with_profile(&self, text: &str) -> (String, Option<i32>) {
-        self.play(&["--profile", "class.toml"], text)
+    fn run_with_profile(&self, text: &str) -> (String, Option<i32>) {
+        self.run_scenario(&["--profile", "class.toml"], text)
     }
 }
 
 #[test]
-fn a_program_in_other_words_passes_with_its_profile_alone() {
+fn a_program_with_another_wording_passes_only_with_its_profile() {
     let class = ProfileFolder::new(WORDS, &["other-words"]);
     for name in ["test-case-1.chat", "test-case-2.chat"] {
-        let (report, status) = class.play_with_profile(&scenario(name));
+        let (report, status) = class.run_with_profile(&scenario(name));
         assert!(status == Some(0) && report.contains("1 case: 1 passed"), "{report}");
     }
     let bare = ProfileFolder::new("", &["other-words"]);
-    let (report, status) = bare.play_with_profile("server\nclient x y\nx> send y hi\nx< [Message received by y.]\n");
+    let (report, status) = bare.run_with_profile("server\nclient x y\nx> send y hi\nx< [Message received by y.]\n");
     assert_eq!(status, Some(5), "{report}");
-    // One that says what the contract says is as right as ever.
+    // A program with the wording of the contract still passes.
     let plain = ProfileFolder::new(WORDS, &["none"]);
-    let (report, status) = plain.play_with_profile(&scenario("test-case-1.chat"));
+    let (report, status) = plain.run_with_profile(&scenario("test-case-1.chat"));
     assert!(status == Some(0) && report.contains("1 case: 1 passed"), "{report}");
 }
 
 #[test]
-fn every_kind_of_pattern_is_in_the_words_of_the_contract() {
+fn the_profile_translates_every_kind_of_pattern() {
     let class = ProfileFolder::new(WORDS, &["other-words"]);
     let text = "server\nclient x y\n\
         x< /^\\[Welcome, (?<whom>\\w+) are/\nset text=what is this\nx> send y ${text}\n\
         y<~ {from}: ${text}\nx< [Message {done} by {by}]\nx!< [No ACK from {*}\n\
         x> send ${by} ${from} ${done} ${whom}\ny< x: x received You\n";
-    let (report, status) = class.play_with_profile(text);
+    let (report, status) = class.run_with_profile(text);
     assert_eq!(status, Some(5), "a name is taken with its full stop: {report}");
     assert!(report.contains("[Client y. does not exist.]"), "{report}");
-    let (report, status) = class.play_with_profile(&text.replace("{by}]", "{by}.]"));
+    let (report, status) = class.run_with_profile(&text.replace("{by}]", "{by}.]"));
     assert_eq!(status, Some(0), "{report}");
 }
 
 #[test]
-fn every_fault_is_found_in_other_words_too() {
+fn every_fault_is_found_in_another_wording() {
     let two = "server\nclient x y\n";
     let twice = format!("{two}x> send y hi\ny< x: hi\ny!<2s x: hi\n");
     let words = format!("{two}x> send y hi\ny< x: hi\nx< [Message received by y.]\n");
@@ -99,11 +99,11 @@ fn every_fault_is_found_in_other_words_too() {
         ("exits-on-dereg", &leaves, 4, "EXITED"),
         ("never-mind", &silent, 4, "FORBIDDEN: x showed `y is silent, asking the server`"),
     ] {
-        let (report, code) = ProfileFolder::new(WORDS, &["other-words", fault]).play_with_profile(text);
+        let (report, code) = ProfileFolder::new(WORDS, &["other-words", fault]).run_with_profile(text);
         assert_eq!(code, Some(status), "{fault}: {report}");
         assert!(report.contains(cause), "{fault}: {report}");
         if fault == "no-brackets" {
-            // Both are told as the program has them, not as the contract.
+            // The report shows both lines in the wording of the program, not of the contract.
             assert!(report.contains("expected  ACK from y <\n"), "{report}");
             assert!(report.contains("nearest   Message received by y"), "{report}");
         }
@@ -111,7 +111,7 @@ fn every_fault_is_found_in_other_words_too() {
 }
 
 #[test]
-fn a_message_without_brackets_is_wrong_but_for_a_class_that_wants_it_so() {
+fn missing_brackets_fail_unless_the_profile_allows_them() {
     let text = "server\nclient x y\nx> send y hi\nx< [Message received by y.]\n";
     let wording = "[wording]\n\"[Message received by {who}.]\" = \"Message received by {who}\"\n";
     for (profile, options, status) in [
@@ -120,19 +120,20 @@ fn a_message_without_brackets_is_wrong_but_for_a_class_that_wants_it_so() {
         (wording, &["--profile", "class.toml"], 0),
         (wording, &["--profile", "class.toml", "--match", "loose"], 0),
     ] {
-        let (report, code) = ProfileFolder::new(profile, &["no-brackets"]).play(options, text);
+        let (report, code) = ProfileFolder::new(profile, &["no-brackets"]).run_scenario(options, text);
         assert_eq!(code, Some(status), "{profile}{options:?} {report}");
         assert_eq!(status == 5, report.contains("WRONG TEXT"), "{report}");
     }
 }
 
-/// A program that tells where it is and what it was given.
-const TELLS: &str =
+/// A program that prints its folder and an environment variable.
+const PRINTS_ENVIRONMENT: &str =
     "command = \"sh -c 'echo it is $COLOUR in ${PWD##*/}; sleep 1000'\"\n[environment]\nCOLOUR = \"blue\"\n";
 
 #[test]
-fn options_win_over_the_profile() {
-    let class = ProfileFolder::new(&TELLS.replace("[env", "folder = \"rooms\"\nready = \"it is {*}\"\n[env"), &[]);
+fn options_override_the_profile() {
+    let class =
+        ProfileFolder::new(&PRINTS_ENVIRONMENT.replace("[env", "folder = \"rooms\"\nready = \"it is {*}\"\n[env"), &[]);
     fs::create_dir(class.path("rooms")).unwrap();
     fs::create_dir(class.path("other")).unwrap();
     let profile = &["--profile", "class.toml"];
@@ -141,24 +142,24 @@ fn options_win_over_the_profile() {
         (&["--impl-dir", "other"], "it is blue in other"),
         (&["--impl", "sh -c 'echo it is a $COLOUR day; sleep 1000'"], "it is a blue day"),
     ] {
-        let (report, status) = class.play(&[profile, options].concat(), &format!("client x\nx< {shown}\n"));
+        let (report, status) = class.run_scenario(&[profile, options].concat(), &format!("client x\nx< {shown}\n"));
         assert_eq!(status, Some(0), "{report}");
     }
     let options = ["--ready", "never", "--time-scale", "0.1", "--capabilities", ""];
-    let (report, status) = class.play(&[&profile[..], &options].concat(), "client x\n");
+    let (report, status) = class.run_scenario(&[&profile[..], &options].concat(), "client x\n");
     assert!(status == Some(5) && report.contains("NOT READY"), "{report}");
-    // What is played again is the same.
+    // The replay command has the same options.
     assert!(report.contains(" --profile class.toml --impl-dir rooms --ready never --capabilities '' "), "{report}");
     let needs = "case \"a\" needs=groups\nclient x\ncase \"b\" needs=offline\nclient x\n";
-    let class = ProfileFolder::new(&("capabilities = [\"groups\"]\n".to_owned() + TELLS), &[]);
-    let (report, _) = class.play(profile, needs);
+    let class = ProfileFolder::new(&("capabilities = [\"groups\"]\n".to_owned() + PRINTS_ENVIRONMENT), &[]);
+    let (report, _) = class.run_scenario(profile, needs);
     assert!(report.contains("PASS  a  ") && report.contains("SKIP  b  "), "{report}");
-    let (report, _) = class.play(&[profile, &["--capabilities", "offline"][..]].concat(), needs);
+    let (report, _) = class.run_scenario(&[profile, &["--capabilities", "offline"][..]].concat(), needs);
     assert!(report.contains("SKIP  a  ") && report.contains("PASS  b  "), "{report}");
 }
 
 #[test]
-fn a_profile_that_cannot_be_used_is_refused() {
+fn an_unusable_profile_is_refused() {
     let class = ProfileFolder::new("prompt = \"$ \"\n", &[]);
     for (options, status, said) in [
         (
@@ -171,7 +172,7 @@ fn a_profile_that_cannot_be_used_is_refused() {
         (&["--profile", "class.toml", "--simulate"], 1, "exclude each other"),
         (&["--ready", "a"], 1, "--ready needs the program that it is about: add --impl COMMAND."),
     ] {
-        let (report, code) = class.play(options, "server\n");
+        let (report, code) = class.run_scenario(options, "server\n");
         assert!(code == Some(status) && report.contains(said), "{options:?} {report}");
     }
 }

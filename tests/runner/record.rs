@@ -1,11 +1,11 @@
-//! `chat run --record`: what stands in the folder of a case.
+//! `chat run --record`: the files in the folder of a case.
 
 use std::path::Path;
 
 use crate::support::program;
 use serde_json::Value;
 
-/// The first two datagrams of x are lost; later y is gone. The server is played as people see it.
+/// The first two datagrams of x are lost. Later y is killed. The server writes text instead of JSON.
 const CASE: &str = "
 case \"x speaks; y is / gone\"
 server --text
@@ -25,7 +25,7 @@ fn run(folder: &Path, options: &[&str]) -> (String, Option<i32>) {
     program(["run", "a.chat"]).args(options).folder(folder).run().combined()
 }
 
-/// The lines of a diagram without their times, and not more than one of those that are alike and follow each other.
+/// The lines of a diagram without times and without consecutive duplicates.
 fn statements(diagram: &str) -> Vec<String> {
     let time = regex::Regex::new(r"[0-9.]+ s |, [0-9]+ ms on the way").unwrap();
     let mut lines: Vec<String> = diagram.lines().map(|line| time.replace_all(line.trim(), "").into_owned()).collect();
@@ -34,7 +34,7 @@ fn statements(diagram: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_record_has_what_everybody_wrote_and_every_datagram() {
+fn a_record_has_all_output_and_every_datagram() {
     let folder = tempfile::tempdir().unwrap();
     let (said, status) = run(folder.path(), &["--record", "kept/here"]);
     assert_eq!(status, Some(0), "{said}");
@@ -46,7 +46,8 @@ fn a_record_has_what_everybody_wrote_and_every_datagram() {
     let expected = ["diagram.mmd", "server.err", "server.out", "timeline.txt", "x.err", "x.jsonl", "y.err", "y.jsonl"];
     assert_eq!(names, expected);
 
-    // Byte for byte: both lives of y, each numbered without gaps, and the prompt of the server.
+    // Output is recorded byte for byte: both incarnations of y, each numbered without gaps, and the prompt of the
+    // server.
     assert!(read("server.out").starts_with(">>> [Server listening on port "));
     let seqs = |name| -> Vec<u64> {
         read(name).lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap()).collect()
@@ -88,7 +89,7 @@ fn a_record_has_what_everybody_wrote_and_every_datagram() {
 }
 
 #[test]
-fn a_record_that_cannot_be_written_is_said_and_ends_nothing() {
+fn an_unwritable_record_is_reported_and_the_run_continues() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let (said, status) = run(folder.path(), &["--record", "file"]);

@@ -1,4 +1,4 @@
-//! `chat run` again and again: what passes now and then is called what it is, in every report.
+//! `chat run` with rounds and retries: every report marks a case that passes only sometimes as flaky.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,13 +16,13 @@ use tempfile::TempDir;
 /// A run that ended.
 struct RepeatedRun {
     status: Status,
-    /// Its lines, but for those below a failure.
+    /// Its lines, without the indented lines of a failure.
     lines: Vec<String>,
     folder: TempDir,
 }
 
 impl RepeatedRun {
-    /// One that fails in these of its plays, and one that always passes.
+    /// Runs two cases: one fails in the attempts `failing`, counted from 1, and one always passes.
     fn with(failing: &[u32], options: RunOptions) -> Self {
         let folder = TempDir::new().unwrap();
         let dir = folder.path().display();
@@ -68,7 +68,7 @@ impl RepeatedRun {
 }
 
 #[test]
-fn all_rounds_are_played_and_one_that_failed_is_named() {
+fn all_rounds_run_and_a_failed_one_is_named() {
     let ran = RepeatedRun::with(&[2], RunOptions { rounds: Rounds::Number(3), ..RunOptions::default() });
     assert_eq!(ran.status, Status::Failed);
     ran.lines_are(&[
@@ -112,8 +112,8 @@ fn rounds_without_a_number_end_when_a_case_fails() {
     ]);
 }
 
-/// A run of our own program that goes on until it fails, once it has come to its third round.
-fn endless(options: &[&str]) -> Program {
+/// Starts a run of our own program with `--until-fail`. Returns when its third round has begun.
+fn start_endless_run(options: &[&str]) -> Program {
     let home = TempDir::new().unwrap();
     let file = home.path().join("a.chat");
     fs::write(&file, "server\nclient x\nx> send x hi\nx< x: hi\n").unwrap();
@@ -124,19 +124,19 @@ fn endless(options: &[&str]) -> Program {
 }
 
 #[test]
-fn rounds_without_a_number_end_on_request() {
-    let program = endless(&[]);
+fn rounds_without_a_number_end_at_a_signal() {
+    let program = start_endless_run(&[]);
     program.signal(Signal::SIGINT);
     let (lines, err, status) = program.end();
     assert_eq!((err.as_str(), status), ("", Some(130)), "{lines:#?}");
     let (last, others) = lines.split_last().unwrap();
     assert!(last.contains("1 case: 1 passed, 0 failed, 0 skipped") && last.contains(" rounds in "), "{last}");
-    // What was cut off has not failed.
+    // An interrupted case does not count as failed.
     assert!(others.iter().all(|line| line.starts_with("PASS  ") || line.starts_with("----  ")), "{others:#?}");
 }
 
 #[test]
-fn rounds_without_a_number_end_well_when_their_time_is_over() {
+fn rounds_without_a_number_end_with_status_0_at_the_deadline() {
     let options =
         RunOptions { rounds: Rounds::UntilFail, deadline: Some(Duration::from_secs(3)), ..RunOptions::default() };
     let ran = RepeatedRun::with(&[], options);
@@ -146,7 +146,7 @@ fn rounds_without_a_number_end_well_when_their_time_is_over() {
 }
 
 #[test]
-fn what_passes_on_a_retry_is_flaky_and_fails_the_run() {
+fn a_case_that_passes_on_a_retry_is_flaky_and_fails_the_run() {
     let ran = RepeatedRun::with(&[1, 2], RunOptions { retries: 3, ..RunOptions::default() });
     assert_eq!(ran.status, Status::Failed);
     ran.lines_are(&[
@@ -173,7 +173,7 @@ fn what_passes_on_a_retry_is_flaky_and_fails_the_run() {
 }
 
 #[test]
-fn what_is_flaky_may_be_allowed() {
+fn flaky_cases_can_be_allowed() {
     let ran = RepeatedRun::with(&[1], RunOptions { retries: 1, allow_flaky: true, ..RunOptions::default() });
     assert_eq!(ran.status, Status::Ok);
     ran.lines_are(&[
@@ -194,7 +194,7 @@ fn what_is_flaky_may_be_allowed() {
 }
 
 #[test]
-fn a_case_is_played_again_so_often_and_no_more() {
+fn a_case_has_a_limited_number_of_retries() {
     let ran = RepeatedRun::with(&[1, 2, 3, 4], RunOptions { retries: 2, ..RunOptions::default() });
     assert_eq!(ran.status, Status::Failed);
     assert_eq!(ran.lines.iter().filter(|line| line.starts_with("FAIL  now and then")).count(), 3);
@@ -205,7 +205,7 @@ fn a_case_is_played_again_so_often_and_no_more() {
     assert!(ran.lines.iter().any(|line| line.starts_with(&format!("FLAKY now and then  a.chat  retry {most}  "))));
 }
 
-/// The folders below this one.
+/// The sorted names in a folder.
 fn folders(path: PathBuf) -> Vec<String> {
     let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.collect();
@@ -214,14 +214,14 @@ fn folders(path: PathBuf) -> Vec<String> {
 }
 
 #[test]
-fn each_play_has_a_record_of_its_own() {
+fn each_attempt_has_a_record_of_its_own() {
     let kept = TempDir::new().unwrap();
     let record = || Some(kept.path().to_owned());
     RepeatedRun::with(&[1], RunOptions { retries: 1, record: record(), ..RunOptions::default() });
     assert_eq!(folders(kept.path().to_owned()), ["01-now-and-then", "01-now-and-then-retry-1", "02-ever"]);
     let kept = TempDir::new().unwrap();
     let record = Some(kept.path().to_owned());
-    // Of rounds without a number those that passed are forgotten, but for the first.
+    // Without a number of rounds, only the records of the first round and of failed rounds are kept.
     RepeatedRun::with(&[3], RunOptions { rounds: Rounds::UntilFail, record, ..RunOptions::default() });
     assert_eq!(folders(kept.path().to_owned()), ["01-now-and-then", "01-now-and-then-round-3", "02-ever"]);
 }

@@ -1,4 +1,4 @@
-//! `chat run --report`: the files are whole after every case, whatever ends the run.
+//! `chat run --report`: report files are complete after every case, however the run ends.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::support::{Program, program};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// One that passes, one that needs nobody and lasts long, one that is never reached.
+/// Three cases: one passes, one takes long and has no actors, one does not start.
 const CASES: &str = "
 case \"first\" points=2
 sleep 1ms
@@ -16,8 +16,8 @@ case \"third\" visibility=hidden
 sleep 1ms
 ";
 
-/// The run of these cases in a folder, with reports there, once its second case is being played.
-fn begun(folder: &Path) -> Program {
+/// Starts a run of these cases in a folder, with reports there. Returns when its second case has started.
+fn start_run(folder: &Path) -> Program {
     std::fs::write(folder.join("a.chat"), CASES).unwrap();
     let reports = ["--report", "gradescope=results.json", "--report", "tap=results.tap"];
     let run = program(["run", "a.chat", "--verbose", "--jobs", "1"]).args(reports).folder(folder).start();
@@ -25,7 +25,7 @@ fn begun(folder: &Path) -> Program {
     run
 }
 
-/// Names, statuses and what the tags say, from Gradescope's file.
+/// The name, the first tag and the score of each test in the Gradescope report.
 fn results(folder: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(folder.join("results.json")).unwrap();
     let results: Value = serde_json::from_str(&text).unwrap();
@@ -34,7 +34,7 @@ fn results(folder: &Path) -> Vec<String> {
     results["tests"].as_array().unwrap().iter().map(line).collect()
 }
 
-/// Everything in the folder; a report that was being written is none of it.
+/// The sorted names of all files in a folder.
 fn files(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
@@ -43,9 +43,9 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_run_that_is_killed_keeps_what_it_has() {
+fn a_killed_run_leaves_complete_reports() {
     let folder = tempfile::tempdir().unwrap();
-    let run = begun(folder.path());
+    let run = start_run(folder.path());
     run.signal(Signal::SIGKILL);
     assert_eq!(run.end().2, None);
     assert_eq!(results(folder.path()), ["first passed 2", "second not run 0", "third not run 0"]);
@@ -53,9 +53,9 @@ fn a_run_that_is_killed_keeps_what_it_has() {
 }
 
 #[test]
-fn a_run_that_is_asked_to_end_says_so() {
+fn a_run_that_a_signal_ends_reports_it() {
     let folder = tempfile::tempdir().unwrap();
-    let run = begun(folder.path());
+    let run = start_run(folder.path());
     run.signal(Signal::SIGTERM);
     assert_eq!(run.end().2, Some(143));
     assert_eq!(results(folder.path()), ["first passed 2", "second failed 0", "third not run 0"]);
@@ -65,27 +65,27 @@ fn a_run_that_is_asked_to_end_says_so() {
     assert_eq!(reasons, [format!("  message: \"HALTED: {halted}"), format!("  message: \"not run: {halted}")]);
 }
 
-/// A run of one quick case: what it said on standard error, and its status.
-fn quick(folder: &Path, options: &[&str]) -> (String, Option<i32>) {
+/// Runs one run_quick_case case. Returns its standard error and its status.
+fn run_quick_case(folder: &Path, options: &[&str]) -> (String, Option<i32>) {
     std::fs::write(folder.join("a.chat"), "sleep 1ms\n").unwrap();
     let run = program(["run", "a.chat"]).args(options).folder(folder).run();
     (run.stderr, run.status)
 }
 
 #[test]
-fn a_report_replaces_what_stands_there_and_links_lead_to_it() {
+fn a_report_replaces_an_old_file_and_follows_links() {
     let folder = tempfile::tempdir().unwrap();
     let (real, link) = (folder.path().join("real.md"), folder.path().join("link.md"));
     std::fs::write(&real, "old\n".repeat(1000)).unwrap();
     std::os::unix::fs::symlink("real.md", &link).unwrap();
-    assert_eq!(quick(folder.path(), &["--report", "markdown=link.md"]), (String::new(), Some(0)));
+    assert_eq!(run_quick_case(folder.path(), &["--report", "markdown=link.md"]), (String::new(), Some(0)));
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     let text = std::fs::read_to_string(&real).unwrap();
     assert!(text.starts_with("**1 of 1 points**, 1 passed\n") && !text.contains("old"), "{text}");
 }
 
 #[test]
-fn a_pipe_gets_the_last_report_alone() {
+fn a_pipe_receives_only_the_last_report() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.chat"), "sleep 1ms\n").unwrap();
     let text = program(["run", "a.chat", "--report", "tap=/dev/stderr"]).folder(folder.path()).run().stderr;
@@ -94,30 +94,30 @@ fn a_pipe_gets_the_last_report_alone() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_said_before_anything_is_played() {
+fn an_unwritable_report_is_an_error_before_any_case_runs() {
     let folder = tempfile::tempdir().unwrap();
-    let (said, status) = quick(folder.path(), &["--report", "junit=none/r.xml"]);
+    let (said, status) = run_quick_case(folder.path(), &["--report", "junit=none/r.xml"]);
     let sentence = "The report none/r.xml cannot be written: No such file or directory (os error 2).\n";
     assert_eq!((said.as_str(), status), (sentence, Some(3)));
     assert_eq!(files(folder.path()), ["a.chat"]);
 }
 
 #[test]
-fn wrong_words_are_refused() {
+fn invalid_report_options_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for word in ["junit", "junit=", "html=x", "=x"] {
         let sentence = format!(
             "--report is FORMAT=FILE with a format of junit, tap, json, gradescope, classroom, markdown, and {word:?} is \
              not.\n"
         );
-        assert_eq!(quick(folder.path(), &["--report", word]), (sentence, Some(1)));
+        assert_eq!(run_quick_case(folder.path(), &["--report", word]), (sentence, Some(1)));
     }
     let sentence = "--view is teacher or student, not \"dean\".\n".to_owned();
-    assert_eq!(quick(folder.path(), &["--view", "dean"]), (sentence, Some(1)));
+    assert_eq!(run_quick_case(folder.path(), &["--view", "dean"]), (sentence, Some(1)));
 }
 
 #[test]
-fn no_report_takes_the_place_of_what_is_read_or_of_another_report() {
+fn a_report_must_not_replace_an_input_file_or_another_report() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     std::fs::write(file("a.chat"), "include b.chat\nx alive\n").unwrap();

@@ -1,5 +1,5 @@
-//! Reports that are files: exactly so (`reports/*`, written anew by `BLESS=1`), and whatever stands in a run, what
-//! parsers that are not ours read in them is what came of it.
+//! Report formats. A small run must produce exactly the files in `tests/data/reports`; `BLESS=1` rewrites them. Reports
+//! of random runs must be read correctly by independent parsers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use strum::VariantArray;
 
-/// What a hidden case expects, in each of the places where that could stand.
+/// Expectations of a hidden case, one for each place of a report that could reveal them.
 const SECRETS: [&str; 4] = ["another secret", "secret pattern", "secret status", "y exits 0"];
 
 fn span(line: usize, text: &str) -> Span {
@@ -72,7 +72,7 @@ fn failure(line: usize, text: &str, cause: Cause, sentence: &str) -> Verdict {
     }))
 }
 
-fn heard(kind: TranscriptKind, text: &str) -> TranscriptEntry {
+fn transcript_entry(kind: TranscriptKind, text: &str) -> TranscriptEntry {
     TranscriptEntry { at: Instant::from_micros(500_000), actor: ActorId::Server, kind, text: text.to_owned() }
 }
 
@@ -89,7 +89,7 @@ fn run(cases: Vec<CaseResult>) -> RunResult {
     RunResult { cases, took: Duration::from_secs(10), status: Status::Expected, rounds: None }
 }
 
-/// One of each kind.
+/// A run with one case of each kind.
 fn small() -> RunResult {
     let mut partly = case(5, "partly <&> | *x* # 1");
     partly.case.points = Some(5);
@@ -103,8 +103,10 @@ fn small() -> RunResult {
     ];
     partly.steps =
         vec![StepResult { span: span(9, "y< secret pattern"), at: Instant::ZERO, took: Duration::ZERO, ok: false }];
-    partly.transcript =
-        vec![heard(TranscriptKind::Typed, "send y hi"), heard(TranscriptKind::Shown, "\u{1b}[1mbold\u{0}")];
+    partly.transcript = vec![
+        transcript_entry(TranscriptKind::Typed, "send y hi"),
+        transcript_entry(TranscriptKind::Shown, "\u{1b}[1mbold\u{0}"),
+    ];
     let mut exits = case(20, "it ends well");
     exits.case.visibility = Visibility::AfterPublished;
     let end = ActorExit { status: 1, signal: None };
@@ -133,7 +135,7 @@ fn endings() -> [(Format, &'static str); 6] {
 }
 
 #[test]
-fn every_form_is_exactly_so() {
+fn every_format_matches_its_expected_file() {
     let folder = root().join("tests/data/reports");
     let mut wrong = String::new();
     for (format, ending) in endings() {
@@ -152,10 +154,10 @@ fn every_form_is_exactly_so() {
 }
 
 #[test]
-fn a_student_sees_what_the_program_did_and_not_what_a_hidden_case_expects() {
+fn a_student_sees_the_behaviour_but_not_the_expectations_of_hidden_cases() {
     let hiding = |run: &RunResult, view| endings().map(|(format, _)| format.render(run, view));
-    let told = hiding(&small(), View::Teacher).concat();
-    assert!(SECRETS.iter().all(|secret| told.contains(secret)), "{told}");
+    let for_teacher = hiding(&small(), View::Teacher).concat();
+    assert!(SECRETS.iter().all(|secret| for_teacher.contains(secret)), "{for_teacher}");
     for text in hiding(&small(), View::Student) {
         assert!(!SECRETS.iter().any(|secret| text.contains(secret)), "{text}");
         let did = ["y showed something else within 4s", "server ended with status 1"];
@@ -170,10 +172,10 @@ fn a_student_sees_what_the_program_did_and_not_what_a_hidden_case_expects() {
 fn an_output_has_a_limit() {
     let mut long = case(1, "long");
     long.verdict = failure(2, "x< a", Cause::Silence, "nothing");
-    // A line of an actor is cut long before: this many actors have too many lines nevertheless.
+    // Each line is cut at a lower limit. This many lines exceed the limit of the output.
     let line = |n: usize| TranscriptEntry {
         actor: ActorId::Client(format!("x{n}").parse().unwrap()),
-        ..heard(TranscriptKind::Shown, &"é".repeat(300))
+        ..transcript_entry(TranscriptKind::Shown, &"é".repeat(300))
     };
     long.transcript = (0..200).map(line).collect();
     let text = Format::Gradescope.render(&run(vec![long.clone()]), View::Teacher);
@@ -184,7 +186,7 @@ fn an_output_has_a_limit() {
     assert!(!Format::Gradescope.render(&run(vec![long]), View::Teacher).contains("is cut"));
 }
 
-/// The parsers that are not ours: a process that answers line by line.
+/// A process with independent parsers. It answers each request line with one line.
 struct Reader {
     child: Child,
     requests: ChildStdin,
@@ -201,7 +203,7 @@ impl Reader {
         Self { child, requests, answers }
     }
 
-    /// What stands in a report, or what is wrong with it.
+    /// Parses a report. Returns its cases, or an error message.
     fn read(&mut self, format: Format, text: &str) -> Result<Vec<Value>, String> {
         writeln!(self.requests, "{}", json!({"format": format.word(), "text": text})).unwrap();
         let mut line = String::new();
@@ -220,7 +222,7 @@ impl Drop for Reader {
     }
 }
 
-/// How a format shows text that it cannot hold as it is, in a title and in a reason.
+/// Escapes text as a format does in titles and reasons if it cannot hold some characters.
 fn shown(format: Format, text: &str) -> String {
     let ends_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let show = |c: char| match format {
@@ -235,29 +237,29 @@ fn shown(format: Format, text: &str) -> String {
     text.chars().map(show).collect()
 }
 
-/// One case as it was played, so often, and what must stand in every report of it.
+/// All attempts of one case, and the result that every report must show for it.
 #[derive(Clone, Debug)]
 struct Expected {
-    plays: Vec<CaseResult>,
+    attempts: Vec<CaseResult>,
     mark: &'static str,
     score: f64,
     max: f64,
 }
 
-/// Compares what a reader found with what was written.
+/// Compares the cases that a parser found with the expected ones.
 fn compare(format: Format, found: &[Value], expected: &[Expected]) -> Result<(), TestCaseError> {
     if format == Format::Json {
-        // A line a play; what comes of several is the business of the reader.
-        let plays: usize = expected.iter().map(|case| case.plays.len()).sum();
-        prop_assert_eq!(found.len(), plays);
+        // JSON has one line for each attempt. The reader of the report combines them.
+        let attempts: usize = expected.iter().map(|case| case.attempts.len()).sum();
+        prop_assert_eq!(found.len(), attempts);
     } else {
         prop_assert_eq!(found.len(), expected.len());
     }
-    let whole = |case: &Expected| if format == Format::Json { case.plays.len() } else { 1 };
+    let whole = |case: &Expected| if format == Format::Json { case.attempts.len() } else { 1 };
     let all = expected.iter().flat_map(|case| std::iter::repeat_n(case, whole(case)));
     for (found, case) in found.iter().zip(all) {
-        prop_assert_eq!(&found["name"], &json!(shown(format, &case.plays[0].case.title)));
-        if format != Format::Json || case.plays.len() == 1 {
+        prop_assert_eq!(&found["name"], &json!(shown(format, &case.attempts[0].case.title)));
+        if format != Format::Json || case.attempts.len() == 1 {
             let mark = |mark: &Value| mark.is_null() || mark == case.mark;
             prop_assert!(mark(&found["mark"]), "{} is {}", found, case.mark);
             let near = |value: &Value, right: f64| value.as_f64().is_none_or(|value| (value - right).abs() < 1e-6);
@@ -275,15 +277,15 @@ fn compare(format: Format, found: &[Value], expected: &[Expected]) -> Result<(),
             _ => "error",
         };
         prop_assert!(found["status"].is_null() || found["status"] == status, "{}", found);
-        if let ([play], Some(checks)) = (&case.plays[..], found["checks"].as_array()) {
-            let right = play.checks.iter().map(|check| json!([shown(format, &check.title), check.passed]));
+        if let ([attempt], Some(checks)) = (&case.attempts[..], found["checks"].as_array()) {
+            let right = attempt.checks.iter().map(|check| json!([shown(format, &check.title), check.passed]));
             prop_assert_eq!(checks, &right.collect::<Vec<_>>());
         }
     }
     Ok(())
 }
 
-/// Text that some format has reasons to fear.
+/// Text with characters and words that are special in some format.
 fn text() -> impl Strategy<Value = String> {
     let nasty = prop::sample::select(vec![
         "#",
@@ -330,46 +332,46 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 }
 
 prop_compose! {
-    /// A case played once, or twice with the same outcome of its checks.
-    fn played(line: usize)(
+    /// One or two attempts of a case, with the same outcomes of its checks.
+    fn attempts_of_case(line: usize)(
         title in text(),
         verdicts in prop::collection::vec(verdict(), 1..3),
         checks in prop::collection::vec((text(), prop::option::of(0..5_u32), any::<Option<bool>>()), 0..4),
         points in prop::option::of(20..30_u32),
         said in prop::collection::vec(text(), 0..4),
     ) -> Vec<CaseResult> {
-        let play = |verdict: Verdict| {
-            let mut play = case(line, &title);
-            play.case.points = points;
+        let attempt = |verdict: Verdict| {
+            let mut attempt = case(line, &title);
+            attempt.case.points = points;
             let open = matches!(verdict, Verdict::Passed | Verdict::Failed(_));
             let passed = |passed| if matches!(verdict, Verdict::Passed) { Some(true) } else { passed };
             if open && points.is_some() {
-                play.checks = checks.iter().map(|(title, points, ok)| check(title, *points, passed(*ok))).collect();
+                attempt.checks = checks.iter().map(|(title, points, ok)| check(title, *points, passed(*ok))).collect();
             }
-            play.transcript = said.iter().map(|text| heard(TranscriptKind::Shown, text)).collect();
-            play.verdict = verdict;
-            play
+            attempt.transcript = said.iter().map(|text| transcript_entry(TranscriptKind::Shown, text)).collect();
+            attempt.verdict = verdict;
+            attempt
         };
-        verdicts.into_iter().map(play).collect()
+        verdicts.into_iter().map(attempt).collect()
     }
 }
 
-/// The rules of points and marks, told once more.
-fn judged(plays: Vec<CaseResult>) -> Expected {
-    let max = f64::from(plays[0].case.points.unwrap_or(1));
-    let earned = |play: &CaseResult| match play.verdict {
+/// A second implementation of the rules for points and marks.
+fn grade(attempts: Vec<CaseResult>) -> Expected {
+    let max = f64::from(attempts[0].case.points.unwrap_or(1));
+    let earned = |attempt: &CaseResult| match attempt.verdict {
         Verdict::Passed => max,
         Verdict::Failed(_) => {
-            let said: u32 = play.checks.iter().filter_map(|check| check.points).sum();
-            let open = play.checks.iter().filter(|check| check.points.is_none()).count();
+            let said: u32 = attempt.checks.iter().filter_map(|check| check.points).sum();
+            let open = attempt.checks.iter().filter(|check| check.points.is_none()).count();
             #[allow(clippy::cast_precision_loss, reason = "a few")]
             let share = ((max - f64::from(said)) * 1000.0 / open.max(1) as f64).floor() / 1000.0;
-            let passed = play.checks.iter().filter(|check| check.passed == Some(true));
+            let passed = attempt.checks.iter().filter(|check| check.passed == Some(true));
             passed.map(|check| check.points.map_or(share, f64::from)).sum()
         }
         _ => 0.0,
     };
-    let has = |of: fn(&Verdict) -> bool| plays.iter().any(|play| of(&play.verdict));
+    let has = |of: fn(&Verdict) -> bool| attempts.iter().any(|attempt| of(&attempt.verdict));
     let (passed, failed) = (has(|it| matches!(it, Verdict::Passed)), has(|it| matches!(it, Verdict::Failed(_))));
     let mark = match (passed, failed) {
         (true, true) => "flaky",
@@ -378,15 +380,15 @@ fn judged(plays: Vec<CaseResult>) -> Expected {
         _ if has(|it| matches!(it, Verdict::Skipped(_))) => "skipped",
         _ => "passed",
     };
-    let least = plays.iter().map(earned).fold(f64::INFINITY, f64::min);
+    let least = attempts.iter().map(earned).fold(f64::INFINITY, f64::min);
     let score = if matches!(mark, "passed" | "failed" | "flaky") { least } else { 0.0 };
-    Expected { plays, mark, score, max }
+    Expected { attempts, mark, score, max }
 }
 
 #[test]
-fn whatever_a_run_holds_other_parsers_read_what_came_of_it() {
+fn independent_parsers_read_the_results_of_random_runs() {
     let mut reader = Reader::start();
-    let cases = (1..5_usize).prop_flat_map(|count| (1..=count).map(played).collect::<Vec<_>>());
+    let cases = (1..5_usize).prop_flat_map(|count| (1..=count).map(attempts_of_case).collect::<Vec<_>>());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: 192,
         failure_persistence: None,
@@ -394,8 +396,8 @@ fn whatever_a_run_holds_other_parsers_read_what_came_of_it() {
     });
     let reader = std::cell::RefCell::new(&mut reader);
     let checked = runner.run(&cases, |cases| {
-        let expected: Vec<Expected> = cases.into_iter().map(judged).collect();
-        let result = run(expected.iter().flat_map(|case| case.plays.clone()).collect());
+        let expected: Vec<Expected> = cases.into_iter().map(grade).collect();
+        let result = run(expected.iter().flat_map(|case| case.attempts.clone()).collect());
         for &format in Format::VARIANTS {
             let found = reader.borrow_mut().read(format, &format.render(&result, View::Teacher));
             compare(format, &found.map_err(TestCaseError::fail)?, &expected)?;
@@ -406,25 +408,25 @@ fn whatever_a_run_holds_other_parsers_read_what_came_of_it() {
 }
 
 #[test]
-fn what_is_flaky_is_told_whether_it_is_allowed_or_not() {
+fn flaky_cases_are_reported_whether_allowed_or_not() {
     let mut reader = Reader::start();
     for (lenient, score, status) in [(false, 2.0, "fail"), (true, 5.0, "pass")] {
-        let mut plays = [case(5, "now and then"), case(5, "now and then")];
-        for (play, retry) in plays.iter_mut().zip(0..) {
-            play.case.attempt = Attempt { retry, lenient, ..Attempt::default() };
-            play.case.points = Some(5);
+        let mut attempts = [case(5, "now and then"), case(5, "now and then")];
+        for (attempt, retry) in attempts.iter_mut().zip(0..) {
+            attempt.case.attempt = Attempt { retry, lenient, ..Attempt::default() };
+            attempt.case.points = Some(5);
         }
-        // One part passed each time.
-        plays[0].verdict = failure(9, "y< a", Cause::Silence, "y showed nothing like it");
-        plays[0].checks = vec![check("one", Some(2), Some(true)), check("other", Some(3), Some(false))];
-        plays[1].checks = vec![check("one", Some(2), Some(true)), check("other", Some(3), Some(true))];
+        // The check "one" passed in both attempts.
+        attempts[0].verdict = failure(9, "y< a", Cause::Silence, "y showed nothing like it");
+        attempts[0].checks = vec![check("one", Some(2), Some(true)), check("other", Some(3), Some(false))];
+        attempts[1].checks = vec![check("one", Some(2), Some(true)), check("other", Some(3), Some(true))];
         for &format in Format::VARIANTS {
-            let text = format.render(&run(plays.to_vec()), View::Teacher);
+            let text = format.render(&run(attempts.to_vec()), View::Teacher);
             let found = reader.read(format, &text).unwrap();
             let found = found.last().unwrap();
             assert!(found["mark"].is_null() || found["mark"] == "flaky", "{text}");
             assert!(found["status"].is_null() || found["status"] == status, "{text}");
-            // A line of JSON is of one play alone.
+            // A line of JSON describes a single attempt.
             let score = if format == Format::Json && !lenient { 0.0 } else { score };
             assert!(found["score"].is_null() || found["score"] == score, "{text}");
         }
@@ -432,7 +434,7 @@ fn what_is_flaky_is_told_whether_it_is_allowed_or_not() {
 }
 
 #[test]
-fn the_readers_refuse_what_is_no_such_report() {
+fn the_parsers_refuse_truncated_reports() {
     let mut reader = Reader::start();
     let whole = small();
     for &format in Format::VARIANTS {

@@ -1,4 +1,4 @@
-//! Every scenario passes, played as events and as people see it.
+//! Every scenario passes with real processes, both with JSON output and with text output.
 
 use std::path::PathBuf;
 
@@ -6,8 +6,8 @@ use crate::support::{PROGRAM, root};
 use chat::proto::status::Status;
 use chat::runner::run::{RunOptions, run};
 
-/// How many cases are played at once: they wait more than they work.
-const AT_ONCE: usize = 4;
+/// Number of cases that run in parallel. Cases mostly wait, so it may exceed the number of processors.
+const PARALLEL_CASES: usize = 4;
 
 fn scenarios() -> Vec<PathBuf> {
     let folder = root().join("scenarios");
@@ -17,11 +17,11 @@ fn scenarios() -> Vec<PathBuf> {
     files
 }
 
-/// Plays files, of which nothing may fail or be skipped.
+/// Runs files. No case may fail or be skipped.
 fn pass(files: Vec<PathBuf>, text: bool) {
     let program = Some(PathBuf::from(PROGRAM));
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let options = RunOptions { files, program, text, jobs: AT_ONCE, ..RunOptions::default() };
+    let options = RunOptions { files, program, text, jobs: PARALLEL_CASES, ..RunOptions::default() };
     let status = run(&options, &mut out, &mut err);
     let report = String::from_utf8(out).unwrap() + &String::from_utf8(err).unwrap();
     assert!(status == Status::Ok && !report.contains("SKIP  "), "{report}");
@@ -34,6 +34,6 @@ fn every_scenario_passes_as_events() {
 }
 
 #[test]
-fn every_scenario_passes_as_people_see_it() {
+fn every_scenario_passes_as_text() {
     pass(scenarios(), true);
 }

@@ -1,5 +1,5 @@
-//! Every scenario on the simulated network, with many seeds; the seeds that once failed; and what a simulation must
-//! judge as real processes do.
+//! Runs every scenario on the simulated network with many seeds, repeats the seeds that once failed, and compares
+//! verdicts of the simulation with verdicts of real processes.
 
 use crate::support::{PROGRAM, program, root, undo_nohup};
 use chat::runner::backend::simulated::LinkModel;
@@ -19,7 +19,7 @@ fn simulate(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn every_scenario_passes_on_every_net_that_delivers_a_notice_in_three() {
+fn every_scenario_passes_on_the_nets_that_lose_few_datagrams() {
     for net in ["lan", "transatlantic", "wifi-lossy"] {
         simulate(&["--seeds", "10", "--net", net]);
     }
@@ -30,25 +30,25 @@ fn a_run_is_replayed_byte_for_byte() {
     let arguments = ["--verbose", "--seed", "7", "--net", "wifi-lossy"];
     let times = regex::Regex::new(r"; \d+\.\d+ s \(own overhead[^\n]*\n$").unwrap();
     let (first, second) = (simulate(&arguments), simulate(&arguments));
-    // The last line tells how long the run really took.
+    // The last line reports the real duration of the run.
     assert_eq!(times.replace(&first, ""), times.replace(&second, ""));
 }
 
-/// A late acknowledgement reached a server before the registration that it belonged to: the client was told that it
-/// is not known, and began anew on a link that the server went on with.
+/// Regression: a late acknowledgement reached a server before the registration that it belonged to. The server answered
+/// that the client is unknown, and the client opened a new link while the server kept using the old one.
 #[test]
-fn a_client_that_begins_anew_is_welcome() {
+fn a_client_that_opens_a_new_link_is_welcome() {
     simulate(&["--seed", "43", "--net", "wifi-lossy", "--case", "groups are kept over a restart"]);
 }
 
-/// A datagram of the old holder of a name came late and was taken for its answer.
+/// Regression: a late datagram of the old holder of a name was taken for an answer to a ping.
 #[test]
-fn a_late_datagram_is_no_sign_of_life() {
+fn a_late_datagram_does_not_answer_a_ping() {
     simulate(&["--seed", "6", "--net", "wifi-lossy", "--case", "a name whose holder is gone"]);
 }
 
-/// How each case was judged: its verdict with its title, and the cause of a failure.
-fn judged(text: &str, simulation: Option<SimulationOptions>) -> Vec<String> {
+/// Runs all cases. Returns the verdict and title of each case, and the cause of each failure.
+fn verdicts(text: &str, simulation: Option<SimulationOptions>) -> Vec<String> {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.chat");
     std::fs::write(&file, text).unwrap();
@@ -68,16 +68,16 @@ fn judged(text: &str, simulation: Option<SimulationOptions>) -> Vec<String> {
     String::from_utf8(out).unwrap().lines().filter_map(said).collect()
 }
 
-/// Plays these cases on real processes and simulated: both judge them like this.
-fn judged_alike(text: &str, expected: &[&str]) {
+/// Runs these cases on real processes and simulated. Both must return the expected verdicts.
+fn assert_same_verdicts(text: &str, expected: &[&str]) {
     undo_nohup();
     let simulation = SimulationOptions { first: 1, seeds: 1, net: ("perfect", LinkModel::PERFECT) };
-    assert_eq!(judged(text, Some(simulation)), expected, "simulated");
-    assert_eq!(judged(text, None), expected, "on processes");
+    assert_eq!(verdicts(text, Some(simulation)), expected, "simulated");
+    assert_eq!(verdicts(text, None), expected, "on processes");
 }
 
 #[test]
-fn who_is_paused_obeys_when_it_is_resumed() {
+fn a_paused_actor_reads_its_input_when_it_is_resumed() {
     let text = r#"case "a line"
 server
 client x y
@@ -115,14 +115,14 @@ server!< {*}End the server{*}
 resume server
 server<~ {*}End the server{*}
 "#;
-    judged_alike(
+    assert_same_verdicts(
         text,
         &["PASS a line", "PASS the end of its input", "PASS a word to the server", "PASS another word to the server"],
     );
 }
 
 #[test]
-fn who_is_paused_finds_signals_when_it_is_resumed() {
+fn a_paused_actor_receives_signals_when_it_is_resumed() {
     let paused = |signal: &str, actor: &str, status: u8| {
         format!(
             "case \"{signal} {actor}\"\nserver\nclient x y\npause {actor}\n{signal} {actor}\nsleep 300ms\n\
@@ -135,11 +135,11 @@ fn who_is_paused_finds_signals_when_it_is_resumed() {
         ends.iter().chain(&of_server).map(|(signal, actor, status)| paused(signal, actor, *status)).collect();
     let expected: Vec<String> =
         ends.iter().chain(&of_server).map(|(signal, actor, _)| format!("PASS {signal} {actor}")).collect();
-    judged_alike(&text, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_same_verdicts(&text, &expected.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 #[test]
-fn who_is_paused_is_killed_at_once_and_can_be_restarted() {
+fn a_paused_actor_is_killed_at_once_and_can_be_restarted() {
     let text = r#"case "killed"
 server
 client x y
@@ -164,19 +164,19 @@ restart server
 x> send_all hi
 y< [Channel_Message x: hi]
 "#;
-    judged_alike(text, &["PASS killed", "PASS a client is restarted", "PASS a server is restarted"]);
+    assert_same_verdicts(text, &["PASS killed", "PASS a client is restarted", "PASS a server is restarted"]);
 }
 
 #[test]
-fn a_server_is_ended_with_its_status() {
+fn signals_end_a_server_with_the_documented_status() {
     let text: String = [("term", 0), ("interrupt", 0), ("hangup", 129)]
         .map(|(signal, status)| format!("case \"{signal}\"\nserver\n{signal} server\nserver exits {status}\n"))
         .concat();
-    judged_alike(&text, &["PASS term", "PASS interrupt", "PASS hangup"]);
+    assert_same_verdicts(&text, &["PASS term", "PASS interrupt", "PASS hangup"]);
 }
 
 #[test]
-fn what_cannot_be_typed_is_said() {
+fn a_line_that_cannot_be_typed_is_reported() {
     let long = format!("set v={}\n{}", "a".repeat(1000), "set v=${v}${v}\n".repeat(6));
     let text = format!(
         "case \"closed\"\nserver\nclient x\npause x\neof x\nx> table\n\
@@ -184,7 +184,7 @@ fn what_cannot_be_typed_is_said() {
          case \"too much\"\nserver\nclient x\npause x\n{long}{most}{most}",
         most = "x> ${v}\n".repeat(60),
     );
-    judged_alike(
+    assert_same_verdicts(
         &text,
         &[
             "FAIL closed",

@@ -1,4 +1,4 @@
-//! `chat run` at a terminal: a line says what is being played, and nothing is left of it in the report.
+//! `chat run` at a terminal: a progress line shows the running cases, and the finished report contains none of it.
 
 use std::fs;
 
@@ -6,8 +6,8 @@ use crate::support::{Program, program};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-/// Two cases of which the second begins behind the first one, in a folder.
-fn two(folder: &TempDir) {
+/// Writes a file with a quick case and a case that waits into a folder.
+fn write_two_cases(folder: &TempDir) {
     let text = "case \"quick \u{202e}\"\nsleep 1ms\ncase \"waits\"\nserver\nclient x\nx<10m nothing\n";
     fs::write(folder.path().join("a.chat"), text).unwrap();
 }
@@ -19,12 +19,12 @@ fn timeless(rows: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn a_line_says_what_is_being_played_and_goes() {
+fn the_progress_line_shows_running_cases_and_disappears() {
     let folder = TempDir::new().unwrap();
-    two(&folder);
+    write_two_cases(&folder);
     let run = program(["run", "--jobs", "1", "--deadline", "9m", "a.chat"]).folder(folder.path());
     let mut terminal = run.env("NO_COLOR", "1").env("TMPDIR", folder.path()).start_in_terminal();
-    // It stands below what is reported already, and counts the seconds.
+    // The line is below the reported cases, and it counts the seconds.
     let live = regex::Regex::new("^2 of 2, 5[0-9]{2} s left: waits [1-9][0-9]* s$").unwrap();
     terminal.until(|screen| screen.rows().len() == 2 && live.is_match(&screen.rows()[1]));
     terminal.signal(Signal::SIGINT);
@@ -33,14 +33,14 @@ fn a_line_says_what_is_being_played_and_goes() {
     assert_eq!(status, Some(130));
     assert_eq!(rows[0], "PASS  quick \\u{202e}  a.chat  1 steps in TIME (own overhead TIME)");
     assert_eq!(rows[1], "FAIL  waits  a.chat  step 3 of 3 in TIME (own overhead TIME)");
-    // Longer than the screen is wide.
+    // The last line is longer than the screen is wide, so it takes write_two_cases rows.
     let last: String = rows[rows.len() - 2..].concat().replace(' ', "");
     assert!(last.starts_with("2cases:1passed,1failed,0skippedornotrun;") && last.ends_with(')'), "{rows:#?}");
     assert!(!rows.iter().any(|row| row.contains(" of 2, ")), "{rows:#?}");
 }
 
 #[test]
-fn titles_are_shown_and_not_obeyed() {
+fn control_characters_in_titles_are_escaped() {
     let folder = TempDir::new().unwrap();
     let text = "case \"a\u{202e}b\u{2066}\"\nserver\nclient x\nx<10m nothing\n";
     fs::write(folder.path().join("a.chat"), text).unwrap();
@@ -53,7 +53,7 @@ fn titles_are_shown_and_not_obeyed() {
 }
 
 #[test]
-fn elsewhere_there_is_no_such_line() {
+fn other_outputs_have_no_progress_line() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("a.chat"), "case \"a\"\nsleep 1500ms\n").unwrap();
     let file = folder.path().join("a.chat").display().to_string();
@@ -62,7 +62,7 @@ fn elsewhere_there_is_no_such_line() {
         assert_eq!(status, Some(0));
         assert!(!lines.concat().contains(['\u{1b}', '\r']), "{lines:?}");
     }
-    // Nor for programs that read a terminal, or where a line cannot be taken away again.
+    // JSON output has no progress line, and neither has a terminal that cannot erase a line.
     for (term, words) in [("xterm", &["run", "--json", &file][..]), ("dumb", &["run", &file])] {
         let terminal = program(words).env("TERM", term).env("NO_COLOR", "1").start_in_terminal();
         let (status, rows) = terminal.end();

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 pub use self::program::{Program, wait};
 pub use self::pty::Terminal;
 
-/// Time limit for anything that a test waits for. Nothing takes nearly as long: to reach it is a failure.
+/// Time limit for everything that a test waits for. Only a failing test reaches it.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// Time limit for a program that runs to its end by itself, such as a run of many cases.
@@ -31,13 +31,13 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A program that says that it is ready, and lets the shell run every line of its input.
+/// A stand-in program that reports that it is ready, then runs every line of its input as a shell command.
 pub fn obedient() -> PathBuf {
     root().join("tests/data/stand-ins/obedient.sh")
 }
 
-/// Programs inherit an ignored SIGHUP, but not a handled one. Handling it here lets them be ended by a hangup, even when
-/// the tests run behind `nohup`.
+/// Handles SIGHUP in the test process. Child processes inherit an ignored SIGHUP but not a handler, so a hangup ends
+/// them even when the tests run under `nohup`.
 pub fn undo_nohup() {
     static DONE: Once = Once::new();
     DONE.call_once(|| {
@@ -45,7 +45,7 @@ pub fn undo_nohup() {
     });
 }
 
-/// The program with these arguments. It starts in an environment that holds nothing of the person who runs the tests.
+/// The program with these arguments. It does not inherit the environment of the tests, except `PATH`.
 pub fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> ProgramBuilder {
     ProgramBuilder {
         args: args.into_iter().map(|arg| arg.as_ref().to_owned()).collect(),
@@ -60,7 +60,7 @@ pub fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> ProgramBui
     }
 }
 
-/// A script of bash in which `chat` is the program under test, in this folder.
+/// A bash script that runs in `folder`. `chat` in it is the program under test.
 pub fn shell(script: &str, folder: &Path) -> Command {
     let built = Path::new(PROGRAM).parent().unwrap();
     let path = format!("{}:{}", built.display(), std::env::var("PATH").unwrap());
@@ -69,7 +69,7 @@ pub fn shell(script: &str, folder: &Path) -> Command {
     shell
 }
 
-/// How the program is to be started.
+/// Options for starting the program.
 pub struct ProgramBuilder {
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
@@ -87,12 +87,12 @@ pub struct ProgramBuilder {
 pub struct Finished {
     pub stdout: String,
     pub stderr: String,
-    /// None after a signal.
+    /// `None` if a signal ended the program.
     pub status: Option<i32>,
 }
 
 impl Finished {
-    /// Both outputs and the status.
+    /// Standard output followed by standard error, and the status.
     pub fn combined(self) -> (String, Option<i32>) {
         (self.stdout + &self.stderr, self.status)
     }
@@ -124,13 +124,13 @@ impl ProgramBuilder {
         self
     }
 
-    /// A home that holds files already. It is removed with the program.
+    /// Uses this home folder instead of an empty one. It is removed with the program.
     pub fn home(mut self, home: TempDir) -> Self {
         self.home = home;
         self
     }
 
-    /// A shell runs these words, then becomes the program.
+    /// Starts the program by a shell that runs `before` first and then executes the program.
     pub fn after_shell_words(mut self, before: &str) -> Self {
         self.before = Some(before.to_owned());
         self
@@ -146,34 +146,34 @@ impl ProgramBuilder {
         self
     }
 
-    /// Nobody reads the output: that of a program with pipes stays in [`Program::stdout`].
+    /// Leaves the output unread. The test can read the output of a program with pipes from [`Program::stdout`].
     pub fn unread(mut self) -> Self {
         self.is_read = false;
         self
     }
 
-    /// The whole input of a program that is [`run`](Self::run).
+    /// The whole input of [`run`](Self::run) and [`assert`](Self::assert).
     pub fn input(mut self, input: &str) -> Self {
         self.input = input.into();
         self
     }
 
-    /// Starts it with pipes.
+    /// Starts the program with pipes.
     pub fn start(self) -> Program {
         Program::spawn(self)
     }
 
-    /// Starts it in a new terminal.
+    /// Starts the program in the foreground of a new terminal.
     pub fn start_in_terminal(self) -> Terminal {
         Terminal::spawn(self, true)
     }
 
-    /// Starts it in a new terminal that listens to another process: the program is in the background.
+    /// Starts the program in a new terminal that is not its controlling terminal, as in the background.
     pub fn start_in_background(self) -> Terminal {
         Terminal::spawn(self, false)
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     pub fn run(self) -> Finished {
         let mut command = self.one_shot();
         let output = command.output().unwrap();
@@ -181,7 +181,7 @@ impl ProgramBuilder {
         Finished { stdout: text(output.stdout), stderr: text(output.stderr), status: output.status.code() }
     }
 
-    /// Runs it to its end; the result checks its output and status.
+    /// Runs the program to its end. The result has assertions for its output and status.
     pub fn assert(self) -> assert_cmd::assert::Assert {
         self.one_shot().assert()
     }
@@ -202,7 +202,7 @@ impl ProgramBuilder {
                 shell
             }
         };
-        // Programs of other authors are found by PATH.
+        // External programs, such as python3, are found by PATH.
         command.args(&self.args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.home.path()).env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
         command.envs(self.envs.iter().map(|(name, value)| (name, value)));

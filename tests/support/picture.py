@@ -1,7 +1,7 @@
 """Draws a real session as an SVG of three terminals: python3 picture.py PROGRAM FILE.
 
 Starts a server and two clients, types the lines of `SESSION`, and draws the lines that the programs print. Ports and
-times differ between runs: the picture shows the ports of `PORTS`, and `…` for the time at which a message was saved.
+times differ between runs, so the picture shows the ports of `PORTS`, and `…` for the time at which a message was saved.
 """
 
 import os
@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 # Time limit for one line of output. Only a failing run waits this long.
 TIMEOUT_S = 30
 
-# The port that is drawn for each program.
+# The port in the picture for each program.
 PORTS = {"server": 8888, "x": 9001, "y": 9002}
 
 COMMANDS = {
@@ -26,8 +26,8 @@ COMMANDS = {
     "y": "chat -c y 127.0.0.1 {server} {y}",
 }
 
-# Each step: the lines that are typed, in order, each with the number of lines that each program then prints. `None`
-# starts the program. The clients' lines of one step begin at the same height of the picture.
+# Each step lists the typed lines in order, each with the number of lines that each program then prints. `None` starts
+# the program. In each step, the lines of both clients start at the same height of the picture.
 SESSION = [
     [
         ("server", None, {"server": 1}),
@@ -55,7 +55,7 @@ STYLE = """
 
 
 def free_port(taken):
-    """A free UDP port below those that the system hands out. The TCP port of the same number reserves it."""
+    """A free UDP port below the ephemeral ports. A listener on the TCP port of the same number reserves it."""
     for port in range(10_000 + os.getpid() % 10_000, 30_000):
         try:
             reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -92,7 +92,7 @@ class Program:
 
 
 def run(chat):
-    """The steps of the session as they happened: for each program, the lines to draw, with their classes."""
+    """Runs the session. Returns for each step and program the lines to draw: prompt, CSS class and text."""
     taken, programs, steps = [], {}, []
     ports = {name: free_port(taken) for name in PORTS}
 
@@ -130,7 +130,7 @@ def run(chat):
 
 
 def pane(title, x, y, width, rows, lines):
-    """A terminal with a title. `lines` holds a row's number and its line."""
+    """Draws a terminal with a title. `lines` has pairs of a row number and a line."""
     height = BAR + 2 * PADDING + rows * ROW - ROW // 3
     yield f'  <rect class="pane" x="{x}" y="{y}" width="{width}" height="{height}" rx="6"/>'
     yield f'  <path class="bar" d="M{x} {y + BAR}v-{BAR - 6}a6 6 0 0 1 6-6h{width - 12}a6 6 0 0 1 6 6v{BAR - 6}z"/>'
@@ -143,7 +143,7 @@ def pane(title, x, y, width, rows, lines):
 
 
 def draw(steps):
-    """The picture: both clients beside each other, the server below them."""
+    """Draws both clients beside each other and the server below them."""
     clients, rows = {"x": [], "y": []}, 0
     for step in steps:
         for name, lines in clients.items():

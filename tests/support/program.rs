@@ -1,4 +1,4 @@
-//! A program with pipes, whose output is read line by line.
+//! A program with pipes. Its output is read line by line.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
@@ -12,11 +12,11 @@ use tempfile::TempDir;
 
 use crate::support::{ProgramBuilder, TIME_LIMIT, program};
 
-/// A running program; dropping it kills it.
+/// A running program. Dropping it kills it.
 pub struct Program {
     child: Child,
     pub stdin: Option<ChildStdin>,
-    /// Where nobody else reads it.
+    /// Present if the output is unread: see [`ProgramBuilder::unread`].
     pub stdout: Option<ChildStdout>,
     lines: Receiver<String>,
     errors: Option<JoinHandle<String>>,
@@ -24,7 +24,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it with these arguments.
+    /// Starts the program with these arguments.
     pub fn start(args: &[&str]) -> Self {
         program(args).start()
     }
@@ -49,12 +49,12 @@ impl Program {
         Self { stdin: child.stdin.take(), child, stdout, lines, errors: Some(errors), home: builder.home }
     }
 
-    /// A server without a file, listening; with its port.
+    /// Starts a server without a store file. Returns it with its port when it listens.
     pub fn server() -> (Self, String) {
         Self::server_with(&["--ephemeral"])
     }
 
-    /// A server with these options, listening; with its port.
+    /// Starts a server with these options. Returns it with its port when it listens.
     pub fn server_with(options: &[&str]) -> (Self, String) {
         let server = program(["-s", "0"]).args(options).start();
         let port = server.port();
@@ -68,7 +68,7 @@ impl Program {
         port.unwrap_or_else(|| panic!("no port in {line:?}")).to_owned()
     }
 
-    /// A client of the server on this port, on a free port of its own, that is registered and has its table.
+    /// Starts a client on a free port. Returns when it is registered at the server on `port` and has its table.
     pub fn client(name: &str, port: &str, options: &[&str]) -> Self {
         let client = program(["-c", name, "127.0.0.1", port, "0"]).args(options).start();
         client.until(">>> [Client table updated.]");
@@ -92,7 +92,7 @@ impl Program {
         self.until_line(|line| line == last)
     }
 
-    /// All lines up to and including the first one that is wanted.
+    /// All lines up to and including the first one for which `is_wanted` is true.
     pub fn until_line(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let mut seen: Vec<String> = Vec::new();
         while seen.last().is_none_or(|line| !is_wanted(line)) {
@@ -111,12 +111,13 @@ impl Program {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
-    /// Waits until it has closed its output, which is its last action.
+    /// Waits until the program closes its output, which is its last action.
     pub fn until_end(&self) {
         while self.lines.recv_timeout(TIME_LIMIT).is_ok() {}
     }
 
-    /// Waits for its end: the rest of its lines, its standard error, its status. Its input stays open until then.
+    /// Waits for the end of the program. Returns its remaining lines, its standard error and its status. Its input
+    /// stays open until the program ends.
     pub fn end(mut self) -> (Vec<String>, String, Option<i32>) {
         let mut rest = Vec::new();
         while let Ok(line) = self.lines.recv_timeout(TIME_LIMIT) {
@@ -129,7 +130,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Where a test succeeds it has ended already.
+        // If the test succeeded, the program has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

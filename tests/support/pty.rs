@@ -1,4 +1,4 @@
-//! A program in a terminal of its own: a test types and looks at the screen.
+//! A program in a terminal of its own. A test presses keys and reads the screen.
 #![allow(unsafe_code, reason = "a controlling terminal can only be taken between fork and exec")]
 
 use std::fs::File;
@@ -20,14 +20,14 @@ use tempfile::TempDir;
 use crate::support::screen::Screen;
 use crate::support::{ProgramBuilder, TIME_LIMIT, wait};
 
-/// Its width.
+/// Width of the terminal, in characters.
 pub const COLUMNS: u16 = 80;
 
 /// A program and its terminal.
 pub struct Terminal {
     child: Child,
     keyboard: Option<File>,
-    /// Kept open, so that its mode can be looked at after the program's end.
+    /// The terminal side. It stays open, so that the mode can be read after the program has ended.
     line: Option<File>,
     before: Termios,
     seen: Receiver<Vec<u8>>,
@@ -43,7 +43,8 @@ impl Terminal {
         let before = tcgetattr(&line).unwrap();
         let end = || Stdio::from(line.try_clone().unwrap());
         command.stdin(end()).stdout(end()).stderr(end());
-        // SAFETY: both are single system calls, which is all that is allowed between fork and exec.
+        // SAFETY: `setsid` and `ioctl` are plain system calls. Only async-signal-safe calls are allowed between fork
+        // and exec.
         unsafe {
             command.pre_exec(move || {
                 setsid()?;
@@ -54,14 +55,14 @@ impl Terminal {
             });
         }
         let child = command.spawn().unwrap();
-        // Its copies of the terminal would keep it open.
+        // The copies of the terminal in `command` would keep the terminal open.
         drop(command);
         let (send, seen) = channel();
         if builder.is_read {
-            let mut eyes = keyboard.try_clone().unwrap();
+            let mut reader = keyboard.try_clone().unwrap();
             std::thread::spawn(move || {
                 let mut buffer = [0; 4096];
-                while let Ok(count @ 1..) = eyes.read(&mut buffer) {
+                while let Ok(count @ 1..) = reader.read(&mut buffer) {
                     if send.send(buffer[..count].to_vec()).is_err() {
                         return;
                     }
@@ -81,12 +82,12 @@ impl Terminal {
         }
     }
 
-    /// Types.
+    /// Writes keys to the terminal.
     pub fn press(&mut self, keys: &str) {
         self.keyboard.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until the screen is as wished.
+    /// Waits until `wished` is true for the screen.
     pub fn until(&mut self, wished: impl Fn(&Screen) -> bool) {
         let end = Instant::now() + TIME_LIMIT;
         while !wished(&self.screen) {
@@ -97,12 +98,12 @@ impl Terminal {
         }
     }
 
-    /// The rows of the screen at the last look.
+    /// The rows of the screen at the last wait.
     pub fn rows(&self) -> Vec<String> {
         self.screen.rows()
     }
 
-    /// Waits until these rows, and no others, are on the screen, the cursor in the last one.
+    /// Waits until the screen has exactly these rows and the cursor is in the last one.
     pub fn until_rows(&mut self, rows: &[&str]) {
         self.until(|screen| screen.rows() == rows && screen.cursor().0 + 1 == rows.len());
     }
@@ -111,20 +112,20 @@ impl Terminal {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
-    /// Closes the window.
+    /// Closes the window of the terminal. Its output must be unread.
     pub fn close_window(&mut self) {
         assert!(!self.reading, "a reader would keep the window open");
         self.line = None;
         self.keyboard = None;
     }
 
-    /// Waits for the end of the program: its status, and the whole picture. The terminal must be as it was found.
+    /// Waits for the end of the program. Returns its status and all rows. Asserts that the terminal mode is restored.
     pub fn end(mut self) -> (Option<i32>, Vec<String>) {
         let status = wait(&mut self.child).code();
         if let Some(line) = &self.line {
             assert_eq!(tcgetattr(line).unwrap(), self.before, "the mode of the terminal");
         }
-        // With the last copy of its other end the reader comes to an end.
+        // The reading thread ends when the last copy of this side is closed.
         self.line = None;
         while let Ok(bytes) = self.seen.recv_timeout(TIME_LIMIT) {
             self.screen.feed(&bytes);
@@ -133,7 +134,7 @@ impl Terminal {
     }
 }
 
-/// A new terminal. No program inherits its ends by accident: a copy would keep the window open.
+/// Opens a new terminal. Both sides are close-on-exec, because an inherited copy would keep the window open.
 fn open() -> (File, File) {
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&master).unwrap();
@@ -142,14 +143,14 @@ fn open() -> (File, File) {
     options.read(true).write(true).custom_flags(nix::libc::O_NOCTTY);
     let line = options.open(ptsname_r(&master).unwrap()).unwrap();
     let size = Winsize { ws_row: 24, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the structure is what this request reads, and outlives it.
+    // SAFETY: TIOCSWINSZ reads a `Winsize`, and `size` outlives the call.
     assert_eq!(unsafe { nix::libc::ioctl(line.as_raw_fd(), nix::libc::TIOCSWINSZ, &raw const size) }, 0);
     (File::from(OwnedFd::from(master)), line)
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It has ended already where a test went well.
+        // If the test succeeded, the program has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,6 +1,6 @@
-//! A small terminal: what a person would see after these bytes. It scrolls for ever and never forgets a row.
+//! A small terminal emulator. It computes the rows that a person would see, and it never drops a row that scrolls out.
 
-/// The picture and the cursor.
+/// The rows and the cursor.
 pub struct Screen {
     rows: Vec<Vec<char>>,
     row: usize,
@@ -17,25 +17,25 @@ impl Screen {
         Self { rows: vec![Vec::new()], row: 0, column: 0, columns, sequence: None, bytes: Vec::new() }
     }
 
-    /// Takes bytes as a terminal would.
+    /// Interprets output bytes. Panics at control characters and sequences that our programs must not send.
     pub fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.bytes.push(*byte);
             if let Ok(text) = std::str::from_utf8(&self.bytes) {
                 let c = text.chars().next().unwrap();
                 self.bytes.clear();
-                self.take(c);
+                self.put(c);
             }
         }
     }
 
-    fn take(&mut self, c: char) {
+    fn put(&mut self, c: char) {
         if let Some(sequence) = &mut self.sequence {
             sequence.push(c);
             let ends = sequence.len() > 1 && ('@'..='~').contains(&c) || sequence.len() == 1 && c != '[';
             if ends {
                 let sequence = self.sequence.take().unwrap();
-                self.obey(&sequence);
+                self.execute(&sequence);
             }
             return;
         }
@@ -58,7 +58,7 @@ impl Screen {
         }
     }
 
-    fn obey(&mut self, sequence: &str) {
+    fn execute(&mut self, sequence: &str) {
         let (numbers, what) = sequence.split_at(sequence.len() - 1);
         let numbers = numbers.trim_start_matches('[');
         let count = numbers.parse().unwrap_or(1);
@@ -77,7 +77,7 @@ impl Screen {
         self.rows.resize(self.rows.len().max(self.row + 1), Vec::new());
     }
 
-    /// All rows, without blanks at their ends, and without empty rows behind the last.
+    /// All rows, without trailing blanks and trailing empty rows.
     pub fn rows(&self) -> Vec<String> {
         let text = |row: &Vec<char>| row.iter().collect::<String>().trim_end().to_owned();
         let mut rows: Vec<String> = self.rows.iter().map(text).collect();
@@ -87,7 +87,7 @@ impl Screen {
         rows
     }
 
-    /// Where the next character would appear: row and column, from 0.
+    /// Row and column of the cursor, from 0.
     pub fn cursor(&self) -> (usize, usize) {
         (self.row, self.column)
     }
