@@ -1,4 +1,4 @@
-//! The faults of the network that a case has set and not healed, and the commands for each sender.
+//! The network faults that a case has set and not healed, and the commands for each sender.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,10 +15,10 @@ pub(crate) struct ActiveFaults {
 }
 
 impl ActiveFaults {
-    /// Applies a change. Returns the new faults, for the actors that run; none for `heal`.
+    /// Applies a change. Returns the new faults, for the running actors. `heal` returns none.
     pub(crate) fn apply(&mut self, change: &NetworkChange<'_>) -> Vec<(Direction, Fault)> {
         let new = match *change {
-            NetworkChange::Fault(way, fault) => vec![(way.clone(), fault)],
+            NetworkChange::Fault(direction, fault) => vec![(direction.clone(), fault)],
             NetworkChange::Cut(a, b) => [(a, b), (b, a)]
                 .map(|(from, to)| (Direction { from: from.clone(), to: to.clone() }, Fault::Cut))
                 .to_vec(),
@@ -27,10 +27,10 @@ impl ActiveFaults {
                 Vec::new()
             }
         };
-        for (way, fault) in &new {
-            // The actors that run count dropped datagrams: a later start does not drop them again.
+        for (direction, fault) in &new {
+            // The running actors count their dropped datagrams. A later start must not drop them again.
             if !matches!(fault, Fault::Drop(_)) {
-                self.faults.insert((way.clone(), kind(*fault)), *fault);
+                self.faults.insert((direction.clone(), kind(*fault)), *fault);
             }
         }
         new
@@ -42,20 +42,20 @@ impl ActiveFaults {
         sender: &ActorId,
         addr: impl Fn(&ActorId) -> Option<SocketAddr>,
     ) -> Vec<FaultCommand> {
-        self.faults.iter().filter_map(|((way, _), fault)| command(sender, way, *fault, &addr)).collect()
+        self.faults.iter().filter_map(|((direction, _), fault)| command(sender, direction, *fault, &addr)).collect()
     }
 }
 
-/// The command to a sender for a fault; `None` when the sender is not in that direction, or the receiver has no address
-/// yet.
+/// The command to a sender for a fault. `None` when the direction does not include the sender, or the receiver has no
+/// address yet.
 pub(crate) fn command(
     sender: &ActorId,
-    way: &Direction,
+    direction: &Direction,
     fault: Fault,
     addr: impl Fn(&ActorId) -> Option<SocketAddr>,
 ) -> Option<FaultCommand> {
     let is_from = |actor: &ActorId| actor == sender;
-    let to = match (&way.from, &way.to) {
+    let to = match (&direction.from, &direction.to) {
         (Peer::Actor(from), _) if !is_from(from) => return None,
         (_, Peer::Anybody) => None,
         (_, Peer::Actor(to)) => Some(addr(to)?),
@@ -91,8 +91,8 @@ mod tests {
         }
     }
 
-    /// Everybody but `new` has an address.
-    fn commands(standing: &ActiveFaults, sender: &str) -> Vec<String> {
+    /// Every actor except `new` has an address.
+    fn commands(active: &ActiveFaults, sender: &str) -> Vec<String> {
         let port = |actor: &ActorId| match actor.to_string().as_str() {
             "new" => None,
             "server" => Some(1),
@@ -100,44 +100,44 @@ mod tests {
         };
         let addr = |actor: &ActorId| port(actor).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let Peer::Actor(sender) = peer(sender) else { return Vec::new() };
-        standing.commands(&sender, addr).iter().map(ToString::to_string).collect()
+        active.commands(&sender, addr).iter().map(ToString::to_string).collect()
     }
 
-    fn add(standing: &mut ActiveFaults, from: &str, to: &str, fault: Fault) -> usize {
-        standing.apply(&NetworkChange::Fault(&Direction { from: peer(from), to: peer(to) }, fault)).len()
+    fn add(active: &mut ActiveFaults, from: &str, to: &str, fault: Fault) -> usize {
+        active.apply(&NetworkChange::Fault(&Direction { from: peer(from), to: peer(to) }, fault)).len()
     }
 
     #[test]
     fn each_sender_gets_the_faults_of_its_directions() {
-        let mut standing = ActiveFaults::default();
+        let mut active = ActiveFaults::default();
         let half = Fault::Loss(Percent::new(5_000).unwrap());
-        add(&mut standing, "x", "y", half);
-        add(&mut standing, "*", "server", Fault::Delay(std::time::Duration::from_millis(1)));
-        add(&mut standing, "y", "*", half);
-        add(&mut standing, "x", "new", half);
-        assert_eq!(commands(&standing, "x"), ["to=127.0.0.1:1,delay=1000us", "to=127.0.0.1:121,loss=50%"]);
-        assert_eq!(commands(&standing, "y"), ["to=127.0.0.1:1,delay=1000us", "loss=50%"]);
-        assert_eq!(commands(&standing, "z"), ["to=127.0.0.1:1,delay=1000us"]);
+        add(&mut active, "x", "y", half);
+        add(&mut active, "*", "server", Fault::Delay(std::time::Duration::from_millis(1)));
+        add(&mut active, "y", "*", half);
+        add(&mut active, "x", "new", half);
+        assert_eq!(commands(&active, "x"), ["to=127.0.0.1:1,delay=1000us", "to=127.0.0.1:121,loss=50%"]);
+        assert_eq!(commands(&active, "y"), ["to=127.0.0.1:1,delay=1000us", "loss=50%"]);
+        assert_eq!(commands(&active, "z"), ["to=127.0.0.1:1,delay=1000us"]);
     }
 
     #[test]
-    fn a_later_fault_of_a_kind_replaces_the_first_and_heal_ends_all() {
-        let mut standing = ActiveFaults::default();
+    fn a_later_fault_of_a_kind_replaces_the_first_and_heal_clears_all() {
+        let mut active = ActiveFaults::default();
         for hundredths in [1_000, 2_000] {
-            add(&mut standing, "x", "y", Fault::Loss(Percent::new(hundredths).unwrap()));
+            add(&mut active, "x", "y", Fault::Loss(Percent::new(hundredths).unwrap()));
         }
-        let cut = standing.apply(&NetworkChange::Cut(&peer("x"), &peer("y")));
+        let cut = active.apply(&NetworkChange::Cut(&peer("x"), &peer("y")));
         assert_eq!(cut.len(), 2);
-        assert_eq!(commands(&standing, "x"), ["to=127.0.0.1:121,loss=20%", "to=127.0.0.1:121,cut"]);
-        assert_eq!(commands(&standing, "y"), ["to=127.0.0.1:120,cut"]);
-        assert_eq!(standing.apply(&NetworkChange::Heal), []);
-        assert_eq!(commands(&standing, "x"), [""; 0]);
+        assert_eq!(commands(&active, "x"), ["to=127.0.0.1:121,loss=20%", "to=127.0.0.1:121,cut"]);
+        assert_eq!(commands(&active, "y"), ["to=127.0.0.1:120,cut"]);
+        assert_eq!(active.apply(&NetworkChange::Heal), []);
+        assert_eq!(commands(&active, "x"), [""; 0]);
     }
 
     #[test]
     fn drops_do_not_outlive_an_incarnation() {
-        let mut standing = ActiveFaults::default();
-        assert_eq!(add(&mut standing, "*", "y", Fault::Drop(2)), 1);
-        assert_eq!(commands(&standing, "x"), [""; 0]);
+        let mut active = ActiveFaults::default();
+        assert_eq!(add(&mut active, "*", "y", Fault::Drop(2)), 1);
+        assert_eq!(commands(&active, "x"), [""; 0]);
     }
 }

@@ -1,6 +1,6 @@
 //! The interface between the executor and the actors of a case: their output, actions on them, and the time.
 //!
-//! Real processes are one backend, a simulated network is another. The executor has no clock of its own.
+//! Real processes are one backend, a simulated network is another. The executor takes the time from its backend alone.
 
 pub(crate) mod active_faults;
 pub mod process;
@@ -12,50 +12,50 @@ use crate::proto::time::Instant;
 use crate::runner::lang::ast::{ActorId, Direction, Fault, Need, Peer, Signal};
 use crate::runner::profile::Translator;
 
-/// The most bytes that are typed to an actor and not read yet.
+/// The most typed bytes that an actor has not read yet.
 pub const MAX_UNREAD: usize = 4 << 20;
 
-/// The actors of one case and their clock. Dropping it ends all actors.
+/// The actors of one case and their clock. Dropping it kills all actors.
 pub trait Backend {
-    /// The time.
+    /// The current time. It is virtual in a simulation.
     fn now(&self) -> Instant;
 
-    /// The next event, or [`BackendEvent::Time`] when there is none until then. Later events are kept for the next call.
-    /// The end of an actor comes after all of its output.
+    /// Waits for the next event. Returns [`BackendEvent::Time`] when none happens until then; later events stay queued.
+    /// The end of an actor follows all of its output.
     fn next(&mut self, until: Instant) -> BackendEvent;
 
-    /// Starts an actor that is not there yet.
+    /// Starts an actor for the first time.
     ///
     /// # Errors
-    /// When it cannot be started at all.
+    /// When it cannot be started.
     fn start(&mut self, launch: &LaunchSpec) -> Result<(), BackendError>;
 
-    /// Starts an actor that has ended again, with the same arguments, port and folder.
+    /// Restarts an actor that has ended, with the same arguments, port and folder.
     ///
     /// # Errors
     /// When it was never started, still runs, or cannot be started again.
     fn restart(&mut self, actor: &ActorId) -> Result<(), BackendError>;
 
-    /// Types a line, given without its end. Never waits for anybody to read it.
+    /// Types a line, given without its newline. Never waits until the actor reads it.
     ///
     /// # Errors
-    /// When the actor's input is closed, or more than [`MAX_UNREAD`] of it would be unread.
+    /// When the actor's input is closed, or more than [`MAX_UNREAD`] bytes would be unread.
     fn type_line(&mut self, actor: &ActorId, line: &str) -> Result<(), BackendError>;
 
     /// Closes an actor's input.
     fn close_input(&mut self, actor: &ActorId);
 
-    /// Sends a signal; returns when [`Signal::Pause`] has stopped the actor. One that has ended gets none; one that is
-    /// paused finds it when it is resumed, but for [`Signal::Kill`].
+    /// Sends a signal. After [`Signal::Pause`] it returns when the actor has stopped. An actor that has ended gets no
+    /// signal. A paused actor handles signals when it resumes, except [`Signal::Kill`], which ends it at once.
     ///
     /// # Errors
-    /// When it cannot be sent.
+    /// When the signal cannot be sent.
     fn signal(&mut self, actor: &ActorId, signal: Signal) -> Result<(), BackendError>;
 
     /// The reason why this backend cannot meet a need, if it cannot. The case is skipped for this reason.
     fn unmet_need(&self, need: Need) -> Option<String>;
 
-    /// Whether the actors are another program than ours. Then the backend reports when an actor is ready, by
+    /// Whether the actors run an external program. Then the backend reports each actor that becomes ready, by
     /// [`ActorOutput::Ready`], and all actors show text.
     fn is_external(&self) -> bool {
         false
@@ -71,23 +71,22 @@ pub trait Backend {
         None
     }
 
-    /// Changes the network between actors; returns when the change is in force.
+    /// Changes the network between actors. Returns when the change is in force.
     ///
     /// # Errors
-    /// When it failed, although nothing [was lacking](Backend::lacks).
+    /// When an actor does not apply the change. [`Backend::unmet_need`] reports earlier that changes are impossible.
     fn change_network(&mut self, change: &NetworkChange<'_>) -> Result<(), BackendError>;
 }
 
-/// What is to be started.
+/// The data for the first start of an actor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaunchSpec {
-    /// Who.
     pub actor: ActorId,
-    /// What a client calls itself; of no meaning for a server.
+    /// The name of a client. A server ignores it.
     pub name: String,
     /// Further arguments.
     pub args: Vec<String>,
-    /// Played as people see it, without `--json`.
+    /// The actor shows text: it runs without `--json`.
     pub text: bool,
 }
 
@@ -95,59 +94,43 @@ pub struct LaunchSpec {
 #[derive(Clone, Debug, PartialEq)]
 pub enum BackendEvent {
     /// An actor wrote something.
-    Output {
-        /// Who.
-        actor: ActorId,
-        /// When.
-        at: Instant,
-        /// What.
-        output: ActorOutput,
-    },
+    Output { actor: ActorId, at: Instant, output: ActorOutput },
     /// An actor has ended.
-    Ended {
-        /// Who.
-        actor: ActorId,
-        /// When.
-        at: Instant,
-        /// How.
-        end: ActorExit,
-    },
-    /// An actor wrote more than there is room for; nothing of it is listened to any more.
+    Ended { actor: ActorId, at: Instant, end: ActorExit },
+    /// An actor exceeded an output limit. Its stream is not read any more.
     Flood {
-        /// Who.
         actor: ActorId,
-        /// When.
         at: Instant,
-        /// Which limit was passed, as a sentence.
+        /// The exceeded limit, as a sentence without a full stop.
         reason: String,
     },
-    /// Whoever started the run asks it to end, by the signal of this number.
+    /// The run was cancelled by the signal with this number.
     Cancelled(u8),
-    /// It is that late, and nothing happened.
+    /// The time limit passed without an event.
     Time,
 }
 
-/// What an actor wrote.
+/// One piece of an actor's output.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ActorOutput {
-    /// A line of text, without its end.
+    /// A line of text, without its newline.
     Line(String),
-    /// A line of text that has no end yet, from its beginning. More of it may come.
+    /// An unfinished line of text, from its start. More of it may follow.
     Partial(String),
-    /// Nothing: the backend sees that it is ready.
+    /// No output: the backend detected that the actor is ready.
     Ready,
     /// An event.
     Event(Value),
-    /// A line on standard error, which no pattern sees.
+    /// A line on standard error. Patterns do not match it.
     Stderr(String),
 }
 
-/// How an actor ended.
+/// The exit of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActorExit {
-    /// Its exit status; 128 + the number of the signal that ended it.
+    /// The exit status, or 128 + the number of the signal that ended the actor.
     pub status: u8,
-    /// The signal that ended it.
+    /// The number of the signal that ended the actor, if one did.
     pub signal: Option<u8>,
 }
 
@@ -163,26 +146,26 @@ impl std::fmt::Display for ActorExit {
 /// A change of the network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum NetworkChange<'a> {
-    /// Something happens to datagrams on this way.
+    /// Injects a fault in this direction.
     Fault(&'a Direction, Fault),
-    /// Nothing passes between these two.
+    /// Drops all datagrams between these two, in both directions.
     Cut(&'a Peer, &'a Peer),
-    /// All is well again.
+    /// Removes all faults.
     Heal,
 }
 
-/// Why nothing can be typed to an actor, to be said behind its name.
+/// The reason why a line cannot be typed to an actor, as the rest of a sentence that begins with its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
-    /// Its input was closed.
+    /// The input was closed.
     #[error("cannot be typed to, its input is closed")]
     Closed,
-    /// [`MAX_UNREAD`] would be passed.
+    /// More than [`MAX_UNREAD`] bytes would be unread.
     #[error("does not read its input, and more than {} MiB wait already", MAX_UNREAD >> 20)]
     Unread,
 }
 
-/// Why a backend did not do something, as one sentence.
+/// The reason why a backend could not perform an action, as one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BackendError(pub String);

@@ -1,4 +1,4 @@
-//! The backend of a simulated world: the same scenario in virtual time, replayable from its seed.
+//! The backend of a simulated network: it runs a scenario in virtual time. A seed replays a run exactly.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -20,39 +20,39 @@ use crate::runner::lang::ast::{ActorId, Direction, Fault, Need, Signal, Statemen
 use crate::sim::simulation::{SERVER, Simulation};
 
 /// The number of SIGHUP.
-const HANGUP: u8 = 1;
+const SIGHUP: u8 = 1;
 
-/// Actors as machines in one world.
+/// Actors as machines in one simulation.
 pub struct SimulatedBackend {
-    world: Simulation,
+    simulation: Simulation,
     actors: BTreeMap<ActorId, SimulatedActor>,
-    happened: VecDeque<BackendEvent>,
-    standing: ActiveFaults,
+    events: VecDeque<BackendEvent>,
+    active_faults: ActiveFaults,
 }
 
 struct SimulatedActor {
     index: usize,
     launch: LaunchSpec,
-    /// How much of its log was told, and how many events of this life.
-    told: usize,
+    /// The number of reported entries of its log. `seq` counts the events of this incarnation.
+    reported: usize,
     seq: u64,
-    runs: bool,
-    /// The first signal that asked it to end.
+    is_running: bool,
+    /// The first signal that requested its exit.
     signal: Option<u8>,
-    /// How many bytes of lines wait because it is paused.
+    /// The bytes of lines that were typed during a pause.
     unread: usize,
-    /// Nothing can be typed any more.
-    closed: bool,
+    /// The input is closed.
+    is_closed: bool,
 }
 
 impl SimulatedActor {
-    /// One that begins its first life.
+    /// An actor at the start of its first incarnation.
     fn new(index: usize, launch: LaunchSpec) -> Self {
-        Self { index, launch, told: 0, seq: 0, runs: true, signal: None, unread: 0, closed: false }
+        Self { index, launch, reported: 0, seq: 0, is_running: true, signal: None, unread: 0, is_closed: false }
     }
 }
 
-/// Why this case cannot be simulated, if that is so.
+/// The reason why this case cannot be simulated, if it cannot.
 #[must_use]
 pub fn unsimulable(setup: &[Statement], statements: &[Statement]) -> Option<String> {
     let args = setup.iter().chain(statements).find_map(|statement| match &statement.step {
@@ -63,14 +63,14 @@ pub fn unsimulable(setup: &[Statement], statements: &[Statement]) -> Option<Stri
 }
 
 impl SimulatedBackend {
-    /// An empty backend on this network.
+    /// Creates an empty backend on this network.
     #[must_use]
     pub fn new(seed: u64, net: LinkModel) -> Self {
         Self {
-            world: Simulation::without_server(seed, net),
+            simulation: Simulation::without_server(seed, net),
             actors: BTreeMap::new(),
-            happened: VecDeque::new(),
-            standing: ActiveFaults::default(),
+            events: VecDeque::new(),
+            active_faults: ActiveFaults::default(),
         }
     }
 
@@ -78,81 +78,80 @@ impl SimulatedBackend {
         self.actors.get(actor).ok_or_else(|| BackendError(format!("{actor} was never started")))
     }
 
-    /// Tells what everybody showed since the last time, and who has ended.
-    fn gather(&mut self) {
+    /// Queues the new log entries and exits of all actors.
+    fn collect_events(&mut self) {
         for (actor, sim_actor) in &mut self.actors {
-            for (at, event) in &self.world.log(sim_actor.index)[sim_actor.told..] {
-                sim_actor.told += 1;
+            for (at, event) in &self.simulation.log(sim_actor.index)[sim_actor.reported..] {
+                sim_actor.reported += 1;
                 sim_actor.seq += 1;
-                show(&mut self.happened, actor, sim_actor, *at, event);
+                push_output(&mut self.events, actor, sim_actor, *at, event);
             }
-            if !sim_actor.runs {
+            if !sim_actor.is_running {
                 continue;
             }
-            if let Some(ending) = self.world.ending(sim_actor.index).cloned() {
-                sim_actor.runs = false;
-                // A server that is asked to end has done its work; only a hangup is told by its status.
-                let signal = sim_actor.signal.filter(|signal| *actor != ActorId::Server || *signal == HANGUP);
-                let status = ending.status.or(signal.map_or(Status::Ok, Status::Signal)).code();
+            if let Some(exit) = self.simulation.ending(sim_actor.index).cloned() {
+                sim_actor.is_running = false;
+                // A server exits with status 0 after SIGTERM and SIGINT. Only SIGHUP shows in its status.
+                let signal = sim_actor.signal.filter(|signal| *actor != ActorId::Server || *signal == SIGHUP);
+                let status = exit.status.or(signal.map_or(Status::Ok, Status::Signal)).code();
                 sim_actor.seq += 1;
-                let (at, event) = (self.world.now(), last_word(actor, &ending, status, self.world.unix()));
-                show(&mut self.happened, actor, sim_actor, at, &event);
+                let (at, event) = (self.simulation.now(), exit_event(actor, &exit, status, self.simulation.unix()));
+                push_output(&mut self.events, actor, sim_actor, at, &event);
                 let end = ActorExit { status, signal: None };
-                self.happened.push_back(BackendEvent::Ended { actor: actor.clone(), at, end });
+                self.events.push_back(BackendEvent::Ended { actor: actor.clone(), at, end });
             }
         }
     }
 
-    fn begin(&mut self, actor: &ActorId) {
+    fn reset_actor(&mut self, actor: &ActorId) {
         if let Some(sim_actor) = self.actors.get_mut(actor) {
-            let (index, launch, told) = (sim_actor.index, sim_actor.launch.clone(), sim_actor.told);
-            *sim_actor = SimulatedActor { told, ..SimulatedActor::new(index, launch) };
+            let (index, launch, reported) = (sim_actor.index, sim_actor.launch.clone(), sim_actor.reported);
+            *sim_actor = SimulatedActor { reported, ..SimulatedActor::new(index, launch) };
         }
-        self.gather();
+        self.collect_events();
     }
 
-    fn end_by(&mut self, actor: &ActorId, signal: u8) {
-        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| sim_actor.runs) else { return };
+    fn request_exit(&mut self, actor: &ActorId, signal: u8) {
+        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| sim_actor.is_running) else { return };
         if sim_actor.signal.is_none() {
             sim_actor.signal = Some(signal);
-            self.world.leave(sim_actor.index);
+            self.simulation.leave(sim_actor.index);
         }
     }
 
     fn pause(&mut self, actor: &ActorId, paused: bool) {
-        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| sim_actor.runs) else { return };
+        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| sim_actor.is_running) else { return };
         sim_actor.unread = 0;
-        self.world.pause(sim_actor.index, paused);
+        self.simulation.pause(sim_actor.index, paused);
     }
 
     fn kill(&mut self, actor: &ActorId) {
-        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| sim_actor.runs) else { return };
-        sim_actor.runs = false;
-        self.world.kill(sim_actor.index);
+        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| sim_actor.is_running) else { return };
+        sim_actor.is_running = false;
+        self.simulation.kill(sim_actor.index);
         let end = ActorExit { status: 137, signal: Some(9) };
-        self.happened.push_back(BackendEvent::Ended { actor: actor.clone(), at: self.world.now(), end });
+        self.events.push_back(BackendEvent::Ended { actor: actor.clone(), at: self.simulation.now(), end });
     }
 
-    fn add_fault(&mut self, way: &Direction, fault: Fault) -> Result<(), BackendError> {
-        let commands = self
-            .actors
-            .iter()
-            .filter_map(|(actor, sim_actor)| Some((sim_actor.index, command(actor, way, fault, |to| self.addr(to))?)));
+    fn add_fault(&mut self, direction: &Direction, fault: Fault) -> Result<(), BackendError> {
+        let commands = self.actors.iter().filter_map(|(actor, sim_actor)| {
+            Some((sim_actor.index, command(actor, direction, fault, |to| self.addr(to))?))
+        });
         let commands: Vec<_> = commands.collect();
         commands.into_iter().try_for_each(|(index, command)| self.execute(index, &command))
     }
 
     fn addr(&self, actor: &ActorId) -> Option<SocketAddr> {
-        self.actors.get(actor).map(|sim_actor| self.world.addr(sim_actor.index))
+        self.actors.get(actor).map(|sim_actor| self.simulation.addr(sim_actor.index))
     }
 
     fn execute(&mut self, index: usize, command: &FaultCommand) -> Result<(), BackendError> {
-        self.world.faults(index).execute(command).map_err(BackendError)
+        self.simulation.faults(index).execute(command).map_err(BackendError)
     }
 }
 
-fn show(
-    happened: &mut VecDeque<BackendEvent>,
+fn push_output(
+    events: &mut VecDeque<BackendEvent>,
     actor: &ActorId,
     sim_actor: &SimulatedActor,
     at: Instant,
@@ -161,37 +160,37 @@ fn show(
     if sim_actor.launch.text {
         let lines = event.line().unwrap_or_default();
         let lines = lines.split('\n').filter(|line| !line.is_empty());
-        happened.extend(lines.map(|line| {
+        events.extend(lines.map(|line| {
             let (actor, output) = (actor.clone(), ActorOutput::Line(line.to_owned()));
             BackendEvent::Output { actor, at, output }
         }));
     } else if let Ok(value) = serde_json::from_str(&event.json(sim_actor.seq, &sim_actor.launch.name)) {
-        happened.push_back(BackendEvent::Output { actor: actor.clone(), at, output: ActorOutput::Event(value) });
+        events.push_back(BackendEvent::Output { actor: actor.clone(), at, output: ActorOutput::Event(value) });
     }
 }
 
-/// The `exit` event, which a real program's shell makes.
-fn last_word(actor: &ActorId, ending: &Exit, status: u8, at: crate::proto::time::Timestamp) -> Event {
+/// The `exit` event. In a real program, the shell creates it.
+fn exit_event(actor: &ActorId, exit: &Exit, status: u8, at: crate::proto::time::Timestamp) -> Event {
     let body = match actor {
         ActorId::Server => Body::Server(ServerEvent::Exit { status }),
-        ActorId::Client(_) => Body::Client(ClientEvent::Exit { status, shown: ending.exiting }),
+        ActorId::Client(_) => Body::Client(ClientEvent::Exit { status, shown: exit.exiting }),
     };
-    Event { at, cmd: None, group: ending.group.clone(), body }
+    Event { at, cmd: None, group: exit.group.clone(), body }
 }
 
 impl Backend for SimulatedBackend {
     fn now(&self) -> Instant {
-        self.world.now()
+        self.simulation.now()
     }
 
     fn next(&mut self, until: Instant) -> BackendEvent {
         loop {
-            if let Some(happening) = self.happened.pop_front() {
-                return happening;
+            if let Some(event) = self.events.pop_front() {
+                return event;
             }
-            let more = self.world.step(until);
-            self.gather();
-            if !more && self.happened.is_empty() {
+            let more = self.simulation.step(until);
+            self.collect_events();
+            if !more && self.events.is_empty() {
                 return BackendEvent::Time;
             }
         }
@@ -201,44 +200,44 @@ impl Backend for SimulatedBackend {
         let index = match &launch.actor {
             ActorId::Server => SERVER,
             ActorId::Client(_) => match Name::new(&launch.name) {
-                Ok(name) => self.world.enter(name),
+                Ok(name) => self.simulation.enter(name),
                 Err(why) => {
-                    let (actor, at) = (launch.actor.clone(), self.world.now());
+                    let (actor, at) = (launch.actor.clone(), self.simulation.now());
                     let output = ActorOutput::Stderr(why.to_string());
-                    self.happened.push_back(BackendEvent::Output { actor: actor.clone(), at, output });
+                    self.events.push_back(BackendEvent::Output { actor: actor.clone(), at, output });
                     let end = ActorExit { status: Status::Usage.code(), signal: None };
-                    self.happened.push_back(BackendEvent::Ended { actor, at, end });
+                    self.events.push_back(BackendEvent::Ended { actor, at, end });
                     return Ok(());
                 }
             },
         };
-        // The faults are in force for its first datagram.
-        for command in self.standing.commands(&launch.actor, |to| self.addr(to)) {
+        // The faults must apply to its first datagram.
+        for command in self.active_faults.commands(&launch.actor, |to| self.addr(to)) {
             self.execute(index, &command)?;
         }
-        self.world.start(index);
+        self.simulation.start(index);
         self.actors.insert(launch.actor.clone(), SimulatedActor::new(index, launch.clone()));
-        self.gather();
+        self.collect_events();
         Ok(())
     }
 
     fn restart(&mut self, actor: &ActorId) -> Result<(), BackendError> {
         let sim_actor = self.sim_actor(actor)?;
-        if sim_actor.runs {
+        if sim_actor.is_running {
             return Err(BackendError(format!("{actor} still runs")));
         }
         let index = sim_actor.index;
-        self.world.start(index);
-        self.begin(actor);
+        self.simulation.start(index);
+        self.reset_actor(actor);
         Ok(())
     }
 
     fn type_line(&mut self, actor: &ActorId, line: &str) -> Result<(), BackendError> {
         let index = self.sim_actor(actor)?.index;
-        let paused = self.world.is_paused(index);
+        let paused = self.simulation.is_paused(index);
         if let Some(sim_actor) = self.actors.get_mut(actor) {
             let refused = |why: InputError| BackendError(format!("{actor} {why}"));
-            if sim_actor.closed {
+            if sim_actor.is_closed {
                 return Err(refused(InputError::Closed));
             }
             sim_actor.unread += if paused { line.len() + 1 } else { 0 };
@@ -248,22 +247,22 @@ impl Backend for SimulatedBackend {
         }
         if *actor == ActorId::Server {
             if let Some(word) = crate::proto::console::parse(line.as_bytes()) {
-                self.world.console(word);
+                self.simulation.console(word);
             }
         } else {
-            self.world.type_line(index, line);
+            self.simulation.type_line(index, line);
         }
-        self.gather();
+        self.collect_events();
         Ok(())
     }
 
     fn close_input(&mut self, actor: &ActorId) {
-        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| !sim_actor.closed) else { return };
-        sim_actor.closed = true;
-        // A server goes on.
+        let Some(sim_actor) = self.actors.get_mut(actor).filter(|sim_actor| !sim_actor.is_closed) else { return };
+        sim_actor.is_closed = true;
+        // A server continues after the end of its input.
         if *actor != ActorId::Server {
-            self.world.finish(sim_actor.index);
-            self.gather();
+            self.simulation.finish(sim_actor.index);
+            self.collect_events();
         }
     }
 
@@ -271,13 +270,13 @@ impl Backend for SimulatedBackend {
         self.sim_actor(actor)?;
         match signal {
             Signal::Kill => self.kill(actor),
-            Signal::Term => self.end_by(actor, 15),
-            Signal::Interrupt => self.end_by(actor, 2),
-            Signal::Hangup => self.end_by(actor, HANGUP),
+            Signal::Term => self.request_exit(actor, 15),
+            Signal::Interrupt => self.request_exit(actor, 2),
+            Signal::Hangup => self.request_exit(actor, SIGHUP),
             Signal::Pause => self.pause(actor, true),
             Signal::Resume => self.pause(actor, false),
         }
-        self.gather();
+        self.collect_events();
         Ok(())
     }
 
@@ -286,13 +285,13 @@ impl Backend for SimulatedBackend {
     }
 
     fn change_network(&mut self, change: &NetworkChange<'_>) -> Result<(), BackendError> {
-        let new = self.standing.apply(change);
+        let new = self.active_faults.apply(change);
         if matches!(change, NetworkChange::Heal) {
             let heal = FaultCommand { heal: true, ..FaultCommand::default() };
-            let everybody: Vec<usize> = self.actors.values().map(|sim_actor| sim_actor.index).collect();
-            return everybody.into_iter().try_for_each(|index| self.execute(index, &heal));
+            let indices: Vec<usize> = self.actors.values().map(|sim_actor| sim_actor.index).collect();
+            return indices.into_iter().try_for_each(|index| self.execute(index, &heal));
         }
-        new.iter().try_for_each(|(way, fault)| self.add_fault(way, *fault))
+        new.iter().try_for_each(|(direction, fault)| self.add_fault(direction, *fault))
     }
 }
 
@@ -306,7 +305,7 @@ mod tests {
     use crate::runner::report::attempt::Attempt;
     use crate::runner::report::outcome::{CaseInfo, Verdict};
 
-    /// Runs a scenario; returns what everybody showed, in order, with exact times.
+    /// Runs a scenario and returns its transcript with exact times.
     fn transcript(seed: u64, text: &str, net: LinkModel) -> String {
         let scenario = load(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
         let case = &scenario.cases[0];
@@ -346,14 +345,14 @@ x exits 130
 "#;
 
     #[test]
-    fn a_scenario_is_played_in_virtual_time_and_replayed_byte_for_byte() {
+    fn one_seed_gives_one_transcript_byte_for_byte() {
         let first = transcript(7, CASE, LinkModel::LAN);
         assert_eq!(first, transcript(7, CASE, LinkModel::LAN));
         assert_ne!(first, transcript(8, CASE, LinkModel::LAN));
     }
 
     #[test]
-    fn faults_of_everybody_are_those_of_who_comes_later_too() {
+    fn faults_for_all_actors_apply_to_later_actors() {
         let text = "case \"c\"\nserver\ncut * server\nclient x\nx< [Server not responding]\nheal\nclient y\n\
                     y< [Welcome, You are registered.]\n";
         transcript(7, text, LinkModel::LAN);
@@ -367,7 +366,7 @@ x exits 130
     }
 
     #[test]
-    fn who_still_runs_is_not_started_again() {
+    fn a_running_actor_is_not_restarted() {
         let mut backend = SimulatedBackend::new(1, LinkModel::LAN);
         let launch = LaunchSpec { actor: ActorId::Server, name: "server".to_owned(), args: Vec::new(), text: false };
         backend.start(&launch).expect("a start");
@@ -377,7 +376,7 @@ x exits 130
     }
 
     #[test]
-    fn what_needs_a_real_process_is_said() {
+    fn options_that_need_a_real_process_are_reported() {
         let text = "case \"c\"\nserver --db x.db\nclient x -- --text\n";
         let scenario = load(Path::new("test.chat"), &mut |_| Ok(text.as_bytes().to_vec())).expect("a scenario");
         let reason = unsimulable(&scenario.setup, &scenario.cases[0].statements);

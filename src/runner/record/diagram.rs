@@ -1,5 +1,4 @@
-//! Draws the datagrams of a case as a Mermaid sequence diagram: with losses, copies, typed lines and output, in order of
-//! time.
+//! Draws a case as a Mermaid sequence diagram: datagrams with losses and copies, typed lines and output, in order of time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -49,15 +48,15 @@ pub(crate) fn render(traces: &[Trace], transcript: &[TranscriptEntry], began: In
     for (actor, id) in &names {
         _ = writeln!(text, "    participant {id} as {}", safe(&actor.to_string()));
     }
-    let nobody = |statement: &DiagramStatement| matches!(statement.text, DiagramText::Arrow { to: None, .. });
-    if statements.iter().any(nobody) {
+    let has_no_receiver = |statement: &DiagramStatement| matches!(statement.text, DiagramText::Arrow { to: None, .. });
+    if statements.iter().any(has_no_receiver) {
         text.push_str("    participant nobody\n");
     }
-    let left_out = statements.len().saturating_sub(MAX_STATEMENTS);
-    if let Some(first) = names.values().next().filter(|_| left_out > 0) {
-        _ = writeln!(text, "    Note over {first}: {left_out} earlier ones are left out");
+    let omitted = statements.len().saturating_sub(MAX_STATEMENTS);
+    if let Some(first) = names.values().next().filter(|_| omitted > 0) {
+        _ = writeln!(text, "    Note over {first}: {omitted} earlier ones are left out");
     }
-    for statement in &statements[left_out..] {
+    for statement in &statements[omitted..] {
         let seconds = statement.at.since(began).as_secs_f64();
         match &statement.text {
             DiagramText::Note(actor, note) => {
@@ -75,11 +74,11 @@ pub(crate) fn render(traces: &[Trace], transcript: &[TranscriptEntry], began: In
 /// Typed lines, actions on actors, and their output, as notes.
 fn notes(traces: &[Trace], transcript: &[TranscriptEntry]) -> Vec<DiagramStatement> {
     let offset = offset(traces);
-    let shown = traces.iter().filter_map(|trace| match &trace.what {
+    let shown = traces.iter().filter_map(|trace| match &trace.kind {
         TraceKind::Shown(line) => Some((offset(trace.micros), &trace.actor, line.replace('\n', " / "))),
         _ => None,
     });
-    // Actors that show events have reported the exact times of their output.
+    // The events of actors carry the exact times of their output.
     let with_events: BTreeSet<&ActorId> = traces.iter().map(|trace| &trace.actor).collect();
     let transcribed = transcript.iter().filter_map(|entry| match entry.kind {
         TranscriptKind::Shown if with_events.contains(&entry.actor) => None,
@@ -110,11 +109,11 @@ fn arrows(traces: &[Trace], server: Option<&ActorId>) -> Vec<DiagramStatement> {
         let text = DiagramText::Arrow { from: from.clone(), to: to.cloned(), arrived, label };
         arrows.push(DiagramStatement { at: at(micros), text });
     };
-    // Faults first: a datagram that they dropped cannot have arrived.
+    // Faults come first: a datagram that a fault dropped cannot have arrived.
     for trace in traces {
-        if let TraceKind::Fault(datagram, fault) = &trace.what {
+        if let TraceKind::Fault(datagram, fault) = &trace.kind {
             let copy = sent.take_lost(trace, datagram).and_then(|lost| lost.copy);
-            let label = format!("{}, lost ({fault})", named(datagram, copy));
+            let label = format!("{}, lost ({fault})", label_of(datagram, copy));
             draw(trace.micros, &trace.actor, sent.owner(datagram.port), false, label);
         }
     }
@@ -131,7 +130,7 @@ fn arrows(traces: &[Trace], server: Option<&ActorId>) -> Vec<DiagramStatement> {
         let to = sent.owner(datagram.datagram.port);
         let is_lost = sent.is_traced(to);
         let outcome = if is_lost { ", not seen to arrive" } else { "" };
-        let label = format!("{}{outcome}", named(datagram.datagram, datagram.copy));
+        let label = format!("{}{outcome}", label_of(datagram.datagram, datagram.copy));
         draw(datagram.micros, datagram.from, to, !is_lost, label);
     }
     arrows
@@ -139,7 +138,7 @@ fn arrows(traces: &[Trace], server: Option<&ActorId>) -> Vec<DiagramStatement> {
 
 /// A datagram that arrived, and the reason why it was ignored.
 fn arrival(trace: &Trace) -> Option<(&Trace, &TracedDatagram, Option<&str>)> {
-    match &trace.what {
+    match &trace.kind {
         TraceKind::Received(datagram) => Some((trace, datagram, None)),
         TraceKind::Dropped(datagram, reason) => Some((trace, datagram, Some(reason))),
         _ => None,
@@ -153,10 +152,10 @@ fn arrived(
     sent: Option<SentDatagram<'_>>,
     is_reported: bool,
 ) -> String {
-    let mut label = named(datagram, sent.and_then(|sent| sent.copy));
+    let mut label = label_of(datagram, sent.and_then(|sent| sent.copy));
     let late = sent.map(|sent| trace.micros.saturating_sub(sent.micros));
     match late {
-        // The network made this copy: its sender did not send it again.
+        // The network duplicated the datagram: the sender reported no further transmission.
         None if is_reported => label.push_str(", once more"),
         Some(late) if late >= DELAYED_MICROS => _ = write!(label, ", {} ms on the way", late / 1000),
         None | Some(_) => {}
@@ -167,12 +166,12 @@ fn arrived(
     label
 }
 
-fn named(datagram: &TracedDatagram, copy: Option<u64>) -> String {
-    let again = copy.map_or_else(String::new, |copy| format!(" (copy {copy})"));
-    format!("{}{again}", datagram.frame)
+fn label_of(datagram: &TracedDatagram, copy: Option<u64>) -> String {
+    let copy_note = copy.map_or_else(String::new, |copy| format!(" (copy {copy})"));
+    format!("{}{copy_note}", datagram.frame)
 }
 
-/// Text on one line in which Mermaid sees no syntax, cut at [`MAX_LABEL`].
+/// Escapes text for Mermaid, on one line, cut at [`MAX_LABEL`].
 fn safe(text: &str) -> String {
     let cut: String = text.chars().take(MAX_LABEL).collect();
     let mut safe = String::with_capacity(cut.len());
@@ -186,7 +185,7 @@ fn safe(text: &str) -> String {
     if cut.len() < text.len() {
         safe.push('…');
     }
-    // The word alone would end a block.
+    // In Mermaid, the word `end` closes a block.
     safe.split(' ')
         .map(|word| if word.eq_ignore_ascii_case("end") { "#101;nd" } else { word })
         .collect::<Vec<_>>()
@@ -199,7 +198,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    /// An actor's event, this many microseconds after the beginning; the runner hears of it 100 later.
+    /// An actor's event, this many microseconds after the start. The runner reads it 100 microseconds later.
     fn event(actor: &str, micros: u64, mut event: Value) -> Trace {
         event["ts"] = json!(format!("2026-01-02T03:04:05.{micros:06}Z"));
         Trace::of(&named_actor(actor), Instant::from_micros(micros + 100), &event).unwrap()
@@ -229,17 +228,17 @@ mod tests {
     }
 
     #[test]
-    fn what_left_is_matched_with_what_arrived() {
+    fn sent_datagrams_pair_with_received_ones() {
         let mut traces = listening();
-        let mut again = datagram("sent", "x", 3000, 1002, "msg");
-        again.what = match again.what {
+        let mut copy_note = datagram("sent", "x", 3000, 1002, "msg");
+        copy_note.kind = match copy_note.kind {
             TraceKind::Sent { datagram, .. } => TraceKind::Sent { datagram, copy: Some(1) },
             other => other,
         };
         traces.extend([
             datagram("sent", "x", 1000, 1002, "msg"),
             datagram("fault", "x", 1000, 1002, "msg"),
-            again,
+            copy_note,
             datagram("received", "y", 4000, 1001, "msg"),
             datagram("received", "y", 4001, 1001, "msg"),
             event("y", 4002, json!({"event": "message", "line": "x: hi"})),
@@ -266,7 +265,7 @@ mod tests {
     fn a_number_pairs_a_datagram_exactly() {
         let numbered = |kind: &str, actor: &str, micros, port, n: u64| {
             let mut trace = datagram(kind, actor, micros, port, "msg");
-            match &mut trace.what {
+            match &mut trace.kind {
                 TraceKind::Sent { datagram, .. } | TraceKind::Received(datagram) => {
                     datagram.number = Some(("1".repeat(32), n));
                 }
@@ -297,8 +296,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_that_nobody_told() {
-        // y is killed before it tells of what it sent; the server never tells of anything.
+    fn unreported_datagrams_are_not_called_lost() {
+        // y is killed before it reports its datagrams. The server never reports any.
         let mut traces = listening();
         traces.extend([
             event("x", 1, json!({"event": "started", "addr": "127.0.0.1:1001", "server": "127.0.0.1:1000"})),
@@ -325,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_typed_and_saw_stands_between() {
+    fn typed_and_shown_lines_are_notes() {
         let entry = |at, actor: &str, kind, text: &str| TranscriptEntry {
             at: Instant::from_micros(at),
             actor: named_actor(actor),
@@ -367,7 +366,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_one_statement(text in any::<String>(), more in "[;#<>%\\\\\n\r end]{0,20}") {
+        fn any_text_makes_one_statement(text in any::<String>(), more in "[;#<>%\\\\\n\r end]{0,20}") {
             let line = event("x", 0, json!({"event": "mail", "line": text + &more}));
             let shown = drawn(&[line], &[]);
             prop_assert_eq!(shown.len(), 3);

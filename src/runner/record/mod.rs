@@ -1,8 +1,8 @@
 //! The record of a case: the output of its actors, byte for byte, the transcript in order of time, and a diagram of the
 //! datagrams.
 //!
-//! A folder a case, `01-title`: `ACTOR.jsonl` (the events of one that speaks JSON, those of every datagram included) or
-//! `ACTOR.out`, `ACTOR.err`, `timeline.txt` and `diagram.mmd` (Mermaid).
+//! Each case has a folder, such as `01-title`, with the files `ACTOR.jsonl` (events, including those of all datagrams) or
+//! `ACTOR.out` (text), `ACTOR.err`, `timeline.txt` and `diagram.mmd` (Mermaid).
 
 mod diagram;
 mod sent_datagrams;
@@ -24,7 +24,7 @@ pub struct Recorder<'a> {
     traces: Vec<Trace>,
 }
 
-/// A record that cannot be written.
+/// The error of a record that cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("The record {} cannot be written: {error}.", folder.display())]
 pub struct RecordError {
@@ -32,11 +32,11 @@ pub struct RecordError {
     error: io::Error,
 }
 
-/// The most traces of a case. Later ones are missing in the diagram.
+/// The most traces of a case. The diagram lacks later ones.
 pub const MAX_TRACES: usize = 100_000;
 
 impl<'a> Recorder<'a> {
-    /// A recorder that writes to this folder.
+    /// Creates a recorder that writes to this folder.
     #[must_use]
     pub fn new(folder: &'a Path) -> Self {
         Self { folder, traces: Vec::new() }
@@ -65,8 +65,8 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// The folder of an attempt: the number of the case, from 1, the letters and digits of its title, and the round and the
-/// retry where they are not the first.
+/// The folder name of an attempt: the number of the case, from 1, the letters and digits of its title, and the numbers of
+/// later rounds and of retries.
 #[must_use]
 pub fn folder_name(number: usize, title: &str, attempt: Attempt) -> String {
     /// The most characters of a title.
@@ -91,7 +91,7 @@ mod tests {
     use crate::runner::lang::ast::ActorId;
 
     #[test]
-    fn a_folder_has_a_name_that_any_system_takes() {
+    fn folder_names_are_portable() {
         let name = |number, title: &str| folder_name(number, title, Attempt::default());
         assert_eq!(name(3, "x leaves; \"y\" / ../ stays?"), "03-x-leaves-y-stays");
         assert_eq!(name(12, "…"), "12");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_traces_are_remembered_and_no_more() {
+    fn the_number_of_traces_is_limited() {
         let event = serde_json::json!({"ts": "2026-01-02T03:04:05.678901Z", "event": "mail", "line": "a"});
         let event =
             BackendEvent::Output { actor: ActorId::Server, at: Instant::ZERO, output: ActorOutput::Event(event) };

@@ -1,17 +1,17 @@
 //! Pairs the datagrams that actors sent with those that others received.
 //!
-//! Where the events have the number of a datagram, the pair is exact; of several transmissions of one number, the oldest
-//! arrives first. Without numbers, datagrams of one kind and length are taken to arrive in order.
+//! A datagram's number makes the pair exact. If one number was sent several times, the oldest transmission pairs first.
+//! Without numbers, datagrams of one kind and length are assumed to arrive in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::runner::lang::ast::ActorId;
 use crate::runner::record::trace::{Trace, TraceKind, TracedDatagram};
 
-/// Every datagram that was sent and is not paired yet, in order of time.
+/// The sent datagrams that are not paired yet, in order of time.
 pub(crate) struct SentDatagrams<'a> {
     ports: BTreeMap<u16, &'a ActorId>,
-    /// The times of the events of actors that trace datagrams, and whether each is the beginning of a run.
+    /// The times of the events of actors that trace datagrams, and whether each event starts an incarnation.
     reported: BTreeMap<&'a ActorId, BTreeMap<i64, bool>>,
     unpaired: BTreeMap<SocketPair<'a>, VecDeque<SentDatagram<'a>>>,
     /// How many transmissions of a number did not arrive. A negative number means that the network made copies.
@@ -44,7 +44,7 @@ impl<'a> SentDatagrams<'a> {
             missing: BTreeMap::new(),
         };
         for trace in traces {
-            match &trace.what {
+            match &trace.kind {
                 TraceKind::Listens { port, server: at } => {
                     all.ports.insert(*port, &trace.actor);
                     if let (Some(at), Some(server)) = (at, server) {
@@ -57,11 +57,11 @@ impl<'a> SentDatagrams<'a> {
                 }
                 _ => {}
             }
-            let begins = matches!(trace.what, TraceKind::Listens { .. });
+            let begins = matches!(trace.kind, TraceKind::Listens { .. });
             *all.reported.entry(&trace.actor).or_default().entry(trace.micros).or_default() |= begins;
         }
         // An actor may report its port and no datagrams.
-        let is_of_datagram = |trace: &Trace| matches!(trace.what, TraceKind::Sent { .. } | TraceKind::Received(_));
+        let is_of_datagram = |trace: &Trace| matches!(trace.kind, TraceKind::Sent { .. } | TraceKind::Received(_));
         let traced: BTreeSet<&ActorId> =
             traces.iter().filter(|trace| is_of_datagram(trace)).map(|trace| &trace.actor).collect();
         all.reported.retain(|actor, _| traced.contains(actor));
@@ -74,7 +74,7 @@ impl<'a> SentDatagrams<'a> {
 
     fn count_missing(&mut self, traces: &'a [Trace]) {
         for trace in traces {
-            let (receiver, datagram, change) = match &trace.what {
+            let (receiver, datagram, change) = match &trace.kind {
                 TraceKind::Sent { datagram, .. } => (self.owner(datagram.port), datagram, 1),
                 TraceKind::Received(datagram) | TraceKind::Dropped(datagram, _) => (Some(&trace.actor), datagram, -1),
                 _ => continue,
@@ -101,8 +101,8 @@ impl<'a> SentDatagrams<'a> {
         later.is_some_and(|(_, begins)| !begins)
     }
 
-    /// Takes the datagram that a fault at its sender dropped. A fault is reported at once and without a number: it is the
-    /// last datagram of its kind, if possible one that did not arrive.
+    /// Takes the datagram that a fault at its sender dropped. A fault event has no number and follows its datagram at once.
+    /// So this takes the last datagram of its kind that did not arrive, or else the last of its kind.
     pub(crate) fn take_lost(&mut self, by: &'a Trace, datagram: &'a TracedDatagram) -> Option<SentDatagram<'a>> {
         let receiver = self.owner(datagram.port);
         let sent = self.unpaired.get_mut(&pair(&by.actor, datagram.port, datagram))?;
@@ -119,7 +119,8 @@ impl<'a> SentDatagrams<'a> {
         Some(lost)
     }
 
-    /// Takes the datagram that arrived from an actor: the first one with its number, or of its kind.
+    /// Takes the datagram that arrived from an actor: the first of its kind with the same number. Without numbers, it is
+    /// the first of its kind.
     pub(crate) fn take_arrived(
         &mut self,
         at: &'a Trace,

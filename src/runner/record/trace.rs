@@ -16,7 +16,7 @@ pub(crate) struct Trace {
     pub(crate) read_at: Instant,
     /// The time of the event in microseconds of civil time. The actors of a case share a clock.
     pub(crate) micros: i64,
-    pub(crate) what: TraceKind,
+    pub(crate) kind: TraceKind,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -32,9 +32,9 @@ pub(crate) enum TraceKind {
         copy: Option<u64>,
     },
     Received(TracedDatagram),
-    /// It was received and ignored for this reason.
+    /// The actor received it and ignored it for this reason.
     Dropped(TracedDatagram, String),
-    /// It was sent, and this fault dropped it.
+    /// The actor sent it, and this fault dropped it.
     Fault(TracedDatagram, String),
     /// The actor showed this line.
     Shown(String),
@@ -47,15 +47,16 @@ pub(crate) struct TracedDatagram {
     pub(crate) port: u16,
     pub(crate) frame: String,
     pub(crate) bytes: u64,
-    /// The incarnation of its sender and its number on the link, where it has one and the end reports it.
+    /// The incarnation of its sender and its number on the link. `None` for datagrams without a number, and when the event
+    /// does not report it.
     pub(crate) number: Option<(String, u64)>,
 }
 
 impl Trace {
     pub(crate) fn of(actor: &ActorId, read_at: Instant, event: &Value) -> Option<Self> {
         let stamp: jiff::Timestamp = event["ts"].as_str()?.parse().ok()?;
-        let what = TraceKind::of(event)?;
-        Some(Self { actor: actor.clone(), read_at, micros: stamp.as_microsecond(), what })
+        let kind = TraceKind::of(event)?;
+        Some(Self { actor: actor.clone(), read_at, micros: stamp.as_microsecond(), kind })
     }
 }
 

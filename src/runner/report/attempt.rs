@@ -1,17 +1,17 @@
-//! The number of an attempt, where a case is run more than once.
+//! The number of an attempt at a case that runs more than once.
 
 use std::fmt;
 
-/// The round and the retry of an attempt at a case. They are shown behind the title; a single attempt shows nothing.
+/// The round and the retry of an attempt at a case. Reports show them after the title. A single attempt shows nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The round, from 1.
     pub round: u64,
-    /// How many rounds there are to be, where that is known.
+    /// The number of rounds. `None` for endless rounds.
     pub rounds: Option<u64>,
-    /// How often it was run before in this round, and failed.
+    /// The number of failed attempts before this one in the same round.
     pub retry: u32,
-    /// To pass on a retry is good enough.
+    /// A pass on a retry counts as a pass.
     pub lenient: bool,
 }
 
@@ -22,7 +22,7 @@ impl Default for Attempt {
 }
 
 impl Attempt {
-    /// Whether there is to be more than one round.
+    /// Whether there may be more than one round.
     #[must_use]
     pub fn is_repeated(self) -> bool {
         self.rounds != Some(1)
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_not_usual_is_shown() {
+    fn a_single_attempt_shows_nothing() {
         let usual = Attempt::default();
         assert_eq!(usual.to_string(), "");
         assert_eq!(Attempt { retry: 2, ..usual }.to_string(), "  retry 2");

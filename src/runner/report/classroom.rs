@@ -1,13 +1,14 @@
-//! What a test step of GitHub Classroom hands to its reporter, before it is encoded in base64.
+//! The result of a test step of GitHub Classroom, not base64-encoded yet.
 //!
-//! It knows pass, fail and error; an error is what says nothing about the program: skipped or not run.
+//! The statuses are pass, fail and error. Skipped cases and cases that did not run are errors: they show nothing about the
+//! program.
 
 use serde::Serialize;
 
 use crate::runner::report::score::Score;
 use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 
-/// The version of this form.
+/// The version of this format.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -25,7 +26,7 @@ struct ClassroomTest<'a> {
     score: Score,
     max_score: Score,
     message: String,
-    /// The command that runs just this case.
+    /// The command that runs only this case.
     test_code: String,
     filename: String,
     line_no: usize,

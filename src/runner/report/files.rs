@@ -1,4 +1,4 @@
-//! Reports as files, whole after every case: a run that is cut off, in whatever way, leaves what it has.
+//! Writes report files after every case. Each file is complete at any time, so an interrupted run leaves valid reports.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -8,23 +8,22 @@ use crate::runner::report::outcome::{CaseResult, RunResult};
 use crate::runner::report::replace;
 use crate::runner::report::summary::{Format, Summary, View};
 
-/// A report that is wanted.
+/// A requested report file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportFile {
-    /// In which form.
     pub format: Format,
-    /// Where. What stands there is replaced.
+    /// An existing file is replaced.
     pub path: PathBuf,
 }
 
-/// The reports of one run.
+/// The report files of one run.
 #[derive(Debug)]
 pub struct ReportFiles {
     files: Vec<ReportFile>,
     view: View,
 }
 
-/// A report that cannot be written.
+/// The error of a report that cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("The report {} cannot be written: {error}.", path.display())]
 pub struct Unwritable {
@@ -33,22 +32,21 @@ pub struct Unwritable {
 }
 
 impl ReportFiles {
-    /// Nothing is written yet.
+    /// Writes nothing yet.
     #[must_use]
     pub fn new(files: Vec<ReportFile>, view: View) -> Self {
         Self { files, view }
     }
 
-    /// Writes everything that is known: the results so far, and the cases that are still to be run, as they stand
-    /// there if the run is cut off.
+    /// Writes the results so far. `open` are the results that open cases have if the run is interrupted now.
     ///
     /// # Errors
-    /// The first report that cannot be written; the others are, nevertheless.
+    /// The first report that cannot be written. The others are written nevertheless.
     pub fn update(&self, so_far: &RunResult, open: &[&CaseResult]) -> Result<(), Unwritable> {
         self.write(so_far, open, false)
     }
 
-    /// Writes what came of the whole run.
+    /// Writes the results of the whole run.
     ///
     /// # Errors
     /// As for [`ReportFiles::update`].
@@ -66,17 +64,17 @@ impl ReportFiles {
         let mut written = Ok(());
         for ReportFile { format, path } in &self.files {
             let text = format.write(&summary);
-            let put = put(path, text.as_bytes(), is_last);
-            written = written.and(put.map_err(|error| Unwritable { path: path.clone(), error }));
+            let write_report = write_report(path, text.as_bytes(), is_last);
+            written = written.and(write_report.map_err(|error| Unwritable { path: path.clone(), error }));
         }
         written
     }
 }
 
-/// What is no file, such as a pipe, gets the last report alone.
-fn put(path: &Path, bytes: &[u8], is_last: bool) -> io::Result<()> {
+/// Writes a report. A pipe or a device gets the last report only, because it cannot be replaced.
+fn write_report(path: &Path, bytes: &[u8], is_last: bool) -> io::Result<()> {
     let target = replace::target(path);
-    if std::fs::metadata(&target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+    if std::fs::metadata(&target).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         return if is_last { OpenOptions::new().write(true).open(&target)?.write_all(bytes) } else { Ok(()) };
     }
     replace::replace(path, bytes)

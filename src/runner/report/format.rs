@@ -1,4 +1,4 @@
-//! The forms in which a summary can be written, and who reads each.
+//! The formats of report files, with the readers of each.
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
@@ -6,21 +6,21 @@ use crate::runner::report::outcome::RunResult;
 use crate::runner::report::summary::{Summary, View};
 use crate::runner::report::{classroom, gradescope, jsonl, junit, markdown, tap};
 
-/// A form of report.
+/// A format of report files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Format {
-    /// JUnit XML: continuous integration.
+    /// JUnit XML, for continuous integration.
     Junit,
-    /// TAP 14: test harnesses.
+    /// TAP 14, for test harnesses.
     Tap,
-    /// JSON lines: programs. The lines of `chat run --json`, but for those of steps.
+    /// JSON lines, for programs: the output of `chat run --json` without the lines of steps.
     Json,
     /// Gradescope's `results.json`.
     Gradescope,
-    /// The result of a test step of GitHub Classroom, before it is encoded in base64.
+    /// The result of a test step of GitHub Classroom. It is not base64-encoded yet.
     Classroom,
-    /// A table with what failed below it: people.
+    /// Markdown: a table of all cases, followed by the failures.
     Markdown,
 }
 
@@ -31,13 +31,13 @@ impl Format {
         self.into()
     }
 
-    /// The whole report of a run, as `view` may see it.
+    /// Renders the report of a run, as `view` may see it.
     #[must_use]
     pub fn render(self, run: &RunResult, view: View) -> String {
         self.write(&Summary::of(run, view))
     }
 
-    /// The whole report of what stands on a summary.
+    /// Renders the report of a summary.
     #[must_use]
     pub fn write(self, summary: &Summary<'_>) -> String {
         match self {

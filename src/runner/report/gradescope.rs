@@ -1,4 +1,4 @@
-//! Gradescope's `results.json`. It knows only passed and failed: the tags say more.
+//! Gradescope's `results.json`. Its statuses are passed and failed only; tags carry the grade and the cause.
 
 use serde::Serialize;
 
@@ -53,7 +53,7 @@ fn test<'a>(number: usize, row: &'a CaseSummary<'_>) -> GradescopeTest<'a> {
     }
 }
 
-/// What the status cannot say: the mark, and the cause in one word.
+/// The grade and the cause of the failure.
 fn tags(row: &CaseSummary<'_>) -> Vec<String> {
     let mut tags = vec![row.grade.to_string()];
     tags.extend(row.cause().filter(|_| row.grade != Grade::NotRun).map(str::to_owned));

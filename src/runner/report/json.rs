@@ -1,12 +1,12 @@
-//! The report for programs: one JSON object a line. Keys never change type; what is absent is left out.
+//! The JSON report: one object a line. A key never changes its type. Absent members are left out.
 //!
 //! | `report` | further members |
 //! | --- | --- |
-//! | `case_started` | `file`, `line`, `title`, `steps`, `points`, `round` (from 1, where there is more than one), `retry` (from 1, when it failed before) |
-//! | `step` | `file`, `line`, `text`, `at_ms` (since the case began), `took_ms`, `ok` |
-//! | `failure` | `file`, `line`, `column`, `text`, `actor`, `cause`, `message`, `expected`, `nearest`, `late_ms`, `status`, `transcript` (rows: `at_ms`, `actor`, `kind`, `text`) |
-//! | `case` | `file`, `line`, `title`, `verdict` (`passed`, `flaky` when it passed on a retry only, `failed`, `skipped`, `not_run`), `reason`, `round`, `retry`, `plays` (how many alike it stands for, where that is more than one), `took_ms`, `overhead_ms`, `points`, `score`, `max_score`, `visibility`, `checks` (rows: `title`, `points`, `passed`, `line`, `cause`, `message`) |
-//! | `summary` | `cases`, `passed` and `failed` (flaky ones are among these, unless they are allowed: among those), `flaky`, `rounds` (whole ones, where there was to be more than one), `skipped` (and not run), `score`, `max_score`, `took_ms`, `status` |
+//! | `case_started` | `file`, `line`, `title`, `steps`, `points`, `round` (from 1, if there may be several), `retry` (from 1, after a failed attempt) |
+//! | `step` | `file`, `line`, `text`, `at_ms` (since the first step of the case), `took_ms`, `ok` |
+//! | `failure` | `file`, `line`, `column`, `text`, `actor`, `cause`, `message`, `expected`, `nearest`, `late_ms`, `status`, `replay`, `transcript` (rows: `at_ms`, `actor`, `kind`, `text`) |
+//! | `case` | `file`, `line`, `title`, `verdict` (`passed`, `flaky` for a pass on a retry, `failed`, `skipped`, `not_run`), `reason`, `round`, `retry`, `plays` (the number of equal attempts, if more than one), `took_ms`, `overhead_ms`, `points`, `score`, `max_score`, `visibility`, `checks` (rows: `title`, `points`, `passed`, `line`, `cause`, `message`) |
+//! | `summary` | `cases`, `passed`, `failed` (with flaky cases; allowed flaky cases count as passed), `flaky`, `rounds` (complete ones, if there may be several), `skipped` (with cases that did not run), `score`, `max_score`, `took_ms`, `status` |
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -26,10 +26,10 @@ use crate::runner::report::summary::{Grade, Summary, View};
 /// The version of these lines.
 const VERSION: u32 = 1;
 
-/// Writes for programs.
+/// Writes a report as JSON lines.
 #[derive(Debug, Default)]
 pub struct JsonReport {
-    /// When the current case began: its first step did.
+    /// The start of the first step of the current case.
     began: Option<Instant>,
 }
 
@@ -51,7 +51,7 @@ enum ReportLine<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         points: Option<u32>,
         #[serde(flatten)]
-        which: Which,
+        number: AttemptNumber,
     },
     Step {
         #[serde(flatten)]
@@ -78,7 +78,7 @@ enum ReportLine<'a> {
         late_ms: Option<f64>,
         status: u8,
         replay: &'a str,
-        transcript: Vec<JsonCase<'a>>,
+        transcript: Vec<JsonTranscriptEntry<'a>>,
     },
     Case {
         #[serde(flatten)]
@@ -86,7 +86,7 @@ enum ReportLine<'a> {
         title: &'a str,
         verdict: &'a str,
         #[serde(flatten)]
-        which: Which,
+        number: AttemptNumber,
         #[serde(skip_serializing_if = "Option::is_none")]
         plays: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +99,7 @@ enum ReportLine<'a> {
         max_score: Score,
         visibility: &'static str,
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        checks: Vec<Check<'a>>,
+        checks: Vec<JsonCheck<'a>>,
     },
     Summary {
         cases: usize,
@@ -122,16 +122,16 @@ struct SourcePosition<'a> {
     line: usize,
 }
 
-/// Which of several attempts at a case.
+/// The number of an attempt, as JSON members.
 #[derive(Serialize)]
-struct Which {
+struct AttemptNumber {
     #[serde(skip_serializing_if = "Option::is_none")]
     round: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry: Option<u32>,
 }
 
-impl From<Attempt> for Which {
+impl From<Attempt> for AttemptNumber {
     fn from(attempt: Attempt) -> Self {
         Self {
             round: attempt.is_repeated().then_some(attempt.round),
@@ -141,7 +141,7 @@ impl From<Attempt> for Which {
 }
 
 #[derive(Serialize)]
-struct JsonCase<'a> {
+struct JsonTranscriptEntry<'a> {
     at_ms: f64,
     actor: String,
     kind: &'a str,
@@ -149,7 +149,7 @@ struct JsonCase<'a> {
 }
 
 #[derive(Serialize)]
-struct Check<'a> {
+struct JsonCheck<'a> {
     title: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     points: Option<u32>,
@@ -163,7 +163,7 @@ struct Check<'a> {
     message: Option<&'a str>,
 }
 
-impl<'a> From<&'a CheckResult> for Check<'a> {
+impl<'a> From<&'a CheckResult> for JsonCheck<'a> {
     fn from(check: &'a CheckResult) -> Self {
         let failure = check.failure.as_ref();
         Self {
@@ -181,8 +181,8 @@ impl Report for JsonReport {
     fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()> {
         self.began = None;
         let CaseInfo { title, steps, points, attempt, .. } = case;
-        let (place, which) = (place(case), Which::from(*attempt));
-        put(out, ReportLine::CaseStarted { place, title, steps: *steps, points: *points, which })
+        let (place, number) = (place(case), AttemptNumber::from(*attempt));
+        put(out, ReportLine::CaseStarted { place, title, steps: *steps, points: *points, number })
     }
 
     fn step(&mut self, out: &mut dyn Write, _case: &CaseInfo, step: &StepResult) -> io::Result<()> {
@@ -207,7 +207,7 @@ impl Report for JsonReport {
             place: place(&result.case),
             title: &result.case.title,
             verdict,
-            which: result.case.attempt.into(),
+            number: result.case.attempt.into(),
             plays: Some(result.attempts).filter(|plays| *plays > 1),
             reason,
             took_ms: millis(result.took),
@@ -216,7 +216,7 @@ impl Report for JsonReport {
             score: score::earned(result),
             max_score: score::worth(result),
             visibility: result.case.visibility.word(),
-            checks: result.checks.iter().map(Check::from).collect(),
+            checks: result.checks.iter().map(JsonCheck::from).collect(),
         };
         put(out, line)
     }
@@ -230,7 +230,7 @@ impl JsonReport {
     /// The last line.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// When the writer fails.
     pub fn summary(out: &mut dyn Write, summary: &Summary<'_>) -> io::Result<()> {
         let ((score, max_score), flaky) = (summary.total(), summary.count(Grade::Flaky));
         let passed = summary.rows.iter().filter(|row| row.is_pass).count();
@@ -251,7 +251,7 @@ impl JsonReport {
 }
 
 fn failure_line<'a>(result: &'a CaseResult, failure: &'a CaseFailure) -> ReportLine<'a> {
-    let row = |entry: &'a TranscriptEntry| JsonCase {
+    let row = |entry: &'a TranscriptEntry| JsonTranscriptEntry {
         at_ms: millis(entry.at.since(result.began)),
         actor: entry.actor.to_string(),
         kind: match entry.kind {
@@ -279,7 +279,7 @@ fn failure_line<'a>(result: &'a CaseResult, failure: &'a CaseFailure) -> ReportL
     }
 }
 
-/// Writes one line; its member `report` says what it is.
+/// Writes one line. Its member `report` is its type.
 pub(crate) fn put(out: &mut dyn Write, line: impl Serialize) -> io::Result<()> {
     let text = serde_json::to_string(&ReportEnvelope { v: VERSION, line })?;
     writeln!(out, "{text}")
@@ -289,7 +289,7 @@ fn place(case: &CaseInfo) -> SourcePosition<'_> {
     SourcePosition { file: case.file.to_string_lossy(), line: case.span.line }
 }
 
-/// In milliseconds, to the microsecond.
+/// Converts to milliseconds, with a resolution of a microsecond.
 #[allow(clippy::cast_precision_loss, reason = "exact up to 285 years")]
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0

@@ -1,6 +1,6 @@
-//! JUnit XML as continuous integration reads it: a suite a file, a test case a case.
+//! The JUnit XML report for continuous integration: one suite for each file, one test case for each case.
 //!
-//! What was not run is an error, not something skipped: a run that was cut off is never green.
+//! A case that did not run is an error, not skipped, so that an interrupted run is never green.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ pub(crate) fn render(summary: &Summary<'_>) -> String {
     xml
 }
 
-/// The cases of each file, the files in the order in which they were run.
+/// Groups the cases by file, in the order of the run.
 fn suites<'s, 'a>(rows: Vec<&'s CaseSummary<'a>>) -> Vec<(String, Vec<&'s CaseSummary<'a>>)> {
     let mut suites: Vec<(String, Vec<&CaseSummary<'_>>)> = Vec::new();
     for row in rows {
@@ -39,10 +39,10 @@ fn suites<'s, 'a>(rows: Vec<&'s CaseSummary<'a>>) -> Vec<(String, Vec<&'s CaseSu
 }
 
 fn open(xml: &mut String, depth: usize, element: &str, name: &str, rows: &[&CaseSummary<'_>], took: Duration) {
-    let count = |marks: &[Grade]| rows.iter().filter(|row| marks.contains(&row.grade)).count();
+    let count = |grades: &[Grade]| rows.iter().filter(|row| grades.contains(&row.grade)).count();
     let failed = rows.iter().filter(|row| matches!(row.grade, Grade::Failed | Grade::Flaky) && !row.is_pass);
     let (failures, errors) = (failed.count(), count(&[Grade::NotRun]));
-    // Readers of the outer element know no skipped tests there.
+    // The outer element has no attribute `skipped`.
     let skipped = if depth > 0 { format!(" skipped=\"{}\"", count(&[Grade::Skipped])) } else { String::new() };
     let (indent, name, tests, time) = ("  ".repeat(depth), attribute(name), rows.len(), seconds(took));
     _ = writeln!(
@@ -68,7 +68,7 @@ fn test_case(xml: &mut String, file: &str, row: &CaseSummary<'_>) {
     if row.grade == Grade::Skipped {
         _ = writeln!(xml, "      <skipped message=\"{message}\"/>");
     } else {
-        // The word for what is no failure in the end is that of the readers that know one.
+        // `flakyFailure` comes from Maven Surefire. Readers that know it count the case as passed.
         let element = match row.grade {
             Grade::NotRun => "error",
             _ if row.is_pass => "flakyFailure",
@@ -81,7 +81,7 @@ fn test_case(xml: &mut String, file: &str, row: &CaseSummary<'_>) {
     xml.push_str("    </testcase>\n");
 }
 
-/// Where it failed, and the line there.
+/// The position and the text of the failed line.
 fn place(row: &CaseSummary<'_>) -> String {
     match &row.deciding().verdict {
         Verdict::Failed(failure) => format!("{}: {}", failure.span, failure.span.source_line().trim()),
@@ -97,12 +97,12 @@ fn text(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// For between double quotes, where a reader makes a blank of the end of a line.
+/// Escapes an attribute value. A reader replaces raw newlines with blanks, so they are escaped too.
 fn attribute(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
-/// XML with the same text, but for the characters that no XML 1.0 can hold: these are shown as `\u{..}`.
+/// Escapes text for XML. Characters that XML 1.0 cannot contain become `\u{..}`.
 fn escaped(text: &str, is_plain: impl Fn(char) -> bool) -> Cow<'_, str> {
     let needs = |c: char| !is_plain(c) && (c.is_control() || matches!(c, '&' | '<' | '>' | '"' | '\'') || !is_xml(c));
     if !text.contains(needs) {

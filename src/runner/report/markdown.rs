@@ -1,4 +1,4 @@
-//! Markdown to be pasted: the total, a table of cases and their checks, and below it what failed, in full.
+//! The Markdown report: the total, a table of cases and checks, and the full text of each failure.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ pub(crate) fn render(summary: &Summary<'_>) -> String {
     text
 }
 
-/// How many there are of each mark that there is; points that could not be earned are said.
+/// The count of each grade that occurs, and the points that could not be earned.
 fn counts(summary: &Summary<'_>) -> String {
     let counted = Grade::VARIANTS.iter().map(|grade| (summary.count(*grade), grade));
     let mut words: Vec<String> = counted.filter(|(n, _)| *n > 0).map(|(n, grade)| format!("{n} {grade}")).collect();
@@ -53,7 +53,7 @@ fn cells(text: &mut String, number: usize, row: &CaseSummary<'_>) {
     }
 }
 
-/// Text as it is, whatever it holds, inside a cell of a table.
+/// Escapes text for a cell of a table.
 fn inline(text: &str) -> String {
     let mut cell = String::with_capacity(text.len());
     for c in text.chars() {
@@ -66,7 +66,7 @@ fn inline(text: &str) -> String {
     cell
 }
 
-/// More backticks than stand anywhere in the text, at least three.
+/// A fence of more backticks than any run in the text, at least three.
 fn fence(text: &str) -> String {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     "`".repeat(3.max(longest + 1))

@@ -1,4 +1,4 @@
-//! Reports: functions of what came of a run, written as soon as each part of it is known.
+//! Reports: functions of the results of a run. Each part is written as soon as it is known.
 
 pub mod attempt;
 pub(crate) mod classroom;
@@ -26,29 +26,29 @@ use crate::runner::report::outcome::{CaseInfo, CaseResult, RunResult, StepResult
 pub(crate) use crate::runner::report::text::escape_line;
 pub use crate::runner::report::text::{TextReport, timeline};
 
-/// A form of report.
+/// A report on the output.
 pub trait Report {
     /// A case begins.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// When the writer fails.
     fn case_begins(&mut self, out: &mut dyn Write, case: &CaseInfo) -> io::Result<()>;
 
-    /// A step of it is over.
+    /// A step of the case has ended.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// When the writer fails.
     fn step(&mut self, out: &mut dyn Write, case: &CaseInfo, step: &StepResult) -> io::Result<()>;
 
-    /// The case is over.
+    /// The case has ended.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// When the writer fails.
     fn case(&mut self, out: &mut dyn Write, result: &CaseResult) -> io::Result<()>;
 
-    /// The run is over.
+    /// The run has ended.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// When the writer fails.
     fn run(&mut self, out: &mut dyn Write, result: &RunResult) -> io::Result<()>;
 }

@@ -15,10 +15,9 @@ use crate::script::log::Nearest;
 /// The results of all files.
 #[derive(Clone, Debug)]
 pub struct RunResult {
-    /// Every case, in the order of the files; one that was run several times has several results, one behind the
-    /// other.
+    /// The results in the order of the files. The results of one case are adjacent.
     pub cases: Vec<CaseResult>,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
     /// The first reason for not being [`Status::Ok`].
     pub status: Status,
@@ -29,45 +28,40 @@ pub struct RunResult {
 /// The identity of a case.
 #[derive(Clone, Debug)]
 pub struct CaseInfo {
-    /// Its file.
     pub file: PathBuf,
-    /// Its title.
     pub title: String,
     /// Its points, from its `case` line or its checks.
     pub points: Option<u32>,
     /// Who may see the result.
     pub visibility: Visibility,
-    /// Its place.
+    /// The position of its `case` line.
     pub span: Span,
-    /// The number of its steps, those of the setup included.
+    /// The number of its steps, including the setup.
     pub steps: usize,
-    /// The number of the attempt.
     pub attempt: Attempt,
 }
 
 /// The result of one case.
 #[derive(Clone, Debug)]
 pub struct CaseResult {
-    /// Which.
     pub case: CaseInfo,
-    /// Passed or not.
     pub verdict: Verdict,
-    /// The steps that were run, the failed one included.
+    /// The steps that ran, including the failed one.
     pub steps: Vec<StepResult>,
-    /// Its parts, if it says `check`.
+    /// The results of its `check` lines.
     pub checks: Vec<CheckResult>,
-    /// What everybody typed and showed, in order of time; the oldest are gone beyond [`CaseResult::MAX_HEARD`].
+    /// Typed lines, output and notes in order of time. Beyond [`CaseResult::MAX_TRANSCRIPT`] the oldest are removed.
     pub transcript: Vec<TranscriptEntry>,
-    /// When it began.
+    /// Its start.
     pub began: Instant,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
     /// The part of that time that was not spent waiting for a limit, a window or a `sleep`.
     pub overhead: Duration,
-    /// The command that runs just this case again in the same way.
+    /// The command that runs only this case again in the same way.
     pub replay: String,
-    /// The number of attempts that this result stands for. Attempts with equal verdicts may be counted together, also in
-    /// time.
+    /// The number of attempts that this result represents. Attempts with equal verdicts may be combined; their durations
+    /// are added.
     pub attempts: u64,
 }
 
@@ -75,7 +69,7 @@ impl CaseResult {
     /// The most entries of a transcript.
     pub const MAX_TRANSCRIPT: usize = 16_384;
 
-    /// A case that was not begun, for this reason.
+    /// The result of a case that did not begin, for this reason.
     #[must_use]
     pub fn not_run(case: CaseInfo, reason: String) -> Self {
         Self {
@@ -92,13 +86,13 @@ impl CaseResult {
         }
     }
 
-    /// Whether it passed only when it was run again.
+    /// Whether it passed on a retry.
     #[must_use]
     pub fn is_flaky(&self) -> bool {
         matches!(self.verdict, Verdict::Passed) && self.case.attempt.retry > 0
     }
 
-    /// The exit status that it stands for. What was skipped is no failure.
+    /// The exit status of this result. Skipped cases and cases that did not run are no failures.
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.verdict {
@@ -111,50 +105,46 @@ impl CaseResult {
 /// Whether a case passed.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Every line of it.
+    /// All lines passed.
     Passed,
     /// A line failed.
     Failed(Box<CaseFailure>),
-    /// It cannot be run here, for this reason.
+    /// The case cannot run here, for this reason.
     Skipped(String),
-    /// It was not begun, for this reason.
+    /// The case did not begin, or was cut off in a later endless round, for this reason.
     NotRun(String),
 }
 
-/// One line that was run.
+/// The result of one line.
 #[derive(Clone, Debug)]
 pub struct StepResult {
-    /// Its place.
+    /// The position of its line.
     pub span: Span,
-    /// When it began.
+    /// Its start.
     pub at: Instant,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
-    /// Whether it did what it says.
+    /// Whether the line passed.
     pub ok: bool,
 }
 
-/// One part of a case.
+/// The result of one `check` of a case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckResult {
-    /// Its title.
     pub title: String,
-    /// What it is worth.
+    /// Its points, if the line gives any.
     pub points: Option<u32>,
     /// `None` when it was not reached.
     pub passed: Option<bool>,
-    /// Why it failed.
+    /// The failure, if it failed.
     pub failure: Option<Box<CaseFailure>>,
 }
 
 /// An entry of a transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TranscriptEntry {
-    /// When.
     pub at: Instant,
-    /// Whose.
     pub actor: ActorId,
-    /// What kind of thing.
     pub kind: TranscriptKind,
     /// One line, as patterns see it.
     pub text: String,
@@ -178,63 +168,62 @@ pub enum TranscriptKind {
 pub struct CaseFailure {
     /// The line that failed.
     pub span: Span,
-    /// Whose fault it is.
+    /// The actor that failed, if one did.
     pub actor: Option<ActorId>,
-    /// In one word.
     pub cause: Cause,
     /// The cause as a sentence.
     pub sentence: String,
-    /// What was expected, with its variables in place.
+    /// The expectation, with the values of its variables.
     pub expected: Option<String>,
-    /// What came nearest.
+    /// The most similar line that was shown.
     pub nearest: Option<Nearest>,
-    /// The exit status that it stands for.
+    /// The exit status of this failure.
     pub status: Status,
-    /// How the pattern would have matched what came instead, where it failed by its text alone.
+    /// The pattern that would have matched, if only the text was wrong.
     pub remedy: Option<Remedy>,
 }
 
-/// A pattern as it is written, and as it would have to be.
+/// A rewrite of a pattern for `--bless`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remedy {
-    /// As it is.
+    /// The pattern in the file.
     pub old: String,
-    /// As it would have to be.
+    /// The pattern that matches the output.
     pub new: String,
 }
 
-/// The cause of a failure, in one word.
+/// The cause of a failure, in a word or two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "UPPERCASE")]
 pub enum Cause {
-    /// Nothing came that looks like it.
+    /// No similar line was shown.
     Silence,
-    /// It came after its limit, by this.
+    /// The line came after its limit, by this time.
     Late(Duration),
-    /// Something like it came.
+    /// A similar line was shown.
     #[strum(serialize = "WRONG TEXT")]
     WrongText,
-    /// It came again.
+    /// The line came again.
     Duplicate,
-    /// The actor has ended, or with another status.
+    /// The actor ended unexpectedly, or with another status than expected.
     Exited(Option<ActorExit>),
-    /// What must not come came.
+    /// A forbidden line came.
     Forbidden,
-    /// The actor wrote without end.
+    /// The actor exceeded an output limit.
     Flood,
     /// The actor could not be started, or did not become ready.
     #[strum(serialize = "NOT READY")]
     NotReady,
-    /// The line cannot be run as it stands.
+    /// The line cannot be executed as it is written.
     Mistake,
-    /// The time for the whole run is over.
+    /// The deadline of the run passed.
     Deadline,
-    /// The runner was ended by this signal.
+    /// This signal cancelled the run.
     Halted(u8),
 }
 
 impl Cause {
-    /// The word in reports.
+    /// The name in reports.
     #[must_use]
     pub fn word(self) -> &'static str {
         self.into()

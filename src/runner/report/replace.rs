@@ -1,4 +1,4 @@
-//! Writes a whole file at once: a reader sees the old one or the new one.
+//! Replaces files atomically: a reader sees the old file or the new one.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::io::file::folder;
 
-/// Replaces a file and keeps its permissions. Behind a symbolic link, the target is replaced.
+/// Replaces a file and keeps its permissions. For a symbolic link it replaces the target.
 ///
 /// # Errors
-/// Those of the system. The old file is unchanged then.
+/// When the system refuses. The old file is unchanged then.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = target(path);
-    // Opened here and not by the crate, whose errors add the path of the temporary file.
+    // Opened here, because the errors of the crate add the path of the temporary file.
     let create = |path: &Path| File::options().write(true).create_new(true).open(path);
     let mut file = tempfile::Builder::new().prefix(".chat-new-").make_in(folder(&target), create)?;
     let opened = file.as_file_mut();
@@ -23,7 +23,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.persist(&target).map(drop).map_err(|refused| refused.error)
 }
 
-/// The end of the symbolic links of a path.
+/// Follows the symbolic links of a path.
 pub(crate) fn target(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -1,5 +1,4 @@
-//! Distributes the results of a run while it goes on: to a reader of the output and to report files. Each gets what its
-//! view allows.
+//! Sends the results of a running run to the output and to the report files, as far as the view allows.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -29,7 +28,7 @@ impl<'a> Reporters<'a> {
         Self { out, report, files, view, write_error: None, unwritable: None, progress: None, unrecorded: None }
     }
 
-    /// From now on [`Reporters::live`] is shown, with the time that is left.
+    /// Enables [`Reporters::progress`], which shows the time until the deadline.
     pub(crate) fn show_progress(&mut self, deadline: Option<Instant>) {
         self.progress = Some((String::new(), deadline));
     }
@@ -41,7 +40,7 @@ impl<'a> Reporters<'a> {
     /// Draws the running cases below everything that was reported.
     pub(crate) fn progress(&mut self, progress: &ProgressLine<'_>) {
         let Some((drawn, deadline)) = &mut self.progress else { return };
-        let line = progress.drawn(*deadline);
+        let line = progress.draw(*deadline);
         if *drawn != line {
             let text = format!("{}{line}", if drawn.is_empty() { "" } else { ProgressLine::ERASE });
             *drawn = line;
@@ -64,11 +63,11 @@ impl<'a> Reporters<'a> {
     }
 
     /// Reports a finished case, which is among the results so far. `open` are the cases that still have to run.
-    pub(crate) fn case(&mut self, played: &CaseResult, so_far: &RunResult, open: &[&CaseResult]) {
-        // Files first: they wait for no reader.
+    pub(crate) fn case(&mut self, result: &CaseResult, so_far: &RunResult, open: &[&CaseResult]) {
+        // Files come first: a slow reader of the output must not delay them.
         let written = self.files.update(so_far, open);
         self.unwritable = self.unwritable.take().or(written.err());
-        let seen = self.view.case(played);
+        let seen = self.view.case(result);
         self.put(|report, out| report.case(out, &seen));
     }
 

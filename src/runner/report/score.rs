@@ -1,7 +1,7 @@
-//! Points, exact to a thousandth: what a case and each of its checks are worth, and what was earned.
+//! Scores in thousandths of a point: the worth of a case and of its checks, and the earned points.
 //!
-//! A case without `points=` is worth the sum of its checks' points, or 1 where none has any. Checks without `points=`
-//! share what the others leave of the case's points; what nobody has a share in is for the case as a whole.
+//! A case without `points=` is worth the sum of its checks' points, or 1 if no check has points. Checks without `points=`
+//! share the points that the other checks leave. Points without a check are earned by passing the whole case.
 
 use std::fmt;
 
@@ -14,20 +14,20 @@ use crate::runner::report::outcome::{CaseResult, CheckResult, Verdict};
 pub struct Score(u64);
 
 impl Score {
-    /// So many whole points.
+    /// A whole number of points.
     #[must_use]
     pub fn whole(points: u32) -> Self {
         Self(u64::from(points) * 1000)
     }
 }
 
-/// What a case is worth.
+/// The worth of a case.
 #[must_use]
 pub fn worth(result: &CaseResult) -> Score {
     Score::whole(result.case.points.unwrap_or(1))
 }
 
-/// What each check of a case is worth.
+/// The worth of each check of a case.
 #[must_use]
 pub fn shares(result: &CaseResult) -> Vec<Score> {
     let open = result.checks.iter().filter(|check| check.points.is_none()).count() as u64;
@@ -36,11 +36,11 @@ pub fn shares(result: &CaseResult) -> Vec<Score> {
     result.checks.iter().map(|check| check.points.map_or(share, Score::whole)).collect()
 }
 
-/// What was earned.
+/// The earned points of a case.
 #[must_use]
 pub fn earned(result: &CaseResult) -> Score {
     match result.verdict {
-        // What failed before has shown as much as what passed then.
+        // The failed attempt counts as much as the passed one.
         Verdict::Passed if result.is_flaky() && !result.case.attempt.lenient => Score::default(),
         Verdict::Passed => worth(result),
         Verdict::Failed(_) => {
@@ -51,7 +51,7 @@ pub fn earned(result: &CaseResult) -> Score {
     }
 }
 
-/// The points that checks say themselves.
+/// The sum of the points that checks give explicitly.
 fn given(checks: &[CheckResult]) -> Score {
     checks.iter().filter_map(|check| check.points).map(Score::whole).sum()
 }

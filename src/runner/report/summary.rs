@@ -47,15 +47,15 @@ pub struct CaseSummary<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, VariantArray)]
 #[strum(serialize_all = "lowercase")]
 pub enum Grade {
-    /// It passed, each time.
+    /// All attempts passed.
     Passed,
-    /// It failed, each time.
+    /// All attempts failed.
     Failed,
-    /// It passed and it failed: no pass, unless that is allowed.
+    /// Some attempts passed and some failed. It is no pass unless flaky cases are allowed.
     Flaky,
     /// It cannot be run here. This is no pass.
     Skipped,
-    /// It did not run, or not as often as it should have.
+    /// Attempts are missing, and none failed.
     #[strum(to_string = "not run")]
     NotRun,
 }
@@ -63,16 +63,15 @@ pub enum Grade {
 /// One check of a case.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckSummary<'a> {
-    /// Which.
     pub check: &'a CheckResult,
-    /// What was earned.
+    /// The earned points.
     pub score: Score,
-    /// What could be earned.
+    /// The points that could be earned.
     pub max: Score,
 }
 
 impl<'a> Summary<'a> {
-    /// The summary of what was run, as `view` may see it. Runs of the same case become one row.
+    /// Summarizes results, as `view` may see them. The attempts at a case become one row.
     pub fn new(results: impl IntoIterator<Item = &'a CaseResult>, took: Duration, status: Status, view: View) -> Self {
         let mut rows: Vec<Vec<Cow<'a, CaseResult>>> = Vec::new();
         for result in results {
@@ -85,19 +84,19 @@ impl<'a> Summary<'a> {
         Self { rows: rows.into_iter().map(CaseSummary::new).collect(), took, status, rounds: None }
     }
 
-    /// The summary of a whole run.
+    /// Summarizes a whole run.
     #[must_use]
     pub fn of(run: &'a RunResult, view: View) -> Self {
         Self { rounds: run.rounds, ..Self::new(&run.cases, run.took, run.status, view) }
     }
 
-    /// What was earned and what could be, in all.
+    /// The earned points of all cases, and the points that could be earned.
     #[must_use]
     pub fn total(&self) -> (Score, Score) {
         (self.rows.iter().map(|row| row.score).sum(), self.rows.iter().map(|row| row.max).sum())
     }
 
-    /// How many cases have this mark.
+    /// The number of cases with this grade.
     #[must_use]
     pub fn count(&self, grade: Grade) -> usize {
         self.rows.iter().filter(|row| row.grade == grade).count()
@@ -105,7 +104,7 @@ impl<'a> Summary<'a> {
 }
 
 impl<'a> CaseSummary<'a> {
-    /// The longest output, in bytes. What is beyond is cut, which is said.
+    /// The longest output, in bytes. A longer one is cut and ends with a note.
     pub const MAX_OUTPUT: usize = 64 << 10;
 
     fn new(results: Vec<Cow<'a, CaseResult>>) -> Self {
@@ -122,13 +121,13 @@ impl<'a> CaseSummary<'a> {
         Self { results, grade, score, max, took, is_pass: grade == Grade::Passed || lenient }
     }
 
-    /// Which case.
+    /// The case.
     #[must_use]
     pub fn case(&self) -> &CaseInfo {
         &self.deciding().case
     }
 
-    /// The run that tells most: the first that failed, or was not run, or the first.
+    /// The most significant attempt: the first that failed, else the first that did not pass, else the first.
     #[must_use]
     pub fn deciding(&self) -> &CaseResult {
         let worst = |result: &&Cow<'a, CaseResult>| matches!(result.verdict, Verdict::Failed(_));
@@ -136,7 +135,7 @@ impl<'a> CaseSummary<'a> {
         self.results.iter().find(worst).or_else(|| self.results.iter().find(not_run)).unwrap_or(&self.results[0])
     }
 
-    /// One word for the kind of failure, where there is one.
+    /// The kind of failure, in a word or two. `None` for passed and skipped cases.
     #[must_use]
     pub fn cause(&self) -> Option<&'static str> {
         match &self.deciding().verdict {
@@ -146,7 +145,7 @@ impl<'a> CaseSummary<'a> {
         }
     }
 
-    /// Why it is no pass, as one sentence without an end.
+    /// The reason why it did not pass, as one sentence without a full stop.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         let count = |of: fn(&CaseResult) -> bool| {
@@ -165,7 +164,7 @@ impl<'a> CaseSummary<'a> {
         }
     }
 
-    /// Its checks, with what each was worth and earned.
+    /// Its checks, with the points of each.
     #[must_use]
     pub fn parts(&self) -> Vec<CheckSummary<'_>> {
         let result = self.deciding();
@@ -179,12 +178,12 @@ impl<'a> CaseSummary<'a> {
             .collect()
     }
 
-    /// Everything that is needed to understand it, for people: what the terminal shows of each run.
+    /// The text report of all attempts.
     #[must_use]
     pub fn output(&self) -> String {
         let mut bytes = Vec::new();
         for result in &self.results {
-            // Memory takes everything.
+            // A write to memory does not fail.
             drop(TextReport::default().case(&mut bytes, result));
         }
         let mut text = String::from_utf8_lossy(&bytes).into_owned();

@@ -1,12 +1,12 @@
-//! TAP 14: a test point a case, its checks as a subtest, diagnostics in YAML.
+//! The TAP 14 report: one test point for each case, its checks as a subtest, and diagnostics in YAML.
 //!
-//! What was not run is `not ok`: a run that was cut off never looks whole.
+//! A case that did not run is `not ok`, so that an interrupted run never looks complete.
 
 use std::fmt::Write as _;
 
 use crate::runner::report::summary::{CaseSummary, Grade, Summary};
 
-/// The blanks before the lines of a subtest.
+/// The indentation of the lines of a subtest.
 const SUBTEST: &str = "    ";
 
 pub(crate) fn render(summary: &Summary<'_>) -> String {
@@ -66,7 +66,7 @@ fn diagnostics(tap: &mut String, row: &CaseSummary<'_>) {
     tap.push_str("  ...\n");
 }
 
-/// Text behind the number of a test point: `\` and `#` are escaped as TAP has it, what would end the line as in Rust.
+/// The description of a test point. `\` and `#` are escaped as in TAP, characters that would end the line as in Rust.
 fn description(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
@@ -79,13 +79,13 @@ fn description(text: &str) -> String {
     line
 }
 
-/// Text behind a directive, where nothing is escaped: one line of it.
+/// The text after a directive, on one line. TAP has no escapes there.
 fn directive(text: &str) -> String {
     let ends_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     text.chars().map(|c| if ends_line(c) { ' ' } else { c }).collect()
 }
 
-/// A double-quoted scalar of YAML, of one line.
+/// A double-quoted YAML scalar on one line.
 fn yaml(text: &str) -> String {
     let mut scalar = "\"".to_owned();
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! The report for people: a line a case, and for a failure everything that is needed to understand it.
+//! The text report: one line for each case, and the details of each failure.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,37 +15,43 @@ use crate::runner::report::outcome::{
 };
 use crate::runner::report::summary::{Grade, Summary, View};
 
-/// How many of the last lines of each actor a failure shows.
+/// The number of last lines of each actor that a failure shows.
 const LAST_LINES: usize = 8;
-/// Before each line about a case.
+/// The indentation of lines about a case.
 const INDENT: &str = "      ";
-/// The longest line that a report shows whole, in characters.
+/// The longest uncut line, in characters.
 const MAX_SHOWN: usize = 400;
 
-/// Writes for people.
+/// Writes a report as text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextReport {
-    /// A line for each step as it happens.
+    /// Writes a line for each step when it ends.
     pub verbose: bool,
-    /// With colours.
+    /// Writes in colour.
     pub colour: bool,
 }
 
-const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const DIM: Style = Style::new().dimmed();
+const PASS_STYLE: Style = AnsiColor::Green.on_default();
+const FAIL_STYLE: Style = AnsiColor::Red.on_default().bold();
+const NOTE_STYLE: Style = Style::new().dimmed();
 
 impl TextReport {
     fn paint(self, style: Style, text: &str) -> String {
         if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
-    /// Where and why a line failed; each line begins with `indent`.
-    fn why(self, out: &mut dyn Write, result: &CaseResult, failure: &CaseFailure, indent: &str) -> io::Result<()> {
+    /// Writes where and why a line failed. Each line begins with `indent`.
+    fn write_failure(
+        self,
+        out: &mut dyn Write,
+        result: &CaseResult,
+        failure: &CaseFailure,
+        indent: &str,
+    ) -> io::Result<()> {
         let CaseFailure { span, sentence, .. } = failure;
         writeln!(out, "{indent}at        {span}")?;
         writeln!(out, "{indent}line      {}", escape_line(span.source_line().trim()))?;
-        writeln!(out, "{indent}cause     {}: {}", self.paint(BAD, failure.cause.word()), escape_line(sentence))?;
+        writeln!(out, "{indent}cause     {}: {}", self.paint(FAIL_STYLE, failure.cause.word()), escape_line(sentence))?;
         if let Some(expected) = &failure.expected {
             writeln!(out, "{indent}expected  {}", escape_line(expected))?;
         }
@@ -57,7 +63,7 @@ impl TextReport {
     }
 
     fn failure(self, out: &mut dyn Write, result: &CaseResult, failure: &CaseFailure) -> io::Result<()> {
-        self.why(out, result, failure, INDENT)?;
+        self.write_failure(out, result, failure, INDENT)?;
         writeln!(out, "{INDENT}replay    {}", escape_line(&result.replay))?;
         writeln!(out, "      the last lines of each actor, in order of time:")?;
         let width = width(&result.transcript);
@@ -66,7 +72,7 @@ impl TextReport {
             writeln!(
                 out,
                 "        {}",
-                if entry.kind == TranscriptKind::Note { self.paint(DIM, &line) } else { line }
+                if entry.kind == TranscriptKind::Note { self.paint(NOTE_STYLE, &line) } else { line }
             )?;
         }
         Ok(())
@@ -83,7 +89,7 @@ impl Report for TextReport {
 
     fn step(&mut self, out: &mut dyn Write, _case: &CaseInfo, step: &StepResult) -> io::Result<()> {
         if self.verbose {
-            let word = if step.ok { self.paint(GOOD, "ok  ") } else { self.paint(BAD, "fail") };
+            let word = if step.ok { self.paint(PASS_STYLE, "ok  ") } else { self.paint(FAIL_STYLE, "fail") };
             let line = escape_line(step.span.source_line().trim()).into_owned();
             writeln!(out, "  {word}  {:>9}  {line}", seconds(step.took))?;
         }
@@ -97,14 +103,18 @@ impl Report for TextReport {
         let time = format!("{} (own overhead {})", seconds(result.took), seconds(result.overhead));
         match &result.verdict {
             Verdict::Passed => {
-                let (style, word) = if result.is_flaky() { (BAD, "FLAKY ") } else { (GOOD, "PASS  ") };
+                let (style, word) = if result.is_flaky() { (FAIL_STYLE, "FLAKY ") } else { (PASS_STYLE, "PASS  ") };
                 let attempts = if result.attempts > 1 { format!(", {} plays", result.attempts) } else { String::new() };
                 writeln!(out, "{}{name}  {steps} steps in {time}{attempts}{worth}", self.paint(style, word))?;
             }
             Verdict::Failed(failure) => {
                 let failed = result.steps.iter().position(|step| !step.ok);
-                let played = failed.map_or(result.steps.len(), |failed| failed + 1);
-                writeln!(out, "{}  {name}  step {played} of {steps} in {time}{worth}", self.paint(BAD, "FAIL"))?;
+                let steps_run = failed.map_or(result.steps.len(), |failed| failed + 1);
+                writeln!(
+                    out,
+                    "{}  {name}  step {steps_run} of {steps} in {time}{worth}",
+                    self.paint(FAIL_STYLE, "FAIL")
+                )?;
                 self.failure(out, result, failure)?;
             }
             Verdict::Skipped(reason) => writeln!(out, "SKIP  {name}  {}", escape_line(reason))?,
@@ -113,13 +123,13 @@ impl Report for TextReport {
         for check in &result.checks {
             let worth = check.points.map_or_else(String::new, |points| format!("  {points} points"));
             let word = match check.passed {
-                Some(true) => self.paint(GOOD, "pass"),
-                Some(false) => self.paint(BAD, "fail"),
+                Some(true) => self.paint(PASS_STYLE, "pass"),
+                Some(false) => self.paint(FAIL_STYLE, "fail"),
                 None => "----".to_owned(),
             };
             writeln!(out, "      {word}  {}{worth}", escape_line(&check.title))?;
             if let Some(failure) = check.failure.as_ref().filter(|failure| !is_verdict(result, failure)) {
-                self.why(out, result, failure, &INDENT.repeat(2))?;
+                self.write_failure(out, result, failure, &INDENT.repeat(2))?;
             }
         }
         Ok(())
@@ -148,19 +158,19 @@ impl Report for TextReport {
     }
 }
 
-/// The whole transcript of a case: a line for each thing that was typed, shown or done, in order of time.
+/// The whole transcript of a case in order of time, one line for each entry.
 #[must_use]
 pub fn timeline(result: &CaseResult) -> String {
     let width = width(&result.transcript);
     result.transcript.iter().map(|entry| transcript_line(entry, result.began, width) + "\n").collect()
 }
 
-/// How wide the names of actors are.
+/// The width of the column of actors.
 fn width(transcript: &[TranscriptEntry]) -> usize {
     transcript.iter().map(|entry| entry.actor.to_string().len()).max().unwrap_or(0)
 }
 
-/// Whether it is the failure that decided the case.
+/// Whether this failure decided the case.
 fn is_verdict(result: &CaseResult, failure: &CaseFailure) -> bool {
     matches!(&result.verdict, Verdict::Failed(first) if **first == *failure)
 }
@@ -196,7 +206,7 @@ fn seconds(duration: Duration) -> String {
     format!("{:.3} s", duration.as_secs_f64())
 }
 
-/// Text of strangers on one line: what a terminal would obey is escaped, and what is very long is cut.
+/// Untrusted text on one line. Characters that control a terminal are escaped, and text beyond [`MAX_SHOWN`] is cut.
 pub(crate) fn escape_line(text: &str) -> Cow<'_, str> {
     let long = text.chars().nth(MAX_SHOWN).is_some();
     if !long && !text.contains(needs_escape) {
@@ -227,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_actor_keeps_its_last_lines_beside_a_loud_one() {
+    fn a_quiet_actor_keeps_its_last_lines_beside_a_verbose_one() {
         let mut transcript = vec![entry(0, "y", "quiet")];
         transcript.extend((1..100).map(|n| entry(n, "x", &n.to_string())));
         transcript.push(entry(50, "server", "between"));
@@ -237,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_escaped_and_long_lines_are_cut() {
+    fn control_characters_are_escaped_and_long_lines_are_cut() {
         assert_eq!(escape_line("a\u{1b}[2J\u{202e}é"), "a\\u{1b}[2J\\u{202e}é");
         assert_eq!(escape_line("x: hi"), "x: hi");
         assert_eq!(escape_line(&"é".repeat(MAX_SHOWN + 1)).chars().count(), MAX_SHOWN + 1);

@@ -1,4 +1,4 @@
-//! Who reads a report. A student sees everything that the own program did, and not what a hidden case expects of it.
+//! The views of a report. A student sees all actions of their own program, but not the expectations of hidden cases.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use strum::EnumString;
 use crate::runner::lang::ast::{SourceFile, Span, Visibility};
 use crate::runner::report::outcome::{CaseFailure, CaseInfo, CaseResult, Cause, StepResult, Verdict};
 
-/// Who reads a report.
+/// The reader of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, EnumString)]
 #[strum(serialize_all = "snake_case")]
 pub enum View {
     /// Sees everything.
     #[default]
     Teacher,
-    /// Sees of cases that are not `visible` neither a line of the file nor what was expected.
+    /// Sees neither lines of the file nor expectations of cases that are not `visible`.
     Student,
 }
 
-/// What stands in place of a line of a hidden case.
+/// The replacement for a line of a hidden case.
 const HIDDEN: &str = "(hidden)";
 
 impl View {
-    /// What came of a case, as this reader may see it.
+    /// The result of a case, as this reader may see it.
     #[must_use]
     pub fn case(self, result: &CaseResult) -> Cow<'_, CaseResult> {
         if !self.hides(&result.case) {
@@ -39,7 +39,7 @@ impl View {
         Cow::Owned(result)
     }
 
-    /// What came of a step of a case, as this reader may see it.
+    /// The result of a step, as this reader may see it.
     #[must_use]
     pub fn step<'a>(self, case: &CaseInfo, step: &'a StepResult) -> Cow<'a, StepResult> {
         if self.hides(case) { Cow::Owned(hidden_step(step)) } else { Cow::Borrowed(step) }
@@ -54,22 +54,22 @@ fn hidden_step(step: &StepResult) -> StepResult {
     StepResult { span: hidden(&step.span), ..step.clone() }
 }
 
-/// What was expected goes; what came instead stays.
+/// Removes the expectation of a failure. The actual output stays.
 fn hide(failure: &mut CaseFailure) {
     failure.span = hidden(&failure.span);
     failure.expected = None;
     failure.remedy = None;
     let actor = failure.actor.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string);
     match failure.cause {
-        // Such a sentence says which status was the right one.
+        // The sentence would reveal the expected status.
         Cause::Exited(Some(end)) => failure.sentence = format!("{actor} {end}"),
-        // Such a one speaks of the file.
+        // The sentence would quote the file.
         Cause::Mistake => "a line cannot be played as it stands".clone_into(&mut failure.sentence),
         _ => {}
     }
 }
 
-/// The same place in a file that says nothing.
+/// The same position in a file without content.
 fn hidden(span: &Span) -> Span {
     let source = SourceFile { path: span.source.path.clone(), text: HIDDEN.to_owned() };
     Span { source: Arc::new(source), line: span.line, column: span.column, start: 0, end: HIDDEN.len() }

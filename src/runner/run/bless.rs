@@ -1,4 +1,4 @@
-//! `--bless`: expectations that failed by their text alone are rewritten to what came.
+//! `--bless`: rewrites expectations that failed by their text alone to the actual output.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,15 +8,15 @@ use crate::runner::lang::ast::SourceFile;
 use crate::runner::report::outcome::{CaseFailure, Remedy, RunResult, Verdict};
 use crate::runner::report::replace::replace;
 
-/// Why nothing is rewritten here, if that is so: where nobody looks at the difference, an expectation that follows
-/// every mistake expects nothing.
+/// The reason why `--bless` is refused here, if it is. In CI nobody reviews the changes, and every mistake would become an
+/// expectation.
 pub(crate) fn refusal() -> Option<String> {
     let is_set = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
     is_set.then(|| "--bless is refused where CI is set: a person has to look at what it rewrites.".to_owned())
 }
 
-/// Rewrites what can be, and says each line that it did and each file that it could not. Nobody there to read it is no
-/// failure.
+/// Rewrites all possible lines, and reports each rewritten line and each file that cannot be rewritten. A failed write to
+/// `say` is ignored.
 pub(crate) fn bless(result: &RunResult, say: &mut dyn Write) {
     for (path, (source, changes)) in remedies(result) {
         let name = path.display();
@@ -32,7 +32,7 @@ pub(crate) fn bless(result: &RunResult, say: &mut dyn Write) {
 
 type Changes<'a> = BTreeMap<usize, &'a Remedy>;
 
-/// All remedies by file and line. A line that failed more than once is rewritten to what came first.
+/// All remedies by file and line. The first remedy of a line counts.
 fn remedies(result: &RunResult) -> BTreeMap<&Path, (&SourceFile, Changes<'_>)> {
     let mut files: BTreeMap<&Path, (&SourceFile, Changes<'_>)> = BTreeMap::new();
     for failure in result.cases.iter().flat_map(failures) {
@@ -45,22 +45,23 @@ fn remedies(result: &RunResult) -> BTreeMap<&Path, (&SourceFile, Changes<'_>)> {
     files
 }
 
-/// Every failure of a case.
+/// All failures of a case.
 fn failures(case: &crate::runner::report::outcome::CaseResult) -> impl Iterator<Item = &CaseFailure> {
     let verdict = if let Verdict::Failed(failure) = &case.verdict { Some(failure.as_ref()) } else { None };
     verdict.into_iter().chain(case.checks.iter().filter_map(|check| check.failure.as_deref()))
 }
 
 fn rewrite_file(path: &Path, source: &SourceFile, changes: &Changes<'_>) -> Result<(), String> {
-    let now = std::fs::read(path).map_err(|error| error.to_string())?;
-    if now != source.text.as_bytes() {
+    let current = std::fs::read(path).map_err(|error| error.to_string())?;
+    if current != source.text.as_bytes() {
         return Err("it has changed since it was read".to_owned());
     }
     let text = rewrite(&source.text, changes).ok_or("a line of it is not as it was played")?;
     replace(path, text.as_bytes()).map_err(|error| error.to_string())
 }
 
-/// The text with the pattern at the end of each of these lines replaced; all else stays byte for byte.
+/// Replaces the pattern at the end of each of these lines. All other bytes stay. `None` when a line does not end with its
+/// old pattern.
 fn rewrite(text: &str, changes: &Changes<'_>) -> Option<String> {
     let mut new = String::with_capacity(text.len());
     for (at, line) in text.split_inclusive('\n').enumerate() {

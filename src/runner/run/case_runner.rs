@@ -18,7 +18,7 @@ use crate::runner::run::scheduler::{CaseUpdate, FinishedCase};
 use crate::runner::run::seed::Seed;
 use crate::runner::run::{RunOptions, SimulationOptions};
 
-/// Everything that the cases of a run have in common. Threads share it.
+/// The shared state of all cases of a run. Threads share it.
 pub(crate) struct CaseRunner<'a> {
     pub(crate) options: &'a RunOptions,
     pub(crate) clock: Clock,
@@ -50,29 +50,34 @@ impl Observer for AttemptObserver<'_> {
 }
 
 impl CaseRunner<'_> {
-    /// Runs a case, the one of this number from 1, in this round, and again as often as a failure allows. The last that
-    /// is told is that it is over.
+    /// Runs a case in a round and retries it after failures. `number` counts cases from 1. The last update is a
+    /// [`FinishedCase`] with `is_last`.
     pub(crate) fn run(&self, planned: &Planned<'_>, number: usize, round: u64, report: ReportUpdate<'_>) {
         let mut info = planned.info.clone();
         info.attempt.round = round;
         let mut all = Status::Ok;
         loop {
             report(CaseUpdate::Started(info.clone()));
-            let (mut result, status, record_error) = self.once(planned, number, info.clone(), report);
-            let status = Self::cut_off(&mut result, status);
+            let (mut result, status, record_error) = self.run_attempt(planned, number, info.clone(), report);
+            let status = Self::normalize_cut_off(&mut result, status);
             let passed = matches!(result.verdict, Verdict::Passed);
             all = if passed && info.attempt.lenient { Status::Ok } else { all.or(status) };
             let failed = matches!(result.verdict, Verdict::Failed(_));
-            let again = failed && info.attempt.retry < self.options.retries && self.reason_to_stop().is_none();
-            report(CaseUpdate::Finished(Box::new(FinishedCase { result, status: all, record_error, is_last: !again })));
-            if !again {
+            let will_retry = failed && info.attempt.retry < self.options.retries && self.reason_to_stop().is_none();
+            report(CaseUpdate::Finished(Box::new(FinishedCase {
+                result,
+                status: all,
+                record_error,
+                is_last: !will_retry,
+            })));
+            if !will_retry {
                 return;
             }
             info.attempt.retry += 1;
         }
     }
 
-    /// Why nothing more is run, if that is so, and the exit status for that.
+    /// The reason why no further case may run, with its exit status.
     pub(crate) fn reason_to_stop(&self) -> Option<(Status, String)> {
         if let Some(signal) = self.cancel.signal() {
             return Some((Status::Signal(signal), format!("the run was ended by signal {signal}")));
@@ -86,8 +91,9 @@ impl CaseRunner<'_> {
         self.clock.now().mono
     }
 
-    /// Rounds without a number end by being cut off: what that cuts off after the first one has not failed.
-    fn cut_off(result: &mut CaseResult, status: Status) -> Status {
+    /// Turns an interrupted case of a later endless round into one that did not run. Endless rounds always end with an
+    /// interruption, which is no failure of the case.
+    fn normalize_cut_off(result: &mut CaseResult, status: Status) -> Status {
         if result.case.attempt.rounds.is_some() || result.case.attempt.round == 1 {
             return status;
         }
@@ -104,7 +110,7 @@ impl CaseRunner<'_> {
         status
     }
 
-    fn once(
+    fn run_attempt(
         &self,
         planned: &Planned<'_>,
         number: usize,
@@ -115,7 +121,7 @@ impl CaseRunner<'_> {
             let (result, status) = self.simulated(planned, info, simulation, report);
             return (result, status, None);
         }
-        // Each round has other random numbers; a retry is the same run again.
+        // Each round has other random numbers. A retry has the same ones.
         let seed = Seed(self.seed.0.wrapping_add(info.attempt.round - 1));
         let replay = replay(self.options, &info, planned.changes_network().then_some(seed.0));
         let record =
@@ -151,32 +157,32 @@ impl CaseRunner<'_> {
         let mut result =
             run_case(info, &planned.scenario.setup, planned.case, &mut backend, &self.settings, &mut observer);
         let end = self.now();
-        // The end of the backend ends every actor, which may still write to its files.
+        // The drop kills all actors, which may write to their files until then.
         drop(backend);
         let written = observer.recorder.map_or(Ok(()), |recorder| recorder.write(&result));
         let record_error = written.err().map(|record_error| record_error.to_string());
-        // To end everybody is a part of the case.
-        let ending = self.now().since(end);
-        result.took += ending;
-        result.overhead += ending;
-        self.forget(&result, record);
+        // The shutdown of the actors is a part of the case.
+        let shutdown_time = self.now().since(end);
+        result.took += shutdown_time;
+        result.overhead += shutdown_time;
+        self.prune_record(&result, record);
         (result, record_error)
     }
 
-    /// Rounds without a number would fill the disk: they keep the record of the first one, and of what fails.
-    fn forget(&self, result: &CaseResult, record: Option<PathBuf>) {
+    /// Removes the record of a passed case in later endless rounds, which would fill the disk.
+    fn prune_record(&self, result: &CaseResult, record: Option<PathBuf>) {
         let attempt = result.case.attempt;
         if let Some(folder) = record
             && attempt.rounds.is_none()
             && attempt.round > 1
             && matches!(result.verdict, Verdict::Passed)
         {
-            // What stays there is in nobody's way.
+            // Files that cannot be removed do no harm.
             drop(std::fs::remove_dir_all(folder));
         }
     }
 
-    /// Runs a case in virtual time, with one seed after another until one fails. Each round goes on with other seeds.
+    /// Runs a case in virtual time with one seed after another, until a seed fails. Each round uses new seeds.
     fn simulated(
         &self,
         planned: &Planned<'_>,
@@ -192,7 +198,7 @@ impl CaseRunner<'_> {
         let seeds = simulation.seeds;
         let mut seed = simulation.first.saturating_add((info.attempt.round - 1).saturating_mul(seeds));
         let last = seed.saturating_add(seeds.saturating_sub(1));
-        // Deadlines are of real time, and pass in none here.
+        // The deadline is in real time. Between two seeds, `reason_to_stop` checks it.
         let settings = ExecSettings { deadline: None, trace: false, ..self.settings.clone() };
         loop {
             if let Some((status, reason)) = self.reason_to_stop() {

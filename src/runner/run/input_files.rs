@@ -1,4 +1,4 @@
-//! Reading the files of a run: every mistake in any of them is shown before anything is run.
+//! Reads the files of a run, and shows all mistakes in them before any case runs.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use crate::runner::lang::diagnostics::{self, Diagnostic, LoadError};
 use crate::runner::lang::{self, source};
 use crate::runner::run::RunOptions;
 
-/// Reads every file, and shows every mistake before giving up.
+/// Reads all files and writes all mistakes. Returns the scenarios, or the status of the first unusable file.
 pub(crate) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<Scenario>, Status> {
     let mut scenarios = Vec::with_capacity(options.files.len());
     let mut status = Status::Ok;
@@ -34,7 +34,7 @@ pub(crate) fn read_all(options: &RunOptions, err: &mut dyn Write) -> Result<Vec<
     if status == Status::Ok { Ok(scenarios) } else { Err(status) }
 }
 
-/// JSON patterns, where every actor is run as people see it.
+/// The mistakes of JSON patterns in a run with text output.
 fn json_mistakes(options: &RunOptions, scenario: &Scenario) -> Vec<Diagnostic> {
     let all = scenario.setup.iter().chain(scenario.cases.iter().flat_map(|case| &case.statements));
     let json = all.filter(|statement| match &statement.step {

@@ -1,4 +1,4 @@
-//! What stands in files, without running it: `--check` and `--list`.
+//! `--check` and `--list`: the cases of files, without running them.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -10,7 +10,7 @@ use crate::runner::report::json::put;
 use crate::runner::run::plan::Planned;
 use crate::runner::run::{RunError, RunMode};
 
-/// The cases of some files that have no mistake.
+/// The cases of files without mistakes.
 pub(crate) struct Listing<'a> {
     pub(crate) planned: &'a [Planned<'a>],
     pub(crate) files: usize,
@@ -37,7 +37,7 @@ enum ListingLine<'a> {
 }
 
 impl Listing<'_> {
-    /// Writes what is asked. A reader that went away is no mistake.
+    /// Writes the count or the list of cases. A closed output is no failure.
     pub(crate) fn write(&self, instead: RunMode, out: &mut dyn Write) -> Result<Status, RunError> {
         let written = match instead {
             RunMode::Check => self.count(out),

@@ -1,4 +1,5 @@
-//! `chat run FILE...`: reads the files, runs their cases on real processes or simulated, some at a time, and reports.
+//! `chat run FILE...`: reads scenario files, runs their cases in parallel on real or simulated actors, and reports the
+//! results.
 
 pub(crate) mod bless;
 mod case_runner;
@@ -36,19 +37,19 @@ use crate::runner::run::plan::{Planned, plan};
 use crate::runner::run::scheduler::{CaseUpdate, Jobs, RunCase, SchedulerOptions};
 use crate::runner::run::seed::Seed;
 
-/// How long after `--deadline` the runner may take to notice; then every process is ended all the same.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time limit for the runner to notice `--deadline`. After it, all processes are killed in any case.
+const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 
-/// What ends a run before it begins.
+/// An error that ends a run: its status and a sentence.
 type RunError = (Status, String);
 
-/// Runs scenario files. Reports go to `out`, mistakes and what keeps the run from beginning to `err`. A reader of `out`
-/// that goes away changes nothing. Every process is gone when this returns.
+/// Runs scenario files. Reports go to `out`, mistakes and errors to `err`. A closed `out` changes nothing. All processes
+/// have ended when this returns.
 pub fn run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> Status {
     match prepare_and_run(options, out, err) {
         Ok(status) => status,
         Err((status, sentence)) => {
-            // Nobody there to read it is no failure.
+            // A closed `err` is no failure.
             drop(writeln!(err, "{sentence}"));
             status
         }
@@ -77,14 +78,14 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     let program = program(options)?;
     let seed = options.seed.map_or_else(Seed::random, Ok).map_err(environment("The system gives no random numbers"))?;
     let cancel = CancelToken::default();
-    let asked = cancel.clone();
-    let stop = SignalListener::listen(move |signal| asked.ask(signal))
+    let signal_token = cancel.clone();
+    let signal_listener = SignalListener::listen(move |signal| signal_token.cancel(signal))
         .map_err(environment("Signals cannot be listened to"))?;
     let clock = Clock::start();
     let deadline = options.deadline.map(|limit| clock.now().mono + limit);
     let mut reporters = reporters(options, deadline, out);
-    let guard = options.deadline.map(|limit| guard(limit + PATIENCE, &cancel));
-    let subreaper = options.implementation.is_some().then(Subreaper::take_in);
+    let guard = options.deadline.map(|limit| guard(limit + DEADLINE_GRACE, &cancel));
+    let subreaper = options.implementation.is_some().then(Subreaper::register);
     let settings = ExecSettings {
         style: options.style,
         time_scale: options.time_scale,
@@ -93,14 +94,15 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
         deadline,
     };
     let runner = CaseRunner { options, clock, program: &program, seed, cancel: &cancel, settings };
-    let all = All { runner, planned };
+    let cases_to_run = PlannedCases { runner, planned };
     let schedule =
         SchedulerOptions { jobs: options.jobs, rounds: options.rounds.number(), fail_fast: options.fail_fast };
-    let cases = all.planned.iter().map(|planned| planned.info.clone()).collect();
-    let result =
-        Jobs::run(&all, cases, schedule, &mut reporters).map_err(|why| (Status::Environment, why.to_string()))?.result;
+    let cases = cases_to_run.planned.iter().map(|planned| planned.info.clone()).collect();
+    let result = Jobs::run(&cases_to_run, cases, schedule, &mut reporters)
+        .map_err(|why| (Status::Environment, why.to_string()))?
+        .result;
     reporters.run(&result);
-    drop((stop, guard, subreaper));
+    drop((signal_listener, guard, subreaper));
     if options.bless {
         bless::bless(&result, err);
     }
@@ -110,13 +112,13 @@ fn prepare_and_run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Writ
     }
 }
 
-/// Every planned case, and how it is run.
-struct All<'a> {
+/// The planned cases with their runner.
+struct PlannedCases<'a> {
     runner: CaseRunner<'a>,
     planned: Vec<Planned<'a>>,
 }
 
-impl RunCase for All<'_> {
+impl RunCase for PlannedCases<'_> {
     fn run(&self, case: usize, round: u64, report: &mut dyn FnMut(CaseUpdate)) {
         self.runner.run(&self.planned[case], case + 1, round, report);
     }
@@ -144,8 +146,7 @@ fn reporters<'a>(options: &RunOptions, deadline: Option<Instant>, out: &'a mut d
     reporters
 }
 
-/// The program to run. One that is given by a path with a slash is looked for from here, not from the folders of the
-/// actors.
+/// The program to run. A path with a slash is relative to the current folder, not to the folders of the actors.
 fn program(options: &RunOptions) -> Result<Program, RunError> {
     let absolute =
         |path: &Path| if path.components().count() > 1 { std::path::absolute(path) } else { Ok(path.to_owned()) };
@@ -161,17 +162,16 @@ fn environment(what: &str) -> impl FnOnce(io::Error) -> RunError + '_ {
     move |error| (Status::Environment, format!("{what}: {error}."))
 }
 
-/// Ends every process after this time, even when the runner is blocked by whoever reads its report; not when what it
-/// gives back is dropped before.
+/// Kills all processes after this time, even when the reader of a report blocks the runner. Dropping the result disarms it.
 fn guard(limit: Duration, cancel: &CancelToken) -> Sender<()> {
     let (guarded, over) = mpsc::channel();
     let cancel = cancel.clone();
     let waiting = move || {
         if over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            cancel.end_all();
+            cancel.kill_all();
         }
     };
-    // Without the thread the runner's own look at the clock has to do.
+    // If there is no thread, the deadline checks of the runner must suffice.
     drop(thread::Builder::new().name("deadline".to_owned()).spawn(waiting));
     guarded
 }

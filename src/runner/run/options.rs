@@ -1,4 +1,4 @@
-//! What is to be run, and how.
+//! The options of a run.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -10,95 +10,95 @@ use crate::runner::report::summary::{ReportFile, View};
 use crate::runner::run::seed::Seed;
 use crate::script::pattern::MatchMode;
 
-/// What is to be run, and how.
+/// The options of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunOptions {
     /// The scenario files, at least one.
     pub files: Vec<PathBuf>,
     /// Report as one JSON object a line.
     pub json: bool,
-    /// How exactly text must match.
+    /// The strictness of text matches.
     pub style: MatchMode,
-    /// Play every actor as people see it.
+    /// Run every actor with text output instead of JSON.
     pub text: bool,
-    /// Stretches limits, windows and readiness; 1 leaves them alone.
+    /// The factor for limits, windows and readiness. 1 changes nothing.
     pub time_scale: f64,
-    /// How long the whole run may take.
+    /// Time limit for the whole run.
     pub deadline: Option<Duration>,
-    /// Only cases whose title holds this.
+    /// Run only cases whose title contains this.
     pub case: Option<String>,
-    /// Do only this.
+    /// Only check or list the files, without running them.
     pub instead: Option<RunMode>,
-    /// How many cases are run at a time, 1 to [`RunOptions::MAX_JOBS`].
+    /// The number of cases that run in parallel, 1 to [`RunOptions::MAX_JOBS`].
     pub jobs: usize,
-    /// How often all cases are run.
+    /// The number of rounds of all cases.
     pub rounds: Rounds,
-    /// How often a case that failed is run again, at most [`RunOptions::MAX_RETRIES`]. One that passes then is flaky.
+    /// The most retries of a failed case, up to [`RunOptions::MAX_RETRIES`]. A case that passes on a retry is flaky.
     pub retries: u32,
-    /// What is flaky fails nothing, and earns its points.
+    /// Flaky cases count as passed, and earn their points.
     pub allow_flaky: bool,
-    /// No case begins after one that failed.
+    /// No case begins after a failed one.
     pub fail_fast: bool,
-    /// Report each step as it happens.
+    /// Report each step when it ends.
     pub verbose: bool,
-    /// Show beside the report what is running: it goes to a terminal.
+    /// Show the progress line. The output must be a terminal.
     pub live: bool,
-    /// Reports and mistakes in colour.
+    /// Write reports and mistakes in colour.
     pub colour: bool,
-    /// The program to run; this very one when absent.
+    /// The program to run. When absent, it is the running executable.
     pub program: Option<PathBuf>,
-    /// Another program, that is not ours, to run instead.
+    /// An external program to run instead.
     pub implementation: Option<Implementation>,
-    /// Where the random numbers behind faults of the network come from; a new seed when absent.
+    /// The seed of the random numbers of network faults. A new one when absent.
     pub seed: Option<Seed>,
-    /// Reports that are wanted as files.
+    /// The report files to write.
     pub reports: Vec<ReportFile>,
-    /// Who reads all reports.
+    /// The reader of all reports.
     pub view: View,
-    /// On a simulated network instead of real processes.
+    /// Run on a simulated network instead of real processes.
     pub simulation: Option<SimulationOptions>,
     /// Rewrite expectations that failed by their text alone.
     pub bless: bool,
-    /// Where a record of each case is kept.
+    /// The folder for the records of all cases.
     pub record: Option<PathBuf>,
 }
 
-/// How a scenario is run in virtual time.
+/// The options of a simulated run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SimulationOptions {
     /// The first seed.
     pub first: u64,
-    /// How many seeds each case is run with, 1 to [`SimulationOptions::MAX_SEEDS`]; the first that fails ends it.
+    /// The number of seeds for each case, 1 to [`SimulationOptions::MAX_SEEDS`]. The first failure ends the case.
     pub seeds: u64,
     /// The name of the network, and the network.
     pub net: (&'static str, LinkModel),
 }
 
 impl SimulationOptions {
-    /// The most seeds that each case is run with in one round.
+    /// The most seeds for each case in one round.
     pub const MAX_SEEDS: u64 = 1_000_000;
 }
 
-/// What is asked of scenarios instead of running them.
+/// The modes that do not run the scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunMode {
-    /// Whether there are mistakes, and how many cases there are.
+    /// Report mistakes, or else the number of cases.
     Check,
-    /// Which cases there are.
+    /// List the cases.
     List,
 }
 
-/// How often all cases are run.
+/// The number of rounds of all cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounds {
-    /// So often, from 1 to [`RunOptions::MAX_ROUNDS`]: each case has to pass each time.
+    /// A fixed number, 1 to [`RunOptions::MAX_ROUNDS`]. Each case must pass each time.
     Number(u64),
-    /// Until a case fails, or the time is over.
+    /// Rounds until a case fails or the deadline passes.
     UntilFail,
 }
 
 impl Rounds {
-    /// How many there are to be, where that is known.
+    /// The fixed number, if there is one.
     #[must_use]
     pub fn number(self) -> Option<u64> {
         match self {
@@ -109,17 +109,18 @@ impl Rounds {
 }
 
 impl RunOptions {
-    /// The most cases that are run at a time: each has some processes, and for each of them some threads.
+    /// The most parallel cases. Each has several processes, and each process several threads.
     pub const MAX_JOBS: usize = 64;
-    /// The most rounds, but for those that have no end.
+    /// The most rounds of a fixed number.
     pub const MAX_ROUNDS: u64 = 100_000;
-    /// The most times that a case is run again because it failed.
+    /// The most retries of a failed case.
     pub const MAX_RETRIES: u32 = 16;
 
-    /// How many cases are run at a time where nobody says it.
+    /// The default number of parallel cases.
     ///
-    /// Cases wait more than they work, so a small machine runs more of them than it has processors. Another program
-    /// is not known to wait: each of its cases has a processor. Where its actors share a folder, cases would too.
+    /// Our own program mostly waits, so at least 4 cases run in parallel. Cases of an external program, which may be busy,
+    /// and simulated cases get a processor each. Cases in a common folder run one at a time, because their files could
+    /// conflict.
     #[must_use]
     pub fn usual_jobs(implementation: Option<&Implementation>, is_simulated: bool) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);

@@ -1,4 +1,4 @@
-//! Reports that would take the place of what a run reads, or of each other.
+//! Finds reports that would overwrite an input file of the run or another report.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use crate::io::file::folder;
 use crate::runner::lang::ast::Scenario;
 use crate::runner::run::RunOptions;
 
-/// Which report must not be written where it is wanted, and why.
+/// The error of the first report that must not be written to its path, if there is one.
 pub(crate) fn overwritten(options: &RunOptions, scenarios: &[Scenario]) -> Option<String> {
     if options.reports.is_empty() {
         return None;
@@ -31,7 +31,7 @@ pub(crate) fn overwritten(options: &RunOptions, scenarios: &[Scenario]) -> Optio
     })
 }
 
-/// A file by its only path, whether it is there yet or not. What is no file, such as a pipe, can be shared.
+/// The canonical path of a file that may not exist yet. `None` for pipes and devices, which reports may share.
 fn file(path: &Path) -> Option<PathBuf> {
     if let Ok(found) = fs::metadata(path) {
         return if found.is_file() { fs::canonicalize(path).ok() } else { None };

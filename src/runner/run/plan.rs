@@ -1,11 +1,11 @@
-//! A case to be run.
+//! The cases of a run, in order.
 
 use crate::runner::lang::ast::{Case, Scenario, Step};
 use crate::runner::report::attempt::Attempt;
 use crate::runner::report::outcome::CaseInfo;
 use crate::runner::run::RunOptions;
 
-/// A case to be run, in its first attempt.
+/// A case that will run, in its first attempt.
 pub(crate) struct Planned<'a> {
     pub(crate) info: CaseInfo,
     pub(crate) scenario: &'a Scenario,
@@ -13,14 +13,14 @@ pub(crate) struct Planned<'a> {
 }
 
 impl Planned<'_> {
-    /// Whether it disturbs the network, which takes random numbers.
+    /// Whether it injects network faults, which need random numbers.
     pub(crate) fn changes_network(&self) -> bool {
         let statements = self.scenario.setup.iter().chain(&self.case.statements);
         statements.map(|statement| &statement.step).any(Step::changes_network)
     }
 }
 
-/// The cases to be run, in order.
+/// Plans the cases, in order. `--case` selects by title.
 pub(crate) fn plan<'a>(options: &RunOptions, scenarios: &'a [Scenario]) -> Vec<Planned<'a>> {
     let attempt = Attempt { rounds: options.rounds.number(), lenient: options.allow_flaky, ..Attempt::default() };
     let mut planned = Vec::new();

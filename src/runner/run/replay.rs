@@ -1,10 +1,10 @@
-//! The command behind a failure that runs just that case again.
+//! The command that runs a failed case again.
 
 use crate::runner::report::outcome::CaseInfo;
 use crate::runner::run::RunOptions;
 use crate::script::pattern::MatchMode;
 
-/// The command that runs just this case again, with this seed if there is one.
+/// The command that runs only this case again, with this seed if there is one.
 pub(crate) fn replay(options: &RunOptions, info: &CaseInfo, seed: Option<u64>) -> String {
     let mut words = vec!["chat".to_owned(), "run".to_owned()];
     if let Some(simulation) = options.simulation {

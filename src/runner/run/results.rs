@@ -17,7 +17,7 @@ pub(crate) struct RunTally {
 }
 
 impl RunTally {
-    /// The most failed attempts at one case that are kept. Further ones are counted with the last of them.
+    /// The most failed attempts at one case that are kept. Later ones are added to the last of them.
     pub(crate) const MAX_FAILURES: usize = 20;
 
     /// The tally before the first attempt. `attempts` are missing of each case.
@@ -29,7 +29,7 @@ impl RunTally {
         Self { result, owners: Vec::new(), open, in_round: 0 }
     }
 
-    /// The cases of which attempts are missing.
+    /// The cases with missing attempts.
     pub(crate) fn open(&self) -> impl Iterator<Item = &CaseResult> {
         self.open.iter().filter(|(_, missing)| *missing > 0).map(|(case, _)| case)
     }
@@ -37,9 +37,9 @@ impl RunTally {
     /// Adds an attempt at the case at this index.
     pub(crate) fn add(&mut self, owner: usize, added: CaseResult) {
         let of_owner = || self.owners.iter().enumerate().filter(|(_, one)| **one == owner).map(|(at, _)| at);
-        let alike = of_owner().filter(|at| kind(&self.result.cases[*at]) == kind(&added));
+        let equal = of_owner().filter(|at| kind(&self.result.cases[*at]) == kind(&added));
         let limit = if kind(&added) == ResultKind::Failed { Self::MAX_FAILURES } else { 1 };
-        if let Some(at) = alike.clone().next_back().filter(|_| alike.count() >= limit) {
+        if let Some(at) = equal.clone().next_back().filter(|_| equal.count() >= limit) {
             let kept = &mut self.result.cases[at];
             kept.attempts += added.attempts;
             kept.took += added.took;
@@ -68,8 +68,7 @@ impl RunTally {
 #[derive(PartialEq, Eq)]
 enum ResultKind {
     Passed,
-    /// On a retry.
-    PassedLate,
+    PassedOnRetry,
     Failed,
     Skipped,
     NotRun,
@@ -77,7 +76,7 @@ enum ResultKind {
 
 fn kind(added: &CaseResult) -> ResultKind {
     match added.verdict {
-        Verdict::Passed if added.case.attempt.retry > 0 => ResultKind::PassedLate,
+        Verdict::Passed if added.case.attempt.retry > 0 => ResultKind::PassedOnRetry,
         Verdict::Passed => ResultKind::Passed,
         Verdict::Failed(_) => ResultKind::Failed,
         Verdict::Skipped(_) => ResultKind::Skipped,
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_alike_is_counted_and_the_first_failures_are_kept() {
+    fn equal_results_are_counted_and_the_first_failures_are_kept() {
         let mut tally = RunTally::new([info(1), info(2)], 30, true);
         for _ in 0..RunTally::MAX_FAILURES + 10 {
             for (owner, fails) in [(0, true), (0, false), (1, false)] {
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_owed_a_play_is_open() {
+    fn a_case_with_missing_attempts_is_open() {
         let mut tally = RunTally::new([info(1), info(2)], 2, false);
         tally.finish(0, Status::Ok, true);
         tally.finish(1, Status::Ok, false);

@@ -26,7 +26,7 @@ pub(crate) enum CaseUpdate {
     Finished(Box<FinishedCase>),
 }
 
-/// The end of an attempt.
+/// The result of an attempt that has ended.
 pub(crate) struct FinishedCase {
     pub(crate) result: CaseResult,
     /// The status of the case after this attempt and those before it.
@@ -72,7 +72,7 @@ pub(crate) struct Jobs<'a, 'b, P> {
     /// The number of times that each case began.
     begun: Vec<u64>,
     /// Cases that have begun and are not fully reported, in order.
-    waiting: VecDeque<PendingCase>,
+    pending: VecDeque<PendingCase>,
     /// The number of the first waiting case.
     first: u64,
     running: usize,
@@ -95,15 +95,15 @@ type UpdateSender = SyncSender<(u64, CaseUpdate)>;
 impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
     /// The most cases that may begin before the first of them is reported. Their updates are kept until then.
     pub(crate) const MAX_AHEAD: usize = 256;
-    /// The most unread updates. Threads with further ones wait.
+    /// The most unread updates. Threads block beyond it.
     const MAX_UPDATES: usize = 1024;
     /// The interval at which the progress line is drawn.
     const TICK: Duration = Duration::from_secs(1);
 
-    /// Runs all cases. Everything but the end of the run is reported when this returns.
+    /// Runs all cases and reports them. The caller reports the end of the run.
     ///
     /// # Errors
-    /// When a report file cannot be written. It is written before the first case, so that the mistake shows early.
+    /// When a report file cannot be written before the first case, so that a wrong path fails early.
     pub(crate) fn run(
         runner: &'a P,
         cases: Vec<CaseInfo>,
@@ -121,7 +121,7 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
             began: runner.now(),
             next: (1, 0),
             begun: vec![0; cases.len()],
-            waiting: VecDeque::new(),
+            pending: VecDeque::new(),
             first: 0,
             running: 0,
             failed: false,
@@ -149,13 +149,13 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
             let limit = if self.reporters.shows_progress() { Self::TICK } else { Duration::MAX };
             match updates.recv_timeout(limit) {
                 Ok((number, update)) => self.receive(number, update),
-                // Never disconnected: there is a sender here.
+                // Never disconnected: `sender` lives here.
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
         }
     }
 
-    /// The round and the case that begin now, if one may.
+    /// Takes the round and the case that begin now, if one may.
     fn take_next(&mut self) -> Option<(u64, usize)> {
         let (round, case) = self.next;
         let is_done = match self.options.rounds {
@@ -163,7 +163,7 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
             // The round in which a case failed is the last.
             None => self.failed && case == 0,
         };
-        if is_done || self.running >= self.options.jobs || self.waiting.len() >= Self::MAX_AHEAD {
+        if is_done || self.running >= self.options.jobs || self.pending.len() >= Self::MAX_AHEAD {
             return None;
         }
         self.stopped = self.stopped.take().or_else(|| self.reason_to_stop());
@@ -183,11 +183,11 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
     where
         'a: 's,
     {
-        let number = self.first + self.waiting.len() as u64;
+        let number = self.first + self.pending.len() as u64;
         let mut info = self.cases[case].clone();
         info.attempt.round = round;
         let (title, began) = (info.title.clone(), self.runner.now());
-        self.waiting.push_back(PendingCase { case, title, began, updates: VecDeque::new(), is_over: false });
+        self.pending.push_back(PendingCase { case, title, began, updates: VecDeque::new(), is_over: false });
         self.begun[case] += 1;
         self.running += 1;
         let (runner, sender) = (self.runner, sender.clone());
@@ -214,17 +214,17 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
         }
         // A case that panics after its last update is reported already.
         let at = number.checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        let Some(waiting) = at.and_then(|at| self.waiting.get_mut(at)) else { return };
-        waiting.updates.push_back(update);
+        let Some(pending) = at.and_then(|at| self.pending.get_mut(at)) else { return };
+        pending.updates.push_back(update);
         if is_last {
-            waiting.is_over = true;
+            pending.is_over = true;
             self.running -= 1;
         }
         self.report_ready();
     }
 
     fn report_ready(&mut self) {
-        while let Some(front) = self.waiting.front_mut() {
+        while let Some(front) = self.pending.front_mut() {
             let (case, updates, is_over) = (front.case, std::mem::take(&mut front.updates), front.is_over);
             for update in updates {
                 self.report_update(case, update);
@@ -232,7 +232,7 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
             if !is_over {
                 return;
             }
-            self.waiting.pop_front();
+            self.pending.pop_front();
             self.first += 1;
         }
     }
@@ -283,8 +283,8 @@ impl<'a, 'b, P: RunCase> Jobs<'a, 'b, P> {
             return;
         }
         let now = self.runner.now();
-        let running = self.waiting.iter().filter(|waiting| !waiting.is_over);
-        let running = running.map(|waiting| (waiting.title.as_str(), now.since(waiting.began))).collect();
+        let running = self.pending.iter().filter(|pending| !pending.is_over);
+        let running = running.map(|pending| (pending.title.as_str(), now.since(pending.began))).collect();
         let (round, case) = self.next;
         let begun = if case == 0 { self.cases.len() } else { case };
         let round = if case == 0 { round - 1 } else { round };

@@ -1,4 +1,4 @@
-//! Where the random numbers behind faults of the network come from: one number a run, and others derived from it.
+//! Seeds for the random numbers of network faults. All seeds of a run derive from one number.
 
 use std::hash::Hasher;
 use std::io;
@@ -7,31 +7,31 @@ use siphasher::sip::SipHasher13;
 
 use crate::runner::lang::ast::ActorId;
 
-/// A seed. The same one gives every case, and every life of every actor, the same random numbers.
+/// A seed. Equal seeds give each case, and each incarnation of each actor, equal random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(pub u64);
 
 impl Seed {
-    /// A new one, short enough to be written down.
+    /// A random seed of 32 bits, short enough to write down.
     ///
     /// # Errors
-    /// When the system gives no random numbers.
+    /// When the system provides no random numbers.
     pub fn random() -> io::Result<Self> {
         let mut bytes = [0; 4];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
         Ok(Self(u32::from_le_bytes(bytes).into()))
     }
 
-    /// That of a case, whatever is run before it.
+    /// The seed of a case. It does not depend on the cases that run before.
     #[must_use]
     pub fn of_case(self, title: &str) -> Self {
         self.derived(0, title)
     }
 
-    /// That of a life of an actor, counted from 1.
+    /// The seed of an incarnation of an actor, counted from 1.
     #[must_use]
-    pub fn of_life(self, actor: &ActorId, life: u32) -> Self {
-        self.derived(life.into(), &actor.to_string())
+    pub fn of_incarnation(self, actor: &ActorId, incarnation: u32) -> Self {
+        self.derived(incarnation.into(), &actor.to_string())
     }
 
     fn derived(self, number: u64, word: &str) -> Self {
@@ -46,13 +46,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_case_actor_and_life_has_another_one_and_always_the_same() {
+    fn each_case_actor_and_incarnation_has_a_seed_of_its_own() {
         let x = ActorId::Client("x".parse().unwrap());
         let seeds = |seed: u64| {
             let case = Seed(seed).of_case("a");
-            [Seed(seed), case, Seed(seed).of_case("b"), case.of_life(&x, 1), case.of_life(&x, 2)]
+            [Seed(seed), case, Seed(seed).of_case("b"), case.of_incarnation(&x, 1), case.of_incarnation(&x, 2)]
                 .into_iter()
-                .chain([case.of_life(&ActorId::Server, 1)])
+                .chain([case.of_incarnation(&ActorId::Server, 1)])
                 .collect::<Vec<_>>()
         };
         let (mut all, again) = ([seeds(7), seeds(8)].concat(), [seeds(7), seeds(8)].concat());

@@ -1,4 +1,4 @@
-//! The request to end a run: it ends every process at once, whatever the runner is doing, and then the runner itself.
+//! Cancels a run: kills all its processes at once, whatever the runner is doing, and then ends the runner itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,7 +12,7 @@ use crate::proto::time::Instant;
 use crate::runner::backend::process::child::{ChildEvent, ChildMessage};
 use crate::runner::lang::ast::ActorId;
 
-/// The request to end. Copies are the same one.
+/// The cancellation of a run. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken {
     shared: Arc<CancelState>,
@@ -20,89 +20,89 @@ pub struct CancelToken {
 
 #[derive(Debug, Default)]
 struct CancelState {
-    /// 0 as long as nobody asked.
+    /// The number of the signal, 0 before a cancellation.
     signal: AtomicU8,
-    stages: Mutex<CancelTargets>,
+    targets: Mutex<CancelTargets>,
     groups: Mutex<ProcessGroups>,
 }
 
-/// The ways to wake the backends, at most one for each case that is running.
+/// The channels that wake the backends, at most one for each running case.
 #[derive(Debug, Default)]
 struct CancelTargets {
-    ways: BTreeMap<u64, SyncSender<ChildMessage>>,
+    senders: BTreeMap<u64, SyncSender<ChildMessage>>,
     next: u64,
 }
 
-/// A backend that is woken by a request to end, until this is dropped.
+/// A cancellation wakes this backend until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Woken {
+pub(crate) struct WakeTarget {
     shared: Arc<CancelState>,
     number: u64,
 }
 
-/// The process groups that live. Each is taken out before its process is waited for: until then its number is not
-/// given to another one.
+/// The running process groups. Each is removed before its leader is reaped: until then the system does not reuse its
+/// number.
 #[derive(Debug, Default)]
 struct ProcessGroups {
-    living: BTreeSet<i32>,
-    /// There may be no more.
+    running: BTreeSet<i32>,
+    /// No further group may run.
     closed: bool,
 }
 
 impl CancelToken {
-    /// Asks the run to end, by the signal of this number. The first one counts.
-    pub fn ask(&self, signal: i32) {
+    /// Cancels the run because of the signal with this number. The first signal counts.
+    pub fn cancel(&self, signal: i32) {
         let signal = u8::try_from(signal).unwrap_or(u8::MAX);
         let _ = self.shared.signal.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
-        for backend in self.shared.stages().ways.values() {
-            // A backend that has no room for it is awake, and looks at the signal next.
+        for backend in self.shared.targets().senders.values() {
+            // A backend with a full queue is awake, and checks the signal next.
             drop(backend.try_send(ChildMessage {
                 actor: ActorId::Server,
-                life: 0,
+                incarnation: 0,
                 at: Instant::ZERO,
-                what: ChildEvent::Wake,
+                event: ChildEvent::Wake,
             }));
         }
-        self.end_all();
+        self.kill_all();
     }
 
-    /// Ends every process and lets none begin, without a word to the runner: it may be blocked.
-    pub fn end_all(&self) {
+    /// Kills all processes, and every later one at its start. It does not notify the runner, which may be blocked.
+    pub fn kill_all(&self) {
         let mut groups = self.groups();
         groups.closed = true;
-        for group in &groups.living {
+        for group in &groups.running {
             let _ = killpg(Pid::from_raw(*group), Posix::SIGKILL);
         }
     }
 
-    /// The signal, if one came.
+    /// The signal that cancelled the run, if one did.
     #[must_use]
     pub fn signal(&self) -> Option<u8> {
         Some(self.shared.signal.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
 
-    /// From now on a request wakes the backend that reads from this channel.
+    /// From now on a cancellation wakes the backend that reads from this channel.
     #[must_use]
-    pub(crate) fn wakes(&self, backend: SyncSender<ChildMessage>) -> Woken {
-        let mut stages = self.shared.stages();
-        let number = stages.next;
-        stages.next += 1;
-        stages.ways.insert(number, backend);
-        Woken { shared: self.shared.clone(), number }
+    pub(crate) fn add_wake_target(&self, backend: SyncSender<ChildMessage>) -> WakeTarget {
+        let mut targets = self.shared.targets();
+        let number = targets.next;
+        targets.next += 1;
+        targets.senders.insert(number, backend);
+        WakeTarget { shared: self.shared.clone(), number }
     }
 
-    /// Takes a new process group in, or ends it where there may be no more.
-    pub(crate) fn begins(&self, group: Pid) {
+    /// Registers a new process group, or kills it when no further group may run.
+    pub(crate) fn add_group(&self, group: Pid) {
         let mut groups = self.groups();
-        groups.living.insert(group.as_raw());
+        groups.running.insert(group.as_raw());
         if groups.closed {
             let _ = killpg(group, Posix::SIGKILL);
         }
     }
 
-    /// Forgets a process group, which is about to be waited for.
-    pub(crate) fn ends(&self, group: Pid) {
-        self.groups().living.remove(&group.as_raw());
+    /// Removes a process group. Its leader must not be reaped before this.
+    pub(crate) fn remove_group(&self, group: Pid) {
+        self.groups().running.remove(&group.as_raw());
     }
 
     fn groups(&self) -> MutexGuard<'_, ProcessGroups> {
@@ -111,14 +111,14 @@ impl CancelToken {
 }
 
 impl CancelState {
-    fn stages(&self) -> MutexGuard<'_, CancelTargets> {
-        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    fn targets(&self) -> MutexGuard<'_, CancelTargets> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Woken {
+impl Drop for WakeTarget {
     fn drop(&mut self) {
-        self.shared.stages().ways.remove(&self.number);
+        self.shared.targets().senders.remove(&self.number);
     }
 }
 
@@ -129,19 +129,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_wakes_every_stage_that_there_is() {
-        let halt = CancelToken::default();
-        let (stages, inboxes): (Vec<_>, Vec<_>) =
-            [sync_channel(1), sync_channel(1)].map(|(backend, inbox)| (halt.wakes(backend), inbox)).into_iter().unzip();
-        let (gone, inbox) = sync_channel(1);
-        drop(halt.wakes(gone));
-        halt.ask(15);
+    fn a_request_wakes_every_registered_backend() {
+        let token = CancelToken::default();
+        let (targets, inboxes): (Vec<_>, Vec<_>) = [sync_channel(1), sync_channel(1)]
+            .map(|(backend, inbox)| (token.add_wake_target(backend), inbox))
+            .into_iter()
+            .unzip();
+        let (dropped, inbox) = sync_channel(1);
+        drop(token.add_wake_target(dropped));
+        token.cancel(15);
         assert!(
-            inboxes.iter().all(|inbox| matches!(inbox.try_recv(), Ok(ChildMessage { what: ChildEvent::Wake, .. })))
+            inboxes.iter().all(|inbox| matches!(inbox.try_recv(), Ok(ChildMessage { event: ChildEvent::Wake, .. })))
         );
         assert!(inbox.try_recv().is_err());
-        drop(stages);
-        assert!(halt.shared.stages().ways.is_empty());
-        assert_eq!(halt.signal(), Some(15));
+        drop(targets);
+        assert!(token.shared.targets().senders.is_empty());
+        assert_eq!(token.signal(), Some(15));
     }
 }

@@ -1,5 +1,4 @@
-//! One process of an actor: its group, its folders, and the threads that read and write for it, by pipes or a
-//! terminal.
+//! One process of an actor: its group, its folders, and the threads that read and write its pipes or its terminal.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -21,54 +20,54 @@ use crate::proto::time::Instant;
 use crate::runner::backend::process::cancel::CancelToken;
 use crate::runner::backend::process::line_reader::{LineFormat, read_lines};
 use crate::runner::backend::process::procfs;
-use crate::runner::backend::process::pty::{self, Watched};
+use crate::runner::backend::process::pty::{self, PtyMonitor};
 use crate::runner::backend::process::tee::Tee;
 use crate::runner::backend::{ActorExit, ActorOutput, InputError, MAX_UNREAD};
 use crate::runner::lang::ast::ActorId;
 use crate::runner::profile::Translator;
 
-/// What a thread of a process tells the backend.
+/// A message from a thread of a process to the backend.
 #[derive(Debug)]
 pub(crate) struct ChildMessage {
     pub(crate) actor: ActorId,
-    /// Which life of the actor it is from.
-    pub(crate) life: u32,
+    /// The incarnation of the actor, counted from 1. Messages of earlier ones are ignored.
+    pub(crate) incarnation: u32,
     pub(crate) at: Instant,
-    pub(crate) what: ChildEvent,
+    pub(crate) event: ChildEvent,
 }
 
 #[derive(Debug)]
 pub(crate) enum ChildEvent {
     Output(ActorOutput),
-    /// One of the two streams has ended.
+    /// One of the two output streams has ended.
     Eof,
-    /// One of the two streams is not read any more, for this reason.
+    /// One of the two output streams exceeded a limit, and is not read any more.
     Flood(String),
-    /// The process has ended, and waits to be buried.
+    /// The process has ended and is a zombie. [`Child::kill_and_reap`] must follow.
     Exited,
-    /// Nothing but a reason to look around.
+    /// Wakes the backend, so that it checks for a cancellation.
     Wake,
 }
 
-/// A process. Dropping it ends its whole group.
+/// A process. Dropping it kills its whole group.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: std::process::Child,
     group: Pid,
-    halt: CancelToken,
+    cancel: CancelToken,
     input: Option<Sender<Vec<u8>>>,
     unread: Arc<AtomicUsize>,
-    /// What is known of one at a terminal.
-    terminal: Option<Watched>,
-    /// How many of its two streams may bring more.
+    /// The state of the terminal, if the process has one.
+    terminal: Option<PtyMonitor>,
+    /// The number of output streams that are still open, 2 at first.
     pub(crate) open: u8,
-    /// How it ended; from then on its number may be that of another process.
+    /// Set once the process is reaped. The system may reuse its pid then.
     end: Option<ActorExit>,
 }
 
 impl Child {
-    /// Starts a program in this folder, its input and output being pipes. `who` is put on everything that its threads
-    /// tell; `copies` take what it writes to its two streams.
+    /// Starts a program in this folder, with pipes as its streams. `source` labels the messages of its threads. The two
+    /// files receive copies of its standard output and standard error.
     ///
     /// # Errors
     /// When the system cannot start it, or a thread for it.
@@ -76,25 +75,25 @@ impl Child {
         program: &Path,
         arguments: &[String],
         home: &Path,
-        form: LineFormat,
-        who: (ActorId, u32),
-        [of_output, of_errors]: [Option<File>; 2],
-        around: (Clock, &CancelToken, &SyncSender<ChildMessage>),
+        format: LineFormat,
+        source: (ActorId, u32),
+        [stdout_copy, stderr_copy]: [Option<File>; 2],
+        context: (Clock, &CancelToken, &SyncSender<ChildMessage>),
     ) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(home).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let (mut child, teller, lines) = Self::begin(command, home, None, who, of_errors, around)?;
+        let (mut child, sender, lines) = Self::spawn_in_group(command, home, None, source, stderr_copy, context)?;
         let unread = child.unread.clone();
         if let Some(input) = child.process.stdin.take() {
             thread::Builder::new().name("stdin".to_owned()).spawn(move || write(input, &lines, &unread))?;
         }
         if let Some(output) = child.process.stdout.take() {
-            teller.read(Tee::new(output, of_output), form)?;
+            sender.read(Tee::new(output, stdout_copy), format)?;
         }
         Ok(child)
     }
 
-    /// Starts a program at a terminal of its own; only what it complains of goes another way.
+    /// Starts a program at a terminal of its own. Standard error is a pipe.
     ///
     /// # Errors
     /// When the system cannot start it, or a thread for it.
@@ -102,38 +101,40 @@ impl Child {
         mut command: Command,
         translator: Translator,
         home: &Path,
-        who: (ActorId, u32),
-        [of_output, of_errors]: [Option<File>; 2],
-        around: (Clock, &CancelToken, &SyncSender<ChildMessage>),
+        source: (ActorId, u32),
+        [stdout_copy, stderr_copy]: [Option<File>; 2],
+        context: (Clock, &CancelToken, &SyncSender<ChildMessage>),
     ) -> io::Result<Self> {
         let (ours, theirs) = pty::open()?;
         command.stdin(theirs.try_clone()?).stdout(theirs);
-        let (watched, clock) = (Watched::new(translator), around.0);
-        // The end of the program goes with the command: nobody else holds it.
-        let (child, teller, lines) = Self::begin(command, home, Some(watched.clone()), who, of_errors, around)?;
-        let (unread, input, writes) = (child.unread.clone(), ours.try_clone()?, watched.clone());
-        let typing = move || pty::write(input, &writes, &lines, &unread);
+        let (monitor, clock) = (PtyMonitor::new(translator), context.0);
+        // The command owns the program's end of the terminal. No copy stays open in the runner.
+        let (child, sender, lines) =
+            Self::spawn_in_group(command, home, Some(monitor.clone()), source, stderr_copy, context)?;
+        let (unread, input, write_monitor) = (child.unread.clone(), ours.try_clone()?, monitor.clone());
+        let typing = move || pty::write(input, &write_monitor, &lines, &unread);
         thread::Builder::new().name("type".to_owned()).spawn(typing)?;
         let reading = move || {
-            let tell = &mut |at, output| teller.tell_at(at, ChildEvent::Output(output));
-            if let Err(limit) = pty::read(&ours, of_output, &watched, clock, tell) {
-                teller.tell(ChildEvent::Flood(limit));
+            let send = &mut |at, output| sender.send_at(at, ChildEvent::Output(output));
+            if let Err(limit) = pty::read(&ours, stdout_copy, &monitor, clock, send) {
+                sender.send(ChildEvent::Flood(limit));
             }
-            teller.tell(ChildEvent::Eof);
+            sender.send(ChildEvent::Eof);
         };
         thread::Builder::new().name("read".to_owned()).spawn(reading)?;
         Ok(child)
     }
 
-    /// Starts a program in a group of its own, and what every kind of it needs.
-    fn begin(
+    /// Starts a program in a process group of its own, with the environment and the threads that pipes and terminals
+    /// have in common.
+    fn spawn_in_group(
         mut command: Command,
         home: &Path,
-        terminal: Option<Watched>,
-        who: (ActorId, u32),
-        of_errors: Option<File>,
-        (clock, halt, outbox): (Clock, &CancelToken, &SyncSender<ChildMessage>),
-    ) -> io::Result<(Self, Teller, Receiver<Vec<u8>>)> {
+        terminal: Option<PtyMonitor>,
+        source: (ActorId, u32),
+        stderr_copy: Option<File>,
+        (clock, cancel, outbox): (Clock, &CancelToken, &SyncSender<ChildMessage>),
+    ) -> io::Result<(Self, MessageSender, Receiver<Vec<u8>>)> {
         command.process_group(0).stderr(Stdio::piped());
         command.env("NO_COLOR", "1").env("TZ", "UTC").env("LC_ALL", "C.UTF-8").env("HOME", home);
         for (variable, folder) in FOLDERS {
@@ -141,33 +142,33 @@ impl Child {
         }
         let process = command.spawn()?;
         let group = Pid::from_raw(i32::try_from(process.id()).map_err(io::Error::other)?);
-        halt.begins(group);
+        cancel.add_group(group);
         let (typed, lines) = mpsc::channel();
         let unread = Arc::new(AtomicUsize::new(0));
-        // From here on a failure drops the child, which ends the process.
-        let (halt, input) = (halt.clone(), Some(typed));
-        let mut child = Self { process, group, halt, input, unread, terminal, open: 2, end: None };
-        let teller = Teller { who, clock, outbox: outbox.clone() };
+        // From here on a failure drops the child, which kills the process.
+        let (cancel, input) = (cancel.clone(), Some(typed));
+        let mut child = Self { process, group, cancel, input, unread, terminal, open: 2, end: None };
+        let sender = MessageSender { source, clock, outbox: outbox.clone() };
         if let Some(errors) = child.process.stderr.take() {
-            teller.clone().read(Tee::new(errors, of_errors), LineFormat::Stderr)?;
+            sender.clone().read(Tee::new(errors, stderr_copy), LineFormat::Stderr)?;
         }
-        let waiter = teller.clone();
+        let waiter = sender.clone();
         thread::Builder::new().name("wait".to_owned()).spawn(move || {
             await_end(group);
-            waiter.tell(ChildEvent::Exited);
+            waiter.send(ChildEvent::Exited);
         })?;
-        Ok((child, teller, lines))
+        Ok((child, sender, lines))
     }
 
-    /// When one at a terminal last wrote anything.
-    pub(crate) fn heard(&self) -> Option<Instant> {
-        self.terminal.as_ref().and_then(Watched::heard)
+    /// The time of the last output. Known only at a terminal.
+    pub(crate) fn last_output(&self) -> Option<Instant> {
+        self.terminal.as_ref().and_then(PtyMonitor::last_output)
     }
 
     /// Types a line.
     ///
     /// # Errors
-    /// Why not, to be said behind the actor's name.
+    /// The reason, as the rest of a sentence that begins with the actor's name.
     pub(crate) fn type_line(&self, line: &str) -> Result<(), String> {
         let Some(input) = &self.input else {
             return Err(InputError::Closed.to_string());
@@ -180,24 +181,25 @@ impl Child {
         if self.unread.fetch_add(bytes.len(), Ordering::SeqCst) + bytes.len() > MAX_UNREAD {
             return Err(InputError::Unread.to_string());
         }
-        if let Some(watched) = &self.terminal {
-            watched.typed(line);
+        if let Some(monitor) = &self.terminal {
+            monitor.typed(line);
         }
-        // A process that has closed its input reads nothing: what it shows will tell.
+        // A process that has closed its input reads nothing. That is no failure here: its output decides.
         drop(input.send(bytes));
         Ok(())
     }
 
-    /// Closes its input behind what was typed.
+    /// Closes the input after all typed lines.
     pub(crate) fn close_input(&mut self) {
         if let (Some(input), Some(_)) = (self.input.take(), &self.terminal) {
-            // A terminal stays open: it hands on that nothing more comes.
+            // A terminal stays open. The byte makes it signal the end of input.
             self.unread.fetch_add(1, Ordering::SeqCst);
             drop(input.send(vec![pty::END_OF_INPUT]));
         }
     }
 
-    /// Sends a signal to its group; SIGSTOP has worked when this returns. One that has ended gets none.
+    /// Sends a signal to the process group. After SIGSTOP it returns when the process has stopped. A process that was
+    /// reaped gets no signal.
     ///
     /// # Errors
     /// When the system refuses.
@@ -216,19 +218,19 @@ impl Child {
         Ok(())
     }
 
-    /// Ends what is left of its group, waits until all of it is gone, and says how the process itself ended.
+    /// Kills the process group, waits until all of it has ended, and returns the exit of the process itself.
     pub(crate) fn kill_and_reap(&mut self) -> ActorExit {
         if let Some(end) = self.end {
             return end;
         }
-        if let Some(watched) = &self.terminal {
-            watched.leave();
+        if let Some(monitor) = &self.terminal {
+            monitor.set_ended();
         }
-        // As long as the process is not waited for, its number is not given to another one.
+        // The system does not reuse the pid before the process is reaped, so the signal cannot hit another group.
         let _ = killpg(self.group, Posix::SIGKILL);
-        self.halt.ends(self.group);
+        self.cancel.remove_group(self.group);
         let status = self.process.wait().unwrap_or_default();
-        procfs::await_group(self.group);
+        procfs::wait_for_group(self.group);
         let signal = status.signal().and_then(|signal| u8::try_from(signal).ok());
         let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
         let end = ActorExit { status: signal.map_or(code, |signal| 128 | signal), signal };
@@ -243,7 +245,7 @@ impl Drop for Child {
     }
 }
 
-/// Folders of an actor, by the variables that name them.
+/// The folders of an actor, by the environment variables that name them.
 const FOLDERS: [(&str, &str); 6] = [
     ("XDG_CACHE_HOME", "cache"),
     ("XDG_CONFIG_HOME", "config"),
@@ -253,15 +255,15 @@ const FOLDERS: [(&str, &str); 6] = [
     ("TMPDIR", "tmp"),
 ];
 
-/// Makes the folders of an actor.
+/// Creates the folders of an actor.
 ///
 /// # Errors
 /// When the system refuses.
-pub(crate) fn folders(home: &Path) -> io::Result<()> {
+pub(crate) fn create_folders(home: &Path) -> io::Result<()> {
     FOLDERS.iter().try_for_each(|(_, folder)| std::fs::create_dir_all(home.join(folder)))
 }
 
-/// Writes lines until nobody sends or nobody reads any more.
+/// Writes lines until the channel or the pipe closes.
 fn write(mut input: impl Write, lines: &Receiver<Vec<u8>>, unread: &AtomicUsize) {
     for line in lines {
         if input.write_all(&line).and_then(|()| input.flush()).is_err() {
@@ -271,36 +273,36 @@ fn write(mut input: impl Write, lines: &Receiver<Vec<u8>>, unread: &AtomicUsize)
     }
 }
 
-/// Waits until a process has ended, and leaves it to be waited for.
+/// Waits until a process has ended, without reaping it.
 fn await_end(process: Pid) {
     while waitid(Id::Pid(process), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
 }
 
 #[derive(Clone)]
-struct Teller {
-    who: (ActorId, u32),
+struct MessageSender {
+    source: (ActorId, u32),
     clock: Clock,
     outbox: SyncSender<ChildMessage>,
 }
 
-impl Teller {
-    /// False when nobody listens any more.
-    fn tell(&self, what: ChildEvent) -> bool {
-        self.tell_at(self.clock.now().mono, what)
+impl MessageSender {
+    /// Returns false when the receiver is gone.
+    fn send(&self, event: ChildEvent) -> bool {
+        self.send_at(self.clock.now().mono, event)
     }
 
-    /// The same of something that happened before.
-    fn tell_at(&self, at: Instant, what: ChildEvent) -> bool {
-        let (actor, life) = self.who.clone();
-        self.outbox.send(ChildMessage { actor, life, at, what }).is_ok()
+    /// Like [`MessageSender::send`], for an event at an earlier time.
+    fn send_at(&self, at: Instant, event: ChildEvent) -> bool {
+        let (actor, incarnation) = self.source.clone();
+        self.outbox.send(ChildMessage { actor, incarnation, at, event }).is_ok()
     }
 
-    fn read(self, stream: impl Read + Send + 'static, form: LineFormat) -> io::Result<()> {
+    fn read(self, stream: impl Read + Send + 'static, format: LineFormat) -> io::Result<()> {
         let reading = move || {
-            if let Err(limit) = read_lines(stream, form, &mut |output| self.tell(ChildEvent::Output(output))) {
-                self.tell(ChildEvent::Flood(limit));
+            if let Err(limit) = read_lines(stream, format, &mut |output| self.send(ChildEvent::Output(output))) {
+                self.send(ChildEvent::Flood(limit));
             }
-            self.tell(ChildEvent::Eof);
+            self.send(ChildEvent::Eof);
         };
         thread::Builder::new().name("read".to_owned()).spawn(reading).map(drop)
     }

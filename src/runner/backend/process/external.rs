@@ -1,4 +1,4 @@
-//! Another program with the same command line: how it is started, what it can do, and when it is ready.
+//! An external program with the same command line: its command, its capabilities, and the sign that it is ready.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,26 +12,26 @@ use crate::runner::profile::Translator;
 use crate::script::pattern::Matcher;
 use crate::script::pattern::normalize::normal;
 
-/// A program that is not ours, run as people see it.
+/// An external program. Its actors show text.
 #[derive(Clone, Debug)]
 pub struct Implementation {
-    /// The program and its first arguments; at least one word. Those that name a file from here are looked for here,
-    /// unless a folder is given.
+    /// The program and its first arguments, at least one word. Without `folder`, arguments that name a file relative to the
+    /// current folder become absolute paths.
     pub words: Vec<String>,
-    /// The folder in which it runs; a fresh one for each actor when absent.
+    /// The folder in which it runs. When absent, each actor runs in a new folder.
     pub folder: Option<PathBuf>,
-    /// What a client shows when it is ready, as it was written and to match; when absent it is ready as soon as it has
-    /// been quiet for a while.
+    /// The pattern of the line that a client shows when it is ready, as text and parsed. When absent, a client is ready
+    /// after it has been quiet for `quiet`.
     pub ready: Option<(String, Matcher)>,
-    /// What it can do.
+    /// The needs of cases that it can meet.
     pub capabilities: Vec<Need>,
-    /// How long a client must be quiet after its first output.
+    /// The silence after its first output that makes a client ready, stretched already.
     pub quiet: Duration,
-    /// The profile that some of this comes from.
+    /// The profile from which some of these fields come.
     pub profile: Option<PathBuf>,
-    /// Further variables of its environment; its own folders and what makes runs alike are not among them.
+    /// Further environment variables. They cannot replace the variables for folders, locale and time zone.
     pub environment: Vec<(String, String)>,
-    /// How it says what the contract says.
+    /// Translates its output into the words of the contract.
     pub translator: Translator,
 }
 
@@ -42,18 +42,18 @@ impl PartialEq for Implementation {
 }
 
 impl Implementation {
-    /// How long a client must be quiet after its first output, before it is stretched.
+    /// The default of `quiet`, before it is stretched.
     pub const QUIET: Duration = Duration::from_millis(300);
-    /// What a program can do where nothing is said: what every edition of the exercise asks for.
+    /// The default capabilities. Every edition of the exercise asks for them.
     pub const USUAL: [Need; 1] = [Need::Offline];
 
-    /// Something that it can have, by its word.
+    /// Parses a capability. Network faults are none: they need the control socket of our own program.
     #[must_use]
     pub fn capability(word: &str) -> Option<Need> {
         word.parse().ok().filter(|need| *need != Need::Faults)
     }
 
-    /// Whether a line is what its clients show when they are ready, in its words or those of the contract.
+    /// Whether a line shows that a client is ready, in the program's words or in those of the contract.
     pub(crate) fn is_ready_at(&self, line: &str) -> bool {
         let Some((_, ready)) = &self.ready else { return false };
         [self.translator.unprompted(line), self.translator.understand(line)]
@@ -62,7 +62,7 @@ impl Implementation {
             .any(|line| ready.line(&line).is_some())
     }
 
-    /// The options of the command line that say all this.
+    /// The command line options for these settings.
     #[must_use]
     pub fn spelled(&self) -> Vec<String> {
         let words = shlex::try_join(self.words.iter().map(String::as_str));
@@ -84,13 +84,13 @@ impl Implementation {
         options
     }
 
-    /// What starts it, in its folder, without the arguments that tell who it is.
+    /// The command that starts it in its folder, without the arguments for the actor's role.
     ///
     /// # Errors
-    /// When it has no word, or a folder has no absolute path.
+    /// When there is no word, or a path cannot be made absolute.
     pub(crate) fn command(&self, home: &Path) -> io::Result<Command> {
         let (program, first) = self.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-        // A program is looked for in the usual places, unless its name says where it is.
+        // A name without a slash is looked up in `PATH`.
         let program = if program.contains('/') { self.place(program)? } else { PathBuf::from(program) };
         let mut command = Command::new(program);
         for word in first {
@@ -110,7 +110,7 @@ impl Implementation {
         std::path::absolute(base.join(program))
     }
 
-    /// Why it cannot meet this need of a case, if that is so.
+    /// The reason why it cannot meet this need of a case, if it cannot.
     pub(crate) fn unmet_need(&self, need: Need) -> Option<String> {
         match need {
             Need::Faults => Some("the network of a program that is not ours cannot be disturbed".to_owned()),
@@ -119,7 +119,7 @@ impl Implementation {
         }
     }
 
-    /// Why it cannot be started with these arguments of our own program, if that is so.
+    /// The reason why it cannot be started with these arguments of our own program, if it cannot. `--text` is implied.
     pub(crate) fn refuses(args: &[String]) -> Option<String> {
         let first = args.iter().find(|arg| *arg != "--text")?;
         Some(format!("a program that is not ours has no option {first}"))

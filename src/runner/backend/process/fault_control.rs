@@ -1,4 +1,4 @@
-//! Faults of the network between own actors: commands to the control socket of each. A case continues when they are in
+//! Injects network faults into own actors, by commands to their control sockets. A case continues when its faults are in
 //! force.
 
 use std::collections::BTreeMap;
@@ -16,21 +16,22 @@ use crate::runner::backend::{Backend, BackendError, NetworkChange};
 use crate::runner::lang::ast::{ActorId, Direction, Fault, Signal};
 use crate::runner::run::seed::Seed;
 
-/// Time limit for the answer of an actor: far longer than a turn of its event loop.
+/// Time limit for the answer of an actor. It is far longer than one turn of the actor's event loop.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// How often the actor itself is checked during the wait for its answer.
+/// The interval at which the actor itself is checked during the wait for its answer.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// The longest answer: a sentence.
+/// The longest answer, in bytes. An answer is one sentence.
 const MAX_ANSWER: usize = 1024;
 
 /// The faults of a case, and the control sockets of its actors.
 #[derive(Debug)]
 pub(crate) struct FaultControl {
-    /// The end of the runner, or the reason why faults are impossible.
+    /// The runner's socket, or the reason why faults are impossible.
     socket: Result<ControlSocket, String>,
-    standing: ActiveFaults,
-    /// Drops for actors that do not run, by destination (`None` is any). They begin at the next start.
-    waiting: BTreeMap<ActorId, BTreeMap<Option<SocketAddr>, u32>>,
+    active: ActiveFaults,
+    /// Counts of datagrams to drop for actors that do not run, by destination (`None` is any). They apply from the next
+    /// start.
+    pending_drops: BTreeMap<ActorId, BTreeMap<Option<SocketAddr>, u32>>,
     /// The control channel of the last incarnation of each actor.
     channels: BTreeMap<ActorId, ControlChannel>,
     seed: Seed,
@@ -40,20 +41,20 @@ pub(crate) struct FaultControl {
 #[derive(Debug)]
 struct ControlChannel {
     control: PathBuf,
-    /// How many commands are not answered.
+    /// The number of unanswered commands.
     unanswered: usize,
     paused: bool,
 }
 
 impl FaultControl {
-    /// Starts without faults. Sockets are in this folder; the seed is for the random numbers of the faults.
+    /// Starts without faults. The sockets are in this folder. The seed feeds the random numbers of the faults.
     pub(crate) fn new(folder: &Path, seed: Seed) -> Self {
-        let (standing, waiting, channels) = Default::default();
-        Self { socket: ControlSocket::new(folder), standing, waiting, channels, seed }
+        let (active, pending_drops, channels) = Default::default();
+        Self { socket: ControlSocket::new(folder), active, pending_drops, channels, seed }
     }
 
-    /// Why faults are impossible, if they are.
-    pub(crate) fn lacking(&self) -> Option<String> {
+    /// The reason why faults are impossible, if they are.
+    pub(crate) fn unavailable(&self) -> Option<String> {
         self.socket.as_ref().err().cloned()
     }
 
@@ -65,17 +66,17 @@ impl FaultControl {
     }
 }
 
-/// The end of the runner, for the control sockets of all actors.
+/// The runner's socket, which talks to the control sockets of all actors.
 #[derive(Debug)]
 struct ControlSocket {
     socket: UnixDatagram,
     folder: PathBuf,
-    /// The number of paths given out.
-    given: u64,
+    /// The number of assigned paths.
+    paths_given: u64,
 }
 
 impl ControlSocket {
-    /// Binds a socket in this folder, where those of the actors will be too.
+    /// Binds a socket in this folder, in which the actors bind theirs too.
     ///
     /// # Errors
     /// One sentence: the path of the folder is too long for sockets, or the system refuses.
@@ -83,7 +84,7 @@ impl ControlSocket {
         if folder.to_str().is_none() {
             return Err(format!("The network cannot be disturbed: {} is no UTF-8 text.", folder.display()));
         }
-        // The longest path that can be given out.
+        // Checks the longest path that can occur.
         ControlPath::new(folder.join(format!("_{}", u64::MAX)))?;
         let bound = || {
             let socket = UnixDatagram::bind(folder.join("_orders"))?;
@@ -92,14 +93,14 @@ impl ControlSocket {
             Ok(socket)
         };
         let socket = bound().map_err(|why: io::Error| format!("The network cannot be disturbed: {why}."))?;
-        Ok(Self { socket, folder: folder.to_owned(), given: 0 })
+        Ok(Self { socket, folder: folder.to_owned(), paths_given: 0 })
     }
 
     /// The path for the control socket of the next incarnation of an actor. Each path is used once, so that an answer
-    /// belongs to one incarnation. No folder of an actor has such a name.
+    /// belongs to one incarnation. No actor's folder has such a name.
     fn next_path(&mut self) -> PathBuf {
-        self.given += 1;
-        self.folder.join(format!("_{}", self.given))
+        self.paths_given += 1;
+        self.folder.join(format!("_{}", self.paths_given))
     }
 
     /// Reads the next answer and the path of its sender. `None` after [`CHECK_INTERVAL`] without one.
@@ -111,40 +112,41 @@ impl ControlSocket {
 }
 
 impl ProcessBackend {
-    /// Applies a change to all actors that run, and keeps it for those that start later.
+    /// Applies a change to all running actors, and keeps it for actors that start later.
     pub(crate) fn change_all_networks(&mut self, change: &NetworkChange<'_>) -> Result<(), BackendError> {
-        let new = self.fault_control.standing.apply(change);
+        let new = self.fault_control.active.apply(change);
         if matches!(change, NetworkChange::Heal) {
-            self.fault_control.waiting.clear();
+            self.fault_control.pending_drops.clear();
             let heal = FaultCommand { heal: true, ..FaultCommand::default() };
-            return self.runners().iter().try_for_each(|actor| self.execute(actor, &heal));
+            return self.running_actors().iter().try_for_each(|actor| self.execute(actor, &heal));
         }
-        new.iter().try_for_each(|(way, fault)| self.add_fault(way, *fault))
+        new.iter().try_for_each(|(direction, fault)| self.add_fault(direction, *fault))
     }
 
-    fn add_fault(&mut self, way: &Direction, fault: Fault) -> Result<(), BackendError> {
+    fn add_fault(&mut self, direction: &Direction, fault: Fault) -> Result<(), BackendError> {
         let actors: Vec<ActorId> = self.actors.keys().cloned().collect();
         for actor in actors {
-            let Some(command) = command(&actor, way, fault, |to| self.address(to)) else { continue };
+            let Some(command) = command(&actor, direction, fault, |to| self.address(to)) else { continue };
             let runs = self.actors.get(&actor).is_some_and(Process::runs);
             if runs {
                 self.execute(&actor, &command)?;
             } else if let Fault::Drop(count) = fault {
-                let waiting = self.fault_control.waiting.entry(actor).or_default().entry(command.to).or_default();
-                *waiting = waiting.saturating_add(count);
+                let pending_drops =
+                    self.fault_control.pending_drops.entry(actor).or_default().entry(command.to).or_default();
+                *pending_drops = pending_drops.saturating_add(count);
             }
         }
         Ok(())
     }
 
-    /// The arguments that give an incarnation of an actor its control socket, and its faults from the first datagram
-    /// on.
-    pub(crate) fn fault_args(&mut self, actor: &ActorId, life: u32) -> Vec<String> {
+    /// The arguments that give an incarnation of an actor its control socket and its faults. The faults apply from the
+    /// first datagram.
+    pub(crate) fn fault_args(&mut self, actor: &ActorId, incarnation: u32) -> Vec<String> {
         let Ok(control) = self.fault_control.socket.as_mut().map(ControlSocket::next_path) else { return Vec::new() };
-        let seed = self.fault_control.seed.of_life(actor, life);
+        let seed = self.fault_control.seed.of_incarnation(actor, incarnation);
         let mut commands = vec![FaultCommand { seed: Some(seed.0), ..FaultCommand::default() }];
-        commands.extend(self.fault_control.standing.commands(actor, |to| self.address(to)));
-        for (to, count) in self.fault_control.waiting.remove(actor).unwrap_or_default() {
+        commands.extend(self.fault_control.active.commands(actor, |to| self.address(to)));
+        for (to, count) in self.fault_control.pending_drops.remove(actor).unwrap_or_default() {
             commands.push(FaultCommand { to, faults: vec![Fault::Drop(count)], ..FaultCommand::default() });
         }
         let mut args = vec!["--control".to_owned(), control.to_string_lossy().into_owned()];
@@ -153,14 +155,14 @@ impl ProcessBackend {
         args
     }
 
-    /// Sends one command, and returns when it is in force. An actor that has ended needs none; a paused one executes it
-    /// before it sends anything.
+    /// Sends one command, and returns when it is in force. An actor that has ended needs no command. A paused actor
+    /// executes the command before it sends anything.
     fn execute(&mut self, actor: &ActorId, command: &FaultCommand) -> Result<(), BackendError> {
         let until = self.now() + ANSWER_LIMIT;
         let mut sent = false;
         loop {
             while let Ok(message) = self.inbox.try_recv() {
-                self.sort(message);
+                self.handle_message(message);
             }
             let now = self.now();
             let runs = self.actors.get(actor).is_some_and(Process::runs);
@@ -186,11 +188,11 @@ impl ProcessBackend {
         }
     }
 
-    fn runners(&self) -> Vec<ActorId> {
+    fn running_actors(&self) -> Vec<ActorId> {
         self.actors.iter().filter(|(_, process)| process.runs()).map(|(actor, _)| actor.clone()).collect()
     }
 
-    /// The address of an actor that was started.
+    /// The address of an actor, if it was ever started.
     fn address(&self, actor: &ActorId) -> Option<SocketAddr> {
         let port = self.actors.get(actor).map(|process| process.port)?;
         Some(SocketAddr::from(([127, 0, 0, 1], port)))

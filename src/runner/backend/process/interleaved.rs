@@ -1,67 +1,69 @@
-//! Lines that two threads of a program wrote at once: where text and end of line leave one by one, `A`, `B`, end, end
-//! is what comes of two lines. The end too many tells them from one line that reads so.
+//! Separates lines that two threads of a program printed at once. A program that writes text and newline separately may
+//! print `A`, `B`, newline, newline.
+//!
+//! An extra newline marks two lines that were printed at once. Without it they are one line.
 
 use crate::proto::event::sentences::SentenceKind;
 use crate::script::pattern::normalize::{normal, strip_prompt};
 
-/// The longest line in which two are looked for, in bytes.
+/// The longest line that is examined, in bytes.
 const MAX_LINE: usize = 4_096;
-/// How a prompt begins.
+/// The start of a prompt.
 const PROMPT: &str = ">>> ";
 
-/// Takes lines as they come and gives them as they were meant.
+/// Splits interleaved lines. It holds a candidate back until the next line decides.
 #[derive(Debug, Default)]
 pub(crate) struct InterleavedSplitter {
-    /// The pieces of a line that may be several.
+    /// The pieces of the candidate line.
     held: Vec<String>,
-    /// How many ends of line are still to come, if it is.
-    owed: usize,
+    /// The number of extra newlines that must still follow, if the candidate is several lines.
+    missing_ends: usize,
 }
 
 impl InterleavedSplitter {
-    /// The next line, without its end. `tell` gets what is known now, and says whether anybody still listens; so does
-    /// the answer.
-    pub(crate) fn line(&mut self, line: &str, tell: &mut dyn FnMut(String) -> bool) -> bool {
+    /// Processes the next line, without its newline. `report` receives each decided line, and returns false when the
+    /// receiver is gone. The result is false then too.
+    pub(crate) fn line(&mut self, line: &str, report: &mut dyn FnMut(String) -> bool) -> bool {
         if !self.held.is_empty() {
             if normal(line).is_none() {
-                self.owed -= 1;
-                return self.owed > 0 || std::mem::take(&mut self.held).into_iter().all(tell);
+                self.missing_ends -= 1;
+                return self.missing_ends > 0 || std::mem::take(&mut self.held).into_iter().all(report);
             }
-            if !self.give_up(tell) {
+            if !self.flush(report) {
                 return false;
             }
         }
         let pieces = pieces(line);
         if pieces.len() == 1 {
-            return tell(line.to_owned());
+            return report(line.to_owned());
         }
-        self.owed = pieces.len() - 1;
+        self.missing_ends = pieces.len() - 1;
         self.held = pieces.into_iter().map(str::to_owned).collect();
         true
     }
 
-    /// Nothing more comes soon: what is held was one line.
-    pub(crate) fn give_up(&mut self, tell: &mut dyn FnMut(String) -> bool) -> bool {
+    /// Reports the held candidate as one line. Called after a silence.
+    pub(crate) fn flush(&mut self, report: &mut dyn FnMut(String) -> bool) -> bool {
         let held = std::mem::take(&mut self.held).concat();
-        held.is_empty() || tell(held)
+        held.is_empty() || report(held)
     }
 
-    /// Whether the next line decides about the last one.
-    pub(crate) fn is_waiting(&self) -> bool {
+    /// Whether a candidate is held.
+    pub(crate) fn is_holding(&self) -> bool {
         !self.held.is_empty()
     }
 }
 
-/// What a line consists of if it is several; otherwise only itself.
+/// The lines of which a candidate may consist, or the line alone.
 fn pieces<'a>(line: &'a str) -> Vec<&'a str> {
     let mut pieces = Vec::new();
     let mut rest = line;
-    let two = |rest: &'a str| {
+    let first_cut = |rest: &'a str| {
         let mut cuts = rest.char_indices().skip(1).map(|(at, _)| rest.split_at(at));
         cuts.find(|(left, right)| is_seam(left, right))
     };
     while line.len() <= MAX_LINE
-        && let Some((piece, more)) = two(rest)
+        && let Some((piece, more)) = first_cut(rest)
     {
         pieces.push(piece);
         rest = more;
@@ -70,22 +72,22 @@ fn pieces<'a>(line: &'a str) -> Vec<&'a str> {
     pieces
 }
 
-/// Whether a line may have begun where another one lacks its end: at a prompt before or behind a sentence in brackets, or
-/// at a sentence behind another. What somebody said to all may have brackets of its own.
+/// Whether a second line may begin between these two parts: at a prompt beside a sentence in brackets, or at a sentence
+/// after another sentence. A channel message is no such sentence, because its text may contain brackets.
 fn is_seam(left: &str, right: &str) -> bool {
     let prompt = right.starts_with(PROMPT);
-    let may_be = prompt || (right.starts_with('[') && left.ends_with(']'));
-    if !may_be {
+    let is_candidate = prompt || (right.starts_with('[') && left.ends_with(']'));
+    if !is_candidate {
         return false;
     }
-    let Some(said) = normal(left) else { return false };
+    let Some(content) = normal(left) else { return false };
     if prompt {
-        return said.ends_with(']') || strip_prompt(right).starts_with('[');
+        return content.ends_with(']') || strip_prompt(right).starts_with('[');
     }
-    is_sentence(&said) && !SentenceKind::ChannelMessage.is_begun_by(&said)
+    is_sentence(&content) && !SentenceKind::ChannelMessage.is_begun_by(&content)
 }
 
-/// Whether a bracket is opened at the beginning and closed at the end.
+/// Whether the bracket that opens at the start closes at the end.
 fn is_sentence(text: &str) -> bool {
     let mut open = 0_usize;
     let closed = text.find(|letter| {
@@ -103,20 +105,20 @@ fn is_sentence(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What is told of these lines, and then of the end.
-    fn told(lines: &[&str]) -> Vec<String> {
-        let (mut splitter, mut told) = (InterleavedSplitter::default(), Vec::new());
-        let mut tell = |line| {
-            told.push(line);
+    /// The reported lines, with a flush at the end.
+    fn reported(lines: &[&str]) -> Vec<String> {
+        let (mut splitter, mut reported) = (InterleavedSplitter::default(), Vec::new());
+        let mut report = |line| {
+            reported.push(line);
             true
         };
-        assert!(lines.iter().all(|line| splitter.line(line, &mut tell)));
-        assert!(splitter.give_up(&mut tell) && !splitter.is_waiting());
-        told
+        assert!(lines.iter().all(|line| splitter.line(line, &mut report)));
+        assert!(splitter.flush(&mut report) && !splitter.is_holding());
+        reported
     }
 
     #[test]
-    fn lines_that_were_written_at_once_are_told_one_by_one() {
+    fn interleaved_lines_are_reported_one_by_one() {
         for (line, pieces) in [
             (">>> [Client table updated.]>>> [Welcome, You are registered.]", [27, 61].as_slice()),
             (">>> x: hi>>> [Message received by y.]", &[9, 37]),
@@ -127,21 +129,21 @@ mod tests {
             let expected: Vec<&str> =
                 pieces.iter().scan(0, |from, to| Some(&line[std::mem::replace(from, *to)..*to])).collect();
             let ends = vec![""; expected.len() - 1];
-            assert_eq!(told(&[&[line], &ends[..], &["next"]].concat()), [&expected[..], &["next"]].concat());
+            assert_eq!(reported(&[&[line], &ends[..], &["next"]].concat()), [&expected[..], &["next"]].concat());
         }
     }
 
     #[test]
-    fn without_the_end_too_many_they_are_one_line() {
+    fn without_an_extra_newline_they_are_one_line() {
         let line = ">>> [a]>>> [b]";
-        assert_eq!(told(&[line]), [line]);
-        assert_eq!(told(&[line, "next"]), [line, "next"]);
-        assert_eq!(told(&[line, line, ""]), [line, ">>> [a]", ">>> [b]"]);
-        assert_eq!(told(&["[a][b][c]", "", "next"]), ["[a][b][c]", "next"]);
+        assert_eq!(reported(&[line]), [line]);
+        assert_eq!(reported(&[line, "next"]), [line, "next"]);
+        assert_eq!(reported(&[line, line, ""]), [line, ">>> [a]", ">>> [b]"]);
+        assert_eq!(reported(&["[a][b][c]", "", "next"]), ["[a][b][c]", "next"]);
     }
 
     #[test]
-    fn what_may_be_one_line_is_one() {
+    fn an_ambiguous_line_is_not_split() {
         for line in [
             ">>> x: [a][b]",
             "[Channel_Message x: a][b]",

@@ -1,22 +1,22 @@
-//! From the bytes that a process writes to lines and events, with a limit on each line and on all of them.
+//! Splits the output of a process into lines and events, with limits on lines, bytes and the number of lines.
 
 use std::io::{ErrorKind, Read};
 
 use crate::runner::backend::ActorOutput;
 
-/// The longest line: an event with a message of 64 KiB, every byte of it escaped, twice, fits.
+/// The longest line, in bytes. An event with two fully escaped copies of a 64 KiB message fits.
 pub(crate) const MAX_LINE: usize = 4 << 20;
 /// The most bytes that one stream of one process may write.
 pub(crate) const MAX_BYTES: usize = 64 << 20;
 /// The most lines that one stream of one process may write.
 pub(crate) const MAX_LINES: usize = 500_000;
 
-/// What lines of a stream are.
+/// The meaning of the lines of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineFormat {
-    /// What people read.
+    /// Text.
     Text,
-    /// An event each; one that is none counts as text.
+    /// One event a line. A line that is no JSON object is text.
     Json,
     /// Standard error.
     Stderr,
@@ -36,7 +36,7 @@ impl LineFormat {
     }
 }
 
-/// Cuts what a stream brings into lines, within the limits.
+/// Splits chunks of a stream into lines, within the limits.
 #[derive(Debug, Default)]
 pub(crate) struct Splitter {
     line: Vec<u8>,
@@ -45,12 +45,12 @@ pub(crate) struct Splitter {
 }
 
 impl Splitter {
-    /// Takes in what came. `tell` gets each line that has its end, without it, and says whether anybody still listens;
-    /// so does the answer.
+    /// Processes a chunk. `report` receives each complete line without its newline, and returns false when the receiver is
+    /// gone. The result is false then too.
     ///
     /// # Errors
-    /// Which limit was passed, to be said behind the actor's name.
-    pub(crate) fn feed(&mut self, chunk: &[u8], tell: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, String> {
+    /// The exceeded limit, as the rest of a sentence that begins with the actor's name.
+    pub(crate) fn feed(&mut self, chunk: &[u8], report: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, String> {
         self.bytes += chunk.len();
         if self.bytes > MAX_BYTES {
             return Err(format!("wrote more than {} MiB", MAX_BYTES >> 20));
@@ -66,7 +66,7 @@ impl Splitter {
                 if self.lines > MAX_LINES {
                     return Err(format!("wrote more than {MAX_LINES} lines"));
                 }
-                if !tell(&self.line) {
+                if !report(&self.line) {
                     return Ok(false);
                 }
                 self.line.clear();
@@ -75,20 +75,21 @@ impl Splitter {
         Ok(true)
     }
 
-    /// The line that has no end yet.
+    /// The unfinished line.
     pub(crate) fn rest(&self) -> &[u8] {
         &self.line
     }
 }
 
-/// Reads a stream to its end, line by line; a last line may lack its end. `tell` says whether anybody still listens.
+/// Reads a stream to its end, line by line. The last line needs no newline. `report` returns false when the receiver is
+/// gone; that ends the reading too.
 ///
 /// # Errors
-/// Which limit was passed, to be said behind the actor's name; nothing more is read then.
+/// The exceeded limit, as the rest of a sentence that begins with the actor's name. Reading stops then.
 pub(crate) fn read_lines(
     mut stream: impl Read,
-    form: LineFormat,
-    tell: &mut dyn FnMut(ActorOutput) -> bool,
+    format: LineFormat,
+    report: &mut dyn FnMut(ActorOutput) -> bool,
 ) -> Result<(), String> {
     let mut chunk = vec![0; 64 * 1024];
     let mut lines = Splitter::default();
@@ -97,15 +98,15 @@ pub(crate) fn read_lines(
             Ok(0) => break,
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            // The other end of a pipe cannot fail in another way than by going away.
+            // A read from a pipe fails only when its other end is gone.
             Err(_) => break,
         };
-        if !lines.feed(&chunk[..read], &mut |line| tell(form.output(line)))? {
+        if !lines.feed(&chunk[..read], &mut |line| report(format.output(line)))? {
             return Ok(());
         }
     }
     if !lines.rest().is_empty() {
-        tell(form.output(lines.rest()));
+        report(format.output(lines.rest()));
     }
     Ok(())
 }
@@ -115,9 +116,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pumped(stream: impl Read, form: LineFormat) -> (Vec<ActorOutput>, Result<(), String>) {
+    fn read_all(stream: impl Read, format: LineFormat) -> (Vec<ActorOutput>, Result<(), String>) {
         let mut outputs = Vec::new();
-        let end = read_lines(stream, form, &mut |output| {
+        let end = read_lines(stream, format, &mut |output| {
             outputs.push(output);
             true
         });
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_events_where_they_can_be() {
+    fn json_objects_are_events_and_other_lines_are_text() {
         let text = b"{\"event\":\"x\"}\n\n17\nplain \xff\r\n{\"cut\":".as_slice();
         let line = |text: &str| ActorOutput::Line(text.to_owned());
         let expected = vec![
@@ -135,30 +136,30 @@ mod tests {
             line("plain \u{fffd}\r"),
             line("{\"cut\":"),
         ];
-        assert_eq!(pumped(text, LineFormat::Json), (expected, Ok(())));
-        assert_eq!(pumped(b"a\n".as_slice(), LineFormat::Stderr).0, [ActorOutput::Stderr("a".to_owned())]);
+        assert_eq!(read_all(text, LineFormat::Json), (expected, Ok(())));
+        assert_eq!(read_all(b"a\n".as_slice(), LineFormat::Stderr).0, [ActorOutput::Stderr("a".to_owned())]);
     }
 
     #[test]
-    fn each_limit_is_reached() {
+    fn each_limit_ends_reading() {
         let longest = [vec![b'a'; MAX_LINE - 1], b"\n".to_vec()].concat();
-        assert_eq!(pumped(longest.as_slice(), LineFormat::Text).1, Ok(()));
+        assert_eq!(read_all(longest.as_slice(), LineFormat::Text).1, Ok(()));
         let longer = vec![b'a'; MAX_LINE + 1];
-        assert_eq!(pumped(longer.as_slice(), LineFormat::Text).1, Err("wrote a line of more than 4 MiB".to_owned()));
-        let (outputs, end) = pumped(vec![b'\n'; MAX_LINES + 1].as_slice(), LineFormat::Text);
+        assert_eq!(read_all(longer.as_slice(), LineFormat::Text).1, Err("wrote a line of more than 4 MiB".to_owned()));
+        let (outputs, end) = read_all(vec![b'\n'; MAX_LINES + 1].as_slice(), LineFormat::Text);
         assert_eq!((outputs.len(), end), (MAX_LINES, Err("wrote more than 500000 lines".to_owned())));
         let line = [vec![b'a'; 1023], b"\n".to_vec()].concat();
-        let (outputs, end) = pumped(line.repeat(MAX_BYTES / 1024 + 1).as_slice(), LineFormat::Text);
+        let (outputs, end) = read_all(line.repeat(MAX_BYTES / 1024 + 1).as_slice(), LineFormat::Text);
         assert_eq!((outputs.len(), end), (MAX_BYTES / 1024, Err("wrote more than 64 MiB".to_owned())));
     }
 
     #[test]
-    fn it_stops_when_nobody_listens() {
-        let mut told = 0;
+    fn reading_stops_when_the_callback_returns_false() {
+        let mut reported = 0;
         let end = read_lines(b"a\nb\nc\n".as_slice(), LineFormat::Text, &mut |_| {
-            told += 1;
-            told < 2
+            reported += 1;
+            reported < 2
         });
-        assert_eq!((told, end), (2, Ok(())));
+        assert_eq!((reported, end), (2, Ok(())));
     }
 }

@@ -1,4 +1,4 @@
-//! The backend of real processes: each actor is one, in a process group and folders of its own.
+//! The backend of real processes: each actor is a process in a process group and folders of its own.
 
 mod cancel;
 mod child;
@@ -27,12 +27,13 @@ use tempfile::TempDir;
 use crate::io::clock::Clock;
 use crate::proto::time::Instant;
 pub use crate::runner::backend::process::cancel::CancelToken;
-use crate::runner::backend::process::cancel::Woken;
+use crate::runner::backend::process::cancel::WakeTarget;
 use crate::runner::backend::process::child::{Child, ChildEvent, ChildMessage};
 pub use crate::runner::backend::process::external::Implementation;
 use crate::runner::backend::process::fault_control::FaultControl;
+use crate::runner::backend::process::line_reader::LineFormat;
 use crate::runner::backend::process::ports::{ReservedPort, SilentPort};
-use crate::runner::backend::process::readiness::listens;
+use crate::runner::backend::process::readiness::reports_listening;
 use crate::runner::backend::process::reaper::Reaper;
 pub use crate::runner::backend::process::subreaper::Subreaper;
 use crate::runner::backend::{ActorExit, ActorOutput, Backend, BackendError, BackendEvent, LaunchSpec, NetworkChange};
@@ -40,17 +41,17 @@ use crate::runner::lang::ast::{ActorId, Need, Signal};
 use crate::runner::profile::Translator;
 use crate::runner::run::seed::Seed;
 
-/// How many pieces of output may wait for the executor before those who write them have to wait.
-const MAX_WAITING: usize = 1024;
-/// How long the output of a process that has ended is waited for: something that left its process group may hold it.
+/// The most queued messages of all processes. Their reading threads block beyond it.
+const MAX_QUEUED: usize = 1024;
+/// Time limit for the last output after a process has ended. A process that left the group may hold the pipe open.
 const LAST_OUTPUT: Duration = Duration::from_millis(500);
 
-/// What the actors are processes of.
+/// The program of the actors.
 #[derive(Clone, Debug)]
 pub enum Program {
-    /// Ours, that speaks JSON and takes a free port by itself.
+    /// Our own program, which can report events as JSON.
     Own(PathBuf),
-    /// Any other one with the same command line.
+    /// An external program with the same command line.
     External(Box<Implementation>),
 }
 
@@ -58,46 +59,44 @@ pub enum Program {
 pub struct ProcessBackend {
     clock: Clock,
     program: Program,
-    halt: CancelToken,
+    cancel: CancelToken,
     inbox: Receiver<ChildMessage>,
-    /// Handed to the threads of each process.
+    /// Cloned for the threads of each process.
     outbox: SyncSender<ChildMessage>,
-    happened: VecDeque<BackendEvent>,
+    events: VecDeque<BackendEvent>,
     actors: BTreeMap<ActorId, Process>,
     /// The server's port, once it listens.
     server: Option<u16>,
-    /// In its place while there is no server.
+    /// The server port of clients that start before a server listens.
     silent: Option<SilentPort>,
-    /// Where copies of everything that they write are kept.
+    /// The folder for copies of all output.
     copies: Option<PathBuf>,
-    /// Faults of the network between own actors.
+    /// Network faults between own actors.
     fault_control: FaultControl,
-    /// A request to end wakes it as long as it is there.
-    _woken: Woken,
-    /// Behind the processes: what is left of them when they are gone.
+    /// A cancellation wakes the backend until this is dropped.
+    _wake_target: WakeTarget,
+    /// Declared after `actors`: it kills escaped processes after the groups are dropped.
     _reaper: Option<Reaper>,
-    /// Behind the processes, so that they are gone when it is removed.
+    /// Declared last: the folder is removed after all processes have ended.
     folder: TempDir,
 }
 
 struct Process {
     launch: LaunchSpec,
     home: PathBuf,
-    /// Its own, in every life.
+    /// The same in every incarnation.
     port: u16,
-    /// Keeps it from others.
     _reserved: ReservedPort,
-    /// Its program is another one, and it is not known yet that it is ready.
-    watched: bool,
-    /// It has closed its terminal at that time, which was not told yet.
+    /// The program is external, and the actor is not ready yet.
+    awaits_ready: bool,
+    /// The time at which its streams closed, until that is reported.
     closed: Option<Instant>,
-    /// How often it was started.
-    life: u32,
+    /// The number of starts.
+    incarnation: u32,
     child: Child,
-    /// It has ended, and its last output is awaited until then.
+    /// The time of its end, its exit, and the limit of the wait for its last output.
     ended: Option<(Instant, ActorExit, Instant)>,
-    /// Its end was told.
-    told: bool,
+    exit_reported: bool,
 }
 
 impl Process {
@@ -107,41 +106,41 @@ impl Process {
 }
 
 impl ProcessBackend {
-    /// An empty backend for this program. Backends of one run share the clock. The random numbers behind faults of the
-    /// network come from the seed.
+    /// Creates an empty backend for this program. Backends of one run share the clock. The seed feeds the random numbers of
+    /// network faults.
     ///
     /// # Errors
-    /// When there can be no temporary folder.
-    pub fn new(clock: Clock, program: &Program, halt: &CancelToken, seed: Seed) -> io::Result<Self> {
-        let (outbox, inbox) = mpsc::sync_channel(MAX_WAITING);
-        let woken = halt.wakes(outbox.clone());
+    /// When the temporary folder cannot be created.
+    pub fn new(clock: Clock, program: &Program, cancel: &CancelToken, seed: Seed) -> io::Result<Self> {
+        let (outbox, inbox) = mpsc::sync_channel(MAX_QUEUED);
+        let wake_target = cancel.add_wake_target(outbox.clone());
         let folder = tempfile::Builder::new().prefix("chat-run-").tempdir()?;
-        let escaped = matches!(program, Program::External(_)).then(|| Reaper::of(folder.path()));
+        let reaper = matches!(program, Program::External(_)).then(|| Reaper::new(folder.path()));
         Ok(Self {
             clock,
             program: program.clone(),
-            halt: halt.clone(),
+            cancel: cancel.clone(),
             inbox,
             outbox,
-            happened: VecDeque::new(),
+            events: VecDeque::new(),
             actors: BTreeMap::new(),
             server: None,
             silent: None,
             copies: None,
             fault_control: FaultControl::new(folder.path(), seed),
-            _woken: woken,
-            _reaper: escaped,
+            _wake_target: wake_target,
+            _reaper: reaper,
             folder,
         })
     }
 
-    /// Keeps copies of everything that actors write in this folder, `ACTOR.jsonl` or `ACTOR.out`, and `ACTOR.err`.
+    /// Copies all output of actors to this folder: `ACTOR.jsonl` or `ACTOR.out`, and `ACTOR.err`.
     pub fn keep_output(&mut self, folder: &Path) {
         self.copies = Some(folder.to_owned());
     }
 
-    /// What its command line is, without the program.
-    fn arguments(&mut self, launch: &LaunchSpec, port: u16, life: u32) -> io::Result<Vec<String>> {
+    /// The arguments of an actor.
+    fn arguments(&mut self, launch: &LaunchSpec, port: u16, incarnation: u32) -> io::Result<Vec<String>> {
         let mut words = if launch.actor == ActorId::Server {
             vec!["-s".to_owned(), port.to_string()]
         } else {
@@ -162,31 +161,27 @@ impl ProcessBackend {
         if !launch.text {
             words.push("--json".to_owned());
         }
-        words.extend(self.fault_args(&launch.actor, life));
+        words.extend(self.fault_args(&launch.actor, incarnation));
         words.extend(launch.args.iter().cloned());
         Ok(words)
     }
 
-    fn spawn(&mut self, launch: &LaunchSpec, home: &Path, port: u16, life: u32) -> Result<Child, BackendError> {
+    fn spawn(&mut self, launch: &LaunchSpec, home: &Path, port: u16, incarnation: u32) -> Result<Child, BackendError> {
         let cannot = |error: io::Error| BackendError(format!("{} cannot be started: {error}", launch.actor));
-        let arguments = self.arguments(launch, port, life).map_err(cannot)?;
-        let who = (launch.actor.clone(), life);
-        let copies = self.copies(launch, life).map_err(cannot)?;
-        let around = (self.clock, &self.halt, &self.outbox);
+        let arguments = self.arguments(launch, port, incarnation).map_err(cannot)?;
+        let source = (launch.actor.clone(), incarnation);
+        let copies = self.copies(launch, incarnation).map_err(cannot)?;
+        let context = (self.clock, &self.cancel, &self.outbox);
         match &self.program {
             Program::Own(program) => {
-                let form = if launch.text {
-                    crate::runner::backend::process::line_reader::LineFormat::Text
-                } else {
-                    crate::runner::backend::process::line_reader::LineFormat::Json
-                };
-                Child::spawn(program, &arguments, home, form, who, copies, around).map_err(cannot)
+                let format = if launch.text { LineFormat::Text } else { LineFormat::Json };
+                Child::spawn(program, &arguments, home, format, source, copies, context).map_err(cannot)
             }
             Program::External(implementation) => {
                 let mut command = implementation.command(home).map_err(cannot)?;
                 command.args(arguments);
                 let translator = implementation.translator.clone();
-                Child::spawn_at_terminal(command, translator, home, who, copies, around).map_err(|error| {
+                Child::spawn_at_terminal(command, translator, home, source, copies, context).map_err(|error| {
                     let word = implementation.words.first().map_or("", String::as_str);
                     BackendError(format!("{} cannot be started: {word}: {error}", launch.actor))
                 })
@@ -194,83 +189,88 @@ impl ProcessBackend {
         }
     }
 
-    /// The files for copies of what an actor writes, where they are wanted: of its output and its complaints.
-    fn copies(&self, launch: &LaunchSpec, life: u32) -> io::Result<[Option<File>; 2]> {
+    /// The files for copies of an actor's standard output and standard error, if copies are kept.
+    fn copies(&self, launch: &LaunchSpec, incarnation: u32) -> io::Result<[Option<File>; 2]> {
         let Some(folder) = &self.copies else { return Ok([None, None]) };
         std::fs::create_dir_all(folder)?;
         let of = |ending: &str| {
-            crate::runner::backend::process::tee::file(&folder.join(format!("{}.{ending}", launch.actor)), life)
-                .map(Some)
+            crate::runner::backend::process::tee::open_copy(
+                &folder.join(format!("{}.{ending}", launch.actor)),
+                incarnation,
+            )
+            .map(Some)
         };
         Ok([of(if launch.text { "out" } else { "jsonl" })?, of("err")?])
     }
 
-    /// Puts a message where [`Backend::next`] finds it, and learns from it whether the server listens.
-    fn sort(&mut self, message: ChildMessage) {
-        let ChildMessage { actor, life, at, what } = message;
-        let Some(process) = self.actors.get_mut(&actor).filter(|process| process.life == life && !process.told) else {
+    /// Queues the events of a message for [`Backend::next`], and notes when the server listens.
+    fn handle_message(&mut self, message: ChildMessage) {
+        let ChildMessage { actor, incarnation, at, event } = message;
+        let Some(process) =
+            self.actors.get_mut(&actor).filter(|process| process.incarnation == incarnation && !process.exit_reported)
+        else {
             return;
         };
-        match what {
+        match event {
             ChildEvent::Wake => {}
             ChildEvent::Output(output) => {
-                if process.watched
+                if process.awaits_ready
                     && let Program::External(implementation) = &self.program
                     && actor != ActorId::Server
                     && let ActorOutput::Line(line) | ActorOutput::Partial(line) = &output
                     && implementation.is_ready_at(line)
                 {
-                    process.watched = false;
+                    process.awaits_ready = false;
                     let (actor, ready) = (actor.clone(), ActorOutput::Ready);
-                    self.happened.push_back(BackendEvent::Output { actor, at, output: ready });
+                    self.events.push_back(BackendEvent::Output { actor, at, output: ready });
                 }
-                if actor == ActorId::Server && listens(&output) {
+                if actor == ActorId::Server && reports_listening(&output) {
                     self.server = Some(process.port);
                 }
-                self.happened.push_back(BackendEvent::Output { actor, at, output });
+                self.events.push_back(BackendEvent::Output { actor, at, output });
             }
             ChildEvent::Flood(reason) => {
                 let reason = format!("{actor} {reason}");
-                self.happened.push_back(BackendEvent::Flood { actor, at, reason });
+                self.events.push_back(BackendEvent::Flood { actor, at, reason });
             }
             ChildEvent::Eof => {
                 process.child.open = process.child.open.saturating_sub(1);
                 process.closed = (process.child.open == 0).then_some(at);
-                self.tell_ends(at);
+                self.report_exits(at);
             }
             ChildEvent::Exited => {
                 let end = process.child.kill_and_reap();
                 process.ended = Some((at, end, at + LAST_OUTPUT));
-                self.tell_ends(at);
+                self.report_exits(at);
             }
         }
     }
 
-    /// Tells of those that have ended and whose last output is here, or does not come: everything until `known` was
-    /// sorted.
-    fn tell_ends(&mut self, known: Instant) {
+    /// Reports the exits whose output is complete or whose limit has passed. The caller has handled all messages until
+    /// `known`.
+    fn report_exits(&mut self, known: Instant) {
         for (actor, process) in &mut self.actors {
             let Some((at, end, limit)) = process.ended else { continue };
-            if !process.told && (process.child.open == 0 || limit <= known) {
-                process.told = true;
-                self.happened.push_back(BackendEvent::Ended { actor: actor.clone(), at, end });
+            if !process.exit_reported && (process.child.open == 0 || limit <= known) {
+                process.exit_reported = true;
+                self.events.push_back(BackendEvent::Ended { actor: actor.clone(), at, end });
             }
         }
     }
 
-    /// When the output of somebody that has ended need not be waited for any more.
-    fn next_end(&self) -> Option<Instant> {
-        let ends = self.actors.values().filter(|process| !process.told);
+    /// The earliest limit of a wait for last output.
+    fn next_exit_limit(&self) -> Option<Instant> {
+        let ends = self.actors.values().filter(|process| !process.exit_reported);
         ends.filter_map(|process| process.ended.map(|(_, _, limit)| limit)).min()
     }
 
-    /// The next happening, if it happened by then; `Err` when it happened later.
+    /// Takes the next event if its time is at most `until`. `Some(Err)` means that the next event is later.
     fn take(&mut self, until: Instant) -> Option<Result<BackendEvent, ()>> {
-        let at = match self.happened.front()? {
+        let at = match self.events.front()? {
             BackendEvent::Output { at, .. } | BackendEvent::Ended { at, .. } | BackendEvent::Flood { at, .. } => *at,
             BackendEvent::Cancelled(_) | BackendEvent::Time => Instant::ZERO,
         };
-        if at > until { Some(Err(())) } else { self.happened.pop_front().map(Ok) }
+        if at > until { Some(Err(())) } else { self.events.pop_front().map(Ok) }
     }
 }
 
@@ -281,28 +281,28 @@ impl Backend for ProcessBackend {
 
     fn next(&mut self, until: Instant) -> BackendEvent {
         loop {
-            if let Some(signal) = self.halt.signal() {
+            if let Some(signal) = self.cancel.signal() {
                 return BackendEvent::Cancelled(signal);
             }
-            self.look_around();
+            self.check_external();
             match self.take(until) {
-                Some(Ok(happening)) => return happening,
+                Some(Ok(event)) => return event,
                 Some(Err(())) => return BackendEvent::Time,
                 None => {}
             }
             let now = self.now();
             if now >= until {
                 match self.inbox.try_recv() {
-                    Ok(message) => self.sort(message),
+                    Ok(message) => self.handle_message(message),
                     Err(_) => return BackendEvent::Time,
                 }
                 continue;
             }
-            let wake = [self.next_end(), self.next_look(now)].into_iter().flatten().fold(until, Instant::min);
+            let wake = [self.next_exit_limit(), self.next_check(now)].into_iter().flatten().fold(until, Instant::min);
             match self.inbox.recv_timeout(wake.since(now)) {
-                Ok(message) => self.sort(message),
+                Ok(message) => self.handle_message(message),
                 // Never disconnected: the backend itself holds a sender.
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.tell_ends(now),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.report_exits(now),
             }
         }
     }
@@ -313,17 +313,28 @@ impl Backend for ProcessBackend {
         }
         let cannot = |error: io::Error| BackendError(format!("{} cannot be started: {error}", launch.actor));
         let home = self.folder.path().join(launch.actor.to_string());
-        crate::runner::backend::process::child::folders(&home).map_err(cannot)?;
+        crate::runner::backend::process::child::create_folders(&home).map_err(cannot)?;
         let external = matches!(self.program, Program::External(_));
-        // A free port that an actor took by itself could be somebody else's as soon as the actor has ended, while
-        // others still write to it.
+        // The port stays reserved after the actor has ended, while others still send to it. Another program could take a
+        // port that the actor had bound by itself.
         let reserved = ReservedPort::new().map_err(cannot)?;
         let port = reserved.port();
         let child = self.spawn(launch, &home, port, 1)?;
-        let (launch, watched) = (launch.clone(), external);
-        let (life, closed, ended, told) = (1, None, None, false);
+        let (launch, awaits_ready) = (launch.clone(), external);
+        let (incarnation, closed, ended, exit_reported) = (1, None, None, false);
         let actor = launch.actor.clone();
-        let process = Process { launch, home, port, _reserved: reserved, watched, closed, life, child, ended, told };
+        let process = Process {
+            launch,
+            home,
+            port,
+            _reserved: reserved,
+            awaits_ready,
+            closed,
+            incarnation,
+            child,
+            ended,
+            exit_reported,
+        };
         self.actors.insert(actor, process);
         Ok(())
     }
@@ -332,16 +343,16 @@ impl Backend for ProcessBackend {
         let Some(process) = self.actors.get_mut(actor) else {
             return Err(BackendError(format!("{actor} was not started")));
         };
-        if !process.told {
+        if !process.exit_reported {
             return Err(BackendError(format!("{actor} still runs")));
         }
         let (launch, home, port) = (process.launch.clone(), process.home.clone(), process.port);
-        let life = process.life.saturating_add(1);
-        let child = self.spawn(&launch, &home, port, life)?;
+        let incarnation = process.incarnation.saturating_add(1);
+        let child = self.spawn(&launch, &home, port, incarnation)?;
         if let Some(process) = self.actors.get_mut(actor) {
-            (process.life, process.child) = (life, child);
-            (process.ended, process.told, process.closed) = (None, false, None);
-            process.watched = matches!(self.program, Program::External(_));
+            (process.incarnation, process.child) = (incarnation, child);
+            (process.ended, process.exit_reported, process.closed) = (None, false, None);
+            process.awaits_ready = matches!(self.program, Program::External(_));
         }
         Ok(())
     }
@@ -393,7 +404,7 @@ impl Backend for ProcessBackend {
             return implementation.unmet_need(need);
         }
         match need {
-            Need::Faults => self.fault_control.lacking(),
+            Need::Faults => self.fault_control.unavailable(),
             Need::Groups | Need::Offline | Need::Receipts => None,
         }
     }

@@ -1,4 +1,6 @@
-//! A pseudo-terminal for a program that shows nothing, or not in time, where its output is none.
+//! A pseudo-terminal for external programs, with the threads that read and write it.
+//!
+//! Many programs buffer their output when it goes to a pipe, so that it arrives late or never.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -27,24 +29,24 @@ use crate::script::pattern::normalize::normal;
 
 /// The longest line that a terminal hands to a program, its end included (`N_TTY_BUF_SIZE` of Linux).
 pub(crate) const MAX_TYPED: usize = 4095;
-/// What is typed to end the input, at the beginning of a line.
+/// The byte that ends the input when it is typed at the start of a line (^D).
 pub(crate) const END_OF_INPUT: u8 = 4;
-/// A line without its end counts as a line after so much silence.
-const SILENCE: u16 = 100;
-/// How often a thread looks whether its program is gone while something else holds the terminal.
-const LOOK: u16 = 500;
+/// An unfinished line is reported after this silence.
+const SILENCE_MS: u16 = 100;
+/// The interval at which a thread checks whether its program has ended. Another process may still hold the terminal.
+const CHECK_MS: u16 = 500;
 
-/// Makes a terminal: our end, and that of the program. Nothing is echoed or translated; no byte but the end of input
-/// has a meaning of its own.
+/// Opens a terminal and returns the runner's end and the program's end. The terminal echoes and translates nothing. Only
+/// the newline and [`END_OF_INPUT`] have a special meaning.
 ///
 /// # Errors
-/// When the system has none.
+/// When the system cannot open one.
 pub(crate) fn open() -> io::Result<(File, OwnedFd)> {
     let pair = openpty(None, None)?;
     for end in [&pair.master, &pair.slave] {
         fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
-    // Whoever reads or writes must notice when the program is gone.
+    // Non-blocking, so that the threads notice when the program has ended.
     fcntl(&pair.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     let mut modes = tcgetattr(&pair.slave)?;
     modes.local_flags = LocalFlags::ICANON;
@@ -58,41 +60,41 @@ pub(crate) fn open() -> io::Result<(File, OwnedFd)> {
     Ok((File::from(pair.master), pair.slave))
 }
 
-/// What its threads know of a program at a terminal. Copies are the same one.
+/// The state of a program at a terminal, shared by its threads. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watched {
+pub(crate) struct PtyMonitor {
     shared: Arc<PtyState>,
 }
 
 #[derive(Debug, Default)]
 struct PtyState {
-    gone: AtomicBool,
-    heard: Mutex<Option<Instant>>,
+    has_ended: AtomicBool,
+    last_output: Mutex<Option<Instant>>,
     typed: Mutex<VecDeque<String>>,
-    /// Its prompt may stand before an echo.
+    /// Removes the program's prompt, which may precede an echo.
     translator: Translator,
 }
 
-impl Watched {
-    /// How many of the lines that were typed last may come back as an echo.
+impl PtyMonitor {
+    /// The number of typed lines that are remembered because their echo may arrive.
     const MAX_ECHOES: usize = 64;
 
-    /// Of a program that speaks like this.
+    /// The state of a program with this translator.
     pub(crate) fn new(translator: Translator) -> Self {
         Self { shared: Arc::new(PtyState { translator, ..PtyState::default() }) }
     }
 
-    /// When it last wrote anything.
-    pub(crate) fn heard(&self) -> Option<Instant> {
-        *self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The time of the program's last output.
+    pub(crate) fn last_output(&self) -> Option<Instant> {
+        *self.shared.last_output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on nothing is read or written for it.
-    pub(crate) fn leave(&self) {
-        self.shared.gone.store(true, Ordering::SeqCst);
+    /// Notes that the program has ended. The threads stop when they see it.
+    pub(crate) fn set_ended(&self) {
+        self.shared.has_ended.store(true, Ordering::SeqCst);
     }
 
-    /// Something was typed, and a program that edits lines itself may echo it.
+    /// Remembers a typed line. A program that edits lines itself may echo it.
     pub(crate) fn typed(&self, line: &str) {
         let Some(line) = normal(line) else { return };
         let mut typed = self.shared.typed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +104,7 @@ impl Watched {
         typed.push_back(line);
     }
 
-    /// Whether a line is nothing but an echo. A whole one is expected no more then, nor what was typed before it.
+    /// Whether a line is an echo. A complete one is forgotten then, with all lines that were typed before it.
     fn is_echo(&self, line: &str, whole: bool) -> bool {
         let Some(line) = normal(&self.shared.translator.unprompted(line)) else { return false };
         let mut typed = self.shared.typed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,48 +115,49 @@ impl Watched {
         true
     }
 
-    /// Tells of a whole line that is no echo. Says whether anybody still listens.
-    fn pass_on(&self, line: String, at: Instant, tell: &mut dyn FnMut(Instant, ActorOutput) -> bool) -> bool {
-        self.is_echo(&line, true) || tell(at, ActorOutput::Line(line))
+    /// Reports a complete line unless it is an echo. Returns false when the receiver is gone.
+    fn report_line(&self, line: String, at: Instant, report: &mut dyn FnMut(Instant, ActorOutput) -> bool) -> bool {
+        self.is_echo(&line, true) || report(at, ActorOutput::Line(line))
     }
 
-    fn is_gone(&self) -> bool {
-        self.shared.gone.load(Ordering::SeqCst)
+    fn has_ended(&self) -> bool {
+        self.shared.has_ended.load(Ordering::SeqCst)
     }
 }
 
-/// Reads until the program has closed its terminal or is gone; `copy` takes every byte. `tell` says whether anybody still listens.
+/// Reads until the program has closed its terminal or has ended. `copy` receives every byte. `report` returns false when
+/// the receiver is gone; that ends the reading too.
 ///
 /// # Errors
-/// Which limit was passed, to be said behind the actor's name; nothing more is read then.
+/// The exceeded limit, as the rest of a sentence that begins with the actor's name. Reading stops then.
 pub(crate) fn read(
     terminal: &File,
     copy: Option<File>,
-    watched: &Watched,
+    monitor: &PtyMonitor,
     clock: Clock,
-    tell: &mut dyn FnMut(Instant, ActorOutput) -> bool,
+    report: &mut dyn FnMut(Instant, ActorOutput) -> bool,
 ) -> Result<(), String> {
     let mut chunk = vec![0; 64 * 1024];
     let mut lines = Splitter::default();
     let mut splitter = InterleavedSplitter::default();
     let mut tee = Tee::new(terminal, copy);
-    // How much of the line without its end was told already.
-    let mut told = 0;
+    // The number of bytes of the unfinished line that are reported already.
+    let mut reported = 0;
     let mut at = clock.now().mono;
     loop {
-        let waits_for_more = lines.rest().len() > told;
-        let soon = waits_for_more || splitter.is_waiting();
-        if !ready(terminal, PollFlags::POLLIN, if soon { SILENCE } else { LOOK }) {
-            if !splitter.give_up(&mut |line| watched.pass_on(line, at, tell)) {
+        let has_new_rest = lines.rest().len() > reported;
+        let is_unfinished = has_new_rest || splitter.is_holding();
+        if !ready(terminal, PollFlags::POLLIN, if is_unfinished { SILENCE_MS } else { CHECK_MS }) {
+            if !splitter.flush(&mut |line| monitor.report_line(line, at, report)) {
                 return Ok(());
             }
-            if waits_for_more {
-                told = lines.rest().len();
+            if has_new_rest {
+                reported = lines.rest().len();
                 let text = text(lines.rest());
-                if !watched.is_echo(&text, false) && !tell(at, ActorOutput::Partial(text)) {
+                if !monitor.is_echo(&text, false) && !report(at, ActorOutput::Partial(text)) {
                     return Ok(());
                 }
-            } else if watched.is_gone() {
+            } else if monitor.has_ended() {
                 break;
             }
             continue;
@@ -163,28 +166,28 @@ pub(crate) fn read(
             Ok(0) => break,
             Ok(read) => read,
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => continue,
-            // How Linux says that nobody holds the other end any more.
+            // Linux returns EIO when no process holds the other end any more.
             Err(_) => break,
         };
         at = clock.now().mono;
-        *watched.shared.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
-        let mut tell_line = |line: &[u8]| {
-            told = 0;
-            splitter.line(&text(line), &mut |line| watched.pass_on(line, at, tell))
+        *monitor.shared.last_output.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+        let mut report_line = |line: &[u8]| {
+            reported = 0;
+            splitter.line(&text(line), &mut |line| monitor.report_line(line, at, report))
         };
-        if !lines.feed(chunk.get(..read).unwrap_or_default(), &mut tell_line)? {
+        if !lines.feed(chunk.get(..read).unwrap_or_default(), &mut report_line)? {
             return Ok(());
         }
     }
     let rest = text(lines.rest());
-    if splitter.give_up(&mut |line| watched.pass_on(line, at, tell)) && !rest.is_empty() {
-        watched.pass_on(rest, at, tell);
+    if splitter.flush(&mut |line| monitor.report_line(line, at, report)) && !rest.is_empty() {
+        monitor.report_line(rest, at, report);
     }
     Ok(())
 }
 
-/// Types lines until nobody sends any more or the program is gone.
-pub(crate) fn write(mut terminal: File, watched: &Watched, lines: &Receiver<Vec<u8>>, unread: &AtomicUsize) {
+/// Types lines until the channel closes or the program has ended.
+pub(crate) fn write(mut terminal: File, monitor: &PtyMonitor, lines: &Receiver<Vec<u8>>, unread: &AtomicUsize) {
     for line in lines {
         let mut rest = line.as_slice();
         while !rest.is_empty() {
@@ -192,10 +195,10 @@ pub(crate) fn write(mut terminal: File, watched: &Watched, lines: &Receiver<Vec<
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if watched.is_gone() {
+                    if monitor.has_ended() {
                         return;
                     }
-                    ready(&terminal, PollFlags::POLLOUT, LOOK);
+                    ready(&terminal, PollFlags::POLLOUT, CHECK_MS);
                 }
                 Err(_) => return,
             }
@@ -204,12 +207,12 @@ pub(crate) fn write(mut terminal: File, watched: &Watched, lines: &Receiver<Vec<
     }
 }
 
-/// Whether a terminal can be read or written within so many milliseconds.
-fn ready(terminal: &File, what: PollFlags, limit: u16) -> bool {
-    match poll(&mut [PollFd::new(terminal.as_fd(), what)], PollTimeout::from(limit)) {
+/// Whether a terminal becomes ready for these events within this time.
+fn ready(terminal: &File, events: PollFlags, limit_ms: u16) -> bool {
+    match poll(&mut [PollFd::new(terminal.as_fd(), events)], PollTimeout::from(limit_ms)) {
         Ok(count) => count > 0,
         Err(_) => {
-            // Interrupted; anything else must not become a busy loop.
+            // The sleep prevents a busy loop when the error repeats.
             std::thread::sleep(Duration::from_millis(1));
             false
         }
@@ -224,8 +227,9 @@ fn text(line: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// What is told of a program that writes this, is silent when asked to, and goes.
-    fn told(writes: &[&str], watched: &Watched) -> Vec<ActorOutput> {
+    /// The reports for a program that writes these pieces and ends. After a piece without a newline it waits for the
+    /// partial report.
+    fn reported(writes: &[&str], monitor: &PtyMonitor) -> Vec<ActorOutput> {
         let (ours, theirs) = open().unwrap();
         let mut theirs = File::from(theirs);
         let (wrote, writes_on) = std::sync::mpsc::channel::<()>();
@@ -239,7 +243,7 @@ mod tests {
             }
         });
         let mut outputs = Vec::new();
-        read(&ours, None, watched, Clock::start(), &mut |_, output| {
+        read(&ours, None, monitor, Clock::start(), &mut |_, output| {
             if matches!(output, ActorOutput::Partial(_)) {
                 let _ = wrote.send(());
             }
@@ -252,56 +256,56 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_its_end_is_told_after_a_silence_and_again_when_it_is_whole() {
+    fn an_unfinished_line_is_reported_after_a_silence_and_again_when_complete() {
         let (line, partial) =
             (|text: &str| ActorOutput::Line(text.to_owned()), |text: &str| ActorOutput::Partial(text.to_owned()));
         let expected = [line("one"), partial(">>> tw"), line(">>> two"), partial(">>> ")];
-        let outputs = told(&["one\n", ">>> tw", "o\n", ">>> "], &Watched::default());
+        let outputs = reported(&["one\n", ">>> tw", "o\n", ">>> "], &PtyMonitor::default());
         assert_eq!(outputs[..4], expected);
     }
 
     #[test]
-    fn an_echo_is_told_once_less_than_it_comes() {
-        let watched = Watched::default();
-        watched.typed("send y hi");
-        let outputs = told(&[">>> send y hi\n", ">>> send y hi\n"], &watched);
+    fn one_echo_of_each_typed_line_is_suppressed() {
+        let monitor = PtyMonitor::default();
+        monitor.typed("send y hi");
+        let outputs = reported(&[">>> send y hi\n", ">>> send y hi\n"], &monitor);
         assert_eq!(outputs, [ActorOutput::Line(">>> send y hi".to_owned())]);
-        for n in 0..=Watched::MAX_ECHOES {
-            watched.typed(&format!("line {n}"));
+        for n in 0..=PtyMonitor::MAX_ECHOES {
+            monitor.typed(&format!("line {n}"));
         }
-        assert!(!watched.is_echo("line 0", true) && watched.is_echo("line 1", true));
+        assert!(!monitor.is_echo("line 0", true) && monitor.is_echo("line 1", true));
         assert!(
-            watched.is_echo("line 64", true) && !watched.is_echo("line 2", true),
+            monitor.is_echo("line 64", true) && !monitor.is_echo("line 2", true),
             "older ones do not come any more"
         );
     }
 
     #[test]
-    fn what_is_typed_is_read_as_it_was_typed_and_its_end_is_the_end() {
+    fn typed_bytes_and_the_end_of_input_arrive_unchanged() {
         let (ours, theirs) = open().unwrap();
-        let (type_it, lines) = std::sync::mpsc::channel();
+        let (sender, lines) = std::sync::mpsc::channel();
         let typed = "kill\u{15} word\u{17} erase\u{7f} stop\u{13} interrupt\u{3}é\r\n";
-        type_it.send(typed.as_bytes().to_vec()).unwrap();
-        type_it.send(vec![END_OF_INPUT]).unwrap();
-        drop(type_it);
+        sender.send(typed.as_bytes().to_vec()).unwrap();
+        sender.send(vec![END_OF_INPUT]).unwrap();
+        drop(sender);
         let unread = AtomicUsize::new(typed.len() + 1);
-        write(ours.try_clone().unwrap(), &Watched::default(), &lines, &unread);
+        write(ours.try_clone().unwrap(), &PtyMonitor::default(), &lines, &unread);
         let mut read = String::new();
         File::from(theirs).read_to_string(&mut read).unwrap();
         assert_eq!((read.as_str(), unread.into_inner()), (typed, 0));
     }
 
     #[test]
-    fn nothing_is_written_for_one_that_is_gone() {
+    fn writing_stops_when_the_program_has_ended() {
         let (ours, _theirs) = open().unwrap();
-        let (type_it, lines) = std::sync::mpsc::channel();
+        let (sender, lines) = std::sync::mpsc::channel();
         for _ in 0..100 {
-            type_it.send([vec![b'a'; MAX_TYPED - 1], vec![b'\n']].concat()).unwrap();
+            sender.send([vec![b'a'; MAX_TYPED - 1], vec![b'\n']].concat()).unwrap();
         }
-        let watched = Watched::default();
-        watched.leave();
+        let monitor = PtyMonitor::default();
+        monitor.set_ended();
         let unread = AtomicUsize::new(100 * MAX_TYPED);
-        write(ours, &watched, &lines, &unread);
+        write(ours, &monitor, &lines, &unread);
         assert!(unread.into_inner() > 0, "a terminal has room for so much that nobody reads");
     }
 }

@@ -1,4 +1,4 @@
-//! When actors are ready: what a process shows of that, and what has to be looked up.
+//! Detects when actors are ready: from the output of a process, or by polling its port and its silence.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::runner::backend::{ActorOutput, BackendEvent};
 use crate::runner::lang::ast::ActorId;
 use crate::script::pattern::normalize::normal;
 
-/// How often is looked whether another program than ours is ready.
-const LOOK: Duration = Duration::from_millis(20);
+/// The interval at which external programs are checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl ProcessBackend {
-    /// Looks what can be said of processes of another program.
-    pub(crate) fn look_around(&mut self) {
+    /// Checks the processes of an external program: whether they are ready, and whether they run on without a terminal.
+    pub(crate) fn check_external(&mut self) {
         let Program::External(implementation) = &self.program else { return };
         let now = self.clock.now().mono;
         for (actor, process) in &mut self.actors {
@@ -26,20 +26,20 @@ impl ProcessBackend {
             if process.closed.is_some_and(|at| at + LAST_OUTPUT <= now) {
                 process.closed = None;
                 let output = ActorOutput::Stderr("(it has closed its terminal, and runs on)".to_owned());
-                self.happened.push_back(BackendEvent::Output { actor: actor.clone(), at: now, output });
+                self.events.push_back(BackendEvent::Output { actor: actor.clone(), at: now, output });
             }
-            let quiet = || process.child.heard().is_some_and(|at| at + implementation.quiet <= now);
-            let ready = process.watched
+            let quiet = || process.child.last_output().is_some_and(|at| at + implementation.quiet <= now);
+            let ready = process.awaits_ready
                 && match actor {
                     ActorId::Server => is_bound(process.port),
                     ActorId::Client(_) => implementation.ready.is_none() && quiet(),
                 };
             if ready {
-                process.watched = false;
+                process.awaits_ready = false;
                 if *actor == ActorId::Server {
                     self.server = Some(process.port);
                 }
-                self.happened.push_back(BackendEvent::Output {
+                self.events.push_back(BackendEvent::Output {
                     actor: actor.clone(),
                     at: now,
                     output: ActorOutput::Ready,
@@ -48,15 +48,16 @@ impl ProcessBackend {
         }
     }
 
-    /// When to look around again, if at all.
-    pub(crate) fn next_look(&self, now: Instant) -> Option<Instant> {
-        let watched = |process: &Process| process.ended.is_none() && (process.watched || process.closed.is_some());
-        self.actors.values().any(watched).then(|| now + LOOK)
+    /// The time of the next check, if one is needed.
+    pub(crate) fn next_check(&self, now: Instant) -> Option<Instant> {
+        let awaits_ready =
+            |process: &Process| process.ended.is_none() && (process.awaits_ready || process.closed.is_some());
+        self.actors.values().any(awaits_ready).then(|| now + CHECK_INTERVAL)
     }
 }
 
-/// Whether this is how a server says that it listens.
-pub(crate) fn listens(output: &ActorOutput) -> bool {
+/// Whether this output reports that the server listens.
+pub(crate) fn reports_listening(output: &ActorOutput) -> bool {
     match output {
         ActorOutput::Line(line) => normal(line).is_some_and(|line| SentenceKind::Listening.is_begun_by(&line)),
         ActorOutput::Event(event) => {

@@ -1,4 +1,4 @@
-//! What has left its process group: it is found by the folder that it was given, and ended too.
+//! Finds processes that left their process group, by the folder in their environment, and kills them.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -9,35 +9,35 @@ use nix::unistd::Pid;
 
 use crate::runner::backend::process::procfs;
 
-/// Dropping it ends every process in whose environment this folder is the beginning of `HOME`. Only systems with `/proc`
-/// tell; elsewhere what leaves its group is left.
+/// Dropping it kills every process whose `HOME` is inside this folder. It needs `/proc`: on systems without it, escaped
+/// processes keep running.
 #[derive(Debug)]
 pub(crate) struct Reaper {
     folder: PathBuf,
 }
 
 impl Reaper {
-    pub(crate) fn of(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
 
-    /// Those that run.
+    /// All running processes whose `HOME` is inside the folder.
     fn find(&self) -> Vec<Pid> {
-        let mark = [b"HOME=", self.folder.as_os_str().as_bytes(), b"/"].concat();
-        let Some(all) = procfs::all() else { return Vec::new() };
-        // One that has ended and is not waited for has no environment any more.
-        let ours = all.filter(|number| {
-            let environment = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(&mark))
+        let prefix = [b"HOME=", self.folder.as_os_str().as_bytes(), b"/"].concat();
+        let Some(pids) = procfs::all_pids() else { return Vec::new() };
+        // The environment of a zombie is empty, so zombies do not match.
+        let matching = pids.filter(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(&prefix))
         });
-        ours.collect()
+        matching.collect()
     }
 }
 
 impl Drop for Reaper {
     fn drop(&mut self) {
-        // Again and again: some may be begun meanwhile.
-        procfs::await_that(|| {
+        // Repeated, because a process may start another one before it is killed.
+        procfs::wait_until(|| {
             let escaped = self.find();
             for process in &escaped {
                 let _ = kill(*process, Posix::SIGKILL);

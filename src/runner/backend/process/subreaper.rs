@@ -1,45 +1,48 @@
-//! What programs leave behind without their group and their environment: when its parent ends the system gives it to the
-//! run, which ends it too.
+//! Adopts orphaned processes of external programs and kills them when the run ends.
+//!
+//! This finds processes that left both their process group and their environment. [`Reaper`] cannot find those.
+//!
+//! [`Reaper`]: crate::runner::backend::process::reaper::Reaper
 
 use nix::sys::signal::{Signal as Posix, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use crate::runner::backend::process::procfs;
 
-/// As long as this lives, processes whose parent ends become children of this process, where the system is Linux;
-/// elsewhere they are left. Dropping it ends all children that this process has: there must be none that matter.
+/// On Linux, orphaned descendants become children of this process until this is dropped. Other systems leave them alone.
+/// Dropping it kills all children of this process, so there must be none that matter.
 #[derive(Debug)]
 pub struct Subreaper(());
 
 impl Subreaper {
-    /// Begins to take them in.
+    /// Makes this process the subreaper of its descendants.
     #[must_use]
-    pub fn take_in() -> Self {
-        set(true);
+    pub fn register() -> Self {
+        set_subreaper(true);
         Self(())
     }
 }
 
 impl Drop for Subreaper {
     fn drop(&mut self) {
-        // Again and again: the children of those that end come next.
-        procfs::await_that(|| {
-            let left = procfs::children();
-            for one in &left {
-                let _ = kill(*one, Posix::SIGKILL);
-                let _ = waitpid(*one, Some(WaitPidFlag::WNOHANG));
+        // Repeated: each killed process hands its own children to this one.
+        procfs::wait_until(|| {
+            let children = procfs::children();
+            for child in &children {
+                let _ = kill(*child, Posix::SIGKILL);
+                let _ = waitpid(*child, Some(WaitPidFlag::WNOHANG));
             }
-            left.is_empty()
+            children.is_empty()
         });
-        set(false);
+        set_subreaper(false);
     }
 }
 
 #[cfg(target_os = "linux")]
-fn set(wanted: bool) {
-    // A system that refuses leaves them where they are: what has kept its environment is found all the same.
-    let _ = nix::sys::prctl::set_child_subreaper(wanted);
+fn set_subreaper(enabled: bool) {
+    // A failure is ignored: the reaper still finds every process that kept its environment.
+    let _ = nix::sys::prctl::set_child_subreaper(enabled);
 }
 
 #[cfg(not(target_os = "linux"))]
-fn set(_: bool) {}
+fn set_subreaper(_: bool) {}

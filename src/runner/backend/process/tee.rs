@@ -1,4 +1,4 @@
-//! A stream that leaves a copy of everything that was read from it, byte for byte.
+//! A reader that copies all bytes that it reads to a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ impl<R> Tee<R> {
 impl<R: Read> Read for Tee<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer)?;
-        // A full disk ends the copy, not the case; the files that are written behind it will say so.
+        // A full disk ends the copy, not the case. The files that are written after the case fail too, and report it.
         if self.copy.as_mut().is_some_and(|copy| copy.write_all(&buffer[..read]).is_err()) {
             self.copy = None;
         }
@@ -28,12 +28,12 @@ impl<R: Read> Read for Tee<R> {
     }
 }
 
-/// The file of a copy: begun anew in the first life of an actor, gone on with in its later ones.
+/// Opens the file of a copy. The first incarnation of an actor truncates it, later ones append to it.
 ///
 /// # Errors
 /// Those of the system.
-pub(crate) fn file(path: &Path, life: u32) -> io::Result<File> {
-    if life <= 1 { File::create(path) } else { OpenOptions::new().append(true).create(true).open(path) }
+pub(crate) fn open_copy(path: &Path, incarnation: u32) -> io::Result<File> {
+    if incarnation <= 1 { File::create(path) } else { OpenOptions::new().append(true).create(true).open(path) }
 }
 
 #[cfg(test)]
@@ -41,20 +41,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_copy_is_exact_and_goes_on_in_a_later_life() {
+    fn the_copy_is_exact_and_a_restart_appends() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.out");
         std::fs::write(&path, "of an earlier run").unwrap();
-        for (life, bytes) in [(1, b"a\r\n\xff".as_slice()), (2, b"\0b")] {
+        for (incarnation, bytes) in [(1, b"a\r\n\xff".as_slice()), (2, b"\0b")] {
             let mut read = Vec::new();
-            Tee::new(bytes, Some(file(&path, life).unwrap())).read_to_end(&mut read).unwrap();
+            Tee::new(bytes, Some(open_copy(&path, incarnation).unwrap())).read_to_end(&mut read).unwrap();
             assert_eq!(read, bytes);
         }
         assert_eq!(std::fs::read(&path).unwrap(), b"a\r\n\xff\0b");
     }
 
     #[test]
-    fn a_copy_that_cannot_be_written_ends_nothing() {
+    fn a_failed_copy_does_not_stop_reading() {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let mut read = Vec::new();
         Tee::new(b"abc".as_slice(), Some(full)).read_to_end(&mut read).unwrap();

@@ -1,4 +1,4 @@
-//! Several at a time: what is told, in which order, and how many there are.
+//! Tests of the scheduler: parallel cases, the order of reports, and rounds.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use crate::runner::report::attempt::Attempt;
 use crate::runner::report::summary::{ReportFiles, View};
 use crate::runner::run::RunOptions;
 
-/// Cases that do what a function says when they are run: the case and its round in, whether it passes out.
-struct Acted<F>(F);
+/// Runs a function for each case. It receives the case and the round, and returns the status.
+struct FakeRunner<F>(F);
 
-impl<F: Fn(usize, u64) -> Status + Sync> RunCase for Acted<F> {
+impl<F: Fn(usize, u64) -> Status + Sync> RunCase for FakeRunner<F> {
     fn run(&self, case: usize, round: u64, report: &mut dyn FnMut(CaseUpdate)) {
         let mut info = info(case, None);
         info.attempt.round = round;
@@ -42,8 +42,8 @@ fn info(case: usize, rounds: Option<u64>) -> CaseInfo {
     CaseInfo { file, title, points: None, visibility: Visibility::Visible, span, steps: 0, attempt }
 }
 
-/// Runs so many cases: the report, and what came of it.
-fn played(
+/// Runs this number of cases. Returns the report and the tally.
+fn run_cases(
     cases: usize,
     options: SchedulerOptions,
     run: impl Fn(usize, u64) -> Status + Sync,
@@ -53,7 +53,7 @@ fn played(
     let files = ReportFiles::new(Vec::new(), View::Teacher);
     let mut reporters = Reporters::new(&mut out, report, files, View::Teacher);
     let infos = (0..cases).map(|case| info(case, options.rounds)).collect();
-    let tally = Jobs::run(&Acted(run), infos, options, &mut reporters).unwrap();
+    let tally = Jobs::run(&FakeRunner(run), infos, options, &mut reporters).unwrap();
     let text = String::from_utf8(out).unwrap();
     (text.lines().map(|line| line.split("  ").take(2).collect::<Vec<_>>().join(" ")).collect(), tally)
 }
@@ -63,10 +63,10 @@ fn options(jobs: usize) -> SchedulerOptions {
 }
 
 #[test]
-fn as_many_as_allowed_are_played_at_once_and_told_in_order() {
+fn as_many_cases_as_allowed_run_in_parallel_and_are_reported_in_order() {
     let all = Barrier::new(RunOptions::MAX_JOBS);
-    let (lines, tally) = played(RunOptions::MAX_JOBS, options(RunOptions::MAX_JOBS), |_, _| {
-        // Passed only if all of them are here.
+    let (lines, tally) = run_cases(RunOptions::MAX_JOBS, options(RunOptions::MAX_JOBS), |_, _| {
+        // The barrier opens only when all cases run at once.
         all.wait();
         Status::Ok
     });
@@ -78,24 +78,25 @@ fn as_many_as_allowed_are_played_at_once_and_told_in_order() {
 }
 
 #[test]
-fn one_at_a_time_is_one_after_another() {
+fn one_job_runs_cases_one_after_another() {
     let running = Mutex::new(());
-    let (lines, _) = played(9, options(1), |_, _| if running.try_lock().is_ok() { Status::Ok } else { Status::Failed });
+    let (lines, _) =
+        run_cases(9, options(1), |_, _| if running.try_lock().is_ok() { Status::Ok } else { Status::Failed });
     assert!(lines.iter().all(|line| !line.starts_with("SKIP")), "{lines:?}");
 }
 
 #[test]
-fn nobody_runs_too_far_ahead_of_the_report() {
-    let ahead = Jobs::<Acted<fn(usize, u64) -> Status>>::MAX_AHEAD;
+fn cases_do_not_run_too_far_ahead_of_the_report() {
+    let ahead = Jobs::<FakeRunner<fn(usize, u64) -> Status>>::MAX_AHEAD;
     let (begun, more) = (Mutex::new(BTreeSet::new()), Condvar::new());
     let too_far = Mutex::new(Vec::new());
-    played(ahead + 20, options(4), |case, _| {
+    run_cases(ahead + 20, options(4), |case, _| {
         let mut all = begun.lock().unwrap();
         if case >= ahead && !all.contains(&0) {
             too_far.lock().unwrap().push(case);
         }
         if case == 0 {
-            // All the others that may begin before this one is told have begun.
+            // Waits until all cases have begun that may begin before this one is reported.
             all = more.wait_while(all, |all| all.len() < ahead - 1).unwrap();
         }
         all.insert(case);
@@ -107,17 +108,17 @@ fn nobody_runs_too_far_ahead_of_the_report() {
 }
 
 #[test]
-fn a_fault_of_the_runner_ends_one_case() {
-    let (lines, tally) = played(3, options(2), |case, _| if case == 1 { panic!("on purpose") } else { Status::Ok });
+fn a_panic_of_the_runner_ends_one_case() {
+    let (lines, tally) = run_cases(3, options(2), |case, _| if case == 1 { panic!("on purpose") } else { Status::Ok });
     assert_eq!(lines, ["CASE case 0", "PASS case 0", "CASE case 1", "---- case 1", "CASE case 2", "PASS case 2"]);
     assert_eq!(tally.result.status, Status::Internal);
 }
 
 #[test]
-fn rounds_without_a_number_end_with_the_one_that_fails() {
+fn endless_rounds_end_after_the_failed_one() {
     let options = SchedulerOptions { jobs: 1, rounds: None, fail_fast: false };
     let runner = Mutex::new(Vec::new());
-    let (_, tally) = played(2, options, |case, round| {
+    let (_, tally) = run_cases(2, options, |case, round| {
         runner.lock().unwrap().push((round, case));
         if (round, case) == (3, 0) { Status::Expected } else { Status::Ok }
     });
@@ -126,10 +127,10 @@ fn rounds_without_a_number_end_with_the_one_that_fails() {
 }
 
 #[test]
-fn what_did_not_begin_as_often_as_it_had_to_is_told_once() {
+fn a_case_with_missing_attempts_is_reported_once() {
     let options = SchedulerOptions { jobs: 1, rounds: Some(5), fail_fast: true };
     let fails = |case, round| if (round, case) == (2, 0) { Status::Failed } else { Status::Ok };
-    let (lines, tally) = played(2, options, fails);
+    let (lines, tally) = run_cases(2, options, fails);
     let expected = ["PASS case 0", "PASS case 1", "SKIP case 0", "---- case 0", "---- case 1"];
     assert_eq!(
         lines.iter().filter(|line| !line.starts_with("CASE")).collect::<Vec<_>>(),
