@@ -1,4 +1,5 @@
-//! Draws a case as a Mermaid sequence diagram: datagrams with losses and copies, typed lines and output, in order of time.
+//! Draws a case as a Mermaid sequence diagram: datagrams with losses and copies, typed lines and output, in order of
+//! time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,7 +12,8 @@ use crate::runner::report::outcome::{TranscriptEntry, TranscriptKind};
 
 /// The most statements: Mermaid draws 500 edges at most. The last ones are kept, because the failure is there.
 const MAX_STATEMENTS: usize = 400;
-/// The longest text of a statement, in characters. 400 of these mostly fit into the 50,000 characters that Mermaid reads.
+/// The longest text of a statement, in characters. 400 of these mostly fit into the 50,000 characters that Mermaid
+/// reads.
 const MAX_LABEL: usize = 80;
 /// A datagram that took longer than this was delayed.
 const DELAYED_MICROS: i64 = 5000;
@@ -371,7 +373,7 @@ mod tests {
             let shown = drawn(&[line], &[]);
             prop_assert_eq!(shown.len(), 3);
             let text = shown[2].strip_prefix("    Note over p0: 0.000 s ").unwrap();
-            // A semicolon or a number sign stands only in the entities of which it is a part.
+            // A semicolon or a number sign occurs only inside an entity.
             let rest = regex::Regex::new("#[0-9]+;").unwrap().replace_all(text, "");
             prop_assert!(!rest.contains([';', '#', '<', '>', '%', '\n', '\r']), "{}", text);
             prop_assert!(text.split(' ').all(|word| !word.eq_ignore_ascii_case("end")), "{}", text);

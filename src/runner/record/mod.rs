@@ -1,8 +1,8 @@
 //! The record of a case: the output of its actors, byte for byte, the transcript in order of time, and a diagram of the
 //! datagrams.
 //!
-//! Each case has a folder, such as `01-title`, with the files `ACTOR.jsonl` (events, including those of all datagrams) or
-//! `ACTOR.out` (text), `ACTOR.err`, `timeline.txt` and `diagram.mmd` (Mermaid).
+//! Each case has a folder, such as `01-title`, with the files `ACTOR.jsonl` (events, including those of all datagrams)
+//! or `ACTOR.out` (text), `ACTOR.err`, `timeline.txt` and `diagram.mmd` (Mermaid).
 
 mod diagram;
 mod sent_datagrams;
@@ -65,8 +65,8 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// The folder name of an attempt: the number of the case, from 1, the letters and digits of its title, and the numbers of
-/// later rounds and of retries.
+/// The folder name of an attempt: the number of the case, from 1, the letters and digits of its title, and the numbers
+/// of later rounds and of retries.
 #[must_use]
 pub fn folder_name(number: usize, title: &str, attempt: Attempt) -> String {
     /// The most characters of a title.

@@ -14,7 +14,8 @@ pub(crate) struct SentDatagrams<'a> {
     /// The times of the events of actors that trace datagrams, and whether each event starts an incarnation.
     reported: BTreeMap<&'a ActorId, BTreeMap<i64, bool>>,
     unpaired: BTreeMap<SocketPair<'a>, VecDeque<SentDatagram<'a>>>,
-    /// How many transmissions of a number did not arrive. A negative number means that the network made copies.
+    /// The number of transmissions of a datagram number that did not arrive. A negative number means that the network
+    /// made copies.
     missing: BTreeMap<LinkNumber<'a>, i64>,
 }
 
@@ -101,8 +102,8 @@ impl<'a> SentDatagrams<'a> {
         later.is_some_and(|(_, begins)| !begins)
     }
 
-    /// Takes the datagram that a fault at its sender dropped. A fault event has no number and follows its datagram at once.
-    /// So this takes the last datagram of its kind that did not arrive, or else the last of its kind.
+    /// Takes the datagram that a fault at its sender dropped. A fault event has no number and follows its datagram at
+    /// once. So this takes the last datagram of its kind that did not arrive, or else the last of its kind.
     pub(crate) fn take_lost(&mut self, by: &'a Trace, datagram: &'a TracedDatagram) -> Option<SentDatagram<'a>> {
         let receiver = self.owner(datagram.port);
         let sent = self.unpaired.get_mut(&pair(&by.actor, datagram.port, datagram))?;
@@ -119,8 +120,8 @@ impl<'a> SentDatagrams<'a> {
         Some(lost)
     }
 
-    /// Takes the datagram that arrived from an actor: the first of its kind with the same number. Without numbers, it is
-    /// the first of its kind.
+    /// Takes the datagram that arrived from an actor: the first of its kind with the same number. Without numbers, it
+    /// is the first of its kind.
     pub(crate) fn take_arrived(
         &mut self,
         at: &'a Trace,

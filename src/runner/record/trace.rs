@@ -47,8 +47,8 @@ pub(crate) struct TracedDatagram {
     pub(crate) port: u16,
     pub(crate) frame: String,
     pub(crate) bytes: u64,
-    /// The incarnation of its sender and its number on the link. `None` for datagrams without a number, and when the event
-    /// does not report it.
+    /// The incarnation of its sender and its number on the link. `None` for datagrams without a number, and when the
+    /// event does not report it.
     pub(crate) number: Option<(String, u64)>,
 }
 

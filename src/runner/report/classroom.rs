@@ -1,7 +1,7 @@
 //! The result of a test step of GitHub Classroom, not base64-encoded yet.
 //!
-//! The statuses are pass, fail and error. Skipped cases and cases that did not run are errors: they show nothing about the
-//! program.
+//! The statuses are pass, fail and error. Skipped cases and cases that did not run are errors: they show nothing about
+//! the program.
 
 use serde::Serialize;
 

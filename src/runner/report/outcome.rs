@@ -32,7 +32,7 @@ pub struct CaseInfo {
     pub title: String,
     /// Its points, from its `case` line or its checks.
     pub points: Option<u32>,
-    /// Who may see the result.
+    /// The readers that may see the expectations.
     pub visibility: Visibility,
     /// The position of its `case` line.
     pub span: Span,
@@ -60,8 +60,8 @@ pub struct CaseResult {
     pub overhead: Duration,
     /// The command that runs only this case again in the same way.
     pub replay: String,
-    /// The number of attempts that this result represents. Attempts with equal verdicts may be combined; their durations
-    /// are added.
+    /// The number of attempts that this result represents. Attempts with equal verdicts may be combined; their
+    /// durations are added.
     pub attempts: u64,
 }
 

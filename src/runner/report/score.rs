@@ -1,7 +1,7 @@
 //! Scores in thousandths of a point: the worth of a case and of its checks, and the earned points.
 //!
-//! A case without `points=` is worth the sum of its checks' points, or 1 if no check has points. Checks without `points=`
-//! share the points that the other checks leave. Points without a check are earned by passing the whole case.
+//! A case without `points=` is worth the sum of its checks' points, or 1 if no check has points. Checks without
+//! `points=` share the points that the other checks leave. Points without a check are earned by passing the whole case.
 
 use std::fmt;
 

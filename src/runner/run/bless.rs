@@ -8,15 +8,15 @@ use crate::runner::lang::ast::SourceFile;
 use crate::runner::report::outcome::{CaseFailure, Remedy, RunResult, Verdict};
 use crate::runner::report::replace::replace;
 
-/// The reason why `--bless` is refused here, if it is. In CI nobody reviews the changes, and every mistake would become an
-/// expectation.
+/// The reason why `--bless` is refused here, if it is. In CI no person reviews the changes, and every mistake would
+/// become an expectation.
 pub(crate) fn refusal() -> Option<String> {
     let is_set = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
     is_set.then(|| "--bless is refused where CI is set: a person has to look at what it rewrites.".to_owned())
 }
 
-/// Rewrites all possible lines, and reports each rewritten line and each file that cannot be rewritten. A failed write to
-/// `say` is ignored.
+/// Rewrites all possible lines, and reports each rewritten line and each file that cannot be rewritten. A failed write
+/// to `say` is ignored.
 pub(crate) fn bless(result: &RunResult, say: &mut dyn Write) {
     for (path, (source, changes)) in remedies(result) {
         let name = path.display();
@@ -60,8 +60,8 @@ fn rewrite_file(path: &Path, source: &SourceFile, changes: &Changes<'_>) -> Resu
     replace(path, text.as_bytes()).map_err(|error| error.to_string())
 }
 
-/// Replaces the pattern at the end of each of these lines. All other bytes stay. `None` when a line does not end with its
-/// old pattern.
+/// Replaces the pattern at the end of each of these lines. All other bytes stay. `None` when a line does not end with
+/// its old pattern.
 fn rewrite(text: &str, changes: &Changes<'_>) -> Option<String> {
     let mut new = String::with_capacity(text.len());
     for (at, line) in text.split_inclusive('\n').enumerate() {

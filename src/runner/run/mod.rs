@@ -43,8 +43,8 @@ const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 /// An error that ends a run: its status and a sentence.
 type RunError = (Status, String);
 
-/// Runs scenario files. Reports go to `out`, mistakes and errors to `err`. A closed `out` changes nothing. All processes
-/// have ended when this returns.
+/// Runs scenario files. Reports go to `out`, mistakes and errors to `err`. A closed `out` changes nothing. All
+/// processes have ended when this returns.
 pub fn run(options: &RunOptions, out: &mut dyn Write, err: &mut dyn Write) -> Status {
     match prepare_and_run(options, out, err) {
         Ok(status) => status,
@@ -162,7 +162,8 @@ fn environment(what: &str) -> impl FnOnce(io::Error) -> RunError + '_ {
     move |error| (Status::Environment, format!("{what}: {error}."))
 }
 
-/// Kills all processes after this time, even when the reader of a report blocks the runner. Dropping the result disarms it.
+/// Kills all processes after this time, even when the reader of a report blocks the runner. Dropping the result disarms
+/// it.
 fn guard(limit: Duration, cancel: &CancelToken) -> Sender<()> {
     let (guarded, over) = mpsc::channel();
     let cancel = cancel.clone();

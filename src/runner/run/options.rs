@@ -118,9 +118,9 @@ impl RunOptions {
 
     /// The default number of parallel cases.
     ///
-    /// Our own program mostly waits, so at least 4 cases run in parallel. Cases of an external program, which may be busy,
-    /// and simulated cases get a processor each. Cases in a common folder run one at a time, because their files could
-    /// conflict.
+    /// Our own program mostly waits, so at least 4 cases run in parallel. Cases of an external program, which may be
+    /// busy, and simulated cases get a processor each. Cases in a common folder run one at a time, because their files
+    /// could conflict.
     #[must_use]
     pub fn usual_jobs(implementation: Option<&Implementation>, is_simulated: bool) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);

@@ -15,8 +15,8 @@ use crate::script::pattern::normalize::normal;
 /// An external program. Its actors show text.
 #[derive(Clone, Debug)]
 pub struct Implementation {
-    /// The program and its first arguments, at least one word. Without `folder`, arguments that name a file relative to the
-    /// current folder become absolute paths.
+    /// The program and its first arguments, at least one word. Without `folder`, arguments that name a file relative to
+    /// the current folder become absolute paths.
     pub words: Vec<String>,
     /// The folder in which it runs. When absent, each actor runs in a new folder.
     pub folder: Option<PathBuf>,

@@ -1,5 +1,5 @@
-//! Injects network faults into own actors, by commands to their control sockets. A case continues when its faults are in
-//! force.
+//! Injects network faults into own actors, by commands to their control sockets. A case continues when its faults are
+//! in force.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -54,7 +54,7 @@ impl InterleavedSplitter {
     }
 }
 
-/// The lines of which a candidate may consist, or the line alone.
+/// Splits a candidate into its possible lines. An ordinary line stays whole.
 fn pieces<'a>(line: &'a str) -> Vec<&'a str> {
     let mut pieces = Vec::new();
     let mut rest = line;

@@ -45,8 +45,8 @@ pub(crate) struct Splitter {
 }
 
 impl Splitter {
-    /// Processes a chunk. `report` receives each complete line without its newline, and returns false when the receiver is
-    /// gone. The result is false then too.
+    /// Processes a chunk. `report` receives each complete line without its newline, and returns false when the receiver
+    /// is gone. The result is false then too.
     ///
     /// # Errors
     /// The exceeded limit, as the rest of a sentence that begins with the actor's name.

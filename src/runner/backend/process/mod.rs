@@ -106,8 +106,8 @@ impl Process {
 }
 
 impl ProcessBackend {
-    /// Creates an empty backend for this program. Backends of one run share the clock. The seed feeds the random numbers of
-    /// network faults.
+    /// Creates an empty backend for this program. Backends of one run share the clock. The seed feeds the random
+    /// numbers of network faults.
     ///
     /// # Errors
     /// When the temporary folder cannot be created.
@@ -315,8 +315,8 @@ impl Backend for ProcessBackend {
         let home = self.folder.path().join(launch.actor.to_string());
         crate::runner::backend::process::child::create_folders(&home).map_err(cannot)?;
         let external = matches!(self.program, Program::External(_));
-        // The port stays reserved after the actor has ended, while others still send to it. Another program could take a
-        // port that the actor had bound by itself.
+        // The port stays reserved after the actor has ended, while others still send to it. Another program could take
+        // a port that the actor had bound by itself.
         let reserved = ReservedPort::new().map_err(cannot)?;
         let port = reserved.port();
         let child = self.spawn(launch, &home, port, 1)?;

@@ -30,8 +30,8 @@ impl SilentPort {
 
 /// A UDP port for an actor. No other run on this host gets it until this is dropped.
 ///
-/// It is below the range of ephemeral ports, from which the system assigns ports by itself. The TCP port of the same number
-/// serves as a lock between runs: the system releases it when its holder ends, even after a crash.
+/// It is below the range of ephemeral ports, from which the system assigns ports by itself. The TCP port of the same
+/// number serves as a lock between runs: the system releases it when its holder ends, even after a crash.
 #[derive(Debug)]
 pub(crate) struct ReservedPort {
     _lock: TcpListener,
@@ -44,12 +44,13 @@ impl ReservedPort {
     /// The number of ports that are tried.
     const ATTEMPTS: u32 = 2048;
 
-    /// Reserves a port on which nobody listens.
+    /// Reserves a port on which no program listens.
     ///
     /// # Errors
     /// When none of the tried ports is free.
     pub(crate) fn new() -> io::Result<Self> {
-        /// Each reservation begins above the previous one. A late datagram for an earlier holder thus reaches nobody.
+        /// Each reservation begins above the previous one. A late datagram for an earlier holder thus reaches no
+        /// other actor.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // Runs that start together begin at different offsets.
         let offset = std::process::id().wrapping_mul(97);

@@ -36,8 +36,8 @@ const SILENCE_MS: u16 = 100;
 /// The interval at which a thread checks whether its program has ended. Another process may still hold the terminal.
 const CHECK_MS: u16 = 500;
 
-/// Opens a terminal and returns the runner's end and the program's end. The terminal echoes and translates nothing. Only
-/// the newline and [`END_OF_INPUT`] have a special meaning.
+/// Opens a terminal and returns the runner's end and the program's end. The terminal echoes and translates nothing.
+/// Only the newline and [`END_OF_INPUT`] have a special meaning.
 ///
 /// # Errors
 /// When the system cannot open one.
@@ -125,8 +125,8 @@ impl PtyMonitor {
     }
 }
 
-/// Reads until the program has closed its terminal or has ended. `copy` receives every byte. `report` returns false when
-/// the receiver is gone; that ends the reading too.
+/// Reads until the program has closed its terminal or has ended. `copy` receives every byte. `report` returns false
+/// when the receiver is gone; that ends the reading too.
 ///
 /// # Errors
 /// The exceeded limit, as the rest of a sentence that begins with the actor's name. Reading stops then.

@@ -9,8 +9,8 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use crate::runner::backend::process::procfs;
 
-/// On Linux, orphaned descendants become children of this process until this is dropped. Other systems leave them alone.
-/// Dropping it kills all children of this process, so there must be none that matter.
+/// On Linux, orphaned descendants become children of this process until this is dropped. Other systems leave them
+/// alone. Dropping it kills all children of this process, so there must be none that matter.
 #[derive(Debug)]
 pub struct Subreaper(());
 

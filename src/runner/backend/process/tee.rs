@@ -31,7 +31,7 @@ impl<R: Read> Read for Tee<R> {
 /// Opens the file of a copy. The first incarnation of an actor truncates it, later ones append to it.
 ///
 /// # Errors
-/// Those of the system.
+/// When the system refuses.
 pub(crate) fn open_copy(path: &Path, incarnation: u32) -> io::Result<File> {
     if incarnation <= 1 { File::create(path) } else { OpenOptions::new().append(true).create(true).open(path) }
 }
