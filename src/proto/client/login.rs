@@ -1,4 +1,6 @@
 //! Registers a client, registers it again after a restart of the server, and sends keep-alives.
+//!
+//! `welcome` registers the client. Its login is complete only when the first table after `welcome` was applied.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -102,8 +104,7 @@ impl Client {
         }
     }
 
-    /// Limits the wait between `welcome` and the first table. The server is unreachable if it is silent in all
-    /// attempts.
+    /// Limits the wait between `welcome` and the first table. A server that is silent in all attempts is unreachable.
     pub(super) fn login_timeout(&mut self, now: Instant) {
         let ClientPhase::LoggingIn(login) = &mut self.phase else { return };
         if self.registration.attempt().is_some() || login.ends > now {
@@ -120,8 +121,7 @@ impl Client {
         self.send_alive(now);
     }
 
-    /// Notes a datagram of the server. During a login it restarts the attempts, because mail and table can still
-    /// follow.
+    /// Notes a datagram of the server. It restarts the attempts of a login, because mail and table can still follow.
     pub(super) fn server_alive(&mut self, now: Instant) {
         self.server.unanswered = 0;
         if let ClientPhase::LoggingIn(login) = &mut self.phase {

@@ -56,8 +56,8 @@ pub use crate::proto::client::outbox::UNDER_WAY;
 pub use crate::proto::client::shutdown::{NOTICE_EVERY, NOTICES};
 pub use crate::proto::client::unknown_peers::{UNKNOWN_PEER_DATAGRAMS, UNKNOWN_PEERS};
 
-/// Acknowledgement timeout of a direct message, and time limit of one attempt of a request. The exercise demands 500
-/// ms.
+/// Acknowledgement timeout of a direct message, and time limit of one attempt of a request. The exercise demands this
+/// value.
 pub const LIMIT: Duration = Duration::from_millis(500);
 /// Number of attempts of a request to the server, each of length [`LIMIT`].
 pub const ATTEMPTS: u32 = 5;
@@ -217,8 +217,7 @@ impl Client {
             return;
         }
         if Some(peer) == self.server.incarnation {
-            // Every client knows the server's incarnation, so only the address shows that the server sent this
-            // datagram.
+            // Every client knows the server's incarnation, so that only the address identifies the server.
             if Some(from) == self.server.addr {
                 self.server_datagram(now, &head, frames);
             }
@@ -264,8 +263,7 @@ impl Client {
         mut frames: Vec<Frame>,
     ) {
         if !self.phase.is_online() {
-            // An offline client neither displays nor acknowledges messages. Acknowledgements of its own messages still
-            // count.
+            // An offline client neither displays nor acknowledges messages, but its own are still acknowledged.
             frames.clear();
             head = Header { n: None, low: None, ask: None, ..head };
         }

@@ -105,8 +105,8 @@ impl Client {
         }
     }
 
-    /// Reroutes the messages to a reader whose row has changed. Its earlier incarnation has ended, or it is offline
-    /// now.
+    /// Follows a change of a reader's row. Messages in flight to its ended incarnation are sent to the new one.
+    /// Messages to an offline reader go to the server.
     pub(super) fn reader_changed(&mut self, now: Instant, reader: &Name) {
         let Some(attempt) = self.outbox.first_attempt(reader) else { return self.send_waiting(now, reader) };
         match self.table.get(reader.as_str()) {
