@@ -193,13 +193,8 @@ impl ProcessBackend {
     fn copies(&self, launch: &LaunchSpec, incarnation: u32) -> io::Result<[Option<File>; 2]> {
         let Some(folder) = &self.copies else { return Ok([None, None]) };
         std::fs::create_dir_all(folder)?;
-        let of = |ending: &str| {
-            crate::runner::backend::process::tee::open_copy(
-                &folder.join(format!("{}.{ending}", launch.actor)),
-                incarnation,
-            )
-            .map(Some)
-        };
+        let of =
+            |ending: &str| tee::open_copy(&folder.join(format!("{}.{ending}", launch.actor)), incarnation).map(Some);
         Ok([of(if launch.text { "out" } else { "jsonl" })?, of("err")?])
     }
 
@@ -313,7 +308,7 @@ impl Backend for ProcessBackend {
         }
         let cannot = |error: io::Error| BackendError(format!("{} cannot be started: {error}", launch.actor));
         let home = self.folder.path().join(launch.actor.to_string());
-        crate::runner::backend::process::child::create_folders(&home).map_err(cannot)?;
+        child::create_folders(&home).map_err(cannot)?;
         let external = matches!(self.program, Program::External(_));
         // The port stays reserved after the actor has ended, while others still send to it. Another program could take
         // a port that the actor had bound by itself.
