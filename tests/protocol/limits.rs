@@ -202,7 +202,7 @@ impl Requester {
                     let datagram = wire::parse(bytes).unwrap();
                     self.acked = self.acked.max(datagram.head.ack.unwrap_or(0));
                     self.last = self.last.max(datagram.head.n.unwrap_or(0));
-                    let is_reply = |frame: &Frame| matches!(frame, Frame::Answer { .. } | Frame::Refused { .. });
+                    let is_reply = |frame: &Frame| matches!(frame, Frame::Answer(_) | Frame::Refused { .. });
                     self.replies.extend(datagram.frames.into_iter().filter(is_reply));
                 }
                 let event = alone::event(output);
@@ -233,7 +233,8 @@ fn unacknowledged_replies_are_limited_in_bytes_and_the_rest_follows_with_the_ack
         assert!(taken < count, "{taken}");
         assert_eq!(taken + requester.send_all(&mut server, true), count);
         let last_of_each = requester.replies.iter().filter_map(|reply| match reply {
-            Frame::Answer { r, more: false, .. } | Frame::Refused { r, .. } => Some(*r),
+            Frame::Answer(answer) => (!answer.more).then_some(answer.request),
+            Frame::Refused { r, .. } => Some(*r),
             _ => None,
         });
         assert!(last_of_each.eq(R..R + count as u64), "each is answered once, in order");

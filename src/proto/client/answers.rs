@@ -3,7 +3,7 @@
 //! A request stays in [`Requests`] until its answer or its last timeout, also while there is no link.
 
 use crate::proto::client::phase::RegistrationState;
-use crate::proto::client::requests::{Answer, RequestKind, RequestTimeout, Requests, SettledRequest};
+use crate::proto::client::requests::{RequestKind, RequestTimeout, Requests, SettledRequest};
 use crate::proto::client::{ATTEMPTS, Client};
 use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
@@ -13,7 +13,7 @@ use crate::proto::id::MessageId;
 use crate::proto::link::Link;
 use crate::proto::name::Name;
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, RequestOutcome};
+use crate::proto::wire::{Answer, Frame, RequestOutcome};
 
 impl Client {
     /// Adds a request and sends it as soon as the server knows this client. `frame` receives the request number.
@@ -95,8 +95,8 @@ impl Client {
     }
 
     /// Processes an answer of the server.
-    pub(super) fn answered(&mut self, now: Instant, r: u64, answer: Answer) {
-        let Some((SettledRequest { cmd, kind, .. }, answer)) = self.requests.answered(r, answer) else { return };
+    pub(super) fn answered(&mut self, now: Instant, answer: Answer) {
+        let Some((SettledRequest { cmd, kind, .. }, answer)) = self.requests.answered(answer) else { return };
         match (kind, answer.outcome) {
             (RequestKind::Dereg, _) => self.deregistered(cmd),
             (RequestKind::Save { to }, outcome) => self.save_answered(now, &to, outcome, answer.row),

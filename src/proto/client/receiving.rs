@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 
 use crate::proto::client::Client;
 use crate::proto::client::inbox::{FrameId, IncomingMessage, Reception};
-use crate::proto::client::requests::Answer;
 use crate::proto::client::unknown_peers::UNKNOWN_PEER_DATAGRAMS;
 use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
@@ -49,9 +48,7 @@ impl Client {
             Frame::Rows { upto, whole, last, rows, gone, .. } => {
                 self.rows_arrived(now, source.link, (upto, whole, last), rows, gone);
             }
-            Frame::Answer { r, is, n, row, names, more } => {
-                self.answered(now, r, Answer { outcome: is, recipients: n, row, names, more });
-            }
+            Frame::Answer(answer) => self.answered(now, answer),
             Frame::Post { id, kind, from, group, at, kept, text } => {
                 let (at, kept) = (Timestamp::from_micros(at), kept.map(Timestamp::from_micros));
                 let waits = self.receive(source, IncomingMessage { kind, from, id, group, at, kept, text });

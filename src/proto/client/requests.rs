@@ -10,7 +10,7 @@ use crate::proto::id::MessageId;
 use crate::proto::link::{Link, Tag};
 use crate::proto::name::Name;
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, RequestOutcome, Row};
+use crate::proto::wire::{Answer, Frame};
 
 /// All requests without outcome, by number.
 #[derive(Debug, Default)]
@@ -46,17 +46,6 @@ struct Request {
     is_on_link: bool,
     /// The names that have arrived, for a list that spans several answers.
     names: Vec<Name>,
-}
-
-/// The content of an `answer` frame.
-#[derive(Debug)]
-pub struct Answer {
-    pub outcome: RequestOutcome,
-    pub recipients: usize,
-    pub row: Option<Row>,
-    pub names: Vec<Name>,
-    /// Whether further names follow.
-    pub more: bool,
 }
 
 /// A request that is no longer pending, because of its answer or its last timeout.
@@ -132,15 +121,15 @@ impl Requests {
 
     /// Processes an answer. Returns the settled request and the complete answer, or `None` while more names follow. An
     /// answer with an unknown number is outdated and is ignored.
-    pub fn answered(&mut self, r: u64, mut answer: Answer) -> Option<(SettledRequest, Answer)> {
-        let request = self.pending.get_mut(&r)?;
+    pub fn answered(&mut self, mut answer: Answer) -> Option<(SettledRequest, Answer)> {
+        let request = self.pending.get_mut(&answer.request)?;
         if answer.more {
             if matches!(request.kind, RequestKind::Groups | RequestKind::Members { .. }) {
                 request.names.append(&mut answer.names);
             }
             return None;
         }
-        let mut request = self.pending.remove(&r)?;
+        let mut request = self.pending.remove(&answer.request)?;
         request.names.append(&mut answer.names);
         answer.names = std::mem::take(&mut request.names);
         Some((request.settle(), answer))

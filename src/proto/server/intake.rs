@@ -13,7 +13,7 @@ use crate::proto::server::Server;
 use crate::proto::server::replies::RequestId;
 use crate::proto::text::Text;
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, RequestOutcome};
+use crate::proto::wire::{Answer, Frame, RequestOutcome};
 
 /// The step that follows when a record has its outcome.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ impl Server {
             match then {
                 OnPersisted::Nothing => {}
                 OnPersisted::Reply { client, frame } => {
-                    if !is_written && matches!(frame, Frame::Answer { is: RequestOutcome::Ok, .. }) {
+                    if !is_written && matches!(&frame, Frame::Answer(answer) if answer.outcome == RequestOutcome::Ok) {
                         self.warn(Problem::NotSaved, Sentence::ChangeNotSaved);
                     }
                     self.reply(client, frame);
@@ -213,7 +213,7 @@ impl Server {
     }
 }
 
-/// The answer to an accepted message that has `n` readers.
-fn accepted(request: RequestId, n: usize) -> Frame {
-    Frame::Answer { r: request.number, is: RequestOutcome::Accepted, n, row: None, names: Vec::new(), more: false }
+/// The answer to an accepted message.
+fn accepted(request: RequestId, recipients: usize) -> Frame {
+    Frame::Answer(Answer { recipients, ..Answer::new(request.number, RequestOutcome::Accepted) })
 }

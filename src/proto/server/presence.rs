@@ -18,7 +18,7 @@ use crate::proto::server::sessions::Silence;
 use crate::proto::server::table::NAMES;
 use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, Header, RequestOutcome};
+use crate::proto::wire::{Answer, Frame, Header, RequestOutcome};
 
 /// A name without mail is dropped after this time offline: 30 days.
 pub const NAME_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -356,8 +356,8 @@ impl Server {
         for (request, mail) in waiters.mail {
             match self.row_for(request.client, name).filter(|row| row.online) {
                 Some(row) => {
-                    let (r, is, row) = (request.number, RequestOutcome::Exists, Some(row));
-                    self.reply(request.client, Frame::Answer { r, is, n: 0, row, names: Vec::new(), more: false });
+                    let answer = Answer { row: Some(row), ..Answer::new(request.number, RequestOutcome::Exists) };
+                    self.reply(request.client, Frame::Answer(answer));
                 }
                 None => self.keep(request, mail),
             }

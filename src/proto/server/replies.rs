@@ -8,7 +8,7 @@ use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
 use crate::proto::server::Server;
 use crate::proto::server::acks::AckAction;
-use crate::proto::wire::{Frame, RequestOutcome};
+use crate::proto::wire::{Answer, Frame, RequestOutcome};
 
 /// The bytes of unacknowledged replies to a client at which no more of its requests are processed. They have room for
 /// one reply to each of the 4,096 requests that a client may have open. A link has no limit of its own. This limit
@@ -56,5 +56,5 @@ impl Server {
 
 /// An answer with an outcome and nothing else. `r` is the number of the request.
 pub(super) fn answer(r: u64, is: RequestOutcome) -> Frame {
-    Frame::Answer { r, is, n: 0, row: None, names: Vec::new(), more: false }
+    Frame::Answer(Answer::new(r, is))
 }

@@ -15,7 +15,7 @@ use crate::proto::server::groups::{CreateOutcome, JoinOutcome};
 use crate::proto::server::intake::OnPersisted;
 use crate::proto::server::replies::RequestId;
 use crate::proto::time::{Instant, Timestamp};
-use crate::proto::wire::{Frame, RequestOutcome};
+use crate::proto::wire::{Answer, Frame, RequestOutcome};
 
 /// The most names in one frame. This many names of the greatest length fit into a datagram.
 const NAMES_A_FRAME: usize = 20;
@@ -68,9 +68,8 @@ impl Server {
 
     fn look_up(&mut self, request: RequestId, name: &Name) {
         let row = self.row_for(request.client, name);
-        let is = if row.is_some() { RequestOutcome::Exists } else { RequestOutcome::None };
-        let frame = Frame::Answer { r: request.number, is, n: 0, row, names: Vec::new(), more: false };
-        self.reply(request.client, frame);
+        let outcome = if row.is_some() { RequestOutcome::Exists } else { RequestOutcome::None };
+        self.reply(request.client, Frame::Answer(Answer { row, ..Answer::new(request.number, outcome) }));
     }
 
     /// Handles a request to create a group.
@@ -143,8 +142,8 @@ impl Server {
         let mut chunks: Vec<&[Name]> = names.chunks(NAMES_A_FRAME).collect();
         let last = chunks.pop().unwrap_or_default();
         for (names, more) in chunks.into_iter().map(|names| (names, true)).chain([(last, false)]) {
-            let (r, is) = (request.number, RequestOutcome::Names);
-            self.reply(request.client, Frame::Answer { r, is, n: 0, row: None, names: names.to_vec(), more });
+            let answer = Answer { names: names.to_vec(), more, ..Answer::new(request.number, RequestOutcome::Names) };
+            self.reply(request.client, Frame::Answer(answer));
         }
     }
 }

@@ -37,6 +37,37 @@ impl Serialize for Row {
     }
 }
 
+/// The content of an `answer` frame. Every member but the request and the outcome has a default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The number of the request.
+    #[serde(rename = "r")]
+    pub request: u64,
+    /// The result of the request.
+    #[serde(rename = "is")]
+    pub outcome: RequestOutcome,
+    /// The number of other clients that an accepted message goes to.
+    #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
+    pub recipients: usize,
+    /// The row of the client that the request names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<Row>,
+    /// Names of groups or members.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Name>,
+    /// Whether another answer with further names follows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+impl Answer {
+    /// An answer with an outcome and nothing else.
+    #[must_use]
+    pub const fn new(request: u64, outcome: RequestOutcome) -> Self {
+        Self { request, outcome, recipients: 0, row: None, names: Vec::new(), more: false }
+    }
+}
+
 /// The result of a request, in an `answer`. The name before each colon is the frame of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,19 +167,8 @@ pub enum Frame {
     Members { r: u64, group: Name },
     /// Leave a group.
     Leave { r: u64, group: Name },
-    /// The answer to the request `r`.
-    Answer {
-        r: u64,
-        is: RequestOutcome,
-        #[serde(default, skip_serializing_if = "is_zero")]
-        n: usize,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        row: Option<Row>,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        names: Vec<Name>,
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        more: bool,
-    },
+    /// The answer to a request.
+    Answer(Answer),
     /// From a server: a message for this client. A saved message has `kept`, the time at which it was saved
     /// (microseconds since 1970).
     Post {
@@ -199,7 +219,7 @@ impl Frame {
             Self::Join { .. } => "join",
             Self::Members { .. } => "members",
             Self::Leave { .. } => "leave",
-            Self::Answer { .. } => "answer",
+            Self::Answer(_) => "answer",
             Self::Post { .. } => "post",
             Self::Receipt { .. } => "receipt",
             Self::Unknown => "unknown",

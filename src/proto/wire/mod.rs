@@ -9,7 +9,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::proto::id::Incarnation;
-pub use crate::proto::wire::frame::{Frame, RequestOutcome, Row};
+pub use crate::proto::wire::frame::{Answer, Frame, RequestOutcome, Row};
 
 /// The highest number of a datagram on a link. No sender reaches it, and arithmetic on valid numbers cannot overflow.
 pub const MAX_NUMBER: u64 = 1 << 62;
