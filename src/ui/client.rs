@@ -224,9 +224,8 @@ impl HostRole for ClientRole {
             print_error_unless_blocked(format!("{pending} {commands} had no outcome."));
         }
         if let Some(Gone::Broken(kind)) = shell.printer.gone() {
-            print_error_unless_blocked(format!("The output could not be written: {kind}."));
             // The output may have failed only when the last events were written.
-            shell.set_status(Status::Environment);
+            shell.output_failed(kind);
         }
         shell.status
     }

@@ -2,6 +2,7 @@
 //!
 //! A [`HostRole`] holds only the differences: its inputs, its effects, and the consequences of its events.
 
+use std::io::ErrorKind;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -96,6 +97,12 @@ impl Shell {
     /// Sets the status if no status other than [`Status::Ok`] was set before.
     pub fn set_status(&mut self, status: Status) {
         self.status = self.status.or(status);
+    }
+
+    /// Reports on standard error that the output cannot be written, and sets the status.
+    pub fn output_failed(&mut self, kind: ErrorKind) {
+        print_error_unless_blocked(format!("The output could not be written: {kind}."));
+        self.set_status(Status::Environment);
     }
 }
 

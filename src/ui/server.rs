@@ -123,8 +123,7 @@ impl HostRole for ServerRole {
         }
         match shell.printer.gone() {
             Some(Gone::Broken(kind)) => {
-                print_error_unless_blocked(format!("The output could not be written: {kind}."));
-                shell.set_status(Status::Environment);
+                shell.output_failed(kind);
                 true
             }
             gone => gone == Some(Gone::Reader),
