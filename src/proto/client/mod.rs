@@ -1,13 +1,13 @@
 //! The client machine: registers, sends direct messages to addresses from its copy of the table, falls back to the
 //! server, and leaves with notice.
 //!
-//! Submodules own the state: [`command_queue`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`],
-//! [`registration`] and [`directory`]. Their fields are private to their files. They return values and never call the
-//! client. [`phase`] defines the phases of the client from its start to its end.
+//! Parts own the state: [`command_queue`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`],
+//! [`registration`] and [`directory`]. Only its own methods touch the fields of such a part. A part
+//! returns values and never calls the client. [`phase`] defines the phases of the client from its start to its end.
 //!
-//! [`Client`] routes between the submodules. This file accepts the inputs and emits the outputs. [`commands`] runs
-//! commands, [`login`] registers, [`shutdown`] leaves, [`answers`] sends requests and reports their outcome,
-//! [`sending`] sends direct messages, and [`receiving`] reads frames.
+//! [`Client`] routes between the parts. This file accepts the inputs and emits the outputs. [`commands`] runs commands,
+//! [`login`] registers, [`shutdown`] leaves, [`answers`] sends requests and reports their outcome, [`outbox`] sends
+//! direct messages, and [`receiving`] reads frames.
 
 mod answers;
 mod command_queue;
@@ -21,7 +21,6 @@ mod phase;
 mod receiving;
 mod registration;
 mod requests;
-mod sending;
 mod shutdown;
 mod unknown_peers;
 
@@ -79,7 +78,7 @@ struct ServerPeer {
     unanswered: u32,
 }
 
-/// A client: routes between the submodules that own its state.
+/// A client: routes between the parts that own its state.
 #[derive(Debug)]
 pub struct Client {
     name: Name,
