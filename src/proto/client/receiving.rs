@@ -3,11 +3,8 @@
 //! A frame is taken from its link only when the client can display it. It is confirmed after its display, or after its
 //! effect if it is not displayed.
 
-use std::net::SocketAddr;
-
 use crate::proto::client::Client;
 use crate::proto::client::inbox::{FrameId, IncomingMessage, Reception};
-use crate::proto::client::unknown_peers::UNKNOWN_PEER_DATAGRAMS;
 use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::id::{Incarnation, MessageId};
@@ -166,54 +163,5 @@ impl Client {
         for event in self.inbox.take_held() {
             self.say_bare(None, event);
         }
-    }
-
-    /// Admits a peer that is not in the table. Returns whether its datagrams can wait for the update.
-    pub(super) fn admit_unknown(&mut self, now: Instant, from: SocketAddr, peer: Incarnation) -> bool {
-        if self.unknown_peers.contains(peer) {
-            return true;
-        }
-        let is_there = |other: &Incarnation| self.links.get(*other).is_some_and(|link| link.addr() == from);
-        let earlier = self.unknown_peers.iter().find(is_there);
-        if let Some(earlier) = earlier {
-            // An address has one incarnation at a time, so the earlier one has ended.
-            self.forget_unknown(earlier);
-        }
-        if self.unknown_peers.is_full() || !self.phase.is_online() {
-            return false;
-        }
-        self.unknown_peers.insert(now, peer);
-        if let Some(link) = self.links.open(peer, from) {
-            link.limit(UNKNOWN_PEER_DATAGRAMS);
-        }
-        true
-    }
-
-    /// Reads the datagrams of unknown peers that are in the table now.
-    pub(super) fn read_known_peers(&mut self, now: Instant) {
-        let known: Vec<Incarnation> =
-            self.unknown_peers.iter().filter(|peer| self.table.name_of(*peer).is_some()).collect();
-        for peer in known {
-            if self.links.get(peer).is_some_and(|link| !self.can_be_at(peer, link.addr())) {
-                self.forget_unknown(peer);
-                continue;
-            }
-            self.unknown_peers.remove(peer);
-            if let Some(link) = self.links.get_mut(peer) {
-                link.limit(u64::MAX);
-            }
-            self.read_peer(now, peer);
-        }
-    }
-
-    pub(super) fn unknown_peers_timeout(&mut self, now: Instant) {
-        for peer in self.unknown_peers.due(now) {
-            self.forget_unknown(peer);
-        }
-    }
-
-    fn forget_unknown(&mut self, peer: Incarnation) {
-        self.unknown_peers.remove(peer);
-        self.links.close(peer);
     }
 }
