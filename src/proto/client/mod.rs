@@ -7,7 +7,7 @@
 //!
 //! [`Client`] routes between the parts. This file accepts the inputs and emits the outputs. [`commands`] runs commands,
 //! [`login`] registers, [`shutdown`] leaves, [`answers`] sends requests and reports their outcome, [`outbox`] sends
-//! direct messages, and [`receiving`] reads frames.
+//! direct messages, [`inbox`] reads frames, and [`unknown_peers`] keeps datagrams for a later update of the table.
 
 mod answers;
 mod command_queue;
@@ -18,7 +18,6 @@ mod inbox;
 mod login;
 mod outbox;
 mod phase;
-mod receiving;
 mod registration;
 mod requests;
 mod shutdown;
