@@ -1,7 +1,7 @@
 //! The client machine: registers, sends direct messages to addresses from its copy of the table, falls back to the
 //! server, and leaves with notice.
 //!
-//! Parts own the state: [`command_queue`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`],
+//! Parts own the state: [`commands`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`],
 //! [`registration`] and [`directory`]. Only its own methods touch the fields of such a part. A part
 //! returns values and never calls the client. [`phase`] defines the phases of the client from its start to its end.
 //!
@@ -10,7 +10,6 @@
 //! direct messages, [`inbox`] reads frames, and [`unknown_peers`] keeps datagrams for a later update of the table.
 
 mod answers;
-mod command_queue;
 mod commands;
 mod dedup;
 pub mod directory;
@@ -26,7 +25,7 @@ mod unknown_peers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::proto::client::command_queue::CommandQueue;
+use crate::proto::client::commands::CommandQueue;
 use crate::proto::client::directory::{Change, Directory};
 use crate::proto::client::inbox::Inbox;
 use crate::proto::client::outbox::Outbox;
