@@ -1,15 +1,15 @@
 //! The client machine: registers, sends direct messages to addresses from its copy of the table, falls back to the
 //! server, and leaves with notice.
 //!
-//! Parts own the state: [`commands`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`],
-//! [`registration`] and [`directory`]. Only its own methods touch the fields of such a part. A part
-//! returns values and never calls the client. [`phase`] defines the phases of the client from its start to its end.
+//! Parts own the state: [`commands`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`], [`registration`] and
+//! [`directory`]. Only its own methods touch the fields of such a part. A part returns values and never calls the
+//! client. [`phase`] defines the phases of the client from its start to its end.
 //!
-//! [`Client`] routes between the parts. This file accepts the inputs and emits the outputs. [`commands`] runs commands,
-//! [`login`] registers, [`shutdown`] leaves, [`answers`] sends requests and reports their outcome, [`outbox`] sends
-//! direct messages, [`inbox`] reads frames, and [`unknown_peers`] keeps datagrams for a later update of the table.
+//! [`Client`] routes between the parts. This file accepts the inputs and emits the outputs. The routing of one part
+//! stands in its file: [`commands`] runs commands, [`requests`] sends requests and reports their outcome, [`outbox`]
+//! sends direct messages, [`inbox`] reads frames, and [`unknown_peers`] admits peers before the table has them.
+//! [`login`] registers and [`shutdown`] leaves.
 
-mod answers;
 mod commands;
 mod dedup;
 pub mod directory;
