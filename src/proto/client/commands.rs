@@ -1,4 +1,4 @@
-//! Chat commands: the queue of the commands without outcome, and the decision whether a command runs now, waits or fails.
+//! Chat commands: queues those without outcome, and decides whether a command runs now, waits or fails.
 //!
 //! A command is open from its number to its outcome. It is also in the backlog until it begins.
 //!

@@ -2,8 +2,8 @@
 //! server, and leaves with notice.
 //!
 //! Parts own the state: [`commands`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`], [`registration`] and
-//! [`directory`]. Only its own methods touch the fields of such a part. A part returns values and never calls the
-//! client. [`phase`] defines the phases of the client from its start to its end.
+//! [`directory`]. Only a part's own methods touch its fields. A part returns values and never calls the client.
+//! [`phase`] defines the phases of the client from its start to its end.
 //!
 //! [`Client`] routes between the parts. This file accepts the inputs and emits the outputs. The routing of one part
 //! stands in its file: [`commands`] runs commands, [`requests`] sends requests and reports their outcome, [`outbox`]

@@ -1,7 +1,7 @@
 //! Direct messages: their queues, one for each reader, and their sending to the reader or to the server.
 //!
-//! A message goes on the link to its reader. The server receives it if the reader is offline or does not acknowledge in
-//! time. If the server then finds the reader online, it refuses to keep the message. The client sends it to the reader a
+//! A message goes on the link to its reader, or to the server if the reader is offline or does not acknowledge in time.
+//! If the server then finds the reader online, it refuses to keep the message. The client sends it to the reader a
 //! second and last time, before the server keeps it without a further ping.
 //!
 //! Only the first message of a queue can be looked up or given to the server. Later messages then wait for its outcome,
