@@ -11,6 +11,7 @@ pub mod config;
 pub mod console;
 pub mod event;
 pub mod id;
+pub mod keys;
 pub mod link;
 pub mod machine;
 pub mod name;
