@@ -46,6 +46,11 @@ pub struct LinkKeys {
     receiving: Hmac<Sha256>,
 }
 
+impl PublicKey {
+    /// The key that stands for none, as in the row of a name from a time without keys. Nobody can agree with it.
+    pub const NONE: Self = Self([0; 32]);
+}
+
 impl Identity {
     /// The key pair of a secret key. Any 32 bytes are one (RFC 7748 §5).
     #[must_use]
@@ -200,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_key_that_gives_everybody_the_same_secret_is_refused() {
-        assert!(Identity::from_secret([7; 32]).agree(PublicKey([0; 32])).is_none());
+        assert!(Identity::from_secret([7; 32]).agree(PublicKey::NONE).is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use crate::proto::event::MessageKind;
 use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::keys::PublicKey;
 use crate::proto::name::Name;
 use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
@@ -52,6 +53,8 @@ pub struct NameRecord {
     pub online: bool,
     /// When the client was last online or went offline.
     pub seen: Timestamp,
+    /// The key of its user, or [`PublicKey::NONE`].
+    pub key: PublicKey,
 }
 
 /// A group and the request that created it. The server recognises a retry of that request after its answer was lost.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chat::netem::link_model::LinkModel;
 use chat::proto::event::MessageKind;
 use chat::proto::id::{Incarnation, MessageId};
+use chat::proto::keys::PublicKey;
 use chat::proto::name::Name;
 use chat::proto::record::{Mail, MailHeader, NameRecord, Record};
 use chat::proto::text::Text;
@@ -55,7 +56,14 @@ pub fn simulation_with_records(records: impl IntoIterator<Item = Record>) -> Sim
 /// The row of an offline client.
 pub fn row(name: &str, incarnation: u128) -> Record {
     let (name, addr) = (Name::new(name).expect("a name"), SocketAddr::from(([10, 1, 0, 0], 7000)));
-    Record::Name(NameRecord { name, addr, incarnation: Incarnation(incarnation), online: false, seen: EPOCH })
+    Record::Name(NameRecord {
+        name,
+        addr,
+        incarnation: Incarnation(incarnation),
+        online: false,
+        seen: EPOCH,
+        key: PublicKey::NONE,
+    })
 }
 
 /// A stored direct message.

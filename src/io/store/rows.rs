@@ -33,14 +33,15 @@ pub(super) fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
     match record {
         Record::Name(row) => run(
             db,
-            "INSERT INTO names (name, addr, life, online, seen) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (name) DO UPDATE SET addr = ?2, life = ?3, online = ?4, seen = ?5",
+            "INSERT INTO names (name, addr, life, online, seen, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (name) DO UPDATE SET addr = ?2, life = ?3, online = ?4, seen = ?5, key = ?6",
             params![
                 row.name.as_str(),
                 row.addr.to_string(),
                 row.incarnation.to_string(),
                 row.online,
-                row.seen.micros()
+                row.seen.micros(),
+                row.key.to_string(),
             ],
         ),
         Record::NameRemoved(name) => run(db, "DELETE FROM names WHERE name = ?1", params![name.as_str()]),
@@ -113,13 +114,14 @@ pub(super) fn fetch(db: &Connection, seqs: &[u64]) -> rusqlite::Result<Vec<Mail>
 /// Reads the whole state, without the texts of the messages: they stay on disk until they are fetched.
 pub(super) fn load(db: &Connection) -> rusqlite::Result<PersistedState> {
     Ok(PersistedState {
-        names: all(db.prepare_cached("SELECT name, addr, life, online, seen FROM names ORDER BY name")?, |row| {
+        names: all(db.prepare_cached("SELECT name, addr, life, online, seen, key FROM names ORDER BY name")?, |row| {
             Ok(NameRecord {
                 name: parsed(row, 0)?,
                 addr: parsed(row, 1)?,
                 incarnation: parsed(row, 2)?,
                 online: row.get(3)?,
                 seen: time(row, 4)?,
+                key: parsed(row, 5)?,
             })
         })?,
         groups: all(db.prepare_cached("SELECT name, creator, life, request FROM groups ORDER BY name")?, |row| {

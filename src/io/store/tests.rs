@@ -12,6 +12,7 @@ use rusqlite::ffi;
 use super::*;
 use crate::proto::event::MessageKind;
 use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::keys::PublicKey;
 use crate::proto::name::Name;
 use crate::proto::record::{GroupRecord, MailHeader, NameRecord, Receipt};
 use crate::proto::text::Text;
@@ -37,6 +38,7 @@ fn row(word: &str, online: bool) -> NameRecord {
         incarnation,
         online,
         seen: Timestamp::from_micros(1),
+        key: PublicKey([7; 32]),
     }
 }
 
@@ -413,7 +415,7 @@ fn a_file_of_a_newer_release_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
     load_state(&path);
-    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
+    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
     let before = fs::read(&path).unwrap();
     let shown = fs::canonicalize(&path).unwrap();
     let why = refusal(&path).to_string();
@@ -421,11 +423,36 @@ fn a_file_of_a_newer_release_is_refused_and_unchanged() {
     assert_eq!(
         why,
         format!(
-            "The file {shown} was written by a newer release (format 2, this one knows 1); \
+            "The file {shown} was written by a newer release (format 3, this one knows 2); \
              use that release or name another file."
         )
     );
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn names_of_format_1_have_no_key_until_they_are_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(include_str!("schema-1.sql")).unwrap();
+    db.execute_batch(
+        "INSERT INTO names VALUES ('x', '[2001:db8::1]:65535', 'fffffffffffffffffffffffffffffffe', 1, 1);
+         INSERT INTO names VALUES ('y', '[2001:db8::1]:65535', 'fffffffffffffffffffffffffffffffe', 0, 1);
+         PRAGMA application_id = 0x63686174; PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(db);
+    let without_key = |row: NameRecord| NameRecord { key: PublicKey::NONE, ..row };
+    let (store, state, _) = open(&path);
+    assert_eq!(state.names, [without_key(row("x", true)), without_key(row("y", false))]);
+    store.submit(vec![Record::Name(row("y", true))]);
+    store.close();
+    assert_eq!(load_state(&path).names, [without_key(row("x", true)), row("y", true)]);
+    let db = Connection::open(&path).unwrap();
+    let mut query = db.prepare("SELECT key FROM names ORDER BY name").unwrap();
+    let keys: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert_eq!(keys, ["00".repeat(32), "07".repeat(32)]);
 }
 
 #[test]
@@ -453,22 +480,17 @@ fn a_foreign_file_is_refused_and_unchanged() {
 fn invalid_rows_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     for (sql, reason) in [
-        ("INSERT INTO names VALUES ('a;b', '1.2.3.4:5', '00000000000000000000000000000001', 1, 0)", "\"a;b\""),
-        ("INSERT INTO names VALUES ('a', 'nowhere', '00000000000000000000000000000001', 1, 0)", "address"),
-        ("INSERT INTO names VALUES ('a', '1.2.3.4:5', 'me', 1, 0)", "32 hexadecimal digits"),
-        ("INSERT INTO receipts VALUES (-1, 'a', '00000000000000000000000000000001.1', 'b', 0)", "out of range"),
-        (
-            "INSERT INTO mail VALUES (1, '00000000000000000000000000000001.1', 'group', 'a', NULL, 0, 0, 'y', 'hi')",
-            "expected",
-        ),
-        (
-            "INSERT INTO mail VALUES (1, '00000000000000000000000000000001.1', 'group', 'a', NULL, 0, 0, '[]', '')",
-            "has 0",
-        ),
+        ("names VALUES ('a;b', '1.2.3.4:5', '00000000000000000000000000000001', 1, 0, '0')", "\"a;b\""),
+        ("names VALUES ('a', 'nowhere', '00000000000000000000000000000001', 1, 0, '0')", "address"),
+        ("names VALUES ('a', '1.2.3.4:5', 'me', 1, 0, '0')", "32 hexadecimal digits"),
+        ("names VALUES ('a', '1.2.3.4:5', '00000000000000000000000000000001', 1, 0, 'KEY')", "64 hexadecimal digits"),
+        ("receipts VALUES (-1, 'a', '00000000000000000000000000000001.1', 'b', 0)", "out of range"),
+        ("mail VALUES (1, '00000000000000000000000000000001.1', 'group', 'a', NULL, 0, 0, 'y', 'hi')", "expected"),
+        ("mail VALUES (1, '00000000000000000000000000000001.1', 'group', 'a', NULL, 0, 0, '[]', '')", "has 0"),
     ] {
         let path = folder.path().join("chat.db");
         load_state(&path);
-        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        Connection::open(&path).unwrap().execute_batch(&format!("INSERT INTO {sql}")).unwrap();
         let why = refusal(&path);
         assert!(matches!(why, StoreError::Damaged { .. }), "{why}");
         assert!(why.to_string().contains(reason), "{why}");

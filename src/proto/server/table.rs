@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::proto::event::ClientInfo;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
+use crate::proto::keys::PublicKey;
 use crate::proto::link::Tag;
 use crate::proto::name::Name;
 use crate::proto::record::{NameRecord, Record};
@@ -76,7 +77,7 @@ impl Table {
     #[must_use]
     pub fn new(records: Vec<NameRecord>) -> Self {
         let mut table = Self::default();
-        for NameRecord { name, addr, incarnation, online, seen } in records {
+        for NameRecord { name, addr, incarnation, online, seen, .. } in records {
             table.put(name, addr, incarnation, online, seen);
         }
         table.changed.clear();
@@ -191,6 +192,7 @@ impl Server {
                 incarnation: row.incarnation,
                 online,
                 seen: self.output.unix,
+                key: PublicKey::NONE,
             };
             self.persist(Record::Name(record), then);
         }
