@@ -1,8 +1,12 @@
-//! Helpers for files: a read with a limit, and the folder of a path.
+//! Helpers for files: a read with a limit, the folder of a path, and the folders of the user.
 
-use std::fs::File;
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Mode of a folder that this program creates: its files are private.
+const FOLDER_MODE: u32 = 0o700;
 
 /// Reads at most `limit` + 1 bytes of a file. A result longer than `limit` means that the file is too long; the caller
 /// must reject it.
@@ -20,6 +24,47 @@ pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 #[must_use]
 pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Creates and syncs the missing folders of a path. Returns the path without symbolic links.
+///
+/// # Errors
+/// The errors of the system: a folder cannot be created, read or synced.
+pub fn create_folders(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+        result => return result,
+    }
+    let Some(name) = path.file_name() else { return Err(io::ErrorKind::IsADirectory.into()) };
+    let folder = folder(path);
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+    for folder in missing {
+        sync_folder(folder)?;
+    }
+    Ok(fs::canonicalize(folder)?.join(name))
+}
+
+/// Makes the entry of a path in its folder durable.
+///
+/// # Errors
+/// The errors of the system: the folder cannot be opened or synced.
+pub fn sync_folder(of: &Path) -> io::Result<()> {
+    File::open(folder(of))?.sync_all()
+}
+
+/// The user's state folder of this program: `$XDG_STATE_HOME/chat`, else `~/.local/state/chat`.
+#[must_use]
+pub fn state_folder() -> Option<PathBuf> {
+    user_folder("XDG_STATE_HOME", ".local/state")
+}
+
+/// The folder of this program below the folder in `variable`, else below `below_home` in the user's home. A relative
+/// path is ignored (XDG Base Directory Specification).
+fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute(variable).or_else(|| Some(absolute("HOME")?.join(below_home)));
+    folder.map(|folder| folder.join("chat"))
 }
 
 #[cfg(test)]

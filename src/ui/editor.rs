@@ -23,6 +23,7 @@ use rustyline::{
     KeyEvent, RepeatCount,
 };
 
+use crate::io::file::state_folder;
 use crate::io::input::{InputLine, LineSender, Wake};
 use crate::io::terminal::{self, Mode};
 use crate::ui::completion::Completion;
@@ -215,14 +216,6 @@ impl EditorContext {
         let _ = self.signals.send(signal);
         (self.wake)();
     }
-}
-
-/// The user's state folder of this program: `$XDG_STATE_HOME/chat`, else `~/.local/state/chat`.
-#[must_use]
-pub fn state_folder() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    state.map(|state| state.join("chat"))
 }
 
 /// Handles Ctrl-Z: restores the mode of the terminal and stops the process.

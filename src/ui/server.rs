@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use nix::libc::SIGHUP;
 
 use crate::cli::{ServerOptions, StoreChoice};
+use crate::io::file::state_folder;
 use crate::io::input::{InputLine, Lines};
 use crate::io::store::{Store, StoreAnswer, StoreLocation};
 use crate::io::terminal;
@@ -21,7 +22,6 @@ use crate::proto::server::Server;
 use crate::proto::status::Status;
 use crate::proto::time::{Instant, Now, Timestamp};
 use crate::ui::completion::Completion;
-use crate::ui::editor::state_folder;
 use crate::ui::host::{HostRole, LAST_EVENTS_LIMIT, NextInput, Shell, print_error_unless_blocked, signal_status};
 use crate::ui::line_source::LineSource;
 use crate::ui::printer::Gone;

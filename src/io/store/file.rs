@@ -1,17 +1,16 @@
-//! Prepares the file of a store: creates its folders, creates the file so that only its owner may read it, and locks
-//! it. It does not look at the tables; `schema` does.
+//! Prepares the file of a store: creates the file so that only its owner may read it, and locks it. It does not look at
+//! the tables; `schema` does.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::io::file::folder;
+use crate::io::file::{create_folders, sync_folder};
 use crate::io::store::StoreError;
 
 /// Messages are private: only the owner of the file may read them.
 const FILE_MODE: u32 = 0o600;
-const FOLDER_MODE: u32 = 0o700;
 
 /// Exclusive lock of a store, held until it is dropped. The system releases it however the program ends.
 ///
@@ -79,30 +78,9 @@ fn can_be_store(path: &Path) -> io::Result<bool> {
     Ok(head.is_empty() || head == MAGIC)
 }
 
-/// Creates and syncs the missing folders of a path. Returns the path without symbolic links.
-fn create_folders(path: &Path) -> io::Result<PathBuf> {
-    match fs::canonicalize(path) {
-        Err(why) if why.kind() == io::ErrorKind::NotFound => {}
-        result => return result,
-    }
-    let Some(name) = path.file_name() else { return Err(io::ErrorKind::IsADirectory.into()) };
-    let folder = folder(path);
-    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
-    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-    for folder in missing {
-        sync_folder(folder)?;
-    }
-    Ok(fs::canonicalize(folder)?.join(name))
-}
-
 /// The path of the lock file: `.lock` is appended and replaces no extension.
 fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     name.into()
-}
-
-/// Makes the entry of a path in its folder durable.
-fn sync_folder(of: &Path) -> io::Result<()> {
-    File::open(folder(of))?.sync_all()
 }
