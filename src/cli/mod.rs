@@ -44,6 +44,8 @@ pub struct ServerOptions {
     pub store: StoreChoice,
     /// The maximum of messages kept for one reader.
     pub mailbox: usize,
+    /// The file of the user's key pair, if it is not the default one.
+    pub identity: Option<PathBuf>,
     /// Write events as JSON.
     pub json: bool,
     /// Write every datagram as an event.
@@ -74,6 +76,8 @@ pub struct ClientOptions {
     pub server_port: u16,
     /// Its own port, 0 for a free one.
     pub port: u16,
+    /// The file of the user's key pair, if it is not the default one.
+    pub identity: Option<PathBuf>,
     /// Write events as JSON.
     pub json: bool,
     /// Treat lines as typed by a person.
@@ -136,6 +140,10 @@ struct Arguments {
     /// Show every datagram that is sent and received
     #[arg(long)]
     trace: bool,
+
+    /// Use the key pair in this file, and make it if it is missing
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
 
     #[command(flatten)]
     network: NetworkArgs,
@@ -238,7 +246,8 @@ impl Arguments {
                     (None, false) => StoreChoice::Default,
                 };
                 let faults = self.network.faults()?;
-                Ok(Role::Server(ServerOptions { port, store, mailbox, json: self.json, trace: self.trace, faults }))
+                let (identity, json, trace) = (self.identity, self.json, self.trace);
+                Ok(Role::Server(ServerOptions { port, store, mailbox, identity, json, trace, faults }))
             }
             (None, Some(_)) => self.client_role(),
             (None, None) if self.is_bare() => Ok(Role::Launcher),
@@ -263,6 +272,7 @@ impl Arguments {
             host: parse_host(host)?,
             server_port: parse_port("The server's port", server_port, false)?,
             port: parse_port("The client's port", port, true)?,
+            identity: self.identity,
             json: self.json,
             on_eof: given.on_eof()?,
             typed: given.typed,
@@ -276,7 +286,8 @@ impl Arguments {
     }
 
     fn is_bare(&self) -> bool {
-        let given = self.json || self.text || self.trace || self.server_options.is_given() || self.network.is_given();
+        let common = self.json || self.text || self.trace || self.identity.is_some() || self.network.is_given();
+        let given = common || self.server_options.is_given();
         !given && self.client_options.refuse_for_server().is_ok()
     }
 }

@@ -59,6 +59,12 @@ pub fn state_folder() -> Option<PathBuf> {
     user_folder("XDG_STATE_HOME", ".local/state")
 }
 
+/// The user's data folder of this program: `$XDG_DATA_HOME/chat`, else `~/.local/share/chat`.
+#[must_use]
+pub fn data_folder() -> Option<PathBuf> {
+    user_folder("XDG_DATA_HOME", ".local/share")
+}
+
 /// The folder of this program below the folder in `variable`, else below `below_home` in the user's home. A relative
 /// path is ignored (XDG Base Directory Specification).
 fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {

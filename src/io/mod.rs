@@ -5,6 +5,7 @@ pub mod clock;
 pub mod control;
 pub mod event_loop;
 pub mod file;
+pub mod identity;
 pub mod input;
 pub mod sender;
 pub mod signals;

@@ -1,6 +1,6 @@
 //! The terminal on standard input and output: its abilities, its foreground process group, and its mode.
 
-use std::io::{IsTerminal, stdin, stdout};
+use std::io::{IsTerminal, stderr, stdin, stdout};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
@@ -20,6 +20,12 @@ pub fn is_input() -> bool {
 #[must_use]
 pub fn is_output() -> bool {
     stdout().is_terminal()
+}
+
+/// Whether standard error is a terminal.
+#[must_use]
+pub fn is_error_output() -> bool {
+    stderr().is_terminal()
 }
 
 /// Whether reports may have colours: standard output is a terminal, and `NO_COLOR` is unset or empty (no-color.org).

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::proto::keys::Identity;
 use crate::proto::name::Name;
 use crate::proto::record::PersistedState;
 
@@ -24,6 +25,8 @@ pub struct ClientConfig {
     pub free_port: Option<u16>,
     /// 32 random bytes, the seed of [`crate::proto::rng::Rng`]: ids and all other random numbers.
     pub seed: [u8; 32],
+    /// The key pair of the user.
+    pub identity: Identity,
     /// End without a `bye`, so that the server has to detect it.
     pub silent_leave: bool,
     /// Emit an event for each datagram.
@@ -42,6 +45,8 @@ pub struct ServerConfig {
     pub port: u16,
     /// 32 random bytes, the seed of [`crate::proto::rng::Rng`].
     pub seed: [u8; 32],
+    /// The key pair of the user.
+    pub identity: Identity,
     /// The state that the store had at start.
     pub kept: PersistedState,
     /// Maximum number of saved messages for an offline reader, at most [`crate::proto::server::MAILBOX`].

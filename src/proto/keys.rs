@@ -128,6 +128,27 @@ fn direction(secret: &SharedSecret, sender: Incarnation, receiver: Incarnation) 
     Hmac::new(&block.into())
 }
 
+/// Parses 64 lower-case hexadecimal digits.
+#[must_use]
+pub fn parse_hex(word: &str) -> Option<[u8; 32]> {
+    if word.len() != 64 || !word.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&word[at * 2..at * 2 + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Writes bytes as 64 lower-case hexadecimal digits.
+///
+/// # Errors
+/// The errors of `out`.
+pub fn write_hex(bytes: &[u8; 32], out: &mut impl fmt::Write) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+}
+
 fn truncated(mac: Hmac<Sha256>) -> [u8; TAG] {
     let full = mac.finalize().into_bytes();
     let mut tag = [0; TAG];
@@ -138,20 +159,13 @@ fn truncated(mac: Hmac<Sha256>) -> [u8; TAG] {
 impl FromStr for PublicKey {
     type Err = BadKey;
     fn from_str(word: &str) -> Result<Self, BadKey> {
-        let mut key = [0; 32];
-        if word.len() != 64 || !word.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
-            return Err(BadKey);
-        }
-        for (at, byte) in key.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&word[at * 2..at * 2 + 2], 16).map_err(|_| BadKey)?;
-        }
-        Ok(Self(key))
+        parse_hex(word).map(Self).ok_or(BadKey)
     }
 }
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write_hex(&self.0, f)
     }
 }
 

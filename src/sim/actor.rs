@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::netem::emulator::Emulator;
 use crate::proto::client::Client;
 use crate::proto::event::Event;
+use crate::proto::keys::Identity;
 use crate::proto::machine::{ClientInput, Exit, Input, Machine, Output, ServerEffect, ServerInput};
 use crate::proto::name::Name;
 use crate::proto::server::Server;
@@ -83,6 +84,8 @@ pub(crate) struct SimActor {
     pub(crate) addr: SocketAddr,
     /// `None` for the server.
     pub(crate) name: Option<Name>,
+    /// The same in all incarnations.
+    pub(crate) identity: Identity,
     /// `None` while the actor does not run.
     pub(crate) role: Option<SimMachine>,
     pub(crate) paused: bool,
@@ -108,11 +111,12 @@ pub(crate) struct SimActor {
 
 impl SimActor {
     /// An actor that does not run yet, on the host with this number.
-    pub(crate) fn new(host: usize, name: Option<Name>, faults: Emulator<SocketAddr>) -> Self {
+    pub(crate) fn new(host: usize, name: Option<Name>, identity: Identity, faults: Emulator<SocketAddr>) -> Self {
         let host = 0x0a00_0000 + u32::try_from(host).unwrap_or(u32::MAX);
         Self {
             addr: SocketAddr::from((Ipv4Addr::from(host), PORT)),
             name,
+            identity,
             role: None,
             paused: false,
             blocked: false,
@@ -232,14 +236,15 @@ mod tests {
 
     fn server() -> SimMachine {
         let now = Now { mono: Instant::from_micros(1), unix: Timestamp::from_micros(1) };
+        let (seed, identity) = ([0; 32], Identity::from_secret([1; 32]));
         let (kept, file) = (PersistedState::default(), String::new());
-        let config = ServerConfig { port: PORT, seed: [0; 32], kept, mailbox: MAILBOX, file, trace: false };
+        let config = ServerConfig { port: PORT, seed, identity, kept, mailbox: MAILBOX, file, trace: false };
         SimMachine::Server(Box::new(Server::new(now, config)))
     }
 
     #[test]
     fn a_socket_holds_a_limited_number_of_datagrams_and_a_new_incarnation_starts_with_none() {
-        let mut actor = SimActor::new(0, None, Emulator::default());
+        let mut actor = SimActor::new(0, None, Identity::from_secret([1; 32]), Emulator::default());
         let from = actor.addr;
         actor.keep_datagram(from, vec![0]);
         assert_eq!(actor.next_datagram(), None, "it does not run");

@@ -6,6 +6,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::netem::emulator::Emulator;
 use crate::netem::fault::Fault;
 use crate::netem::link_model::LinkModel;
@@ -13,6 +15,7 @@ use crate::proto::client::Client;
 use crate::proto::command;
 use crate::proto::config::{ClientConfig, ServerConfig};
 use crate::proto::console::Console;
+use crate::proto::keys::Identity;
 use crate::proto::machine::{ClientInput, Input, Machine, Output, ServerEffect, ServerInput};
 use crate::proto::name::Name;
 use crate::proto::record::PersistedState;
@@ -48,6 +51,8 @@ pub struct PacketTrace {
 pub struct Simulation {
     pub(super) now: Instant,
     rng: Rng,
+    /// The seed of all identities.
+    key_seed: u64,
     pub(super) actors: Vec<SimActor>,
     pub(super) disk: Disk,
     pub(super) network: Emulator<Route>,
@@ -74,6 +79,7 @@ impl Simulation {
         let mut simulation = Self {
             now: Instant::from_micros(1_000_000),
             rng,
+            key_seed: seed,
             actors: Vec::new(),
             disk: Disk::default(),
             network,
@@ -87,7 +93,8 @@ impl Simulation {
     fn add_actor(&mut self, name: Option<Name>) -> usize {
         let index = self.actors.len();
         let faults = Emulator::new(self.rng.bits(), LinkModel::TRANSPARENT);
-        self.actors.push(SimActor::new(index, name, faults));
+        let identity = identity(self.key_seed, name.as_ref());
+        self.actors.push(SimActor::new(index, name, identity, faults));
         index
     }
 
@@ -100,8 +107,8 @@ impl Simulation {
     }
 
     fn start_server(&mut self, kept: PersistedState) {
-        let seed = self.seed();
-        let config = ServerConfig { port: PORT, seed, kept, mailbox: MAILBOX, file: "disk".to_owned(), trace: false };
+        let (seed, identity, file) = (self.seed(), self.actors[SERVER].identity.clone(), "disk".to_owned());
+        let config = ServerConfig { port: PORT, seed, identity, kept, mailbox: MAILBOX, file, trace: false };
         let server = Server::new(self.clock(), config);
         self.begin(SERVER, SimMachine::Server(Box::new(server)));
     }
@@ -146,6 +153,7 @@ impl Simulation {
             addr,
             free_port: None,
             seed: self.seed(),
+            identity: self.actors[index].identity.clone(),
             silent_leave: false,
             trace: false,
         };
@@ -399,4 +407,12 @@ impl Simulation {
         let micros = i64::try_from(self.now.micros()).unwrap_or(i64::MAX);
         Now { mono: self.now, unix: Timestamp::from_micros(EPOCH + micros) }
     }
+}
+
+/// The key pair of a name, or of the server. Actors of one name share it, as the programs of one user do, and keep it
+/// over a restart. It takes no random numbers from the simulation.
+fn identity(seed: u64, name: Option<&Name>) -> Identity {
+    // No client is named `server`.
+    let name = name.map_or("server", Name::as_str);
+    Identity::from_secret(Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name).finalize().into())
 }

@@ -21,7 +21,7 @@ use crate::ui::completion::Completion;
 use crate::ui::host::{HostRole, LAST_EVENTS_LIMIT, NextInput, Shell, print_error_unless_blocked, signal_status};
 use crate::ui::line_source::LineSource;
 use crate::ui::printer::Gone;
-use crate::ui::session::{ProgramSession, StreamOptions, exit_status, seed};
+use crate::ui::session::{ProgramSession, StreamOptions, exit_status, identity, seed};
 
 /// Runs a client to its end. Its lines come from its script if it has one, else from `source`.
 pub fn run(options: &ClientOptions, source: LineSource) -> Status {
@@ -46,6 +46,7 @@ fn try_run(options: &ClientOptions, source: LineSource) -> anyhow::Result<Status
         server: format!("{}:{}", bracketed(&options.host), options.server_port),
         free_port: (options.port == 0).then_some(session.port),
         seed: seed()?,
+        identity: identity(options.identity.as_deref())?,
         silent_leave: options.silent_leave,
         trace: options.trace,
     };

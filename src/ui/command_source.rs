@@ -272,6 +272,7 @@ mod tests {
             host: "127.0.0.1".to_owned(),
             server_port: 8888,
             port: 0,
+            identity: None,
             json: false,
             typed: true,
             script: None,

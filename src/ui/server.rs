@@ -25,7 +25,7 @@ use crate::ui::completion::Completion;
 use crate::ui::host::{HostRole, LAST_EVENTS_LIMIT, NextInput, Shell, print_error_unless_blocked, signal_status};
 use crate::ui::line_source::LineSource;
 use crate::ui::printer::Gone;
-use crate::ui::session::{ProgramSession, StreamOptions, exit_status, seed};
+use crate::ui::session::{ProgramSession, StreamOptions, exit_status, identity, seed};
 
 /// Runs a server to its end, with console commands from `source`.
 pub fn run(options: &ServerOptions, source: LineSource) -> Status {
@@ -37,6 +37,7 @@ pub fn run(options: &ServerOptions, source: LineSource) -> Status {
 
 fn try_run(options: &ServerOptions, source: LineSource) -> anyhow::Result<Status> {
     let mut session = ProgramSession::open(options.port, &options.faults)?;
+    let identity = identity(options.identity.as_deref())?;
     let location = store_location(&options.store, session.port)?;
     let file = match &location {
         StoreLocation::File(file) => file.display().to_string(),
@@ -53,7 +54,7 @@ fn try_run(options: &ServerOptions, source: LineSource) -> anyhow::Result<Status
         }),
     )?;
     let (port, seed) = (session.port, seed()?);
-    let config = ServerConfig { port, seed, kept, mailbox: options.mailbox, file, trace: options.trace };
+    let config = ServerConfig { port, seed, identity, kept, mailbox: options.mailbox, file, trace: options.trace };
     let (printer, lines) = session.attach(
         source,
         StreamOptions {

@@ -1,6 +1,7 @@
 //! The session of a client or a server: its socket, event loop and signals, and its printer and lines.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context, anyhow};
@@ -9,11 +10,13 @@ use crate::cli::NetworkFaults;
 use crate::io::clock::Clock;
 use crate::io::control::Control;
 use crate::io::event_loop::EventLoop;
+use crate::io::identity::{self, IdentityNotice};
 use crate::io::input::{Lines, Wake};
 use crate::io::sender::DatagramSender;
 use crate::io::signals::SignalListener;
 use crate::io::socket::Socket;
 use crate::io::terminal;
+use crate::proto::keys::Identity;
 use crate::proto::status::Status;
 use crate::ui::completion::Completion;
 use crate::ui::editor::EditorContext;
@@ -156,6 +159,21 @@ pub fn seed() -> anyhow::Result<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|why| anyhow!("{why}")).context("The system gives no random numbers")?;
     Ok(seed)
+}
+
+/// Loads or makes the key pair of the user. `file` replaces the default file. Prints a notice to standard error.
+///
+/// # Errors
+/// One sentence about the file.
+pub fn identity(file: Option<&Path>) -> anyhow::Result<Identity> {
+    let (identity, notice) = identity::load(file, seed()?)?;
+    match notice {
+        Some(notice @ IdentityNotice::ThisRunOnly { .. }) => print_error(&notice.to_string()),
+        // Only a person reads it.
+        Some(notice @ IdentityNotice::Made { .. }) if terminal::is_error_output() => print_error(&notice.to_string()),
+        _ => {}
+    }
+    Ok(identity)
 }
 
 /// Returns the exit status of a program. Prints an error.

@@ -86,6 +86,7 @@ fn options_of_another_role_are_refused() {
     refused(&with(&["-s", "8888"]), "Use either -s for a server or -c for a client, not both.");
     let role = "Options need a role: use -s PORT, or -c NAME SERVER-IP SERVER-PORT CLIENT-PORT.";
     refused(&["--json"], role);
+    refused(&["--identity", "f"], role);
     let more = "There are more words than `-s <PORT>` takes; chat --help shows what goes with what.";
     refused(&["-s", "8888", "9"], more);
     refused(&["-s", "0", "--db", "f", "--ephemeral"], "--db and --ephemeral exclude each other.");
@@ -114,6 +115,7 @@ fn invalid_faults_are_refused() {
 fn unknown_arguments_are_refused() {
     refused(&["-s"], "-s needs a value; chat --help shows which.");
     refused(&["-x"], "There is no argument \"-x\"; chat --help shows what there is.");
+    refused(&["-s", "0", "--identity", ""], "--identity needs a value; chat --help shows which.");
     refused(&["-s", "0", "--jsn"], "There is no argument \"--jsn\", did you mean --json?");
     refused(&["-s", "0", "--json=1"], "--json takes no value.");
     refused(&["-s", "0", "-s", "0"], "-s can be given only once.");
@@ -125,7 +127,14 @@ fn help_and_version_are_answers_not_mistakes() {
     assert_eq!((out.as_str(), err.as_str(), status), (concat!("chat ", env!("CARGO_PKG_VERSION"), "\n"), "", Some(0)));
     let (out, err, status) = chat(&["--help"]);
     assert_eq!((err.as_str(), status), ("", Some(0)));
-    for word in ["-s PORT", "-c NAME SERVER-IP SERVER-PORT CLIENT-PORT", "chat run FILE...", "--json", "--ephemeral"] {
+    for word in [
+        "-s PORT",
+        "-c NAME SERVER-IP SERVER-PORT CLIENT-PORT",
+        "chat run FILE...",
+        "--json",
+        "--ephemeral",
+        "--identity",
+    ] {
         assert!(out.contains(word), "{word} is missing in:\n{out}");
     }
 }

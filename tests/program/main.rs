@@ -7,6 +7,7 @@ mod arguments;
 mod client;
 mod crash;
 mod faults;
+mod identity;
 mod nohup;
 mod server;
 mod soak;

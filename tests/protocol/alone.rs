@@ -6,6 +6,7 @@ use chat::proto::config::ServerConfig;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::event::{Body, Event};
 use chat::proto::id::Incarnation;
+use chat::proto::keys::Identity;
 use chat::proto::machine::{Input, Machine, Output, ServerEffect};
 use chat::proto::name::Name;
 use chat::proto::record::PersistedState;
@@ -18,8 +19,8 @@ pub const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Timestam
 
 /// A server with this persisted state.
 pub fn server(kept: PersistedState) -> Server {
-    let (seed, file) = ([1; 32], String::new());
-    Server::new(NOW, ServerConfig { port: 7000, seed, kept, mailbox: MAILBOX, file, trace: false })
+    let (seed, identity, file) = ([1; 32], Identity::from_secret([2; 32]), String::new());
+    Server::new(NOW, ServerConfig { port: 7000, seed, identity, kept, mailbox: MAILBOX, file, trace: false })
 }
 
 /// An address with this port.

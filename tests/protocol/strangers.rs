@@ -8,6 +8,7 @@ use chat::proto::config::ClientConfig;
 use chat::proto::event::Body;
 use chat::proto::event::client::ClientEvent;
 use chat::proto::id::{Incarnation, MessageId};
+use chat::proto::keys::Identity;
 use chat::proto::machine::{ClientEffect, Input, Machine, Output};
 use chat::proto::name::Name;
 use chat::proto::time::{Instant, Now, Timestamp};
@@ -28,6 +29,7 @@ fn client() -> Client {
         addr: SocketAddr::from(([10, 0, 0, 2], 7000)),
         free_port: None,
         seed: [1; 32],
+        identity: Identity::from_secret([2; 32]),
         silent_leave: false,
         trace: false,
     };

@@ -63,7 +63,7 @@ impl Document {
     /// A shell in a folder of its own, where `chat` is the program under test.
     fn shell(&self, script: &str) -> Command {
         let mut shell = support::shell(script, self.home.path());
-        shell.process_group(0).env("HOME", self.home.path()).env_remove("XDG_STATE_HOME").env("TZ", "UTC");
+        shell.process_group(0).env("TZ", "UTC");
         shell
     }
 }

@@ -26,6 +26,9 @@ const RUN_TIME_LIMIT: Duration = Duration::from_secs(300);
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_chat");
 
+/// The folder in the home of a program that has the key of the user.
+pub const DATA: &str = "data";
+
 /// The folder of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -60,12 +63,13 @@ pub fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> ProgramBui
     }
 }
 
-/// A bash script that runs in `folder`. `chat` in it is the program under test.
+/// A bash script that runs in `folder`, which is its home, too. `chat` in it is the program under test.
 pub fn shell(script: &str, folder: &Path) -> Command {
     let built = Path::new(PROGRAM).parent().unwrap();
     let path = format!("{}:{}", built.display(), std::env::var("PATH").unwrap());
     let mut shell = Command::new("bash");
     shell.args(["-c", script]).current_dir(folder).env("PATH", path).env("LC_ALL", "C.UTF-8");
+    shell.env("HOME", folder).env_remove("XDG_STATE_HOME").env_remove("XDG_DATA_HOME");
     shell
 }
 
@@ -205,6 +209,8 @@ impl ProgramBuilder {
         // External programs, such as python3, are found by PATH.
         command.args(&self.args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.home.path()).env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
+        // The key of the user is in this folder, also when a test names another home.
+        command.env("XDG_DATA_HOME", self.home.path().join(DATA));
         command.envs(self.envs.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &self.folder {
             command.current_dir(folder);

@@ -6,10 +6,12 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
+use chat::io::identity;
 use nix::fcntl::OFlag;
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
@@ -18,7 +20,7 @@ use nix::unistd::{Pid, setsid};
 use tempfile::TempDir;
 
 use crate::support::screen::Screen;
-use crate::support::{ProgramBuilder, TIME_LIMIT, wait};
+use crate::support::{DATA, ProgramBuilder, TIME_LIMIT, wait};
 
 /// Width of the terminal, in characters.
 pub const COLUMNS: u16 = 80;
@@ -39,6 +41,7 @@ pub struct Terminal {
 impl Terminal {
     pub(super) fn spawn(builder: ProgramBuilder, foreground: bool) -> Self {
         let mut command = builder.command();
+        make_key(builder.home.path());
         let (keyboard, line) = open();
         let before = tcgetattr(&line).unwrap();
         let end = || Stdio::from(line.try_clone().unwrap());
@@ -132,6 +135,13 @@ impl Terminal {
         }
         (status, self.screen.rows())
     }
+}
+
+/// Makes the key of the user before the program starts, which would print a notice on the terminal.
+fn make_key(home: &Path) {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).unwrap();
+    identity::load(Some(&home.join(DATA).join("chat/identity")), secret).unwrap();
 }
 
 /// Opens a new terminal. Both sides are close-on-exec, because an inherited copy would keep the window open.
