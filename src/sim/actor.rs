@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::netem::emulator::Emulator;
 use crate::proto::client::Client;
 use crate::proto::event::Event;
@@ -110,13 +112,13 @@ pub(crate) struct SimActor {
 }
 
 impl SimActor {
-    /// An actor that does not run yet, on the host with this number.
-    pub(crate) fn new(host: usize, name: Option<Name>, identity: Identity, faults: Emulator<SocketAddr>) -> Self {
+    /// An actor that does not run yet, on the host with this number. Its key depends on its name and `key_seed`.
+    pub(crate) fn new(host: usize, name: Option<Name>, key_seed: u64, faults: Emulator<SocketAddr>) -> Self {
         let host = 0x0a00_0000 + u32::try_from(host).unwrap_or(u32::MAX);
         Self {
             addr: SocketAddr::from((Ipv4Addr::from(host), PORT)),
+            identity: identity(key_seed, name.as_ref()),
             name,
-            identity,
             role: None,
             paused: false,
             blocked: false,
@@ -226,6 +228,14 @@ impl SimActor {
     }
 }
 
+/// The key pair of a name, or of the server. Actors of one name share it, as the programs of one user do, and keep it
+/// over a restart. It takes no random numbers from the simulation.
+fn identity(seed: u64, name: Option<&Name>) -> Identity {
+    // No client is named `server`.
+    let name = name.map_or("server", Name::as_str);
+    Identity::from_secret(Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name).finalize().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,8 +253,19 @@ mod tests {
     }
 
     #[test]
+    fn a_key_depends_on_the_seed_and_the_name() {
+        let key = |seed, name: Option<&str>| {
+            let name = name.map(|name| name.parse().unwrap());
+            SimActor::new(0, name, seed, Emulator::default()).identity.public()
+        };
+        assert_eq!(key(1, Some("x")), key(1, Some("x")));
+        let all = [key(1, Some("x")), key(2, Some("x")), key(1, Some("y")), key(1, None)];
+        assert_eq!(std::collections::BTreeSet::from(all).len(), all.len());
+    }
+
+    #[test]
     fn a_socket_holds_a_limited_number_of_datagrams_and_a_new_incarnation_starts_with_none() {
-        let mut actor = SimActor::new(0, None, Identity::from_secret([1; 32]), Emulator::default());
+        let mut actor = SimActor::new(0, None, 1, Emulator::default());
         let from = actor.addr;
         actor.keep_datagram(from, vec![0]);
         assert_eq!(actor.next_datagram(), None, "it does not run");

@@ -6,8 +6,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::netem::emulator::Emulator;
 use crate::netem::fault::Fault;
 use crate::netem::link_model::LinkModel;
@@ -15,7 +13,6 @@ use crate::proto::client::Client;
 use crate::proto::command;
 use crate::proto::config::{ClientConfig, ServerConfig};
 use crate::proto::console::Console;
-use crate::proto::keys::Identity;
 use crate::proto::machine::{ClientInput, Input, Machine, Output, ServerEffect, ServerInput};
 use crate::proto::name::Name;
 use crate::proto::record::PersistedState;
@@ -93,8 +90,7 @@ impl Simulation {
     fn add_actor(&mut self, name: Option<Name>) -> usize {
         let index = self.actors.len();
         let faults = Emulator::new(self.rng.bits(), LinkModel::TRANSPARENT);
-        let identity = identity(self.key_seed, name.as_ref());
-        self.actors.push(SimActor::new(index, name, identity, faults));
+        self.actors.push(SimActor::new(index, name, self.key_seed, faults));
         index
     }
 
@@ -407,12 +403,4 @@ impl Simulation {
         let micros = i64::try_from(self.now.micros()).unwrap_or(i64::MAX);
         Now { mono: self.now, unix: Timestamp::from_micros(EPOCH + micros) }
     }
-}
-
-/// The key pair of a name, or of the server. Actors of one name share it, as the programs of one user do, and keep it
-/// over a restart. It takes no random numbers from the simulation.
-fn identity(seed: u64, name: Option<&Name>) -> Identity {
-    // No client is named `server`.
-    let name = name.map_or("server", Name::as_str);
-    Identity::from_secret(Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name).finalize().into())
 }
