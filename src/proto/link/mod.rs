@@ -6,6 +6,7 @@
 //! arrive out of order, returns frames in order, and acknowledges a datagram only when its owner confirmed all frames
 //! in it.
 
+pub mod congestion;
 pub mod receiver;
 pub mod rtt;
 pub mod table;
