@@ -7,6 +7,7 @@
 //! in it.
 
 pub mod congestion;
+pub mod packets;
 pub mod receiver;
 pub mod rtt;
 pub mod table;
