@@ -4,7 +4,7 @@
 //! a simulation ([`LinkModel`] describes its links). After each [`Emulator::send`], drain
 //! [`Emulator::due`], then wait until [`Emulator::deadline`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,8 +30,11 @@ pub struct Emulator<K> {
     /// The link of all paths without a link of their own.
     link: LinkModel,
     links: BTreeMap<K, LinkModel>,
+    /// Paths that lead through the link of another path, and that path.
+    shared: BTreeMap<K, K>,
     /// The faults of single paths, and of all paths (`None`). Both apply to a datagram.
     faults: BTreeMap<Option<K>, PathFaults>,
+    /// The state of links. A link is identified by its path, or by the first of the paths that share it.
     memory: BTreeMap<K, PathMemory>,
     /// Datagrams that are held back, in the order in which they will leave.
     held: BTreeMap<Place, (K, Vec<u8>)>,
@@ -58,12 +61,14 @@ impl Default for PathFaults {
     }
 }
 
-/// State of a path from one datagram to the next.
+/// State of a link from one datagram to the next.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct PathMemory {
     lost_last: bool,
     /// When the bytes sent so far have passed the bandwidth limit.
     busy_until: Instant,
+    /// When the transmission of each datagram begins that waits for the bandwidth, in order.
+    queue: VecDeque<Instant>,
     /// The place of each copy of the datagram that waits for its successor.
     waiting: Vec<Place>,
 }
@@ -71,6 +76,23 @@ struct PathMemory {
 impl PathMemory {
     fn is_needed(&self, now: Instant) -> bool {
         self.lost_last || self.busy_until > now || !self.waiting.is_empty()
+    }
+
+    /// Whether a datagram finds as many waiting ones as may wait.
+    fn is_queue_full(&mut self, now: Instant, link: &LinkModel) -> bool {
+        while self.queue.front().is_some_and(|begins| *begins <= now) {
+            self.queue.pop_front();
+        }
+        link.queue > 0 && self.queue.len() >= link.queue
+    }
+
+    /// Transmits a datagram of `bytes` bytes after all earlier ones.
+    fn transmit(&mut self, now: Instant, link: &LinkModel, bytes: usize) {
+        let begins = self.busy_until.max(now);
+        if link.queue > 0 && begins > now {
+            self.queue.push_back(begins);
+        }
+        self.busy_until = begins + link.transmission_time(bytes);
     }
 }
 
@@ -100,8 +122,8 @@ impl<K: Copy + Ord> Emulator<K> {
     /// A network without faults, with this link on each path.
     #[must_use]
     pub fn new(seed: u64, link: LinkModel) -> Self {
-        let (links, faults, memory, held) = Default::default();
-        Self { rng: Rng::from_number(seed), link, links, faults, memory, held, places: 0 }
+        let (links, shared, faults, memory, held) = Default::default();
+        Self { rng: Rng::from_number(seed), link, links, shared, faults, memory, held, places: 0 }
     }
 
     /// Replaces the links of all paths.
@@ -110,9 +132,17 @@ impl<K: Copy + Ord> Emulator<K> {
         self.links.clear();
     }
 
-    /// Replaces the link of one path, until [`Emulator::heal`].
+    /// Replaces the link of one path and of those that share it, until [`Emulator::heal`].
     pub fn set_path_link(&mut self, path: K, link: LinkModel) {
-        self.links.insert(path, link);
+        self.links.insert(self.link_of(path), link);
+    }
+
+    /// Leads these paths through one link, for good. They share its bandwidth, its queue, its bursts of losses and its
+    /// reordering. Call it before the first datagram of these paths, and only once for each.
+    pub fn share_link(&mut self, paths: &[K]) {
+        if let Some((first, others)) = paths.split_first() {
+            self.shared.extend(others.iter().map(|path| (*path, *first)));
+        }
     }
 
     /// Adds a fault to one path, or to all paths (`None`). It replaces an earlier fault of the same kind there, except
@@ -154,14 +184,15 @@ impl<K: Copy + Ord> Emulator<K> {
             return Some(fault);
         }
         let link = self.whole_link(path);
-        let mut memory = self.memory.remove(&path).unwrap_or_default();
+        let mut memory = self.memory.remove(&self.link_of(path)).unwrap_or_default();
         let lost = draws.loss < link.loss_after(memory.lost_last);
         memory.lost_last = lost && link.burst > 0.0;
+        let lost = lost || memory.is_queue_full(now, &link);
         if !lost {
             self.hold_copies(now, path, bytes, &link, &draws, &mut memory);
         }
         if memory.is_needed(now) && self.memory.len() < PATHS {
-            self.memory.insert(path, memory);
+            self.memory.insert(self.link_of(path), memory);
         }
         lost.then_some(FaultKind::Loss)
     }
@@ -170,10 +201,11 @@ impl<K: Copy + Ord> Emulator<K> {
     pub fn due(&mut self, now: Instant) -> Option<(K, Vec<u8>)> {
         let entry = self.held.first_entry().filter(|entry| entry.key().0 <= now)?;
         let (place, (path, bytes)) = entry.remove_entry();
-        if let Some(memory) = self.memory.get_mut(&path) {
+        let link = self.link_of(path);
+        if let Some(memory) = self.memory.get_mut(&link) {
             memory.waiting.retain(|waiting| *waiting != place);
             if !memory.is_needed(now) {
-                self.memory.remove(&path);
+                self.memory.remove(&link);
             }
         }
         Some((path, bytes))
@@ -201,9 +233,14 @@ impl<K: Copy + Ord> Emulator<K> {
 
     /// The link of a path, combined with the faults of the path and of all paths.
     fn whole_link(&self, path: K) -> LinkModel {
-        let link = self.links.get(&path).copied().unwrap_or(self.link);
+        let link = self.links.get(&self.link_of(path)).copied().unwrap_or(self.link);
         let faults = [Some(path), None].map(|scope| self.faults.get(&scope));
         faults.into_iter().flatten().fold(link, |link, faults| link.and_then(faults.link))
+    }
+
+    /// The path that identifies the link of `path`.
+    fn link_of(&self, path: K) -> K {
+        self.shared.get(&path).copied().unwrap_or(path)
     }
 
     /// Holds a datagram that is not lost, once or twice.
@@ -219,7 +256,7 @@ impl<K: Copy + Ord> Emulator<K> {
         let copies = 1 + usize::from(draws.duplicate < link.duplicate);
         let is_full = self.held.len() + copies > HELD;
         if link.bandwidth > 0 && !is_full {
-            memory.busy_until = memory.busy_until.max(now) + link.transmission_time(bytes.len());
+            memory.transmit(now, link, bytes.len());
         }
         let earliest = now.max(memory.busy_until) + link.latency;
         let arrivals = draws.jitter.map(|draw| if is_full { now } else { earliest + part(link.jitter, draw) });

@@ -24,6 +24,9 @@ pub struct LinkModel {
     pub burst: f64,
     /// Bytes per second; 0 means no limit.
     pub bandwidth: u64,
+    /// The most datagrams that wait for the bandwidth, besides the one in transmission; 0 means no limit. A datagram
+    /// that finds the queue full is lost.
+    pub queue: usize,
 }
 
 const fn ms(ms: u64) -> Duration {
@@ -40,6 +43,7 @@ impl LinkModel {
         reorder: 0.0,
         burst: 0.0,
         bandwidth: 0,
+        queue: 0,
     };
     /// No losses. A round trip takes 100 µs.
     pub const PERFECT: LinkModel = LinkModel { latency: Duration::from_micros(50), ..LinkModel::TRANSPARENT };
@@ -72,6 +76,7 @@ impl LinkModel {
         reorder: 0.1,
         burst: 0.3,
         bandwidth: 1_000_000,
+        queue: 0,
     };
 
     /// The presets by name, in alphabetical order.
@@ -84,10 +89,12 @@ impl LinkModel {
     ];
 
     /// The path through both links in sequence. Delays add up, losses, duplicates and reordering are independent, and
-    /// the smaller bandwidth applies.
+    /// the smaller bandwidth applies, with its queue.
     #[must_use]
     pub fn and_then(self, next: LinkModel) -> LinkModel {
-        let bandwidths = [self.bandwidth, next.bandwidth].into_iter().filter(|bytes| *bytes > 0);
+        // Of two equal bandwidths the first one has the queue: nothing waits at the second one.
+        let is_first_slower = self.bandwidth > 0 && (next.bandwidth == 0 || self.bandwidth <= next.bandwidth);
+        let slower = if is_first_slower { self } else { next };
         let has_bursts = self.burst > 0.0 || next.burst > 0.0;
         LinkModel {
             latency: self.latency.saturating_add(next.latency),
@@ -96,7 +103,8 @@ impl LinkModel {
             duplicate: either(self.duplicate, next.duplicate),
             reorder: either(self.reorder, next.reorder),
             burst: if has_bursts { either(self.loss_after(true), next.loss_after(true)) } else { 0.0 },
-            bandwidth: bandwidths.min().unwrap_or(0),
+            bandwidth: slower.bandwidth,
+            queue: slower.queue,
         }
     }
 
@@ -139,8 +147,16 @@ mod tests {
         assert_eq!((both.loss, both.duplicate, both.reorder), (0.525, 0.5, 1.0));
         assert_eq!((both.burst, both.loss_after(true), both.loss_after(false)), (0.7, 0.7, 0.525));
         assert_eq!(half.and_then(half), LinkModel { loss: 0.75, duplicate: 0.75, ..half });
-        let slow = LinkModel { bandwidth: 1_000, ..both };
-        assert_eq!(slow.and_then(both).bandwidth, 1_000);
+    }
+
+    #[test]
+    fn two_links_in_sequence_have_the_smaller_bandwidth_with_its_queue() {
+        let link = |bandwidth, queue| LinkModel { bandwidth, queue, ..LinkModel::TRANSPARENT };
+        let (slow, fast, unlimited) = (link(1_000, 5), link(2_000, 6), link(0, 7));
+        for (first, next) in [(slow, fast), (fast, slow), (slow, unlimited), (unlimited, slow), (slow, link(1_000, 8))]
+        {
+            assert_eq!(first.and_then(next), slow, "{first:?} {next:?}");
+        }
     }
 
     #[test]

@@ -221,6 +221,12 @@ impl Simulation {
         self.network.set_path_link((from, to), net);
     }
 
+    /// Leads several directions, each from a sender to a receiver, through one link, for good. [`Simulation::set_path`]
+    /// of one of them then sets the link of all. Call it before their first datagram.
+    pub fn share_path(&mut self, routes: &[(usize, usize)]) {
+        self.network.share_link(routes);
+    }
+
     /// Drops the next `count` datagrams of one direction.
     pub fn drop_next(&mut self, from: usize, to: usize, count: u32) {
         self.network.add_fault(Some((from, to)), Fault::Drop(count));

@@ -126,6 +126,72 @@ fn bandwidth_delays_datagrams_on_their_path_alone() {
     assert_at_rest(&emulator);
 }
 
+/// The numbers of the datagrams that a path accepts at `now`, out of those in `numbers`. Each has 10 bytes.
+fn accepted(emulator: &mut Emulator<u32>, now: Instant, path: u32, numbers: std::ops::Range<u8>) -> Vec<u8> {
+    numbers.filter(|n| emulator.send(now, path, &[*n; 10]).is_none()).collect()
+}
+
+#[test]
+fn a_datagram_that_finds_the_queue_full_is_lost() {
+    let mut emulator = on(LinkModel { bandwidth: 1_000, queue: 2, ..LinkModel::TRANSPARENT });
+    // A transmission takes 10 ms. The first datagram does not wait.
+    assert_eq!(accepted(&mut emulator, NOW, 1, 0..9), [0, 1, 2]);
+    let just_before = NOW + ms(10) - Duration::from_micros(1);
+    assert_eq!(accepted(&mut emulator, just_before, 1, 10..12), [] as [u8; 0]);
+    assert_eq!(accepted(&mut emulator, NOW + ms(10), 1, 20..29), [20]);
+    assert_eq!(accepted(&mut emulator, NOW + ms(10), 2, 30..39), [30, 31, 32], "each path has its own queue");
+    assert_eq!(accepted(&mut emulator, NOW + ms(35), 1, 40..49), [40, 41]);
+    assert_eq!(arrivals(&mut emulator, NOW + ms(60)), [0, 1, 30, 2, 31, 20, 32, 40, 41]);
+    assert_at_rest(&emulator);
+}
+
+#[test]
+fn a_queue_of_0_has_no_limit_and_without_bandwidth_nothing_waits() {
+    for (bandwidth, queue) in [(1_000_000, 0), (0, 1)] {
+        let mut emulator = on(LinkModel { bandwidth, queue, ..LinkModel::TRANSPARENT });
+        assert_eq!(accepted(&mut emulator, NOW, 1, 0..200).len(), 200);
+        assert!(emulator.memory.values().all(|memory| memory.queue.is_empty()), "no times are kept in vain");
+    }
+}
+
+#[test]
+fn a_full_queue_does_not_begin_a_burst_of_losses() {
+    let mut emulator = on(LinkModel { bandwidth: 1_000, queue: 1, burst: 1.0, ..LinkModel::TRANSPARENT });
+    assert_eq!(accepted(&mut emulator, NOW, 1, 0..5), [0, 1]);
+    assert_eq!(accepted(&mut emulator, NOW + ms(10), 1, 5..9), [5]);
+}
+
+#[test]
+fn paths_that_share_a_link_share_its_bandwidth_and_its_queue() {
+    let mut emulator = on(LinkModel::TRANSPARENT);
+    emulator.share_link(&[1, 2, 3]);
+    emulator.set_path_link(2, LinkModel { latency: ms(1), bandwidth: 1_000, queue: 3, ..LinkModel::TRANSPARENT });
+    for path in [1, 2, 3] {
+        assert_eq!(emulator.send(NOW, path, &[0; 10]), None);
+    }
+    assert_eq!(accepted(&mut emulator, NOW, 1, 1..9), [1]);
+    assert_eq!(accepted(&mut emulator, NOW, 2, 1..9), [] as [u8; 0]);
+    assert_eq!(accepted(&mut emulator, NOW, 4, 1..9).len(), 8, "the other paths are free");
+    assert_eq!(arrivals(&mut emulator, NOW).len(), 8);
+    let shared = [11, 21, 31, 41].map(|at| {
+        assert_eq!(emulator.deadline(), Some(NOW + ms(at)));
+        emulator.due(NOW + ms(at)).map(|(path, bytes)| (path, bytes[0]))
+    });
+    assert_eq!(shared, [Some((1, 0)), Some((2, 0)), Some((3, 0)), Some((1, 1))]);
+    assert_at_rest(&emulator);
+}
+
+#[test]
+fn faults_of_a_path_do_not_apply_to_the_others_that_share_its_link() {
+    let mut emulator = on(LinkModel::TRANSPARENT);
+    emulator.share_link(&[1, 2]);
+    emulator.add_fault(Some(2), Fault::Delay(ms(5)));
+    emulator.add_fault(Some(1), Fault::Drop(1));
+    assert_eq!([1, 1, 2].map(|path| emulator.send(NOW, path, &[0])), [Some(FaultKind::Drop), None, None]);
+    assert_eq!(emulator.due(NOW).map(|(path, _)| path), Some(1));
+    assert_eq!((emulator.due(NOW), emulator.deadline()), (None, Some(NOW + ms(5))));
+}
+
 #[test]
 fn a_path_keeps_its_own_link_until_heal_or_until_all_links_are_replaced() {
     let mut emulator = on(LinkModel::PERFECT);
