@@ -36,6 +36,10 @@ chaos:            ## run 10,000 random histories, and kill a real server 200 tim
 	CHAT_SEEDS=10000 $(CARGO) test --release --test protocol histories::
 	CHAT_KILLS=200 $(CARGO) test --release --test program crash::
 
+# `BLESS=1 make goodput` rewrites the table.
+goodput:          ## measure the cost of losses; compare with tests/data/goodput.txt
+	$(CARGO) test --release --test protocol goodput::the_whole_table -- --ignored
+
 soak:             ## run clients with logins, groups, mail and loss for ten minutes; print memory use
 	CHAT_SOAK_SECONDS=600 $(CARGO) test --test program soak:: -- --nocapture
 
@@ -56,4 +60,4 @@ docs:             ## build the code documentation; warnings are errors
 clean:            ## remove all build output
 	$(CARGO) clean
 
-.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios picture chaos soak bench check format lint docs clean
+.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios picture chaos goodput soak bench check format lint docs clean

@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use crate::io::clock::Clock;
 use crate::io::input::Wake;
 use crate::io::sender::{DatagramSender, Transmit};
-use crate::io::socket::{Socket, is_loss};
+use crate::io::socket::{BUFFER_BYTES, Socket, is_loss};
 use crate::proto::event::Event;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::machine::{Exit, Input, Machine, Output};
@@ -25,6 +25,9 @@ use crate::proto::time::{Instant, Now, earliest};
 /// The maximum of datagrams, and of other inputs, in one turn. Small enough to keep every deadline within a few
 /// milliseconds, large enough to combine many inputs into one transaction and one write.
 pub const BATCH: usize = 256;
+
+/// The most datagrams that are handled before a due timer: as many as the receive buffer of the socket can hold.
+const POSTPONED: usize = BUFFER_BYTES / 256;
 
 /// The longest datagram of UDP, in bytes.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
@@ -68,6 +71,8 @@ pub struct EventLoop {
     clock: Clock,
     /// The last read of the socket did not return `WouldBlock`.
     readable: bool,
+    /// Datagrams that were read since a timer of the machine became due.
+    postponed: usize,
     buffer: Vec<u8>,
 }
 
@@ -84,7 +89,7 @@ impl EventLoop {
             poll.registry().register(control, CONTROL, Interest::READABLE)?;
         }
         let (ready, buffer) = (Events::with_capacity(8), vec![0; DATAGRAM_BYTES_MAX]);
-        Ok(Self { poll, ready, waker, socket, sender, clock, readable: true, buffer })
+        Ok(Self { poll, ready, waker, socket, sender, clock, readable: true, postponed: 0, buffer })
     }
 
     /// A function that ends the wait of the loop, from any thread.
@@ -112,10 +117,7 @@ impl EventLoop {
             self.sender.apply_commands();
             if !host.is_full() {
                 self.receive(machine)?;
-                let now = self.clock.now();
-                if machine.deadline().is_some_and(|at| at <= now.mono) {
-                    machine.handle(now, Input::Timeout);
-                }
+                self.time_out(machine);
             }
             let mut inputs = 0;
             loop {
@@ -145,6 +147,20 @@ impl EventLoop {
             } else {
                 self.wait(earliest(deadline, machine.deadline()), inputs >= BATCH || self.readable)?;
             }
+        }
+    }
+
+    /// Fires the timers of the machine. Datagrams that wait in the socket are handled first, because one of them may be
+    /// the acknowledgement that a timer waits for. At most [`POSTPONED`] can: their arrival must not stop all timers.
+    fn time_out<M: Machine>(&mut self, machine: &mut M) {
+        let now = self.clock.now();
+        if machine.deadline().is_none_or(|at| at > now.mono) {
+            self.postponed = 0;
+        } else if self.readable && self.postponed < POSTPONED {
+            self.postponed += BATCH;
+        } else {
+            self.postponed = 0;
+            machine.handle(now, Input::Timeout);
         }
     }
 

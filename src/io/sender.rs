@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn datagram(port: u16) -> Transmit {
-        (SocketAddr::from(([127, 0, 0, 1], port)), b"{\"chat\":1}\n{\"t\":\"bye\"}\n".to_vec())
+        (SocketAddr::from(([127, 0, 0, 1], port)), b"{\"chat\":2}\n{\"t\":\"bye\"}\n".to_vec())
     }
 
     #[test]

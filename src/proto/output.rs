@@ -78,10 +78,14 @@ impl<E> OutputQueue<E> {
         self.push(Output::Transmit { to, bytes: transmission.bytes });
     }
 
-    /// Queues a datagram outside any link.
+    /// Queues a datagram outside any link, without a tag.
     pub(super) fn send(&mut self, to: SocketAddr, head: &Header, frame: Option<Frame>) {
         let lines = frame.map(Frame::lines).unwrap_or_default();
-        let bytes = wire::emit(head, lines.iter().map(String::as_str));
+        self.send_bytes(to, wire::emit(head, lines.iter().map(String::as_str)));
+    }
+
+    /// Queues a datagram outside any link that is encoded already.
+    pub(super) fn send_bytes(&mut self, to: SocketAddr, bytes: Vec<u8>) {
         self.transmit(to, Transmission { bytes, copy: None });
     }
 
@@ -93,8 +97,9 @@ impl<E> OutputQueue<E> {
         }
     }
 
-    /// Parses a received datagram. `None` if it is malformed or of another version; the latter is answered by `no`.
-    pub(super) fn receive(&mut self, from: SocketAddr, bytes: &[u8]) -> Option<Datagram> {
+    /// Parses the header of a received datagram. `None` if it is malformed or of another version; the latter is answered
+    /// by `no`.
+    pub(super) fn receive<'b>(&mut self, from: SocketAddr, bytes: &'b [u8]) -> Option<Datagram<'b>> {
         self.datagrams.received += 1;
         let reason = match wire::parse(bytes) {
             Ok(datagram) => {
@@ -105,7 +110,7 @@ impl<E> OutputQueue<E> {
             }
             Err(Malformed::Version) => {
                 if let Some(bytes) = wire::refuse_version(bytes) {
-                    self.transmit(from, Transmission { bytes, copy: None });
+                    self.send_bytes(from, bytes);
                 }
                 DropReason::Version
             }

@@ -99,4 +99,10 @@ impl Simulation {
     pub fn sent(&self) -> u64 {
         self.sent
     }
+
+    /// The number of datagrams sent in one direction so far, and of those that the network lost.
+    #[must_use]
+    pub fn sent_and_lost(&self, from: usize, to: usize) -> (u64, u64) {
+        self.counts.get(&(from, to)).copied().unwrap_or_default()
+    }
 }

@@ -3,6 +3,7 @@
 //! A datagram passes two emulators: first the one of its sender, with the faults of that program, then the network
 //! between the actors. Every input to a machine is followed by a complete drain of its outputs.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct PacketTrace {
     pub actor: usize,
     /// Whether the datagram arrived at the actor. Otherwise it left the actor.
     pub came: bool,
+    /// The source if it arrived, otherwise the destination.
+    pub peer: SocketAddr,
     /// The whole datagram.
     pub bytes: Vec<u8>,
 }
@@ -55,6 +58,10 @@ pub struct Simulation {
     pub(super) network: Emulator<Route>,
     /// The number of datagrams sent, including datagrams to an address without an actor.
     pub(super) sent: u64,
+    /// The number of the datagram to lose; see [`Simulation::lose`].
+    losing: Option<u64>,
+    /// The number of datagrams sent in each direction, and of those that the network lost.
+    pub(super) counts: BTreeMap<Route, (u64, u64)>,
     /// Every datagram that left or arrived, after [`Simulation::keep_traffic`].
     pub(super) traffic: Option<Vec<PacketTrace>>,
 }
@@ -81,6 +88,8 @@ impl Simulation {
             disk: Disk::default(),
             network,
             sent: 0,
+            losing: None,
+            counts: BTreeMap::new(),
             traffic: None,
         };
         simulation.add_actor(None);
@@ -232,6 +241,11 @@ impl Simulation {
         self.network.add_fault(Some((from, to)), Fault::Drop(count));
     }
 
+    /// Loses the datagram with this number, counted from 1 over all senders.
+    pub fn lose(&mut self, number: u64) {
+        self.losing = Some(number);
+    }
+
     /// Cuts one direction until [`Simulation::heal`].
     pub fn cut(&mut self, from: usize, to: usize) {
         self.network.add_fault(Some((from, to)), Fault::Cut);
@@ -257,6 +271,15 @@ impl Simulation {
         self.traffic = Some(Vec::new());
     }
 
+    /// Passes a datagram with this source to an actor at once. A test can forge the source.
+    pub fn inject(&mut self, from: SocketAddr, index: usize, bytes: &[u8]) {
+        if self.actors[index].paused {
+            self.actors[index].keep_datagram(from, bytes.to_vec());
+        } else {
+            self.receive(index, from, bytes);
+        }
+    }
+
     /// Passes an input to an actor, or queues it while the actor is paused.
     fn give(&mut self, index: usize, input: Input<'static, SimInput>) {
         if self.actors[index].paused {
@@ -279,7 +302,7 @@ impl Simulation {
     }
 
     fn receive(&mut self, index: usize, from: SocketAddr, bytes: &[u8]) {
-        self.trace(index, true, bytes);
+        self.trace(index, true, from, bytes);
         self.handle(index, Input::Datagram { from, bytes });
     }
 
@@ -321,10 +344,16 @@ impl Simulation {
     /// Passes the datagrams that are due at the emulator of an actor to the network.
     fn send_due(&mut self, index: usize) {
         while let Some((to, bytes)) = self.actors[index].faults.due(self.now) {
-            self.trace(index, false, &bytes);
+            self.trace(index, false, to, &bytes);
             self.sent += 1;
+            if self.losing == Some(self.sent) {
+                continue;
+            }
             if let Some(reader) = self.actors.iter().position(|actor| actor.addr == to) {
-                let _ = self.network.send(self.now, (index, reader), &bytes);
+                let is_lost = self.network.send(self.now, (index, reader), &bytes).is_some();
+                let (sent, lost) = self.counts.entry((index, reader)).or_default();
+                *sent += 1;
+                *lost += u64::from(is_lost);
             }
         }
     }
@@ -345,11 +374,7 @@ impl Simulation {
         self.now = self.now.max(next);
         while let Some(((sender, index), bytes)) = self.network.due(self.now) {
             let from = self.actors[sender].addr;
-            if self.actors[index].paused {
-                self.actors[index].keep_datagram(from, bytes);
-            } else {
-                self.receive(index, from, &bytes);
-            }
+            self.inject(from, index, &bytes);
         }
         self.sync();
         for index in 0..self.actors.len() {
@@ -399,9 +424,9 @@ impl Simulation {
         while self.step(until) {}
     }
 
-    fn trace(&mut self, actor: usize, came: bool, bytes: &[u8]) {
+    fn trace(&mut self, actor: usize, came: bool, peer: SocketAddr, bytes: &[u8]) {
         if let Some(traffic) = &mut self.traffic {
-            traffic.push(PacketTrace { at: self.now, actor, came, bytes: bytes.to_vec() });
+            traffic.push(PacketTrace { at: self.now, actor, came, peer, bytes: bytes.to_vec() });
         }
     }
 

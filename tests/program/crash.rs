@@ -40,19 +40,24 @@ struct CrashTest {
     kills: u64,
 }
 
+/// The options of the server for its files. A restarted server needs its key: the clients trust no other one.
+fn files(folder: &TempDir) -> [String; 4] {
+    let path = |name| folder.path().join(name).display().to_string();
+    ["--db".to_owned(), path("chat.db"), "--identity".to_owned(), path("identity")]
+}
+
 impl CrashTest {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("chat.db").display().to_string();
-        let (server, port) = Program::server_with(&["--db", &file]);
+        let (server, port) = Program::server_with(&files(&folder).each_ref().map(String::as_str));
         Self { server, port, folder, kills: 0 }
     }
 
     fn kill_and_restart(&mut self) {
         self.server.signal(Signal::SIGKILL);
         self.server.until_end();
-        let file = self.folder.path().join("chat.db").display().to_string();
-        self.server = Program::start(&["-s", &self.port, "--db", &file]);
+        let files = files(&self.folder);
+        self.server = Program::start(&[&["-s", &self.port], &files.each_ref().map(String::as_str)[..]].concat());
         assert_eq!(self.server.port(), self.port);
         self.kills += 1;
     }

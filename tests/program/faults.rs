@@ -199,10 +199,10 @@ fn a_server_reports_dropped_datagrams() {
     let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr: SocketAddr = peer.local_addr().unwrap();
     let (server, port) = server(&["--fault", &format!("to={addr},drop=1")]);
-    let hello = "{\"chat\":1,\"me\":\"00000000000000000000000000000001\"}\n{\"t\":\"hello\",\"token\":\"1\"}\n";
+    let hello = chat::proto::wire::emit_hello(chat::proto::id::Incarnation(1), "1");
     peer.set_read_timeout(Some(TIME_LIMIT)).unwrap();
     for _ in 0..2 {
-        peer.send_to(hello.as_bytes(), format!("127.0.0.1:{port}")).unwrap();
+        peer.send_to(&hello, format!("127.0.0.1:{port}")).unwrap();
     }
     let fault = until(&server, "fault").pop().unwrap();
     let members = ["me", "fault", "frame", "peer"].map(|member| fault[member].as_str().unwrap().to_owned());

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::peer::{Peer, emit};
 use chat::proto::config::ServerConfig;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::event::{Body, Event};
@@ -12,15 +13,20 @@ use chat::proto::name::Name;
 use chat::proto::record::PersistedState;
 use chat::proto::server::{MAILBOX, Server};
 use chat::proto::time::{Instant, Now, Timestamp};
-use chat::proto::wire::{self, Datagram, Frame, Header};
+use chat::proto::wire::{self, Frame, Header};
 
 /// The time of all inputs.
 pub const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Timestamp::from_micros(1_767_225_600_000_000) };
 
 /// A server with this persisted state.
 pub fn server(kept: PersistedState) -> Server {
-    let (seed, identity, file) = ([1; 32], Identity::from_secret([2; 32]), String::new());
+    let (seed, identity, file) = ([1; 32], identity(), String::new());
     Server::new(NOW, ServerConfig { port: 7000, seed, identity, kept, mailbox: MAILBOX, file, trace: false })
+}
+
+/// The key pair of the server.
+pub fn identity() -> Identity {
+    Identity::from_secret([2; 32])
 }
 
 /// An address with this port.
@@ -28,38 +34,40 @@ pub fn at(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 2], port))
 }
 
-/// Passes the server a datagram with this header.
+/// Passes the server a datagram of nobody: without a link and without a tag.
 pub fn send_datagram(server: &mut Server, from: SocketAddr, head: &Header, frames: Vec<Frame>) {
-    let lines: Vec<String> = frames.into_iter().flat_map(Frame::lines).collect();
-    let bytes = wire::emit(head, lines.iter().map(String::as_str));
-    server.handle(NOW, Input::Datagram { from, bytes: &bytes });
+    server.handle(NOW, Input::Datagram { from, bytes: &emit(head, frames) });
 }
 
-/// Makes an incarnation prove its address and send the frames of its first datagram, which `frames` makes from the
-/// cookie. Returns the server's incarnation.
+/// Makes a client prove its address and send these frames in its first datagram. Returns it and the server's
+/// incarnation.
 pub fn connect(
     server: &mut Server,
     incarnation: Incarnation,
     from: SocketAddr,
-    frames: impl FnOnce(String) -> Vec<Frame>,
-) -> Incarnation {
-    send_datagram(server, from, &Header::new(incarnation, None), vec![Frame::Hello { token: String::new() }]);
+    frames: Vec<Frame>,
+) -> (Peer, Incarnation) {
+    let mut client = Peer::new(incarnation, from);
+    server.handle(NOW, Input::Datagram { from, bytes: &wire::emit_hello(incarnation, "") });
     // The challenge comes first. Later outputs are not polled, which keeps this fast.
     let challenge = std::iter::from_fn(|| server.poll(NOW)).find_map(|output| match output {
-        Output::Transmit { to, bytes } if to == from => Some(wire::parse(&bytes).unwrap()),
+        Output::Transmit { to, bytes } if to == from => Some(bytes),
         _ => None,
     });
-    let Datagram { head, frames: challenge } = challenge.expect("a challenge");
-    let [Frame::Challenge { cookie, .. }] = challenge.as_slice() else { panic!("{challenge:?}") };
-    let me = head.me.expect("a life");
-    let head = Header { n: Some(1), low: Some(1), ..Header::new(incarnation, Some(me)) };
-    send_datagram(server, from, &head, frames(cookie.clone()));
-    me
+    let challenge = challenge.expect("a challenge");
+    let challenge = wire::parse(&challenge).unwrap();
+    let me = challenge.head.me.expect("an incarnation");
+    client.answer_challenge(me, at(7000), &challenge.only_frame().expect("a challenge"));
+    for frame in frames {
+        client.push(me, frame);
+    }
+    client.deliver(NOW, server);
+    (client, me)
 }
 
 /// A request to register.
-pub fn reg(name: &str, cookie: String) -> Frame {
-    Frame::Reg { r: 1, name: self::name(name), cookie, via: [127, 0, 0, 1].into() }
+pub fn reg(name: &str) -> Frame {
+    Frame::Reg { r: 1, name: self::name(name), via: [127, 0, 0, 1].into() }
 }
 
 pub fn name(word: &str) -> Name {

@@ -96,13 +96,13 @@ fn a_client_with_a_blocked_output_answers_the_pings_of_the_server() {
 
 #[test]
 fn the_queue_before_a_blocked_output_is_limited() {
-    let senders = UNSHOWN / UNDER_WAY + 1;
     for (text, most) in [("hi".to_owned(), UNSHOWN), ("x".repeat(65_536), UNSHOWN_BYTES / 65_536)] {
+        // A sender has at most one window of datagrams in flight, which is only two of the long texts.
+        let each = if most == UNSHOWN { UNDER_WAY } else { 1 };
+        let senders = most / each + 1;
         let names: Vec<String> = (0..=senders).map(|number| format!("c{number}")).collect();
         let mut sim = simulation(&names.iter().map(String::as_str).collect::<Vec<_>>());
         sim.block(X, true);
-        // A sender has at most one window of datagrams in flight, which is only two of the long texts.
-        let each = if most == UNSHOWN { UNDER_WAY } else { 1 };
         let sent = senders * each;
         for message in 0..sent {
             sim.type_line(2 + message / each, &format!("send c0 {text}"));

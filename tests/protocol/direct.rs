@@ -128,12 +128,13 @@ fn a_later_message_does_not_overtake_one_that_the_server_delivers() {
     sim.set_path(X, Y, DEAD);
     sim.type_line(X, "send y one");
     sim.run_for(us(1_000_400));
-    // From now on, datagrams from x reach y, but those of the server reach y only after 30 ms.
+    // From now on, datagrams from x reach y, but those of the server reach y only after two probe timeouts, of 3.1 and
+    // 6.2 ms.
     sim.heal();
     sim.drop_next(SERVER, Y, 2);
     sim.type_line(X, "send y two");
     sim.run_for(SECOND);
-    assert_eq!(since.trace(&sim, Y), ["1030.520 x: one", "1030.520 x: two"]);
+    assert_eq!(since.trace(&sim, Y), ["1009.820 x: one", "1009.820 x: two"]);
     at_rest(&sim);
 }
 
@@ -193,18 +194,45 @@ fn messages_and_outcomes_are_in_the_order_of_the_commands() {
 }
 
 #[test]
-fn a_reader_in_a_new_incarnation_is_found_without_the_500_ms() {
+fn a_reader_in_a_new_incarnation_is_found_by_the_update() {
     let mut sim = simulation(&["x", "y"]);
-    sim.drop_next(SERVER, X, 1);
     sim.kill(Y);
     sim.start(Y);
-    sim.run_for(ms(2));
+    // y is registered, and x does not know that.
+    sim.run_for(ms(500));
+    sim.drop_next(SERVER, X, 1);
+    sim.run_for(ms(1));
     let since = mark(&sim);
     sim.type_line(X, "send y hi");
     sim.run_for(SECOND);
-    // x does not wait for 500 ms: the new incarnation reports at once that the earlier one is gone.
-    assert_eq!(since.trace(&sim, X)[0], "0.120 [No ACK from y, message sent to server.]");
-    assert_eq!(since.lines(&sim, Y), ["x: hi"]);
+    // The lost update is sent again after 2 ms, and x does not wait for the 500 ms.
+    assert_eq!(since.trace(&sim, X), ["2.320 [Client table updated.]", "2.440 [Message received by y.]"]);
+    assert_eq!(since.trace(&sim, Y), ["2.370 x: hi"]);
+    at_rest(&sim);
+}
+
+#[test]
+fn a_reader_in_a_new_incarnation_is_found_after_500_ms_without_the_update() {
+    let mut sim = simulation(&["x", "y"]);
+    sim.kill(Y);
+    sim.start(Y);
+    sim.run_for(ms(500));
+    sim.set_path(SERVER, X, DEAD);
+    sim.run_for(ms(1));
+    let since = mark(&sim);
+    sim.type_line(X, "send y hi");
+    sim.run_for(ms(500));
+    sim.heal();
+    sim.run_for(SECOND);
+    // The new incarnation answered that the earlier one is gone, but anybody could say so.
+    let x = [
+        "500.020 [No ACK from y, message sent to server.]",
+        "500.320 [Client table updated.]",
+        "500.320 [Client y exists!!]",
+        "500.440 [Message received by y.]",
+    ];
+    assert_eq!(since.trace(&sim, X), x);
+    assert_eq!(since.trace(&sim, Y), ["500.370 x: hi"]);
     at_rest(&sim);
 }
 

@@ -14,6 +14,7 @@ use chat::proto::id::{Incarnation, MessageId};
 use chat::proto::name::Name;
 use chat::proto::text::Text;
 use chat::proto::time::Timestamp;
+use strum::IntoEnumIterator as _;
 
 /// Defines the name of an event's variant and the list of all variants. With a new variant, the tests do not compile
 /// until it is in the list, and fail until there is a sample of it.
@@ -233,20 +234,13 @@ fn server_events() -> Vec<ServerEvent> {
 
 fn trace_events() -> Vec<TraceEvent> {
     let (peer, frame, bytes) = ("127.0.0.1:9002".to_owned(), "msg".to_owned(), 204);
-    let (none, number) = (PacketNumber::default(), PacketNumber { link: Some(incarnation()), n: Some(7) });
+    let (none, number) = (PacketNumber::default(), PacketNumber { link: Some(incarnation()), pn: Some(7) });
     let sent = |copy, number| TraceEvent::Sent { peer: peer.clone(), frame: frame.clone(), bytes, copy, number };
     let mut events = vec![sent(None, none), sent(Some(1), number)];
     events.push(TraceEvent::Received { peer: peer.clone(), frame: frame.clone(), bytes, number });
-    let reasons = [
-        DropReason::Malformed,
-        DropReason::Version,
-        DropReason::ForeignId,
-        DropReason::NotRegistered,
-        DropReason::OtherPort,
-    ];
     let dropped =
         |reason| TraceEvent::Dropped { peer: peer.clone(), frame: frame.clone(), bytes, reason, number: none };
-    events.extend(reasons.map(dropped));
+    events.extend(DropReason::iter().map(dropped));
     let fault = |fault| TraceEvent::Fault { peer: peer.clone(), frame: frame.clone(), bytes, fault };
     events.extend([FaultKind::Loss, FaultKind::Drop, FaultKind::Cut].map(fault));
     events

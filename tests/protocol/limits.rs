@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::alone::{self, NOW, at, connect, reg, send_datagram, server};
+use crate::alone::{self, NOW, at, connect, reg, server};
+use crate::peer::Peer;
 use crate::trace::{DEAD, SECOND, at_rest, mail, mark, ms, simulation, simulation_with_records, us};
 use chat::proto::client::{HELD, HELD_BYTES, MAX_OPEN};
 use chat::proto::console::Console;
@@ -10,7 +11,9 @@ use chat::proto::event::Body;
 use chat::proto::event::reason::Reason;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::id::Incarnation;
-use chat::proto::link::{WINDOW_CLEAR, WINDOW_LOSSY};
+use chat::proto::keys::PublicKey;
+use chat::proto::link::congestion::{DATAGRAM, INITIAL_WINDOW};
+use chat::proto::link::sender::PROBES;
 use chat::proto::machine::{Input, Machine, Output, ServerEffect, ServerInput};
 use chat::proto::name::Name;
 use chat::proto::record::{GroupRecord, PersistedState, Record};
@@ -97,16 +100,18 @@ fn the_datagrams_in_flight_are_limited_and_more_so_after_a_loss() {
     let mut sim = simulation(&["x", "y"]);
     let long = "m".repeat(65_536);
     sim.set_path(X, Y, DEAD);
-    let sent = sim.sent();
+    sim.keep_traffic();
     for _ in 0..3 {
         sim.type_line(X, &format!("send y {long}"));
     }
-    let window = WINDOW_CLEAR as u64;
-    assert_eq!(sim.sent() - sent, window, "all at once");
+    let sent = |sim: &Simulation| sim.traffic().iter().map(|packet| packet.bytes.len()).collect::<Vec<_>>();
+    let window = sent(&sim);
+    let bytes: usize = window.iter().sum();
+    assert!(bytes <= INITIAL_WINDOW && bytes + DATAGRAM > INITIAL_WINDOW, "all at once");
     sim.run_for(us(19_999));
-    assert_eq!(sim.sent() - sent, window);
+    assert_eq!(sent(&sim), window);
     sim.run_for(us(1));
-    assert_eq!(sim.sent() - sent, window + WINDOW_LOSSY as u64, "sent again, a few");
+    assert_eq!(sent(&sim).len(), window.len() + PROBES, "sent again, a few");
 }
 
 #[test]
@@ -135,7 +140,7 @@ fn the_bytes_of_one_fetch_are_limited() {
         other => panic!("{other:?}"),
     });
     let mut server = server(PersistedState { mail: mail.collect(), last_seq: 64, ..PersistedState::default() });
-    connect(&mut server, Incarnation(1), at(7000), |cookie| vec![reg("x", cookie)]);
+    connect(&mut server, Incarnation(1), at(7000), vec![reg("x")]);
     let fetched: Vec<Vec<u64>> = std::iter::from_fn(|| server.poll(NOW))
         .filter_map(|output| if let Output::Effect(ServerEffect::Fetch(seqs)) = output { Some(seqs) } else { None })
         .collect();
@@ -151,7 +156,7 @@ fn the_members_of_a_group_are_limited() {
         let incarnation = Incarnation(1 + number as u128);
         let from = at(1024 + u16::try_from(number).unwrap());
         let join = Frame::Join { r: 2, group: group.clone() };
-        connect(&mut server, incarnation, from, |cookie| vec![reg(&format!("n{number}"), cookie), join]);
+        connect(&mut server, incarnation, from, vec![reg(&format!("n{number}")), join]);
         let refusal = std::iter::from_fn(|| server.poll(NOW)).filter_map(alone::event).find_map(|event| match event {
             ServerEvent::Joined { .. } => Some(None),
             ServerEvent::Rejected { reason, .. } => Some(Some(reason)),
@@ -171,39 +176,52 @@ fn record(group: Name) -> GroupRecord {
     GroupRecord { group, creator: alone::name("x"), incarnation: Incarnation(1 << 64), request: 1 }
 }
 
-/// A client that sends many requests.
+/// A client that sends many requests, and acknowledges replies only when the test wants it.
 struct Requester {
-    me: Incarnation,
+    peer: Peer,
     server: Incarnation,
-    /// Its requests by datagram. The first datagram has number 2.
+    server_key: PublicKey,
+    /// The number of its next datagram.
+    pn: u64,
+    /// Its requests by content. The first content has number 2.
     requests: Vec<Vec<Frame>>,
-    /// The server acknowledged all datagrams up to this number.
-    acked: u64,
-    /// The highest datagram number received from the server.
+    /// The server processed all contents up to this number.
+    done: u64,
+    /// The highest number of a content of the server.
     last: u64,
     replies: Vec<Frame>,
 }
 
 impl Requester {
-    /// Retransmits unacknowledged requests until the server neither acknowledges nor replies any more. Returns the
+    fn send(&mut self, server: &mut Server, head: Header, frames: Vec<Frame>) {
+        self.pn += 1;
+        let head = Header { pn: Some(self.pn), low: Some(1), ..head };
+        let bytes = self.peer.seal(self.server_key, &head, frames);
+        server.handle(NOW, Input::Datagram { from: self.peer.addr, bytes: &bytes });
+    }
+
+    /// Retransmits the requests that are not done until the server neither takes them nor replies any more. Returns the
     /// number of requests that the server processed in this time.
     fn send_all(&mut self, server: &mut Server, acknowledges: bool) -> usize {
         let (mut taken, mut before) = (0, None);
-        while before.replace((self.acked, self.last)) != Some((self.acked, self.last)) {
-            let ack = acknowledges.then_some(self.last);
-            let head = Header { low: Some(1), ack, ..Header::new(self.me, Some(self.server)) };
-            send_datagram(server, at(7000), &head, vec![]);
-            let window = (2..).zip(&self.requests).filter(|(n, _)| *n > self.acked).take(256);
-            for (n, frames) in window {
-                send_datagram(server, at(7000), &Header { n: Some(n), ..head.clone() }, frames.clone());
+        while before.replace((self.done, self.last)) != Some((self.done, self.last)) {
+            let done = if acknowledges { self.last } else { 0 };
+            let head = Header { done, ..Header::new(self.peer.incarnation, Some(self.server)) };
+            self.send(server, head.clone(), vec![]);
+            let window = (2..).zip(self.requests.clone()).filter(|(seq, _)| *seq > self.done).take(256);
+            for (seq, frames) in window.collect::<Vec<_>>() {
+                self.send(server, Header { seq: Some(seq), ..head.clone() }, frames);
             }
             while let Some(output) = server.poll(NOW) {
                 if let Output::Transmit { bytes, .. } = &output {
                     let datagram = wire::parse(bytes).unwrap();
-                    self.acked = self.acked.max(datagram.head.ack.unwrap_or(0));
-                    self.last = self.last.max(datagram.head.n.unwrap_or(0));
-                    let is_reply = |frame: &Frame| matches!(frame, Frame::Answer(_) | Frame::Refused { .. });
-                    self.replies.extend(datagram.frames.into_iter().filter(is_reply));
+                    self.done = self.done.max(datagram.head.done);
+                    if let Some(seq) = datagram.head.seq {
+                        assert!(seq <= self.last + 1, "in order");
+                        self.last = self.last.max(seq);
+                        let is_reply = |frame: &Frame| matches!(frame, Frame::Answer(_) | Frame::Refused { .. });
+                        self.replies.extend(datagram.frames().into_iter().filter(is_reply));
+                    }
                 }
                 let event = alone::event(output);
                 taken += usize::from(matches!(event, Some(ServerEvent::Groups { .. } | ServerEvent::Rejected { .. })));
@@ -220,15 +238,23 @@ const R: u64 = 1_000_000;
 fn unacknowledged_replies_are_limited_in_bytes_and_the_rest_follows_with_the_acknowledgements() {
     let lists: Vec<Vec<Frame>> = (R..R + 40).map(|r| vec![Frame::Groups { r }]).collect();
     let via = at(1).ip();
-    let other = |r| Frame::Reg { r, name: alone::name("y"), cookie: String::new(), via };
+    let other = |r| Frame::Reg { r, name: alone::name("y"), via };
     let refused = (0..5_000).map(|n| (0..8).map(|at| other(R + n * 8 + at)).collect()).collect();
     for requests in [lists, refused] {
         let count: usize = requests.iter().map(Vec::len).sum();
         let groups = all_groups().map(record).collect();
         let mut server = server(PersistedState { groups, ..PersistedState::default() });
-        let me = Incarnation(1);
-        let incarnation = connect(&mut server, me, at(7000), |cookie| vec![reg("x", cookie)]);
-        let mut requester = Requester { me, server: incarnation, requests, acked: 0, last: 0, replies: Vec::new() };
+        let (peer, incarnation) = connect(&mut server, Incarnation(1), at(7000), vec![reg("x")]);
+        let mut requester = Requester {
+            peer,
+            server: incarnation,
+            server_key: alone::identity().public(),
+            pn: 1,
+            requests,
+            done: 0,
+            last: 0,
+            replies: Vec::new(),
+        };
         let taken = requester.send_all(&mut server, false);
         assert!(taken < count, "{taken}");
         assert_eq!(taken + requester.send_all(&mut server, true), count);
@@ -287,15 +313,15 @@ fn a_list_interrupted_by_a_restart_is_sent_again_from_its_beginning() {
 #[test]
 fn the_answer_to_a_de_registration_is_aborted_when_the_client_is_gone() {
     let mut server = server(PersistedState::default());
-    let frames = |cookie| vec![reg("x", cookie), Frame::Dereg { r: 2 }];
-    let me = connect(&mut server, Incarnation(1), at(7000), frames);
+    let frames = vec![reg("x"), Frame::Dereg { r: 2 }];
+    let (mut x, me) = connect(&mut server, Incarnation(1), at(7000), frames);
     server.handle(NOW, Input::Role(ServerInput::Persisted { through: u64::MAX, refused: Vec::new() }));
     while server.poll(NOW).is_some() {}
     assert!(!server.is_idle(), "the answer is not acknowledged");
-    let gone = wire::emit(&Header::gone(Incarnation(1), me), []);
-    server.handle(NOW, Input::Datagram { from: at(7001), bytes: &gone });
-    assert!(!server.is_idle(), "another address cannot know");
-    server.handle(NOW, Input::Datagram { from: at(7000), bytes: &gone });
+    alone::send_datagram(&mut server, at(7000), &Header::gone(Incarnation(1), me), vec![]);
+    assert!(!server.is_idle(), "anybody can write that");
+    x.push_unnumbered(me, Frame::Bye);
+    x.deliver(NOW, &mut server);
     while server.poll(NOW).is_some() {}
     assert!(server.is_idle());
 }

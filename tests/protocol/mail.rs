@@ -268,9 +268,7 @@ fn a_message_missing_on_disk_does_not_keep_its_readers_offline() {
     };
     let mut server = alone::server(PersistedState { mail: vec![lost], last_seq: 1, ..PersistedState::default() });
     for (incarnation, port, reader) in [(1, 7001, "x"), (2, 7002, "y")] {
-        alone::connect(&mut server, Incarnation(incarnation), alone::at(port), |cookie| {
-            vec![alone::reg(reader, cookie)]
-        });
+        alone::connect(&mut server, Incarnation(incarnation), alone::at(port), vec![alone::reg(reader)]);
     }
     alone::events(&mut server);
     // The server fetched the message once for each reader. The first answer moves both online, the second changes
@@ -294,7 +292,7 @@ fn a_message_with_the_id_of_another_client_is_not_stored() {
         let mut server = alone::server(PersistedState { names: vec![away], ..PersistedState::default() });
         let id = MessageId { incarnation: Incarnation(owner), number: 1 };
         let all = Frame::All { r: 2, id, at: 0, text: "hi".to_owned() };
-        alone::connect(&mut server, Incarnation(5), alone::at(1), |cookie| vec![alone::reg("x", cookie), all]);
+        alone::connect(&mut server, Incarnation(5), alone::at(1), vec![alone::reg("x"), all]);
         let outputs = std::iter::from_fn(|| server.poll(alone::NOW));
         outputs.filter(|output| matches!(output, Output::Effect(ServerEffect::Persist(Record::Mail(_))))).count()
     };

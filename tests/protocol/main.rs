@@ -2,6 +2,7 @@
 
 mod alone;
 mod history;
+mod peer;
 mod trace;
 
 mod blocked_reader;

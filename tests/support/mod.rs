@@ -51,6 +51,7 @@ pub fn undo_nohup() {
 /// The program with these arguments. It does not inherit the environment of the tests, except `PATH`.
 pub fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> ProgramBuilder {
     ProgramBuilder {
+        executable: PROGRAM.into(),
         args: args.into_iter().map(|arg| arg.as_ref().to_owned()).collect(),
         envs: Vec::new(),
         folder: None,
@@ -61,6 +62,13 @@ pub fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> ProgramBui
         is_read: true,
         input: Vec::new(),
     }
+}
+
+/// Python code that can import the programs of `tests/peers`, with these arguments.
+pub fn python<A: AsRef<OsStr>>(code: &str, args: impl IntoIterator<Item = A>) -> ProgramBuilder {
+    // `-B`: writes no bytecode into the repository.
+    let python = ProgramBuilder { executable: "python3".into(), ..program(["-B", "-c", code]) };
+    python.folder(root().join("tests/peers")).args(args)
 }
 
 /// A bash script that runs in `folder`, which is its home, too. `chat` in it is the program under test.
@@ -75,6 +83,7 @@ pub fn shell(script: &str, folder: &Path) -> Command {
 
 /// Options for starting the program.
 pub struct ProgramBuilder {
+    executable: OsString,
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
@@ -199,7 +208,7 @@ impl ProgramBuilder {
     fn command(&self) -> Command {
         undo_nohup();
         let mut command = match &self.before {
-            None => Command::new(PROGRAM),
+            None => Command::new(&self.executable),
             Some(before) => {
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &format!("{before} exec \"$0\" \"$@\""), PROGRAM]);

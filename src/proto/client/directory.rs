@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use crate::proto::event::ClientInfo;
 use crate::proto::id::Incarnation;
+use crate::proto::keys::PublicKey;
 use crate::proto::name::Name;
 use crate::proto::wire::Row;
 
@@ -17,6 +18,8 @@ pub struct DirectoryEntry {
     pub addr: SocketAddr,
     /// The incarnation of the client.
     pub incarnation: Incarnation,
+    /// The public key of the client.
+    pub key: PublicKey,
     /// Whether the server considers the client reachable.
     pub online: bool,
 }
@@ -63,10 +66,10 @@ impl Directory {
         self.names.get(&incarnation)
     }
 
-    /// The address of the client with this incarnation.
+    /// The row of the client with this incarnation.
     #[must_use]
-    pub fn addr_of(&self, incarnation: Incarnation) -> Option<SocketAddr> {
-        self.names.get(&incarnation).and_then(|name| self.rows.get(name)).map(|row| row.addr)
+    pub fn row_of(&self, incarnation: Incarnation) -> Option<DirectoryEntry> {
+        self.names.get(&incarnation).and_then(|name| self.rows.get(name)).copied()
     }
 
     /// The version after the last complete update; 0 before the first one.
@@ -92,8 +95,8 @@ impl Directory {
         if whole {
             self.incoming = IncomingTable { whole, ..IncomingTable::default() };
         }
-        for Row { name, addr, incarnation, online } in rows {
-            self.incoming.rows.insert(name, DirectoryEntry { addr, incarnation, online });
+        for Row { name, addr, incarnation, key, online } in rows {
+            self.incoming.rows.insert(name, DirectoryEntry { addr, incarnation, key, online });
         }
         for name in gone {
             self.incoming.rows.remove(&name);
@@ -121,9 +124,9 @@ impl Directory {
     }
 
     /// Applies a single row from an answer of the server, outside the updates.
-    pub fn learn(&mut self, Row { name, addr, incarnation, online }: Row) -> Change {
+    pub fn learn(&mut self, Row { name, addr, incarnation, key, online }: Row) -> Change {
         let mut change = Change::default();
-        self.set(name, DirectoryEntry { addr, incarnation, online }, &mut change);
+        self.set(name, DirectoryEntry { addr, incarnation, key, online }, &mut change);
         change
     }
 
@@ -175,6 +178,7 @@ mod tests {
             name: name.parse().unwrap(),
             addr: SocketAddr::from(([127, 0, 0, 1], 9)),
             incarnation: Incarnation(incarnation),
+            key: PublicKey([7; 32]),
             online,
         }
     }

@@ -195,6 +195,8 @@ impl Client {
             match link.front() {
                 None => return,
                 Some((_, Frame::Post { .. })) if full || !self.phase.is_online() => return,
+                // The server no longer hears an acknowledgement after the notice, and would send the receipt again.
+                Some((_, Frame::Receipt { .. })) if self.phase.is_closing() => return,
                 Some(_) => {}
             }
             let Some((number, frame)) = link.take(now) else { return };
@@ -322,7 +324,7 @@ impl Client {
         let mut peers: Vec<Incarnation> = confirmed.iter().map(|frame| frame.link).collect();
         if was_full && !self.inbox.is_full() {
             self.read_server(now);
-            peers = self.links.iter().filter(|(_, link)| link.waiting() > 0).map(|(peer, _)| peer).collect();
+            peers = self.links.iter().filter(|(_, link)| link.has_frames()).map(|(peer, _)| peer).collect();
         }
         peers.dedup();
         for peer in peers {

@@ -2,19 +2,21 @@
 //!
 //! `welcome` registers the client. Its login is complete only when the first table after `welcome` was applied.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proto::client::phase::{ClientPhase, PendingLogin, RegistrationState};
-use crate::proto::client::registration::{Registration, RegistrationTimeout};
+use crate::proto::client::registration::{Registration, RegistrationStep, RegistrationTimeout};
 use crate::proto::client::{ATTEMPTS, Client, LIMIT};
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::{Problem, Reason, RemovalReason, RequestWord};
 use crate::proto::event::sentences::Sentence;
 use crate::proto::id::Incarnation;
+use crate::proto::keys::PublicKey;
+use crate::proto::link::{Opening, PROBE};
 use crate::proto::status::Status;
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, Header};
+use crate::proto::wire::{self, Frame};
 
 /// Interval of keep-alives of a client that sends nothing else. The wire format allows 20 s, so that one can be late.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -28,46 +30,87 @@ impl Client {
 
     /// Begins a registration: sends `reg` on the link to the server, or `hello` if there is no link.
     fn register(&mut self, now: Instant) {
-        let token = format!("{:016x}", self.rng.bits());
+        let token = self.new_token();
         self.registration = RegistrationState::Registering(Registration::new(now, token));
         match self.server.incarnation.filter(|incarnation| self.links.get(*incarnation).is_some()) {
-            Some(incarnation) => self.send_reg(incarnation, String::new()),
+            Some(incarnation) => self.send_reg(incarnation),
             None => self.registration_timeout(now),
         }
     }
 
-    fn send_reg(&mut self, server: Incarnation, cookie: String) {
+    fn new_token(&mut self) -> String {
+        format!("{:016x}", self.rng.bits())
+    }
+
+    fn send_reg(&mut self, server: Incarnation) {
         let r = self.requests.next_number();
-        let via = self.server.addr.map_or_else(|| Ipv4Addr::LOCALHOST.into(), |addr| addr.ip());
-        let frame = Frame::Reg { r, name: self.name.clone(), cookie, via };
         if let Some(link) = self.links.get_mut(server) {
-            link.push(frame, Some(r), None);
+            link.push(Frame::Reg { r, name: self.name.clone(), via: link.addr().ip() }, Some(r), None);
         }
         if let Some(registration) = self.registration.attempt_mut() {
             registration.requested(r);
         }
     }
 
-    /// Processes the answer of a server to `hello`.
+    /// Processes the answer of a server to `hello`. The server must have the key of the first one that answered.
     pub(super) fn challenged(
         &mut self,
         now: Instant,
         from: SocketAddr,
         server: Incarnation,
+        key: PublicKey,
         token: &str,
-        cookie: &str,
+        cookie: String,
     ) {
-        if !self.registration.attempt().is_some_and(|registration| registration.expects(token)) {
+        let is_known = Some(server) == self.server.incarnation;
+        // Whoever read our `hello` can answer first, in the name of an incarnation that does not exist. The answer of
+        // the one that registered this client still counts.
+        let is_overtaken = is_known && self.server.next.is_some();
+        let registration = self.registration.attempt_mut();
+        let Some(registration) = registration.filter(|attempt| attempt.expects(token, is_overtaken)) else { return };
+        if *self.server.key.get_or_insert(key) != key {
             return;
         }
-        if let Some(old) = self.server.incarnation.filter(|old| *old != server) {
+        if let Some((old, _)) = self.server.next.take_if(|(next, _)| *next != server) {
             self.links.close(old);
         }
-        self.server.incarnation = Some(server);
-        self.server.addr = Some(from);
-        self.server.last_sent = now;
-        if self.links.open(server, from).is_some() {
-            self.send_reg(server, cookie.to_owned());
+        if is_known && registration.is_again {
+            // The address of the link stays: the source of a challenge can be forged.
+            registration.check(cookie);
+            return self.send_alive(now);
+        }
+        self.server.next = Some((server, from)).filter(|_| !is_known);
+        if self.links.open(server, from, key).is_some() {
+            self.open_link(server, cookie);
+            self.send_reg(server);
+        }
+    }
+
+    fn open_link(&mut self, server: Incarnation, cookie: String) {
+        let key = self.links.public_key();
+        if let Some(link) = self.links.get_mut(server) {
+            link.open_with(Opening { key, cookie });
+        }
+    }
+
+    /// Notes an authentic datagram of the server. It ends the search for a restarted one, or it is the first datagram
+    /// of a restarted one, which replaces the earlier incarnation.
+    pub(super) fn server_authenticated(&mut self, now: Instant, peer: Incarnation) {
+        if let Some((next, addr)) = self.server.next.filter(|(next, _)| *next == peer) {
+            self.server.next = None;
+            self.server.addr = Some(addr);
+            self.server.last_sent = now;
+            if let Some(old) = self.server.incarnation.replace(next) {
+                self.links.close(old);
+            }
+            self.requests.lost_link();
+            if !matches!(self.phase, ClientPhase::Connecting { .. }) {
+                let message = Sentence::ServerRestarted.to_string();
+                self.say(None, ClientEvent::Warning { code: Problem::ServerRestarted, message, definite: true });
+            }
+        } else if self.registration.attempt().is_some_and(Registration::is_checking) {
+            self.registration = RegistrationState::Registered;
+            self.push_requests();
         }
     }
 
@@ -83,23 +126,25 @@ impl Client {
         let Some(registration) = self.registration.attempt_mut() else { return };
         match registration.expire(now) {
             Some(RegistrationTimeout::Failed) => return self.registration_failed(now),
-            Some(RegistrationTimeout::Retry { attempt, is_requested }) => {
-                self.say(
-                    self.phase.reg_command(),
-                    ClientEvent::Retry { what: RequestWord::Reg, attempt, of: ATTEMPTS },
-                );
-                if is_requested {
-                    // A restarted server does not know the link, and its answer to the keep-alive shows that.
-                    self.send_alive(now);
+            Some(RegistrationTimeout::Retry { attempt, next }) => {
+                let what = RequestWord::Reg;
+                self.say(self.phase.reg_command(), ClientEvent::Retry { what, attempt, of: ATTEMPTS });
+                match (next, self.server.incarnation) {
+                    (RegistrationStep::Register { cookie }, Some(server)) => {
+                        self.open_link(server, cookie);
+                        self.send_reg(server);
+                    }
+                    (RegistrationStep::KeepAlive, _) => self.send_alive(now),
+                    _ => {}
                 }
             }
             None => {}
         }
         let registration = self.registration.attempt_mut();
         if let Some(token) = registration.and_then(|registration| registration.next_hello(now)) {
-            let head = Header::new(self.me, None);
+            let hello = wire::emit_hello(self.me, &token);
             for to in &self.server.candidates {
-                self.output.send(*to, &head, Some(Frame::Hello { token: token.clone() }));
+                self.output.send_bytes(*to, hello.clone());
             }
         }
     }
@@ -144,6 +189,9 @@ impl Client {
         // The client ends only if the user waits for the registration. Otherwise it continues without its server.
         if self.phase.is_entering() {
             return self.lost_server(now, RequestWord::Reg, self.phase.reg_command());
+        }
+        if let Some((next, _)) = self.server.next.take() {
+            self.links.close(next);
         }
         // A link retransmits without limit, and the keep-alive that registers again is due only when nothing is sent.
         self.requests.lost_link();
@@ -218,45 +266,24 @@ impl Client {
         }
     }
 
-    /// Processes `gone`: the incarnation `gone` at `from` has ended. It is the server or a reader.
-    pub(super) fn peer_gone(&mut self, now: Instant, from: SocketAddr, gone: Incarnation) {
-        if Some(gone) == self.server.incarnation {
-            if Some(from) == self.server.addr {
-                self.server_restarted(now);
-            }
-        } else if self.links.get(gone).is_some_and(|link| link.addr() == from) {
-            self.reader_gone(now, gone);
-        }
-    }
-
-    /// Processes a datagram from the server's address with another incarnation. The server was restarted if the
-    /// datagram asks for an answer.
-    pub(super) fn other_incarnation(&mut self, now: Instant, head: &Header) {
-        if head.ask.is_some() {
-            self.server_restarted(now);
-        }
-    }
-
-    fn server_restarted(&mut self, now: Instant) {
-        // A server answered, so the next keep-alive is due only after the full interval.
-        self.server.unanswered = 0;
-        if let Some(incarnation) = self.server.incarnation.take() {
-            self.links.close(incarnation);
-        }
-        self.requests.lost_link();
+    /// Follows a hint, which anybody can forge, that the server was restarted: looks for it by `hello`. Nothing else
+    /// changes before an authentic datagram arrives.
+    pub(super) fn suspect_restart(&mut self, now: Instant) {
         match (&self.phase, &mut self.registration) {
-            (ClientPhase::Closing(_), _) => self.end(now, false, None),
             (ClientPhase::LoggingIn(_) | ClientPhase::Online, RegistrationState::Registered) => {
-                let message = Sentence::ServerRestarted.to_string();
-                self.say(None, ClientEvent::Warning { code: Problem::ServerRestarted, message, definite: true });
-                self.register(now);
+                if self.server.suspected_at.is_some_and(|at| now < at + LIMIT) {
+                    return;
+                }
+                self.server.suspected_at = Some(now);
+                // A server may have answered, so the next keep-alive is due only after the full interval.
+                self.server.unanswered = 0;
+                let token = self.new_token();
+                self.registration = RegistrationState::Registering(Registration::again(now, token));
             }
-            (_, RegistrationState::Registering(registration)) => {
-                registration.look_again(now);
-                self.registration_timeout(now);
-            }
-            _ => {}
+            (_, RegistrationState::Registering(registration)) => registration.look_again(now),
+            _ => return,
         }
+        self.registration_timeout(now);
     }
 
     /// Registers an online client that no server knows, because a request waits.
@@ -299,10 +326,10 @@ impl Client {
 
     /// Sends `alive`. The server answers it even if it does not know this client.
     fn send_alive(&mut self, now: Instant) {
-        if let (Some(incarnation), Some(addr)) = (self.server.incarnation, self.server.addr) {
+        let server = self.server.next.map(|(next, _)| next).or(self.server.incarnation);
+        if let Some(link) = server.and_then(|server| self.links.get_mut(server)) {
             self.server.last_sent = now;
-            let head = Header { ask: Some(0), ..Header::new(self.me, Some(incarnation)) };
-            self.output.send(addr, &head, Some(Frame::Alive { table: self.table.version() }));
+            link.push_unnumbered(Frame::Alive { table: self.table.version() }, Some(PROBE));
         }
     }
 

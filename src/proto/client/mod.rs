@@ -37,6 +37,7 @@ use crate::proto::event::Body;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::{DropReason, Problem, Reason};
 use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::keys::PublicKey;
 use crate::proto::link::MessageOutcome;
 use crate::proto::link::table::Links;
 use crate::proto::machine::{ClientEffect, ClientInput, Exit, Input, Machine, Output};
@@ -51,7 +52,7 @@ pub use crate::proto::client::inbox::{HELD, HELD_BYTES, UNSHOWN, UNSHOWN_BYTES};
 pub use crate::proto::client::login::KEEP_ALIVE;
 pub use crate::proto::client::outbox::UNDER_WAY;
 pub use crate::proto::client::shutdown::{NOTICE_EVERY, NOTICES};
-pub use crate::proto::client::unknown_peers::{UNKNOWN_PEER_DATAGRAMS, UNKNOWN_PEERS};
+pub use crate::proto::client::unknown_peers::{UNKNOWN_DATAGRAMS, UNKNOWN_DATAGRAMS_AN_ADDRESS};
 
 /// Acknowledgement timeout of a direct message, and time limit of one attempt of a request. The exercise demands this
 /// value.
@@ -68,12 +69,25 @@ struct ServerPeer {
     candidates: Vec<SocketAddr>,
     /// The address that answered.
     addr: Option<SocketAddr>,
-    /// The incarnation that answered.
+    /// The incarnation that registered this client, or that is the first to be asked.
     incarnation: Option<Incarnation>,
+    /// Another incarnation that answered, until an authentic datagram shows that it has the server's key.
+    next: Option<(Incarnation, SocketAddr)>,
+    /// The public key of the first server that answered. It does not change while this client runs.
+    key: Option<PublicKey>,
+    /// When an unauthenticated datagram last hinted at a restart.
+    suspected_at: Option<Instant>,
     /// The time of the last datagram to the server, for the keep-alive.
     last_sent: Instant,
     /// The number of keep-alives since the last datagram from the server.
     unanswered: u32,
+}
+
+impl ServerPeer {
+    /// Whether the client has a link to this incarnation of the server.
+    fn is_linked_to(&self, peer: Incarnation) -> bool {
+        Some(peer) == self.incarnation || self.next.is_some_and(|(next, _)| next == peer)
+    }
 }
 
 /// A client: routes between the parts that own its state.
@@ -109,7 +123,16 @@ impl Client {
         let me = rng.incarnation();
         let mut candidates = config.servers;
         candidates.truncate(ClientConfig::MAX_SERVERS);
-        let server = ServerPeer { candidates, addr: None, incarnation: None, last_sent: now.mono, unanswered: 0 };
+        let server = ServerPeer {
+            candidates,
+            addr: None,
+            incarnation: None,
+            next: None,
+            key: None,
+            suspected_at: None,
+            last_sent: now.mono,
+            unanswered: 0,
+        };
         let mut client = Self {
             name: config.name,
             me,
@@ -119,7 +142,7 @@ impl Client {
             registration: RegistrationState::Unregistered,
             server,
             table: Directory::default(),
-            links: Links::new(me),
+            links: Links::new(me, config.identity),
             commands: CommandQueue::default(),
             requests: Requests::default(),
             outbox: Outbox::default(),
@@ -194,84 +217,98 @@ impl Client {
     }
 
     fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        let Some(Datagram { head, frames }) = self.output.receive(from, bytes) else { return };
+        let Some(datagram) = self.output.receive(from, bytes) else { return };
+        let head = &datagram.head;
         if head.no.is_some() {
             return;
         }
         if let Some(gone) = head.gone {
-            if head.you == Some(self.me) {
-                self.peer_gone(now, from, gone);
+            // Anybody can send it. It says nothing about a peer, and only makes the client look for its server.
+            let is_server =
+                self.server.is_linked_to(gone) && self.links.get(gone).is_some_and(|link| link.addr() == from);
+            if head.you == Some(self.me) && is_server {
+                self.suspect_restart(now);
             }
             return;
         }
         let Some(peer) = head.me else { return };
-        if head.you != Some(self.me) {
-            if let ([Frame::Challenge { token, cookie }], None) = (frames.as_slice(), head.you) {
-                self.challenged(now, from, peer, token, cookie);
-            } else if let Some(you) = head.you.filter(|_| head.wants_answer()) {
-                self.output.send_gone(from, &Header::gone(you, peer), bytes);
-            }
-            return;
+        if peer == self.me {
+            return self.output.dropped(from, bytes, DropReason::OwnIncarnation);
         }
-        if Some(peer) == self.server.incarnation {
-            // Every client knows the server's incarnation, so that only the address identifies the server.
-            if Some(from) == self.server.addr {
-                self.server_datagram(now, &head, frames);
+        match head.you {
+            None => {
+                if let Some(Frame::Challenge { token, cookie, key }) = datagram.only_frame() {
+                    self.challenged(now, from, peer, key, &token, cookie);
+                }
             }
-        } else if Some(from) == self.server.addr && self.table.name_of(peer).is_none() {
-            self.other_incarnation(now, &head);
-        } else if self.can_be_at(peer, from) {
-            self.peer_datagram(now, from, peer, head, frames);
-        } else {
-            self.output.dropped(from, bytes, DropReason::OtherPort);
+            Some(you) if you != self.me => {
+                if head.elicits_ack() {
+                    self.output.send_gone(from, &Header::gone(you, peer), bytes);
+                }
+            }
+            Some(_) if self.server.is_linked_to(peer) => self.server_datagram(now, from, peer, &datagram, bytes),
+            Some(_) if Some(from) == self.server.addr && self.table.name_of(peer).is_none() => {
+                // A restarted server asks at the old address. There is no link to it yet.
+                if head.ask.is_some() {
+                    self.suspect_restart(now);
+                }
+            }
+            Some(_) => self.peer_datagram(now, from, peer, &datagram, bytes),
         }
     }
 
-    /// Whether a datagram from `from` can come from `peer`. Incarnations are in the table that every client has, so any
-    /// client could claim one. The port must match the table: no other program of the host has it. The IP address may
-    /// differ from the one that the server sees, because a host can have several.
-    pub(super) fn can_be_at(&self, peer: Incarnation, from: SocketAddr) -> bool {
-        self.table.addr_of(peer).is_none_or(|addr| addr.port() == from.port())
-    }
-
-    fn server_datagram(&mut self, now: Instant, head: &Header, frames: Vec<Frame>) {
-        if frames == [Frame::Bye] && head.n.is_none() {
+    fn server_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        peer: Incarnation,
+        datagram: &Datagram<'_>,
+        bytes: &[u8],
+    ) {
+        let mut outcomes = Vec::new();
+        let frames = match self.links.receive(now, from, peer, datagram, true, &mut outcomes) {
+            Ok(frames) => frames,
+            Err(reason) => return self.output.dropped(from, bytes, reason),
+        };
+        self.server_authenticated(now, peer);
+        if frames.contains(&Frame::Bye) {
             return self.bye(now);
         }
         self.server_alive(now);
-        let mut outcomes = Vec::new();
-        if let Some(incarnation) = self.server.incarnation
-            && let Some(link) = self.links.get_mut(incarnation)
-        {
-            link.receive(now, head, frames, &mut outcomes);
-            for outcome in outcomes {
-                self.server_outcome(now, outcome);
-            }
+        for outcome in outcomes {
+            self.server_outcome(now, outcome);
         }
         self.read_server(now);
     }
 
+    /// Processes a datagram of another client: on its link, or later if the table does not have the client yet.
     fn peer_datagram(
         &mut self,
         now: Instant,
         from: SocketAddr,
         peer: Incarnation,
-        mut head: Header,
-        mut frames: Vec<Frame>,
+        datagram: &Datagram<'_>,
+        bytes: &[u8],
     ) {
-        if !self.phase.is_online() {
-            // An offline client neither displays nor acknowledges messages, but its own are still acknowledged.
-            frames.clear();
-            head = Header { n: None, low: None, ask: None, ..head };
+        if self.links.get(peer).is_none() {
+            let Some(row) = self.table.row_of(peer) else {
+                let waits = self.phase.is_online() && self.unknown_peers.insert(now, from, peer, bytes);
+                if !waits {
+                    self.output.dropped(from, bytes, DropReason::NoLink);
+                }
+                return;
+            };
+            // A forged datagram opens no link.
+            if !self.links.is_authentic(peer, row.key, datagram) || self.links.open(peer, row.addr, row.key).is_none() {
+                return self.output.dropped(from, bytes, DropReason::BadTag);
+            }
         }
-        if self.table.name_of(peer).is_none() && !self.admit_unknown(now, from, peer) {
-            return;
-        }
-        // The table's address has priority, because a source address can be forged.
-        let addr = self.table.addr_of(peer).unwrap_or(from);
-        let Some(link) = self.links.open(peer, addr) else { return };
+        // An offline client neither displays nor acknowledges messages, but its own are still acknowledged.
+        let is_online = self.phase.is_online();
         let mut outcomes = Vec::new();
-        link.receive(now, &head, frames, &mut outcomes);
+        if let Err(reason) = self.links.receive(now, from, peer, datagram, is_online, &mut outcomes) {
+            return self.output.dropped(from, bytes, reason);
+        }
         for outcome in outcomes {
             self.direct_outcome(now, outcome);
         }
@@ -304,7 +341,7 @@ impl Client {
         self.registration_timeout(now);
         self.login_timeout(now);
         self.requests_timeout(now);
-        self.unknown_peers_timeout(now);
+        self.unknown_peers.expire(now);
         self.keep_alive(now);
         self.notice_timeout(now);
     }

@@ -15,7 +15,7 @@ use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::{Problem, Reason};
 use crate::proto::event::sentences::Sentence;
-use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::id::MessageId;
 use crate::proto::link::{Link, MessageOutcome, Tag};
 use crate::proto::name::Name;
 use crate::proto::text::Text;
@@ -23,7 +23,7 @@ use crate::proto::time::{Instant, Timestamp};
 use crate::proto::wire::{Frame, RequestOutcome, Row};
 
 /// Maximum number of messages in flight to one reader.
-pub const UNDER_WAY: usize = 64;
+pub const UNDER_WAY: usize = 256;
 
 /// All direct messages without outcome.
 #[derive(Debug, Default)]
@@ -238,7 +238,7 @@ impl Client {
         }
         match self.table.get(reader.as_str()) {
             None => self.look_up(now, reader),
-            Some(row) if row.online => match self.links.open(row.incarnation, row.addr) {
+            Some(row) if row.online => match self.links.open(row.incarnation, row.addr, row.key) {
                 Some(link) => {
                     link.moved(row.addr);
                     self.outbox.send_waiting(reader, link, || self.requests.next_number());
@@ -295,7 +295,7 @@ impl Client {
                 }
                 self.send_waiting(now, &reader);
             }
-            MessageOutcome::TimedOut { tag } => {
+            MessageOutcome::TimedOut { tag, .. } => {
                 if let Some(reader) = self.outbox.reader_of(tag).cloned() {
                     self.not_acknowledged(now, &reader);
                 }
@@ -317,13 +317,6 @@ impl Client {
                 self.take_back(reader);
                 self.send_waiting(now, reader);
             }
-        }
-    }
-
-    /// Gives the first message to the server, because the addressed incarnation of its reader has ended.
-    pub(super) fn reader_gone(&mut self, now: Instant, gone: Incarnation) {
-        if let Some(reader) = self.table.name_of(gone).cloned() {
-            self.not_acknowledged(now, &reader);
         }
     }
 
@@ -402,7 +395,7 @@ impl Client {
             self.outbox.wait(reader);
             return self.send_waiting(now, reader);
         };
-        match self.links.open(row.incarnation, row.addr) {
+        match self.links.open(row.incarnation, row.addr, row.key) {
             Some(link) => {
                 link.moved(row.addr);
                 self.outbox.send_again(reader, link, self.requests.next_number());

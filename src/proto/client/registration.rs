@@ -14,6 +14,10 @@ pub struct Registration {
     ends: Instant,
     token: String,
     stage: Stage,
+    /// Whether `hello` was repeated in this attempt, because a datagram without tag hints at a restarted server.
+    has_looked_again: bool,
+    /// Whether the server had registered this client before, and may still know it.
+    pub is_again: bool,
 }
 
 #[derive(Debug)]
@@ -25,32 +29,61 @@ enum Stage {
         /// When to send the next one.
         due: Instant,
     },
+    /// A challenge came from the incarnation that registered this client. It has the rest of the attempt to show by any
+    /// authentic datagram that it still knows the client. The cookie is for the next attempt.
+    Checking { cookie: String },
     /// The `reg` request with this number is on its link.
     Requested(u64),
 }
 
 /// The end of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistrationTimeout {
     /// The next attempt has begun.
-    Retry {
-        attempt: u32,
-        /// Whether the `reg` request is on its link.
-        is_requested: bool,
-    },
+    Retry { attempt: u32, next: RegistrationStep },
     /// That was the last attempt.
     Failed,
+}
+
+/// The next step of a registration whose attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistrationStep {
+    /// `hello` is sent again.
+    Hello,
+    /// The server does not know the client any more: send `reg` with this cookie.
+    Register { cookie: String },
+    /// The `reg` request is on its link. A restarted server does not know the link, and its answer to a keep-alive
+    /// shows that.
+    KeepAlive,
 }
 
 impl Registration {
     /// Begins a registration with `hello`. The server's challenge must repeat `token`.
     pub fn new(now: Instant, token: String) -> Self {
-        Self { attempt: 1, ends: now + LIMIT, token, stage: Stage::Hello { copies: 0, due: now } }
+        let stage = Stage::Hello { copies: 0, due: now };
+        Self { attempt: 1, ends: now + LIMIT, token, stage, has_looked_again: false, is_again: false }
     }
 
-    /// Returns to `hello`, within the same attempt.
+    /// Begins a registration at a server that may have forgotten this client.
+    pub fn again(now: Instant, token: String) -> Self {
+        Self { is_again: true, ..Self::new(now, token) }
+    }
+
+    /// Returns to `hello` within the same attempt, at most once an attempt: anybody can send the hint.
     pub fn look_again(&mut self, now: Instant) {
-        self.stage = Stage::Hello { copies: 0, due: now };
+        if matches!(self.stage, Stage::Requested(_)) && !std::mem::replace(&mut self.has_looked_again, true) {
+            self.stage = Stage::Hello { copies: 0, due: now };
+        }
+    }
+
+    /// Waits whether the incarnation that sent the challenge still knows this client.
+    pub fn check(&mut self, cookie: String) {
+        self.stage = Stage::Checking { cookie };
+    }
+
+    /// Whether an authentic datagram of the server ends the registration: the server still knows this client.
+    pub fn is_checking(&self) -> bool {
+        matches!(self.stage, Stage::Checking { .. })
     }
 
     /// Notes that the `reg` request with this number is on its link.
@@ -58,9 +91,15 @@ impl Registration {
         self.stage = Stage::Requested(r);
     }
 
-    /// Whether a challenge with this token answers our `hello`.
-    pub fn expects(&self, token: &str) -> bool {
-        matches!(self.stage, Stage::Hello { .. }) && self.token == token
+    /// Whether a challenge with this token answers our `hello`. `is_overtaken`: it comes from the incarnation that
+    /// registered this client, after the challenge of another one.
+    pub fn expects(&self, token: &str, is_overtaken: bool) -> bool {
+        let awaits = match self.stage {
+            Stage::Hello { .. } => true,
+            Stage::Requested(_) => is_overtaken,
+            Stage::Checking { .. } => false,
+        };
+        awaits && self.token == token
     }
 
     /// Restarts the attempts if `r` is the `reg` request, which the server has acknowledged. Returns whether it is.
@@ -83,8 +122,13 @@ impl Registration {
         }
         self.attempt += 1;
         self.ends = now + LIMIT;
-        let is_requested = matches!(self.stage, Stage::Requested(_));
-        Some(RegistrationTimeout::Retry { attempt: self.attempt, is_requested })
+        self.has_looked_again = false;
+        let next = match &self.stage {
+            Stage::Hello { .. } => RegistrationStep::Hello,
+            Stage::Checking { cookie } => RegistrationStep::Register { cookie: cookie.clone() },
+            Stage::Requested(_) => RegistrationStep::KeepAlive,
+        };
+        Some(RegistrationTimeout::Retry { attempt: self.attempt, next })
     }
 
     /// The token for the next copy of `hello`, if one is due. Counts that copy as sent.
@@ -94,7 +138,7 @@ impl Registration {
             return None;
         }
         *copies += 1;
-        *due = now + Rtt::default().timeout(*copies);
+        *due = now + Rtt::unlinked_timeout(*copies);
         Some(self.token.clone())
     }
 

@@ -236,7 +236,7 @@ impl Client {
         }
     }
 
-    fn push_requests(&mut self) {
+    pub(super) fn push_requests(&mut self) {
         if let Some((requests, link)) = self.requests_and_link() {
             requests.push_all(link);
         }

@@ -10,7 +10,7 @@ use crate::proto::client::phase::{ClientPhase, RegistrationState};
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::{OfflineReason, Reason};
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, Header};
+use crate::proto::wire::Frame;
 
 /// Maximum number of notices of one shutdown.
 pub const NOTICES: u32 = 3;
@@ -133,8 +133,8 @@ impl Client {
         if let ClientPhase::Closing(notice) = &mut self.phase {
             notice.is_given = true;
         }
-        if let (Some(incarnation), Some(addr)) = (self.server.incarnation, self.server.addr) {
-            self.output.send(addr, &Header::new(self.me, Some(incarnation)), Some(Frame::Bye));
+        if let Some(link) = self.server.incarnation.and_then(|incarnation| self.links.get_mut(incarnation)) {
+            link.push_unnumbered(Frame::Bye, None);
         }
     }
 

@@ -1,116 +1,132 @@
-//! Peers that are not yet in the table. Their datagrams wait up to 500 ms for the update that adds them.
-//!
-//! The number of such peers and of their datagrams is limited, because anyone can send them.
+//! Datagrams of peers that are not in the table yet. They wait, unparsed, for the update that has the key of their
+//! sender, and are not acknowledged before that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proto::client::Client;
 use crate::proto::id::Incarnation;
 use crate::proto::time::Instant;
+use crate::proto::wire;
 
-/// Maximum number of unknown peers at once. Together they buffer up to 1,024 datagrams.
-pub const UNKNOWN_PEERS: usize = 64;
-/// Maximum number of buffered datagrams of one unknown peer.
-pub const UNKNOWN_PEER_DATAGRAMS: u64 = 16;
+/// Maximum number of waiting datagrams.
+pub const UNKNOWN_DATAGRAMS: usize = 1_024;
+/// Maximum number of waiting datagrams from one address.
+pub const UNKNOWN_DATAGRAMS_AN_ADDRESS: usize = 16;
 
-/// Time that an unknown peer waits for the update, from its first datagram.
+/// Time that a datagram waits.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// The admitted unknown peers, each with the end of its wait.
+/// The waiting datagrams, in order of arrival.
 #[derive(Debug, Default)]
-pub struct UnknownPeers(BTreeMap<Incarnation, Instant>);
+pub struct UnknownPeers {
+    waiting: VecDeque<WaitingDatagram>,
+    counts: BTreeMap<SocketAddr, usize>,
+}
+
+/// A datagram of a peer that is not in the table.
+#[derive(Debug)]
+struct WaitingDatagram {
+    until: Instant,
+    from: SocketAddr,
+    peer: Incarnation,
+    bytes: Vec<u8>,
+}
 
 impl UnknownPeers {
-    /// Admits a peer. Call it only while [`Self::is_full`] is false.
-    pub fn insert(&mut self, now: Instant, peer: Incarnation) {
-        self.0.insert(peer, now + WAIT);
+    /// Keeps a datagram. Returns whether the limits had room for it.
+    pub fn insert(&mut self, now: Instant, from: SocketAddr, peer: Incarnation, bytes: &[u8]) -> bool {
+        let count = self.counts.get(&from).copied().unwrap_or(0);
+        if self.waiting.len() >= UNKNOWN_DATAGRAMS || count >= UNKNOWN_DATAGRAMS_AN_ADDRESS {
+            return false;
+        }
+        self.counts.insert(from, count + 1);
+        self.waiting.push_back(WaitingDatagram { until: now + WAIT, from, peer, bytes: bytes.to_vec() });
+        true
     }
 
-    /// Removes a peer that is known now or whose wait has ended.
-    pub fn remove(&mut self, peer: Incarnation) {
-        self.0.remove(&peer);
+    /// Removes the datagrams whose sender is known now, in order of arrival.
+    fn take_known(&mut self, is_known: impl Fn(Incarnation) -> bool) -> Vec<WaitingDatagram> {
+        let (known, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|waits| is_known(waits.peer));
+        self.waiting = waiting;
+        let known: VecDeque<WaitingDatagram> = known;
+        known.iter().for_each(|datagram| self.uncount(datagram.from));
+        known.into()
     }
 
-    /// Whether this peer is admitted.
-    pub fn contains(&self, peer: Incarnation) -> bool {
-        self.0.contains_key(&peer)
+    /// Drops the datagrams whose wait has ended.
+    pub fn expire(&mut self, now: Instant) {
+        while self.waiting.front().is_some_and(|datagram| datagram.until <= now)
+            && let Some(datagram) = self.waiting.pop_front()
+        {
+            self.uncount(datagram.from);
+        }
     }
 
-    /// All admitted peers, in order of incarnation.
-    pub fn iter(&self) -> impl Iterator<Item = Incarnation> {
-        self.0.keys().copied()
+    fn uncount(&mut self, from: SocketAddr) {
+        if let Some(count) = self.counts.get_mut(&from) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&from);
+            }
+        }
     }
 
-    /// Whether [`UNKNOWN_PEERS`] is reached.
-    pub fn is_full(&self) -> bool {
-        self.0.len() >= UNKNOWN_PEERS
-    }
-
-    /// Whether no peer is admitted.
+    /// Whether no datagram waits.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The peers whose wait has ended.
-    pub fn due(&self, now: Instant) -> Vec<Incarnation> {
-        self.0.iter().filter(|(_, until)| **until <= now).map(|(peer, _)| *peer).collect()
+        self.waiting.is_empty()
     }
 
     /// The earliest end of a wait.
     pub fn deadline(&self) -> Option<Instant> {
-        self.0.values().min().copied()
+        self.waiting.front().map(|datagram| datagram.until)
     }
 }
 
 impl Client {
-    /// Admits a peer that is not in the table. Returns whether its datagrams can wait for the update.
-    pub(super) fn admit_unknown(&mut self, now: Instant, from: SocketAddr, peer: Incarnation) -> bool {
-        if self.unknown_peers.contains(peer) {
-            return true;
-        }
-        let is_there = |other: &Incarnation| self.links.get(*other).is_some_and(|link| link.addr() == from);
-        let earlier = self.unknown_peers.iter().find(is_there);
-        if let Some(earlier) = earlier {
-            // An address has one incarnation at a time, so the earlier one has ended.
-            self.forget_unknown(earlier);
-        }
-        if self.unknown_peers.is_full() || !self.phase.is_online() {
-            return false;
-        }
-        self.unknown_peers.insert(now, peer);
-        if let Some(link) = self.links.open(peer, from) {
-            link.limit(UNKNOWN_PEER_DATAGRAMS);
-        }
-        true
-    }
-
-    /// Reads the datagrams of unknown peers that are in the table now.
+    /// Processes the waiting datagrams of peers that are in the table now.
     pub(super) fn read_known_peers(&mut self, now: Instant) {
-        let known: Vec<Incarnation> =
-            self.unknown_peers.iter().filter(|peer| self.table.name_of(*peer).is_some()).collect();
-        for peer in known {
-            if self.links.get(peer).is_some_and(|link| !self.can_be_at(peer, link.addr())) {
-                self.forget_unknown(peer);
-                continue;
+        if self.unknown_peers.is_empty() {
+            return;
+        }
+        let table = &self.table;
+        for WaitingDatagram { from, peer, bytes, .. } in
+            self.unknown_peers.take_known(|peer| table.name_of(peer).is_some())
+        {
+            if let Ok(datagram) = wire::parse(&bytes) {
+                self.peer_datagram(now, from, peer, &datagram, &bytes);
             }
-            self.unknown_peers.remove(peer);
-            if let Some(link) = self.links.get_mut(peer) {
-                link.limit(u64::MAX);
-            }
-            self.read_peer(now, peer);
         }
     }
+}
 
-    pub(super) fn unknown_peers_timeout(&mut self, now: Instant) {
-        for peer in self.unknown_peers.due(now) {
-            self.forget_unknown(peer);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    fn forget_unknown(&mut self, peer: Incarnation) {
-        self.unknown_peers.remove(peer);
-        self.links.close(peer);
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1_000)
+    }
+
+    #[test]
+    fn datagrams_wait_within_their_limits_for_500_ms() {
+        let mut unknown = UnknownPeers::default();
+        let mut insert = |ms, port, peer| unknown.insert(at(ms), addr(port), Incarnation(peer), b"x");
+        assert!((0..16).all(|peer| insert(0, 1, peer)));
+        assert!(!insert(0, 1, 99), "too many from one address");
+        assert!((16..1_024).all(|number| insert(1, 2 + number / 16, 99)));
+        assert!(!insert(1, 1_000, 99), "too many in all");
+        assert_eq!(unknown.deadline(), Some(at(500)));
+        unknown.expire(at(499));
+        assert_eq!(unknown.waiting.len(), 1_024);
+        unknown.expire(at(500));
+        assert_eq!(unknown.waiting.len(), 1_008);
+        assert_eq!(unknown.take_known(|peer| peer == Incarnation(99)).len(), 1_008);
+        assert!(unknown.is_empty() && unknown.counts.is_empty());
     }
 }

@@ -111,15 +111,24 @@ pub enum OfflineReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum DropReason {
+    /// Its tag is wrong or missing.
+    BadTag,
+    /// The buffer of its link, or of all links, is full.
+    BufferFull,
     /// A request carries the message id of another client.
     ForeignId,
     /// It is not a valid datagram of this protocol.
     Malformed,
+    /// It belongs to no link.
+    NoLink,
     /// The request comes from a client that is not registered.
     NotRegistered,
-    /// It claims to come from a client with another port.
-    #[strum(serialize = "another port than its sender has")]
-    OtherPort,
+    /// Its source is not the address of its sender.
+    OtherAddress,
+    /// It comes from this program itself.
+    OwnIncarnation,
+    /// Its number was received before, or is too old to know.
+    Replayed,
     /// It has another version of the wire format.
     Version,
 }

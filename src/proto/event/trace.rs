@@ -52,7 +52,7 @@ pub enum TraceEvent {
 }
 
 /// The number of a datagram, if its header has one. With the addresses of both ends it identifies the datagram. A
-/// retransmission has the same number.
+/// retransmission has a new number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PacketNumber {
     /// The incarnation of the sender.
@@ -60,7 +60,7 @@ pub struct PacketNumber {
     pub link: Option<Incarnation>,
     /// The number of the datagram on its link.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub n: Option<u64>,
+    pub pn: Option<u64>,
 }
 
 /// The members that all events of datagrams share.
@@ -74,10 +74,10 @@ struct DatagramSummary {
 impl DatagramSummary {
     fn new(peer: SocketAddr, bytes: &[u8]) -> Self {
         let datagram = wire::parse(bytes).ok();
-        let head = datagram.as_ref().map(|datagram| &datagram.head).filter(|head| head.n.is_some());
-        let number = head.map(|head| PacketNumber { link: head.me, n: head.n }).unwrap_or_default();
+        let head = datagram.as_ref().map(|datagram| &datagram.head).filter(|head| head.pn.is_some());
+        let number = head.map(|head| PacketNumber { link: head.me, pn: head.pn }).unwrap_or_default();
         let frame =
-            datagram.as_ref().map_or("malformed", |datagram| datagram.frames.first().map_or("head", Frame::kind));
+            datagram.as_ref().map_or("malformed", |datagram| datagram.frames().first().map_or("head", Frame::kind));
         Self { peer: peer.to_string(), frame: frame.to_owned(), bytes: bytes.len(), number }
     }
 }

@@ -21,11 +21,22 @@ pub struct NewReno {
     recovery_start: Option<Instant>,
     /// Bytes that were acknowledged in congestion avoidance since the window last grew.
     acked_bytes: usize,
+    /// Window and threshold before the last reduction.
+    before: (usize, Option<usize>),
+    /// Datagrams that were declared lost since then, without those that arrived after all.
+    losses: usize,
 }
 
 impl Default for NewReno {
     fn default() -> Self {
-        Self { window: INITIAL_WINDOW, slow_start_threshold: None, recovery_start: None, acked_bytes: 0 }
+        Self {
+            window: INITIAL_WINDOW,
+            slow_start_threshold: None,
+            recovery_start: None,
+            acked_bytes: 0,
+            before: (INITIAL_WINDOW, None),
+            losses: 0,
+        }
     }
 }
 
@@ -55,16 +66,32 @@ impl NewReno {
         }
     }
 
-    /// Processes a loss. `sent_at` is the time of transmission of the newest lost datagram. Halves the window, at most
-    /// once in a recovery period (RFC 9002 §7.3.2).
-    pub fn on_loss(&mut self, now: Instant, sent_at: Instant) {
+    /// Processes the loss of `count` datagrams. `sent_at` is the time of transmission of the newest one. Halves the
+    /// window, at most once in a recovery period (RFC 9002 §7.3.2).
+    pub fn on_loss(&mut self, now: Instant, sent_at: Instant, count: usize) {
         if self.is_in_recovery(sent_at) {
+            self.losses += count;
             return;
         }
+        self.before = (self.window, self.slow_start_threshold);
+        self.losses = count;
         self.recovery_start = Some(now);
         self.window = (self.window / 2).max(MINIMUM_WINDOW);
         self.slow_start_threshold = Some(self.window);
         self.acked_bytes = 0;
+    }
+
+    /// Notes that `count` datagrams that were declared lost arrived after all. Takes the last reduction back if that is
+    /// true of all its losses: the path reorders datagrams, and is not congested.
+    pub fn on_wrong_loss(&mut self, count: usize) {
+        let is_all = self.losses > 0 && count >= self.losses;
+        self.losses = self.losses.saturating_sub(count);
+        if is_all {
+            let (window, threshold) = self.before;
+            self.window = self.window.max(window);
+            self.slow_start_threshold = threshold;
+            self.recovery_start = None;
+        }
     }
 
     /// Reduces the window to its minimum and ends the recovery period (RFC 9002 §7.6.2). The window grows from there by
@@ -98,6 +125,19 @@ mod tests {
     }
 
     #[test]
+    fn a_reduction_is_taken_back_when_all_its_losses_prove_wrong() {
+        let mut reno = NewReno::default();
+        reno.on_loss(at(5), at(1), 2);
+        assert_eq!(reno.window(), 6_000);
+        reno.on_wrong_loss(1);
+        assert_eq!(reno.window(), 6_000, "the other one is lost");
+        reno.on_wrong_loss(1);
+        assert_eq!(reno.window(), 12_000);
+        reno.on_wrong_loss(1);
+        assert_eq!(reno.window(), 12_000);
+    }
+
+    #[test]
     fn slow_start_doubles_the_window_each_round_trip() {
         let mut reno = NewReno::default();
         assert_eq!(reno.window(), 12_000);
@@ -112,7 +152,7 @@ mod tests {
         let mut reno = NewReno::default();
         reno.on_ack(at(0), DATAGRAM, false);
         assert_eq!(reno.window(), INITIAL_WINDOW);
-        reno.on_loss(at(2), at(1));
+        reno.on_loss(at(2), at(1), 1);
         for _ in 0..100 {
             reno.on_ack(at(3), DATAGRAM, false);
         }
@@ -122,13 +162,13 @@ mod tests {
     #[test]
     fn a_loss_halves_the_window_once_in_a_recovery_period() {
         let mut reno = NewReno::default();
-        reno.on_loss(at(10), at(5));
+        reno.on_loss(at(10), at(5), 1);
         assert_eq!(reno.window(), 6_000);
         for sent_at in [at(6), at(9), at(10)] {
-            reno.on_loss(at(12), sent_at);
+            reno.on_loss(at(12), sent_at, 1);
         }
         assert_eq!(reno.window(), 6_000);
-        reno.on_loss(at(20), at(11));
+        reno.on_loss(at(20), at(11), 1);
         assert_eq!(reno.window(), 3_000);
     }
 
@@ -136,7 +176,7 @@ mod tests {
     fn the_window_never_falls_below_its_minimum() {
         let mut reno = NewReno::default();
         for loss in 1..20 {
-            reno.on_loss(at(loss * 10), at(loss * 10 - 1));
+            reno.on_loss(at(loss * 10), at(loss * 10 - 1), 1);
         }
         assert_eq!(reno.window(), MINIMUM_WINDOW);
         reno.on_persistent_congestion();
@@ -146,7 +186,7 @@ mod tests {
     #[test]
     fn congestion_avoidance_adds_one_datagram_for_each_acknowledged_window() {
         let mut reno = NewReno::default();
-        reno.on_loss(at(10), at(5));
+        reno.on_loss(at(10), at(5), 1);
         ack(&mut reno, at(11), 4);
         assert_eq!(reno.window(), 6_000);
         ack(&mut reno, at(11), 1);
@@ -158,7 +198,7 @@ mod tests {
     #[test]
     fn congestion_avoidance_also_grows_a_window_above_the_square_of_a_datagram() {
         let mut reno = NewReno { window: 4 * DATAGRAM * DATAGRAM, ..NewReno::default() };
-        reno.on_loss(at(10), at(5));
+        reno.on_loss(at(10), at(5), 1);
         let before = reno.window();
         ack(&mut reno, at(11), before / DATAGRAM);
         assert_eq!(reno.window(), before + DATAGRAM);
@@ -167,7 +207,7 @@ mod tests {
     #[test]
     fn acknowledgements_of_datagrams_from_before_the_recovery_period_do_not_grow_the_window() {
         let mut reno = NewReno::default();
-        reno.on_loss(at(10), at(5));
+        reno.on_loss(at(10), at(5), 1);
         ack(&mut reno, at(9), 100);
         ack(&mut reno, at(10), 100);
         assert_eq!(reno.window(), 6_000);
@@ -176,7 +216,7 @@ mod tests {
     #[test]
     fn persistent_congestion_restarts_slow_start_up_to_the_old_threshold() {
         let mut reno = NewReno::default();
-        reno.on_loss(at(10), at(5));
+        reno.on_loss(at(10), at(5), 1);
         reno.on_persistent_congestion();
         assert_eq!(reno.window(), MINIMUM_WINDOW);
         // Datagrams sent before the former recovery period count again.

@@ -1,41 +1,43 @@
 //! A link to one incarnation at one address. It delivers messages whole, in order and once, or reports a timeout to
 //! their sender. Clients and servers use it.
 //!
-//! The sender numbers datagrams and retransmits them until they are acknowledged. The acknowledgement timeout of a
-//! message starts with its first transmission. The receiver ([`crate::proto::link::receiver`]) buffers datagrams that
-//! arrive out of order, returns frames in order, and acknowledges a datagram only when its owner confirmed all frames
-//! in it.
+//! Two numbers do this. Each datagram has a new packet number `pn`, which the peer acknowledges when it arrives. Each
+//! content, the frames of one datagram, has a number `seq`, which it keeps when it is sent again. The peer reports the
+//! contents that are *done*, displayed or processed, and only this decides the outcome of a message.
+//!
+//! [`sender`] keeps contents until they are done, [`recovery`] decides what was lost, and [`receiver`] puts contents in
+//! order. This file authenticates datagrams and decides when to acknowledge.
 
 pub mod congestion;
 pub mod packets;
 pub mod receiver;
+pub mod recovery;
 pub mod rtt;
+pub mod sender;
 pub mod table;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::proto::event::reason::DropReason;
 use crate::proto::id::Incarnation;
-use crate::proto::link::receiver::Receiver;
+use crate::proto::keys::{LinkKeys, PublicKey};
+use crate::proto::link::packets::ReceivedPackets;
+use crate::proto::link::receiver::{Arrival, Receiver};
 use crate::proto::link::rtt::Rtt;
+use crate::proto::link::sender::{Outgoing, Sender};
 use crate::proto::time::{Instant, earliest};
-use crate::proto::wire::{self, Frame, Header, MAX_DATAGRAM, MAX_HEAD};
+use crate::proto::wire::{self, Datagram, Frame, Header, MAX_BARE_RANGES, MAX_DELAY, MAX_RANGES};
 
 /// The number by which the owner identifies a message that it sends.
 pub type Tag = u64;
 
-/// The most datagrams in flight after a recent loss. The default socket buffer of a slow reader has room for many times
-/// this number.
-pub const WINDOW_LOSSY: usize = 16;
-/// The most datagrams in flight without a recent loss.
-pub const WINDOW_CLEAR: usize = 128;
-/// How long a retransmission makes the link count as lossy.
-const LOSSY_FOR: Duration = Duration::from_secs(1);
 /// The longest acknowledgement timeout of a message whose reader answers "wait".
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// The retransmission timeout after a reader answered "wait".
-const WAIT_PROBE: Duration = Duration::from_millis(100);
+
+/// The question that needs an acknowledgement, but no answer.
+pub const PROBE: u32 = 0;
 
 /// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub enum MessageOutcome {
     TimedOut {
         /// The message.
         tag: Tag,
+        /// When the timeout began.
+        since: Instant,
     },
 }
 
@@ -61,33 +65,17 @@ pub enum MessageOutcome {
 pub struct Transmission {
     /// The payload.
     pub bytes: Vec<u8>,
-    /// 1 for the first transmission, counting up; `None` for a datagram without a number.
+    /// 1 for the first transmission of a content, counting up; `None` for a datagram without content.
     pub copy: Option<u32>,
 }
 
-#[derive(Debug)]
-struct QueuedFrame {
-    text: String,
-    ends_message: bool,
-}
-
-#[derive(Debug)]
-struct QueuedMessage {
-    tag: Option<Tag>,
-    ack_timeout: Option<Duration>,
-    sent_at: Option<Instant>,
-    expires: Option<Instant>,
-    /// The number of the datagram with its last line, once that was sent.
-    last_packet: Option<u64>,
-}
-
-#[derive(Debug)]
-struct SentPacket {
-    lines: Vec<String>,
-    sent_at: Instant,
-    retransmit_at: Instant,
-    copies: u32,
-    received: bool,
+/// The header keys by which a client opens a link to a server.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The client's public key.
+    pub key: PublicKey,
+    /// The cookie of the server.
+    pub cookie: String,
 }
 
 /// A link to one peer.
@@ -96,39 +84,47 @@ pub struct Link {
     me: Incarnation,
     peer: Incarnation,
     addr: SocketAddr,
-    queue: VecDeque<QueuedFrame>,
-    queued_bytes: usize,
-    in_flight: BTreeMap<u64, SentPacket>,
-    messages: VecDeque<QueuedMessage>,
-    next_number: u64,
-    rtt: Rtt,
-    lossy_until: Option<Instant>,
+    /// The source of the peer's last authentic datagram: the first one's, or `addr`.
+    source: Option<SocketAddr>,
+    keys: LinkKeys,
+    /// Stands in all headers until an authentic datagram of the peer arrives.
+    opening: Option<Opening>,
+    next_pn: u64,
+    sender: Sender,
+    packets: ReceivedPackets,
+    /// When the datagram with the highest number arrived.
+    highest_at: Instant,
     receiver: Receiver,
-    ack_due: bool,
-    floor_due: bool,
+    /// When an acknowledgement is due.
+    ack_at: Option<Instant>,
     answer_due: Option<u32>,
+    /// Questions to ask, each in a datagram of its own.
+    asks: VecDeque<u32>,
+    /// Frames without number, each for a datagram of its own that asks `ask`.
+    unnumbered: VecDeque<(Frame, Option<u32>)>,
 }
 
 impl Link {
-    /// A new link from the incarnation `me` to the incarnation `peer`. Its first datagram has the number `first`, which
-    /// must be above all numbers of earlier links between the two.
+    /// A new link from the incarnation `me` to the incarnation `peer`. Its first numbers are `first`, which must be
+    /// above all numbers of earlier links between the two.
     #[must_use]
-    pub fn new(me: Incarnation, peer: Incarnation, addr: SocketAddr, first: u64) -> Self {
+    pub fn new(me: Incarnation, peer: Incarnation, addr: SocketAddr, keys: LinkKeys, first: u64) -> Self {
         Self {
             me,
             peer,
             addr,
-            queue: VecDeque::new(),
-            queued_bytes: 0,
-            in_flight: BTreeMap::new(),
-            messages: VecDeque::new(),
-            next_number: first,
-            rtt: Rtt::default(),
-            lossy_until: None,
+            source: None,
+            keys,
+            opening: None,
+            next_pn: first,
+            sender: Sender::new(first),
+            packets: ReceivedPackets::default(),
+            highest_at: Instant::ZERO,
             receiver: Receiver::default(),
-            ack_due: false,
-            floor_due: false,
+            ack_at: None,
             answer_due: None,
+            asks: VecDeque::new(),
+            unnumbered: VecDeque::new(),
         }
     }
 
@@ -138,121 +134,163 @@ impl Link {
         self.addr
     }
 
-    /// Sets the address of a peer that moved.
+    /// Sets the address of a peer that registered at another one.
     pub fn moved(&mut self, addr: SocketAddr) {
-        self.addr = addr;
+        if self.addr != addr {
+            self.addr = addr;
+            self.source = None;
+        }
+    }
+
+    /// The highest number of the peer's datagrams that were received; 0 for none.
+    #[must_use]
+    pub fn highest_received(&self) -> u64 {
+        self.packets.highest()
+    }
+
+    /// Whether an authentic datagram of the peer has a number that was not received yet.
+    #[must_use]
+    pub fn is_new(&self, datagram: &Datagram<'_>) -> bool {
+        self.is_authentic(datagram) && datagram.head.pn.is_some_and(|pn| self.packets.is_new(pn))
+    }
+
+    /// Sets the header keys that open the link at a server. The next authentic datagram of the server removes them.
+    pub fn open_with(&mut self, opening: Opening) {
+        self.opening = Some(opening);
     }
 
     /// Queues a message. A message with a tag has an outcome. It can time out only if it also has an acknowledgement
     /// timeout. The queue has no limit: the owner limits it by [`Link::queued_bytes`] or [`Link::unsettled`].
     pub fn push(&mut self, frame: Frame, tag: Option<Tag>, ack_timeout: Option<Duration>) {
-        let lines = frame.lines();
-        let last = lines.len().saturating_sub(1);
-        for (at, text) in lines.into_iter().enumerate() {
-            self.queued_bytes += text.len();
-            self.queue.push_back(QueuedFrame { text, ends_message: at == last });
-        }
-        self.messages.push_back(QueuedMessage { tag, ack_timeout, sent_at: None, expires: None, last_packet: None });
+        self.sender.push(frame, tag, ack_timeout);
+    }
+
+    /// Queues a frame that is sent once and not acknowledged. With `ask`, the datagram asks this question.
+    pub fn push_unnumbered(&mut self, frame: Frame, ask: Option<u32>) {
+        self.unnumbered.push_back((frame, ask));
+    }
+
+    /// Asks the peer a question, in a datagram without frames.
+    pub fn ask(&mut self, number: u32) {
+        self.asks.push_back(number);
     }
 
     /// The number of bytes that were not sent yet.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.sender.queued_bytes()
     }
 
-    /// The number of messages that are not acknowledged.
+    /// The number of messages without outcome.
     #[must_use]
     pub fn unsettled(&self) -> usize {
-        self.messages.len()
+        self.sender.unsettled()
     }
 
-    /// Drops every message that is not acknowledged. The peer ignores these from now on. Returns their tags, in order.
+    /// Begins the acknowledgement timeout of a message anew.
+    pub fn restart_timeout(&mut self, now: Instant, tag: Tag) {
+        self.sender.restart_timeout(now, tag);
+    }
+
+    /// Drops every message without outcome. The peer ignores these from now on. Returns their tags, in order.
     pub fn abort(&mut self) -> Vec<Tag> {
-        if self.messages.is_empty() {
+        if self.unsettled() == 0 {
             return Vec::new();
         }
-        self.queue.clear();
-        self.queued_bytes = 0;
-        self.in_flight.clear();
-        // Skips one number, so that the peer notices the abort even if the rest of a long text never had a number.
-        self.next_number += 1;
-        self.floor_due = true;
-        self.messages.drain(..).filter_map(|message| message.tag).collect()
+        self.sender.abort()
     }
 
-    /// Processes a datagram of the peer. Appends the outcomes of messages to `outcomes`.
-    pub fn receive(&mut self, now: Instant, header: &Header, frames: Vec<Frame>, outcomes: &mut Vec<MessageOutcome>) {
-        if let Some(ack) = header.ack.filter(|&ack| ack < self.next_number) {
-            self.acknowledged(now, ack, &header.got, outcomes);
+    /// Whether a datagram carries the tag of this link.
+    #[must_use]
+    pub fn is_authentic(&self, datagram: &Datagram<'_>) -> bool {
+        datagram.tag.is_some_and(|tag| self.keys.verify(datagram.signed, tag))
+    }
+
+    /// Processes a datagram of the peer. Appends the outcomes of messages to `outcomes`. Returns its frames if it has
+    /// no `seq`. `room` is the number of bytes that all links may still buffer. An owner that does not take contents
+    /// learns only about its own messages: the peer gets no acknowledgement.
+    ///
+    /// # Errors
+    /// The reason why the datagram was dropped. Before a datagram is authenticated it changes nothing, and its frames
+    /// are not parsed.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &Datagram<'_>,
+        room: usize,
+        takes_contents: bool,
+        outcomes: &mut Vec<MessageOutcome>,
+    ) -> Result<Vec<Frame>, DropReason> {
+        // A host can have several addresses, so that the first source may differ from the address in the table. No
+        // other program of that host has the port. The address in the table always counts: otherwise a replay that
+        // overtakes the first datagram would set another source for good.
+        let has_right_source = self.source.map_or(self.addr.port() == from.port(), |source| source == from);
+        if from != self.addr && !has_right_source {
+            return Err(DropReason::OtherAddress);
         }
-        if header.wait {
-            self.extend_timeouts(now);
+        if !self.is_authentic(datagram) {
+            return Err(DropReason::BadTag);
+        }
+        let header = &datagram.head;
+        let Some(pn) = header.pn.filter(|pn| self.packets.is_new(*pn)) else { return Err(DropReason::Replayed) };
+        self.source = Some(from);
+        self.opening = None;
+        if header.ack.first().is_none_or(|largest| *largest < self.next_pn) {
+            self.sender.receive(now, header, outcomes);
+        }
+        if header.elicits_ack() && !takes_contents {
+            return Ok(Vec::new());
         }
         if let Some(low) = header.low {
             self.receiver.advance_floor(low);
         }
-        if let Some(n) = header.n {
-            self.ack_due |= self.receiver.arrive(now, n, frames);
+        let arrival = header.seq.map(|seq| self.receiver.arrive(now, seq, datagram.body, room));
+        if arrival == Some(Arrival::Dropped) {
+            return Err(DropReason::BufferFull);
         }
-        self.answer_due = header.ask.or(self.answer_due);
+        if header.elicits_ack() {
+            // RFC 9000 §13.2.1: an acknowledgement is due at once if a number is missing.
+            let is_prompt = arrival == Some(Arrival::Expected) && pn == self.packets.highest() + 1;
+            let delay = if is_prompt && header.ask.is_none() { Rtt::MAX_ACK_DELAY } else { Duration::ZERO };
+            self.ack_at = earliest(self.ack_at, Some(now + delay));
+        }
+        if pn > self.packets.highest() {
+            self.highest_at = now;
+        }
+        self.packets.insert(pn);
+        if let Some(number) = header.ask {
+            self.answer_due = Some(number).filter(|number| *number != PROBE).or(self.answer_due);
+            self.receiver.question(now);
+        }
+        Ok(if header.seq.is_none() { datagram.frames() } else { Vec::new() })
     }
 
-    fn acknowledged(&mut self, now: Instant, ack: u64, got: &[u16], outcomes: &mut Vec<MessageOutcome>) {
-        let beyond = self.in_flight.split_off(&(ack + 1));
-        let acked = std::mem::replace(&mut self.in_flight, beyond);
-        if let Some((_, packet)) = acked.last_key_value()
-            && packet.copies == 1
-            && !packet.received
-        {
-            self.rtt.measured(now.since(packet.sent_at));
-        }
-        for distance in got {
-            if let Some(packet) = self.in_flight.get_mut(&(ack + u64::from(*distance))) {
-                packet.received = true;
-            }
-        }
-        while let Some(message) = self.messages.front()
-            && let Some(last) = message.last_packet.filter(|last| *last <= ack)
-        {
-            if let Some(tag) = message.tag {
-                let took = message.sent_at.map_or(Duration::ZERO, |sent_at| now.since(sent_at));
-                let copies = acked.get(&last).map_or(1, |packet| packet.copies);
-                outcomes.push(MessageOutcome::Acked { tag, copies, took });
-            }
-            self.messages.pop_front();
-        }
-    }
-
-    fn extend_timeouts(&mut self, now: Instant) {
-        for message in &mut self.messages {
-            if let (Some(sent_at), Some(expires), Some(ack_timeout)) =
-                (message.sent_at, &mut message.expires, message.ack_timeout)
-            {
-                *expires = (now + ack_timeout).min(sent_at + LONGEST_WAIT).max(*expires);
-            }
-        }
-        for packet in self.in_flight.values_mut() {
-            packet.retransmit_at = packet.retransmit_at.max(now + WAIT_PROBE);
-        }
-    }
-
-    /// The next frame of the peer, in order, and the number of its datagram for [`Link::confirm`]. The frame stays
+    /// The next frame of the peer, in order, and the number of its content for [`Link::confirm`]. The frame stays
     /// until [`Link::take`].
     pub fn front(&mut self) -> Option<(u64, &Frame)> {
-        self.ack_due |= self.receiver.prepare();
+        let is_done = self.receiver.prepare();
+        self.acknowledge_if(is_done);
         self.receiver.front()
     }
 
     /// Takes the frame that [`Link::front`] returns.
     pub fn take(&mut self, now: Instant) -> Option<(u64, Frame)> {
-        self.ack_due |= self.receiver.prepare();
+        let is_done = self.receiver.prepare();
+        self.acknowledge_if(is_done);
         self.receiver.take(now)
     }
 
-    /// Confirms that one taken frame of datagram `n` was displayed or processed.
-    pub fn confirm(&mut self, n: u64) {
-        self.ack_due |= self.receiver.confirm(n);
+    /// Confirms that one taken frame of content `seq` was displayed or processed.
+    pub fn confirm(&mut self, seq: u64) {
+        let is_done = self.receiver.confirm(seq);
+        self.acknowledge_if(is_done);
+    }
+
+    fn acknowledge_if(&mut self, is_done: bool) {
+        if is_done {
+            self.ack_at = Some(Instant::ZERO);
+        }
     }
 
     /// Sets whether the owner is unable to take more frames. While it is, the link asks the peer to wait.
@@ -260,130 +298,103 @@ impl Link {
         self.receiver.block(blocked);
     }
 
-    /// Limits the number of buffered datagrams, for a peer that the owner does not know yet.
-    pub fn limit(&mut self, datagrams: u64) {
-        self.receiver.limit(datagrams);
-    }
-
-    /// The number of buffered datagrams.
+    /// Whether frames of the peer wait for the owner or for an earlier content.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.receiver.waiting()
+    pub fn has_frames(&self) -> bool {
+        self.receiver.has_frames()
     }
 
-    /// Reports the messages whose acknowledgement timeout ended.
+    /// Drops what was received and not taken, because the peer has left.
+    pub fn discard_received(&mut self) {
+        self.receiver.clear();
+    }
+
+    /// The bytes of received contents that are buffered.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.receiver.buffered()
+    }
+
+    /// Reports the messages whose acknowledgement timeout ended, and schedules what is lost or due as a probe.
     pub fn expire(&mut self, now: Instant, outcomes: &mut Vec<MessageOutcome>) {
-        for message in &mut self.messages {
-            if message.expires.is_some_and(|expires| expires <= now) {
-                message.expires = None;
-                outcomes.extend(message.tag.map(|tag| MessageOutcome::TimedOut { tag }));
-            }
+        if self.sender.expire(now, self.next_pn, outcomes) {
+            self.sender.on_probe_sent(now);
+            self.ask(PROBE);
         }
     }
 
     /// The next datagram to send, if any. Call until `None`.
     pub fn transmit(&mut self, now: Instant) -> Option<Transmission> {
-        if let Some(n) = self.next_retransmission(now) {
-            return Some(self.retransmit(now, n));
+        if let Some((frame, ask)) = self.unnumbered.pop_front() {
+            let header = Header { ask, ..self.header(now, MAX_RANGES) };
+            let body: Vec<u8> = frame.lines().into_iter().flat_map(|line| (line + "\n").into_bytes()).collect();
+            return Some(Transmission { bytes: seal(&self.keys, &header, &body), copy: None });
         }
-        let lossy = self.lossy_until.is_some_and(|until| now < until);
-        let window = if lossy { WINDOW_LOSSY } else { WINDOW_CLEAR };
-        if !self.queue.is_empty() && self.in_flight.len() < window {
-            return Some(self.transmit_new(now));
+        if let Some(ask) = self.asks.pop_front() {
+            let header = Header { ask: Some(ask), ..self.header(now, MAX_BARE_RANGES) };
+            return Some(Transmission { bytes: seal(&self.keys, &header, &[]), copy: None });
         }
-        if self.ack_due || self.floor_due || self.answer_due.is_some() {
-            let low = self.floor_due.then_some(self.next_number);
-            let header = Header { low, ..self.header() };
-            return Some(Transmission { bytes: wire::emit(&header, []), copy: None });
+        if self.sender.take_floor_notice(now) {
+            let low = Some(self.sender.floor());
+            let header = Header { low, ask: Some(PROBE), ..self.header(now, MAX_BARE_RANGES) };
+            return Some(Transmission { bytes: seal(&self.keys, &header, &[]), copy: None });
+        }
+        if let Some(outgoing) = self.sender.next(now) {
+            return Some(self.transmit_content(now, outgoing));
+        }
+        if self.ack_at.is_some_and(|at| at <= now) || self.answer_due.is_some() {
+            let header = self.header(now, MAX_BARE_RANGES);
+            return Some(Transmission { bytes: seal(&self.keys, &header, &[]), copy: None });
         }
         None
     }
 
-    /// The datagrams that may be retransmitted: at most [`WINDOW_LOSSY`] at a time. The oldest one is included even
-    /// if the peer received it, because its retransmission makes the peer report whether it was displayed.
-    fn retransmittable(&self) -> impl Iterator<Item = (u64, Instant)> {
-        let oldest = self.in_flight.keys().next().copied();
-        let packets = self.in_flight.iter().filter(move |(n, packet)| !packet.received || Some(**n) == oldest);
-        packets.take(WINDOW_LOSSY).map(|(n, packet)| (*n, packet.retransmit_at))
+    fn transmit_content(&mut self, now: Instant, Outgoing { seq, low, copy }: Outgoing) -> Transmission {
+        let pn = self.next_pn;
+        let header = Header { seq: Some(seq), low: Some(low), ..self.header(now, MAX_RANGES) };
+        let bytes = seal(&self.keys, &header, self.sender.body(seq));
+        self.sender.on_sent(now, pn, seq, bytes.len());
+        Transmission { bytes, copy: Some(copy) }
     }
 
-    fn next_retransmission(&self, now: Instant) -> Option<u64> {
-        self.retransmittable().find(|(_, due)| *due <= now).map(|(n, _)| n)
-    }
-
-    fn retransmit(&mut self, now: Instant, n: u64) -> Transmission {
-        let header = self.numbered_header(n);
-        self.lossy_until = Some(now + LOSSY_FOR);
-        let Some(packet) = self.in_flight.get_mut(&n) else {
-            return Transmission { bytes: wire::emit(&header, []), copy: None };
-        };
-        packet.copies += 1;
-        packet.retransmit_at = now + self.rtt.timeout(packet.copies);
-        let bytes = wire::emit(&header, packet.lines.iter().map(String::as_str));
-        Transmission { bytes, copy: Some(packet.copies) }
-    }
-
-    fn transmit_new(&mut self, now: Instant) -> Transmission {
-        let n = self.next_number;
-        self.next_number += 1;
-        let mut lines = Vec::new();
-        let mut room = MAX_DATAGRAM - MAX_HEAD;
-        let mut current = self.messages.iter().position(|message| message.last_packet.is_none());
-        while self.queue.front().is_some_and(|line| line.text.len() < room)
-            && let Some(line) = self.queue.pop_front()
-        {
-            room -= line.text.len() + 1;
-            self.queued_bytes -= line.text.len();
-            if let Some(message) = current.and_then(|at| self.messages.get_mut(at)) {
-                if message.sent_at.is_none() {
-                    message.sent_at = Some(now);
-                    message.expires = message.ack_timeout.map(|ack_timeout| now + ack_timeout);
-                }
-                if line.ends_message {
-                    message.last_packet = Some(n);
-                    current = current.map(|at| at + 1);
-                }
-            }
-            lines.push(line.text);
+    /// A header with the next number, the acknowledgement and everything else that is due. Nothing is due afterwards.
+    fn header(&mut self, now: Instant, ranges: usize) -> Header {
+        let mut header = Header::new(self.me, Some(self.peer));
+        header.pn = Some(self.next_pn);
+        self.next_pn += 1;
+        let is_ack_due = self.ack_at.take().is_some();
+        if let Some(Opening { key, cookie }) = self.opening.clone() {
+            // No acknowledgement beside them: the header would be too long, and the peer forgot the link.
+            (header.key, header.cookie) = (Some(key), Some(cookie));
+        } else if is_ack_due {
+            header.ack = self.packets.ranges(ranges);
+            let delay = now.since(self.highest_at).as_micros();
+            header.delay = u64::try_from(delay).unwrap_or(MAX_DELAY).min(MAX_DELAY);
         }
-        let retransmit_at = now + self.rtt.timeout(1);
-        self.in_flight.insert(n, SentPacket { lines, sent_at: now, retransmit_at, copies: 1, received: false });
-        let header = self.numbered_header(n);
-        let lines = self.in_flight.get(&n).map(|packet| &packet.lines).into_iter().flatten();
-        Transmission { bytes: wire::emit(&header, lines.map(String::as_str)), copy: Some(1) }
-    }
-
-    fn numbered_header(&mut self, n: u64) -> Header {
-        let low = self.in_flight.keys().next().copied().unwrap_or(n);
-        Header { n: Some(n), low: Some(low), ..self.header() }
-    }
-
-    /// A header with the acknowledgement and everything else that is due. Nothing is due afterwards.
-    fn header(&mut self) -> Header {
-        self.ack_due = false;
-        self.floor_due = false;
-        let (ack, got, wait) = self.receiver.report();
-        let answer = self.answer_due.take();
-        Header {
-            ack: Some(ack).filter(|ack| *ack > 0 || !got.is_empty()),
-            got,
-            wait,
-            answer,
-            ..Header::new(self.me, Some(self.peer))
-        }
+        header.done = self.receiver.done();
+        header.wait = self.receiver.take_wait();
+        header.answer = self.answer_due.take();
+        header
     }
 
     /// When to call [`Link::expire`] and [`Link::transmit`] if no datagram arrives earlier.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let retransmission = self.retransmittable().map(|(_, due)| due).min();
-        let expiry = self.messages.iter().filter_map(|message| message.expires).min();
-        earliest(retransmission, expiry)
+        earliest(self.sender.deadline(), self.ack_at)
     }
 
     /// Whether nothing is queued, in flight, partly assembled or unconfirmed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.messages.is_empty() && self.in_flight.is_empty() && self.receiver.is_idle()
+        self.sender.is_idle() && self.receiver.is_idle()
     }
+}
+
+/// Emits a datagram with its tag.
+fn seal(keys: &LinkKeys, header: &Header, body: &[u8]) -> Vec<u8> {
+    let mut bytes = wire::emit(header, []);
+    bytes.extend_from_slice(body);
+    let tag = keys.tag(&bytes);
+    wire::append_tag(&mut bytes, tag);
+    bytes
 }

@@ -1,30 +1,36 @@
-//! The receiving half of a link: puts datagrams in order, reassembles texts, and decides which datagrams to
-//! acknowledge.
+//! The receiving half of a link: puts contents in order, reassembles texts, and decides which contents are done.
+//!
+//! A content is buffered as the bytes that arrived. Its frames are parsed when it is the next one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::proto::link::sender::SEND_WINDOW;
 use crate::proto::text::Text;
 use crate::proto::time::Instant;
-use crate::proto::wire::{Frame, MAX_GOT};
+use crate::proto::wire::{Frame, parse_frames};
 
-/// The most datagram numbers from the expected one on that are buffered: twice the largest window of a sender.
-pub const RECEIVE_WINDOW: u64 = 256;
+/// The most contents from the expected one on that are buffered.
+pub const RECEIVE_WINDOW: u64 = SEND_WINDOW;
+/// The most bytes of contents that one link buffers. The expected content is buffered in any case.
+pub const LINK_BUFFER: usize = 256 * 1024;
 /// A sender is asked to wait when its oldest taken frame has been unconfirmed for this time.
 pub const SLOW: Duration = Duration::from_millis(50);
 
-/// The receiver of one link. Datagram numbers count from 1.
+/// The receiver of one link. Contents are numbered from 1.
 #[derive(Debug)]
 pub struct Receiver {
-    /// The number of the datagram with the next frames.
+    /// The number of the content with the next frames.
     expected: u64,
-    /// Buffered datagrams from `expected` on, with the frames that are not taken yet.
-    arrived: BTreeMap<u64, VecDeque<Frame>>,
-    /// Datagrams with taken but unconfirmed frames: the number of these frames, and when the first one was taken.
+    /// The frames of the expected content that are not taken yet, once it was parsed.
+    current: Option<VecDeque<Frame>>,
+    /// Buffered contents from `expected` on. The expected one is removed when it is parsed.
+    arrived: BTreeMap<u64, Box<[u8]>>,
+    buffered: usize,
+    /// Contents with taken but unconfirmed frames: the number of these frames, and when the first one was taken.
     unconfirmed: BTreeMap<u64, (usize, Instant)>,
-    /// All datagrams up to this number are confirmed.
-    acked: u64,
-    limit: u64,
+    /// All contents up to this number are done.
+    done: u64,
     /// The pieces of a text that arrived so far, at most [`Text::MAX`] bytes.
     assembly: String,
     overlong: bool,
@@ -32,14 +38,26 @@ pub struct Receiver {
     wait_due: bool,
 }
 
+/// The next step for a content that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is the expected one. Acknowledge it with its `done`, or a little later.
+    Expected,
+    /// It was buffered before its turn, it arrived before, or the owner is blocked. Acknowledge it at once.
+    Other,
+    /// No room. It was dropped: do not acknowledge it.
+    Dropped,
+}
+
 impl Default for Receiver {
     fn default() -> Self {
         Self {
             expected: 1,
+            current: None,
             arrived: BTreeMap::new(),
+            buffered: 0,
             unconfirmed: BTreeMap::new(),
-            acked: 0,
-            limit: RECEIVE_WINDOW,
+            done: 0,
             assembly: String::new(),
             overlong: false,
             blocked: false,
@@ -49,51 +67,69 @@ impl Default for Receiver {
 }
 
 impl Receiver {
-    /// Buffers a numbered datagram. Returns whether to acknowledge at once: when its number is below or above the
-    /// expected one, or while the owner is blocked. Otherwise the datagram is acknowledged when its frames are
-    /// confirmed. A datagram beyond the limit is dropped and not acknowledged.
-    pub fn arrive(&mut self, now: Instant, n: u64, frames: Vec<Frame>) -> bool {
-        if n < self.expected {
-            self.wait_due |= n > self.acked && self.is_slow(now);
-            return true;
+    /// Buffers a content. `room` is the number of bytes that all links may still buffer.
+    pub fn arrive(&mut self, now: Instant, seq: u64, body: &[u8], room: usize) -> Arrival {
+        let is_current = seq == self.expected && self.current.is_some();
+        if seq < self.expected || is_current || self.arrived.contains_key(&seq) {
+            self.question(now);
+            return Arrival::Other;
         }
-        if n - self.expected >= self.limit {
-            return false;
+        let is_expected = seq == self.expected;
+        let has_room = body.len() <= room.min(LINK_BUFFER.saturating_sub(self.buffered));
+        if seq - self.expected >= RECEIVE_WINDOW || !(is_expected || has_room) {
+            return Arrival::Dropped;
         }
-        let is_duplicate = self.arrived.contains_key(&n);
-        if !is_duplicate {
-            self.arrived.insert(n, frames.into());
-        }
+        self.buffered += body.len();
+        self.arrived.insert(seq, body.into());
         self.wait_due |= self.blocked;
-        self.blocked || n > self.expected
+        if is_expected && !self.blocked { Arrival::Expected } else { Arrival::Other }
     }
 
-    /// Whether the oldest taken frame has been unconfirmed for [`SLOW`].
-    fn is_slow(&self, now: Instant) -> bool {
-        self.unconfirmed.values().next().is_some_and(|(_, since)| now.since(*since) >= SLOW)
+    /// Notes that the sender asks about contents that were received before. The answer is "wait" while the owner is
+    /// blocked or the oldest taken frame has been unconfirmed for [`SLOW`].
+    pub fn question(&mut self, now: Instant) {
+        let oldest = self.unconfirmed.values().next();
+        let is_slow = oldest.is_some_and(|(_, since)| now.since(*since) >= SLOW);
+        self.wait_due |= is_slow || (self.blocked && self.buffered > 0);
     }
 
-    /// Drops the buffered frames of all datagrams below `low`, because the sender aborted them.
+    /// Drops the buffered frames of all contents below `low`, because the sender aborted them.
     pub fn advance_floor(&mut self, low: u64) {
         if low <= self.expected {
             return;
         }
         self.arrived = self.arrived.split_off(&low);
+        self.buffered = self.arrived.values().map(|body| body.len()).sum();
+        self.current = None;
         self.unconfirmed.clear();
         self.expected = low;
-        self.acked = low - 1;
-        self.assembly.clear();
+        self.done = low - 1;
+        self.assembly = String::new();
         self.overlong = false;
     }
 
-    /// Advances to the next frame for the owner: collects pieces of texts and skips datagrams without frames. Returns
-    /// whether to acknowledge at once.
+    /// Drops all buffered frames, because the owner takes no more.
+    pub fn clear(&mut self) {
+        self.current = None;
+        self.arrived.clear();
+        self.buffered = 0;
+        self.assembly = String::new();
+    }
+
+    /// Advances to the next frame for the owner: parses the expected content, collects pieces of texts and skips
+    /// contents without frames. Returns whether more contents are done than before.
     pub fn prepare(&mut self) -> bool {
-        let before = self.acked;
-        while let Some(frames) = self.arrived.get_mut(&self.expected) {
+        let before = self.done;
+        loop {
+            if self.current.is_none() {
+                let Some(body) = self.arrived.remove(&self.expected) else { break };
+                self.buffered -= body.len();
+                self.current = Some(parse_frames(&body).into());
+            }
+            let Some(frames) = &mut self.current else { break };
             match frames.front_mut() {
                 None => {
-                    self.arrived.remove(&self.expected);
+                    self.current = None;
                     self.expected += 1;
                     self.advance();
                 }
@@ -118,39 +154,39 @@ impl Receiver {
                 }
             }
         }
-        self.acked > before
+        self.done > before
     }
 
-    /// The next frame and the number of its datagram. Call [`Receiver::prepare`] first.
+    /// The next frame and the number of its content. Call [`Receiver::prepare`] first.
     pub fn front(&self) -> Option<(u64, &Frame)> {
-        Some((self.expected, self.arrived.get(&self.expected)?.front()?))
+        Some((self.expected, self.current.as_ref()?.front()?))
     }
 
     /// Takes the next frame. Call [`Receiver::prepare`] first.
     pub fn take(&mut self, now: Instant) -> Option<(u64, Frame)> {
-        let n = self.expected;
-        let frame = self.arrived.get_mut(&n)?.pop_front()?;
-        self.unconfirmed.entry(n).or_insert((0, now)).0 += 1;
-        Some((n, frame))
+        let seq = self.expected;
+        let frame = self.current.as_mut()?.pop_front()?;
+        self.unconfirmed.entry(seq).or_insert((0, now)).0 += 1;
+        Some((seq, frame))
     }
 
-    /// Confirms one taken frame of datagram `n`. Returns whether there are more datagrams to acknowledge than before.
-    pub fn confirm(&mut self, n: u64) -> bool {
-        let before = self.acked;
-        if let Some((count, _)) = self.unconfirmed.get_mut(&n) {
+    /// Confirms one taken frame of content `seq`. Returns whether more contents are done than before.
+    pub fn confirm(&mut self, seq: u64) -> bool {
+        let before = self.done;
+        if let Some((count, _)) = self.unconfirmed.get_mut(&seq) {
             *count -= 1;
             if *count == 0 {
-                self.unconfirmed.remove(&n);
+                self.unconfirmed.remove(&seq);
             }
         }
         self.prepare();
         self.advance();
-        self.acked > before
+        self.done > before
     }
 
     fn advance(&mut self) {
         let open = self.unconfirmed.keys().next().copied().unwrap_or(u64::MAX);
-        self.acked = self.acked.max(open.min(self.expected) - 1);
+        self.done = self.done.max(open.min(self.expected) - 1);
     }
 
     /// See [`crate::proto::link::Link::block`].
@@ -158,33 +194,45 @@ impl Receiver {
         self.blocked = blocked;
     }
 
-    /// See [`crate::proto::link::Link::limit`].
-    pub fn limit(&mut self, datagrams: u64) {
-        self.limit = datagrams.min(RECEIVE_WINDOW);
+    /// See [`crate::proto::link::Link::has_frames`].
+    pub fn has_frames(&self) -> bool {
+        self.current.is_some() || !self.arrived.is_empty()
     }
 
-    /// See [`crate::proto::link::Link::waiting`].
-    pub fn waiting(&self) -> usize {
-        self.arrived.len()
+    /// The bytes of buffered contents.
+    pub fn buffered(&self) -> usize {
+        self.buffered
     }
 
-    /// The fields `ack`, `got` and `wait` of a header.
-    pub fn report(&mut self) -> (u64, Vec<u16>, bool) {
-        let taken = (self.acked + 1..self.expected).take(MAX_GOT);
-        let got = taken.chain(self.arrived.keys().copied()).take(MAX_GOT);
-        let got = got.filter_map(|n| u16::try_from(n - self.acked).ok()).filter(|distance| *distance > 0).collect();
-        (self.acked, got, std::mem::take(&mut self.wait_due))
+    /// All contents up to this number are done.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Whether to ask the sender to wait. The question is answered once.
+    pub fn take_wait(&mut self) -> bool {
+        std::mem::take(&mut self.wait_due)
     }
 
     /// Whether nothing is buffered, partly assembled or unconfirmed.
     pub fn is_idle(&self) -> bool {
-        self.arrived.is_empty() && self.unconfirmed.is_empty() && self.assembly.is_empty()
+        !self.has_frames() && self.unconfirmed.is_empty() && self.assembly.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Instant = Instant::ZERO;
+
+    fn body(frames: impl IntoIterator<Item = Frame>) -> Vec<u8> {
+        frames.into_iter().flat_map(Frame::lines).flat_map(|line| (line + "\n").into_bytes()).collect()
+    }
+
+    fn arrive(receiver: &mut Receiver, seq: u64, frames: impl IntoIterator<Item = Frame>) -> Arrival {
+        receiver.arrive(NOW, seq, &body(frames), usize::MAX)
+    }
 
     fn part(text: &str) -> Frame {
         Frame::Part { text: text.to_owned() }
@@ -197,58 +245,55 @@ mod tests {
 
     fn next(receiver: &mut Receiver) -> Option<(u64, Frame)> {
         receiver.prepare();
-        receiver.take(Instant::ZERO)
+        receiver.take(NOW)
     }
 
     #[test]
-    fn frames_are_returned_in_order_and_acknowledged_when_confirmed() {
+    fn frames_are_returned_in_order_and_done_when_confirmed() {
         let mut receiver = Receiver::default();
-        assert!(receiver.arrive(Instant::ZERO, 2, vec![Frame::Bye]), "out of order is answered");
+        assert_eq!(arrive(&mut receiver, 2, [Frame::Bye]), Arrival::Other);
         assert_eq!(next(&mut receiver), None);
-        assert_eq!(receiver.report(), (0, vec![2], false));
-        assert!(
-            !receiver.arrive(Instant::ZERO, 1, vec![Frame::Bye, Frame::Unknown]),
-            "the expected one waits for its confirmation"
-        );
-        for n in [1, 1, 2] {
-            assert_eq!(next(&mut receiver).map(|(n, _)| n), Some(n));
+        assert_eq!(arrive(&mut receiver, 1, [Frame::Bye, Frame::Unknown]), Arrival::Expected);
+        for seq in [1, 1, 2] {
+            assert_eq!(next(&mut receiver).map(|(seq, _)| seq), Some(seq));
         }
-        assert_eq!(receiver.report().0, 0);
+        assert_eq!(receiver.done(), 0);
         assert!(!receiver.confirm(2));
         assert!(!receiver.confirm(1));
         assert!(receiver.confirm(1));
-        assert_eq!(receiver.report(), (2, vec![], false));
+        assert_eq!(receiver.done(), 2);
+        assert_eq!(arrive(&mut receiver, 2, [Frame::Bye]), Arrival::Other);
         assert!(receiver.is_idle());
     }
 
     #[test]
-    fn a_duplicate_of_a_datagram_that_is_unconfirmed_for_too_long_is_answered_with_wait() {
+    fn a_question_about_a_content_that_is_unconfirmed_for_too_long_is_answered_with_wait() {
         let mut receiver = Receiver::default();
-        receiver.arrive(Instant::ZERO, 1, vec![Frame::Bye]);
+        arrive(&mut receiver, 1, [Frame::Bye]);
         let _ = next(&mut receiver);
         receiver.prepare();
-        let slow = Instant::ZERO + SLOW;
-        assert!(receiver.arrive(slow - Duration::from_micros(1), 1, vec![Frame::Bye]));
-        assert!(!receiver.report().2, "it may still be displayed in time");
-        assert!(receiver.arrive(slow, 1, vec![Frame::Bye]));
-        assert!(receiver.report().2);
+        let slow = NOW + SLOW;
+        receiver.question(slow - Duration::from_micros(1));
+        assert!(!receiver.take_wait(), "it may still be displayed in time");
+        receiver.question(slow);
+        assert!(receiver.take_wait() && !receiver.take_wait());
         receiver.confirm(1);
-        assert!(receiver.arrive(slow, 1, vec![Frame::Bye]));
-        assert_eq!(receiver.report(), (1, vec![], false));
+        receiver.question(slow);
+        assert!(!receiver.take_wait());
     }
 
     #[test]
     fn a_text_in_pieces_is_reassembled_up_to_its_limit() {
         let mut receiver = Receiver::default();
-        receiver.arrive(Instant::ZERO, 1, vec![part("one "), part("two ")]);
+        arrive(&mut receiver, 1, [part("one "), part("two ")]);
         assert_eq!(next(&mut receiver), None);
-        receiver.arrive(Instant::ZERO, 2, vec![all("three")]);
+        arrive(&mut receiver, 2, [all("three")]);
         assert_eq!(next(&mut receiver), Some((2, all("one two three"))));
         receiver.confirm(2);
-        receiver.arrive(Instant::ZERO, 3, vec![part(&"x".repeat(Text::MAX)), part("y"), all("z")]);
+        arrive(&mut receiver, 3, [part(&"x".repeat(Text::MAX)), part("y"), all("z")]);
         assert_eq!(next(&mut receiver), Some((3, Frame::Unknown)), "too long to be a text");
         receiver.confirm(3);
-        receiver.arrive(Instant::ZERO, 4, vec![all("whole")]);
+        arrive(&mut receiver, 4, [all("whole")]);
         assert_eq!(next(&mut receiver), Some((4, all("whole"))));
         receiver.confirm(4);
         assert!(receiver.is_idle());
@@ -257,30 +302,33 @@ mod tests {
     #[test]
     fn aborted_frames_are_never_returned() {
         let mut receiver = Receiver::default();
-        receiver.arrive(Instant::ZERO, 1, vec![part("begun")]);
+        arrive(&mut receiver, 1, [part("begun")]);
         receiver.prepare();
-        receiver.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
+        arrive(&mut receiver, 3, [Frame::Bye]);
         receiver.advance_floor(5);
-        receiver.arrive(Instant::ZERO, 3, vec![Frame::Bye]);
+        assert_eq!((arrive(&mut receiver, 3, [Frame::Bye]), receiver.buffered()), (Arrival::Other, 0));
         assert_eq!(next(&mut receiver), None);
-        receiver.arrive(Instant::ZERO, 5, vec![all("new")]);
+        arrive(&mut receiver, 5, [all("new")]);
         assert_eq!(next(&mut receiver), Some((5, all("new"))));
         receiver.confirm(5);
-        assert_eq!(receiver.report(), (5, vec![], false));
+        assert_eq!(receiver.done(), 5);
     }
 
     #[test]
-    fn the_number_of_buffered_datagrams_is_limited_to_the_window() {
+    fn buffered_contents_are_limited_in_number_and_bytes() {
         let mut receiver = Receiver::default();
-        for n in 2..2000 {
-            receiver.arrive(Instant::ZERO, n, vec![Frame::Bye]);
+        for seq in 2..2_000 {
+            receiver.arrive(NOW, seq, b"x", usize::MAX);
         }
-        assert_eq!(receiver.waiting() as u64, RECEIVE_WINDOW - 1);
+        assert_eq!(receiver.buffered() as u64, RECEIVE_WINDOW - 1);
         let mut receiver = Receiver::default();
-        receiver.limit(16);
-        for n in 1..2000 {
-            receiver.arrive(Instant::ZERO, n, vec![Frame::Bye]);
+        for seq in 2..2_000 {
+            receiver.arrive(NOW, seq, &[b'x'; 1_000], usize::MAX);
         }
-        assert_eq!(receiver.waiting(), 16);
+        assert!((LINK_BUFFER - 1_000..=LINK_BUFFER).contains(&receiver.buffered()));
+        assert_eq!(receiver.arrive(NOW, 1, &[b'x'; 1_000], 0), Arrival::Expected, "otherwise nothing could go on");
+        let mut receiver = Receiver::default();
+        assert_eq!(receiver.arrive(NOW, 2, b"xx", 1), Arrival::Dropped);
+        assert_eq!(receiver.arrive(NOW, 2, b"xx", 2), Arrival::Other);
     }
 }

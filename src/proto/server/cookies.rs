@@ -10,7 +10,7 @@ use crate::proto::id::Incarnation;
 use crate::proto::time::Instant;
 
 /// A cookie is valid for at least this time and for less than twice this time.
-const VALID_FOR: Duration = Duration::from_secs(30);
+const VALID_FOR: Duration = Duration::from_secs(5);
 
 /// Makes and checks cookies. A cookie is the SipHash-2-4 of time, incarnation and address under a secret key, as in SYN
 /// cookies of TCP and in the HelloVerifyRequest of DTLS (RFC 6347 §4.2.1).
@@ -63,8 +63,8 @@ mod tests {
         let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
         let cookie = cookies.make(at(29), here, Incarnation(1));
         assert!(cookies.check(at(29), here, Incarnation(1), &cookie));
-        assert!(cookies.check(at(59), here, Incarnation(1), &cookie));
-        assert!(!cookies.check(at(60), here, Incarnation(1), &cookie));
+        assert!(cookies.check(at(34), here, Incarnation(1), &cookie));
+        assert!(!cookies.check(at(35), here, Incarnation(1), &cookie));
         assert!(!cookies.check(at(29), there, Incarnation(1), &cookie));
         assert!(!cookies.check(at(29), here, Incarnation(2), &cookie));
         assert!(!Cookies::new([1, 3]).check(at(29), here, Incarnation(1), &cookie));

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use crate::proto::config::{RELEASE, ServerConfig};
 use crate::proto::event::Body;
-use crate::proto::event::reason::Problem;
+use crate::proto::event::reason::{DropReason, Problem};
 use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::{Incarnation, MessageId};
@@ -45,11 +45,11 @@ use crate::proto::server::groups::Groups;
 use crate::proto::server::intake::OnPersisted;
 use crate::proto::server::mail_index::MailIndex;
 use crate::proto::server::ping::Pings;
-use crate::proto::server::sessions::Sessions;
+use crate::proto::server::sessions::{Session, Sessions};
 use crate::proto::server::table::Table;
 use crate::proto::status::Status;
 use crate::proto::time::{Instant, Now, earliest};
-use crate::proto::wire::{Datagram, Frame, Header};
+use crate::proto::wire::{Datagram, Frame, Header, MIN_HELLO};
 
 pub use crate::proto::server::delivery::{FETCH_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 pub use crate::proto::server::groups::{GROUPS, GROUPS_A_CREATOR, MEMBERS};
@@ -58,7 +58,7 @@ pub use crate::proto::server::ping::WAITING;
 pub use crate::proto::server::presence::NAME_KEPT;
 pub use crate::proto::server::replay_window::RUNS;
 pub use crate::proto::server::replies::REPLY_BYTES;
-pub use crate::proto::server::sessions::UNREGISTERED;
+pub use crate::proto::server::sessions::{LEFT_TIMEOUT, UNREGISTERED};
 pub use crate::proto::server::table::{DROPPED, NAMES};
 
 /// Time limit for a client to acknowledge a message, and to answer a ping.
@@ -116,7 +116,7 @@ impl Server {
             me,
             cookies: Cookies::new([rng.bits(), rng.bits()]),
             table: Table::new(state.names),
-            links: Links::new(me),
+            links: Links::new(me, config.identity),
             sessions: Sessions::default(),
             pings: Pings::default(),
             groups: Groups::new(state.groups),
@@ -151,6 +151,7 @@ impl Server {
             && self.mail.is_written()
             && self.delivered.is_empty()
             && self.fetches.is_empty()
+            && self.round_deadline().is_none()
             && self.links.iter().all(|(_, link)| link.is_idle())
     }
 
@@ -176,26 +177,27 @@ impl Server {
     }
 
     fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        let Some(Datagram { head, frames }) = self.output.receive(from, bytes) else { return };
-        if let Some(gone) = head.gone {
-            if head.you == Some(self.me) {
-                self.client_is_gone(now, from, gone);
+        let Some(datagram) = self.output.receive(from, bytes) else { return };
+        let head = &datagram.head;
+        // Anybody can send `no` and `gone`, so that they change nothing.
+        let Some(peer) = head.me.filter(|_| head.no.is_none() && head.gone.is_none()) else { return };
+        if peer == self.me {
+            return self.output.dropped(from, bytes, DropReason::OwnIncarnation);
+        }
+        let Some(you) = head.you else {
+            if bytes.len() >= MIN_HELLO
+                && let Some(Frame::Hello { token, .. }) = datagram.only_frame()
+            {
+                let (cookie, key) = (self.cookies.make(now, from, peer), self.links.public_key());
+                let challenge = Frame::Challenge { token, cookie, key };
+                self.output.send(from, &Header::new(self.me, None), Some(challenge));
             }
             return;
-        }
-        let Some(peer) = head.me.filter(|_| head.no.is_none()) else { return };
-        if let (None, [Frame::Hello { token }]) = (head.you, frames.as_slice()) {
-            let cookie = self.cookies.make(now, from, peer);
-            let frame = Frame::Challenge { token: token.clone(), cookie };
-            return self.output.send(from, &Header::new(self.me, None), Some(frame));
-        }
-        let Some(you) = head.you else { return };
-        let is_known = you == self.me && self.links.get(peer).is_some_and(|link| link.addr() == from);
-        if is_known || (you == self.me && self.admit(now, from, peer, &head, &frames)) {
-            self.client_datagram(now, from, peer, &head, frames);
-        } else if (you == self.me || self.table.name_of(peer).is_some()) && frames == [Frame::Bye] {
-            self.output.send(from, &Header::new(self.me, Some(peer)), Some(Frame::Bye));
-        } else if head.wants_answer() {
+        };
+        let has_link = you == self.me && self.links.get(peer).is_some_and(|link| link.addr() == from);
+        if has_link || (you == self.me && self.admit(now, from, peer, &datagram)) {
+            self.client_datagram(now, from, peer, &datagram, bytes);
+        } else if head.elicits_ack() {
             self.output.send_gone(from, &Header::gone(you, peer), bytes);
         }
     }
@@ -205,39 +207,52 @@ impl Server {
         now: Instant,
         from: SocketAddr,
         client: Incarnation,
-        head: &Header,
-        frames: Vec<Frame>,
+        datagram: &Datagram<'_>,
+        bytes: &[u8],
     ) {
-        if head.n.is_none() && frames == [Frame::Bye] {
-            self.bye(now, client);
-            return self.output.send(from, &Header::new(self.me, Some(client)), Some(Frame::Bye));
-        }
-        if let (None, [Frame::Alive { table }]) = (head.n, frames.as_slice()) {
-            self.check_version(client, *table);
-        }
+        // Requests that arrive after the client's notice are late copies.
+        let has_left = self.sessions.get(client).is_some_and(Session::has_left);
         let mut outcomes = Vec::new();
-        if let Some(link) = self.links.get_mut(client) {
-            link.receive(now, head, frames, &mut outcomes);
+        let frames = match self.links.receive(now, from, client, datagram, !has_left, &mut outcomes) {
+            Ok(frames) => frames,
+            Err(reason) => return self.output.dropped(from, bytes, reason),
+        };
+        if frames.contains(&Frame::Bye) {
+            return self.bye(now, client);
         }
-        self.heard(now, client, head.answer);
+        if has_left {
+            return;
+        }
+        self.heard(now, client, datagram.head.answer);
         for outcome in outcomes {
             self.message_outcome(now, client, outcome);
         }
         // Requests beyond the limit stay queued. They are processed when the client's next acknowledgement arrives
         // here.
         while self.accepts_requests(client)
-            && let Some((n, frame)) = self.links.get_mut(client).and_then(|link| link.take(now))
+            && let Some((seq, frame)) = self.links.get_mut(client).and_then(|link| link.take(now))
         {
             if let Some(link) = self.links.get_mut(client) {
-                link.confirm(n);
+                link.confirm(seq);
             }
             self.process(now, client, frame);
+        }
+        for frame in frames {
+            if let Frame::Alive { table } = frame {
+                self.check_version(now, client, table);
+            }
         }
     }
 
     fn message_outcome(&mut self, now: Instant, client: Incarnation, outcome: MessageOutcome) {
         match outcome {
             MessageOutcome::Acked { tag, .. } => self.acknowledged(now, client, tag),
+            // A client that was heard since is alive, and slow or on a lossy path.
+            MessageOutcome::TimedOut { tag, since } if self.sessions.was_heard_since(client, since) => {
+                if let Some(link) = self.links.get_mut(client) {
+                    link.restart_timeout(now, tag);
+                }
+            }
             MessageOutcome::TimedOut { .. } => self.start_ping(now, client),
         }
     }
@@ -248,16 +263,16 @@ impl Server {
         }
         self.ping_timeout(now);
         self.silence_timeout(now);
-        self.unregistered_timeout(now);
+        self.finished_timeout(now);
         if self.next_purge <= now {
             self.purge(now);
         }
     }
 
     /// Produces the outputs that combine the changes of several inputs.
-    fn flush(&mut self) {
+    fn flush(&mut self, now: Instant) {
         self.schedule_deliveries();
-        self.send_updates();
+        self.send_updates(now);
         self.write_delivered();
     }
 
@@ -291,7 +306,7 @@ impl Machine for Server {
     fn poll(&mut self, now: Now) -> Option<Output<ServerEffect>> {
         if self.output.is_empty() && !self.ended {
             self.output.unix = now.unix;
-            self.flush();
+            self.flush(now.mono);
             if self.output.is_empty() {
                 let (to, transmission) = self.links.transmit(now.mono)?;
                 self.output.transmit(to, transmission);
@@ -304,7 +319,7 @@ impl Machine for Server {
         if self.ended {
             return None;
         }
-        let own = [self.pings.deadline(), self.sessions.deadline(), Some(self.next_purge)];
+        let own = [self.pings.deadline(), self.sessions.deadline(), Some(self.next_purge), self.round_deadline()];
         own.into_iter().fold(self.links.deadline(), earliest)
     }
 }

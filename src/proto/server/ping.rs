@@ -92,7 +92,7 @@ impl Pings {
         let ping = self.pings.get_mut(name)?;
         self.timers.remove(&(ping.deadline(), name.clone()));
         ping.copies += 1;
-        ping.retransmit_at = now + Rtt::default().timeout(ping.copies);
+        ping.retransmit_at = now + Rtt::unlinked_timeout(ping.copies);
         self.timers.insert((ping.deadline(), name.clone()));
         Some(ping.datagram)
     }

@@ -9,16 +9,17 @@ use std::time::Duration;
 use crate::proto::event::reason::{OfflineReason, Reason, RemovalReason};
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
+use crate::proto::keys::PublicKey;
 use crate::proto::name::Name;
 use crate::proto::record::Mail;
 use crate::proto::server::intake::OnPersisted;
 use crate::proto::server::ping::{PingDatagram, PingTimeout, PingWaiters};
 use crate::proto::server::replies::{RequestId, answer};
 use crate::proto::server::sessions::Silence;
-use crate::proto::server::table::NAMES;
+use crate::proto::server::table::{Holder, NAMES, TableRow};
 use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::Instant;
-use crate::proto::wire::{Answer, Frame, Header, RequestOutcome};
+use crate::proto::wire::{Answer, Datagram, Frame, Header, RequestOutcome};
 
 /// A name without mail is dropped after this time offline: 30 days.
 pub const NAME_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -28,39 +29,46 @@ pub(super) const PURGE_EVERY: Duration = Duration::from_secs(3600);
 const RESTART_LIMIT: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Opens a session for the first datagram of a client. Returns whether the client proved its address and asks for a
-    /// name.
+    /// Opens a session for a client that proved its address and its key, or moves its session to this address. Returns
+    /// whether the datagram does so.
     pub(super) fn admit(
         &mut self,
         now: Instant,
         addr: SocketAddr,
         client: Incarnation,
-        head: &Header,
-        frames: &[Frame],
+        datagram: &Datagram<'_>,
     ) -> bool {
-        let [Frame::Reg { cookie, via, .. }, ..] = frames else { return false };
-        let is_first = head.n.is_some() && head.n == head.low;
-        if !is_first || !self.cookies.check(now, addr, client, cookie) {
+        let (Some(key), Some(cookie)) = (datagram.head.key, &datagram.head.cookie) else { return false };
+        if !self.cookies.check(now, addr, client, cookie) || !self.sessions.may_open(client, datagram.head.pn) {
             return false;
         }
-        // A client may move to another address only after a ping to the old address failed.
-        if self.sessions.is_active(client) {
+        // Everybody knows the incarnations in the table, so that each belongs to its key.
+        let known = self.table.name_of(client).and_then(|name| self.table.get(name)).map(|row| row.key);
+        if known.is_some_and(|known| known != PublicKey::NONE && known != key) {
             return false;
         }
-        self.close(client);
+        if let Some(session) = self.sessions.get_mut(client) {
+            let Some(link) = self.links.get_mut(client).filter(|link| link.is_new(datagram)) else { return false };
+            link.moved(addr);
+            session.set_addr(addr);
+            return true;
+        }
+        if !self.links.is_authentic(client, key, datagram) {
+            return false;
+        }
         if let Some(oldest) = self.sessions.make_room() {
             self.close(oldest);
         }
-        if self.links.open(client, addr).is_none() {
+        if self.links.open(client, addr, key).is_none() {
             return false;
         }
-        self.sessions.open(now, client, addr, *via);
+        self.sessions.open(now, client, addr, key);
         true
     }
 
-    /// Closes the sessions that have no name at their time limit.
-    pub(super) fn unregistered_timeout(&mut self, now: Instant) {
-        for client in self.sessions.expire_unregistered(now) {
+    /// Closes the sessions that have no name at their time limit, and those that left some time ago.
+    pub(super) fn finished_timeout(&mut self, now: Instant) {
+        for client in self.sessions.expire_finished(now) {
             self.close(client);
         }
     }
@@ -100,15 +108,18 @@ impl Server {
     fn give_name(&mut self, now: Instant, request: RequestId, name: Name) {
         let client = request.client;
         let Some(session) = self.sessions.get_mut(client) else { return };
-        let addr = session.addr();
+        let (addr, key) = (session.addr(), session.key());
         session.set_name(name.clone());
         let before = self.table.get(&name).map(|row| row.incarnation);
         if let Some(before) = before.filter(|before| *before != client) {
+            if let Some(link) = self.links.get(before) {
+                self.sessions.displace(now, before, link.highest_received());
+            }
             self.close(before);
         }
         // The other clients get the row when the client is online. The record already marks it online, so that it is
         // pinged after a crash.
-        self.table.put(name.clone(), addr, client, false, self.output.unix);
+        self.table.put(name.clone(), Holder { addr, incarnation: client, key }, false, self.output.unix);
         self.persist_row(&name, true, OnPersisted::Nothing);
         self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
         if let Some(waiters) = self.pings.end(&name) {
@@ -142,9 +153,9 @@ impl Server {
         if !session.go_online() {
             return;
         }
-        let addr = session.addr();
+        let holder = session.holder(client);
         self.push_receipts(client);
-        self.change_row(&name, addr, client, true, OnPersisted::Nothing);
+        self.change_row(&name, holder, true, OnPersisted::Nothing);
         self.schedule_update(client);
         self.ready_readers.insert(client);
     }
@@ -200,11 +211,12 @@ impl Server {
     }
 
     fn go_offline(&mut self, name: &Name, client: Incarnation, reason: OfflineReason, then: OnPersisted) {
-        let Some(addr) = self.table.get(name).filter(|row| row.incarnation == client).map(|row| row.addr) else {
+        let Some(holder) = self.table.get(name).map(TableRow::holder).filter(|holder| holder.incarnation == client)
+        else {
             return;
         };
         self.say(ServerEvent::ClientOffline { name: name.clone(), reason });
-        self.change_row(name, addr, client, false, then);
+        self.change_row(name, holder, false, then);
     }
 
     /// De-registers a client. The answer is sent when the record is on disk.
@@ -224,7 +236,14 @@ impl Server {
         // A client that is not reading is already offline.
         let session = self.sessions.get(client).filter(|session| session.is_reading());
         let name = session.and_then(|session| session.name().cloned());
-        self.close(client);
+        self.leave_group(client);
+        self.sessions.leave(now, client);
+        if let Some(link) = self.links.get_mut(client) {
+            link.abort();
+            link.discard_received();
+            // The session stays for a while, so that a repeated notice gets an answer.
+            link.push_unnumbered(Frame::Bye, None);
+        }
         if let Some(name) = name {
             self.go_offline(&name, client, OfflineReason::Leave, OnPersisted::Nothing);
             self.end_ping(now, &name);
@@ -278,8 +297,14 @@ impl Server {
     }
 
     fn send_ping(&mut self, to: SocketAddr, ping: PingDatagram) {
-        let head = Header { ask: Some(ping.number), ..Header::new(self.me, Some(ping.client)) };
-        self.output.send(to, &head, None);
+        match self.links.get_mut(ping.client) {
+            Some(link) => link.ask(ping.number),
+            // After a restart there is no link. The client does not trust the datagram, and looks for the server.
+            None => {
+                let head = Header { ask: Some(ping.number), ..Header::new(self.me, Some(ping.client)) };
+                self.output.send(to, &head, None);
+            }
+        }
     }
 
     /// Retransmits the pings that are due, and ends the pings that failed.
@@ -295,22 +320,6 @@ impl Server {
                     }
                 }
             }
-        }
-    }
-
-    /// Handles a datagram that reports from this address that the client is gone.
-    pub(super) fn client_is_gone(&mut self, now: Instant, from: SocketAddr, gone: Incarnation) {
-        let Some(name) = self.table.name_of(gone).cloned() else { return };
-        // Any host can send such a datagram, so it counts only from the address of the client.
-        let is_online = self.table.get(&name).is_some_and(|row| row.addr == from && row.online);
-        let session = self.sessions.get(gone).filter(|session| session.addr() == from);
-        let is_reading = session.is_some_and(|session| session.is_reading());
-        if session.is_some() {
-            self.stop_sending(gone);
-        }
-        if is_online || is_reading {
-            let waiters = self.pings.end(&name).unwrap_or_else(|| PingWaiters::none(gone));
-            self.ping_failed(now, &name, waiters);
         }
     }
 

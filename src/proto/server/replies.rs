@@ -30,9 +30,9 @@ impl Server {
         self.sessions.get(client).is_some_and(|session| session.has_room_for_replies())
     }
 
-    /// Sends a frame that answers a request.
+    /// Sends a frame that answers a request, unless the client is gone.
     pub(super) fn reply(&mut self, client: Incarnation, frame: Frame) {
-        let Some(session) = self.sessions.get_mut(client) else { return };
+        let Some(session) = self.sessions.get_mut(client).filter(|session| !session.has_left()) else { return };
         let Some(link) = self.links.get_mut(client) else { return };
         let before = link.queued_bytes();
         let tag = session.next_tag();
@@ -47,7 +47,7 @@ impl Server {
 
     /// Refuses a registration, unless the client is gone.
     pub(super) fn refuse(&mut self, request: RequestId, name: &Name, reason: Reason) {
-        if self.links.get(request.client).is_some() {
+        if self.sessions.get(request.client).is_some_and(|session| !session.has_left()) {
             self.reply(request.client, Frame::Refused { r: request.number, reason: reason.to_string() });
             self.say(ServerEvent::Rejected { reason, from: name.clone(), group: None });
         }

@@ -8,19 +8,27 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::proto::id::Incarnation;
+use crate::proto::keys::PublicKey;
 use crate::proto::link::Tag;
 use crate::proto::name::Name;
 use crate::proto::server::acks::{AckAction, PendingAcks};
 use crate::proto::server::delivery::DeliveryState;
 use crate::proto::server::replay_window::ReplayWindow;
 use crate::proto::server::replies::REPLY_BYTES;
-use crate::proto::server::table::TableCursor;
+use crate::proto::server::table::{Holder, TableCursor};
 use crate::proto::time::{Instant, earliest};
 
 /// The most clients without a name.
 pub const UNREGISTERED: usize = 1_024;
 /// Time limit for a client to get a name.
 const UNREGISTERED_TIMEOUT: Duration = Duration::from_secs(10);
+/// A session that gave notice stays for this time. It is longer than a cookie is valid, so that a replayed registration
+/// finds the session and its window of received numbers.
+pub const LEFT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most clients that lost their name and are remembered. Beyond it the oldest is forgotten.
+const DISPLACED: usize = 4_096;
+/// The least time between two whole tables that a client gets because its version is wrong.
+pub const VERSION_CHECK_EVERY: Duration = Duration::from_secs(5);
 /// A client is pinged after this silence. It sends a keep-alive every 15 s, so two lost ones in a row have no effect.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(50);
 
@@ -30,6 +38,13 @@ pub struct Sessions {
     sessions: BTreeMap<Incarnation, Session>,
     /// New sessions, in order of their time limit. A session stays here until then, even if it has a name by now.
     unregistered: VecDeque<(Instant, Incarnation)>,
+    /// Sessions that gave notice, in order of their time limit.
+    left: VecDeque<(Instant, Incarnation)>,
+    /// The highest number that was received of each client that lost its name to another one. Its cookie can still be
+    /// valid, and a replayed registration of that client must not open a session.
+    displaced: BTreeMap<Incarnation, u64>,
+    /// The entries of `displaced`, in order of their time limit.
+    displaced_until: VecDeque<(Instant, Incarnation)>,
     /// The next check of each session for silence.
     silence: BTreeSet<(Instant, Incarnation)>,
 }
@@ -38,12 +53,16 @@ pub struct Sessions {
 #[derive(Debug)]
 pub struct Session {
     addr: SocketAddr,
+    /// The public key of the client's user.
+    key: PublicKey,
     /// The address at which the client reaches this server.
     via: IpAddr,
     name: Option<Name>,
     state: SessionState,
     heard_at: Instant,
     has_silence_timer: bool,
+    /// When the client last got the whole table because its version was wrong.
+    version_checked: Option<Instant>,
     requests: ReplayWindow,
     acks: PendingAcks,
     /// The messages under way to this client.
@@ -62,6 +81,8 @@ enum SessionState {
     Deregistered,
     /// The client did not answer a ping. Any datagram makes it return.
     Lost,
+    /// The client gave notice and ends.
+    Left,
 }
 
 /// The action that follows when a silence timer fires.
@@ -87,13 +108,6 @@ impl Sessions {
         self.sessions.get_mut(&client)
     }
 
-    /// Whether the client has a session that is neither de-registered nor lost.
-    #[must_use]
-    pub fn is_active(&self, client: Incarnation) -> bool {
-        self.get(client)
-            .is_some_and(|session| !matches!(session.state, SessionState::Deregistered | SessionState::Lost))
-    }
-
     /// Whether the client is online.
     #[must_use]
     pub fn is_online(&self, client: Incarnation) -> bool {
@@ -112,6 +126,12 @@ impl Sessions {
         self.get(client).is_some_and(|session| session.state == SessionState::Returning)
     }
 
+    /// Whether an authentic datagram of the client arrived after `since`.
+    #[must_use]
+    pub fn was_heard_since(&self, client: Incarnation, since: Instant) -> bool {
+        self.get(client).is_some_and(|session| session.heard_at > since)
+    }
+
     /// All clients that are online.
     pub fn online(&self) -> impl Iterator<Item = Incarnation> {
         self.sessions.iter().filter(|(_, session)| session.is_online()).map(|(client, _)| *client)
@@ -125,15 +145,17 @@ impl Sessions {
     }
 
     /// Opens a session. Call [`Sessions::make_room`] first.
-    pub fn open(&mut self, now: Instant, client: Incarnation, addr: SocketAddr, via: IpAddr) {
+    pub fn open(&mut self, now: Instant, client: Incarnation, addr: SocketAddr, key: PublicKey) {
         self.unregistered.push_back((now + UNREGISTERED_TIMEOUT, client));
         let session = Session {
             addr,
-            via,
+            key,
+            via: addr.ip(),
             name: None,
             state: SessionState::Unregistered,
             heard_at: now,
             has_silence_timer: false,
+            version_checked: None,
             requests: ReplayWindow::default(),
             acks: PendingAcks::default(),
             delivery: DeliveryState::default(),
@@ -142,19 +164,49 @@ impl Sessions {
         self.sessions.insert(client, session);
     }
 
+    /// Marks the session of a client that ends. It stays for [`LEFT_TIMEOUT`].
+    pub fn leave(&mut self, now: Instant, client: Incarnation) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        session.abort();
+        if session.state != SessionState::Left {
+            session.state = SessionState::Left;
+            self.left.push_back((now + LEFT_TIMEOUT, client));
+        }
+    }
+
+    /// Remembers for [`LEFT_TIMEOUT`] a client that lost its name, with the highest number received on its link.
+    pub fn displace(&mut self, now: Instant, client: Incarnation, highest_pn: u64) {
+        if self.displaced.insert(client, highest_pn).is_some() {
+            self.displaced_until.retain(|(_, other)| *other != client);
+        } else if self.displaced_until.len() >= DISPLACED
+            && let Some((_, oldest)) = self.displaced_until.pop_front()
+        {
+            self.displaced.remove(&oldest);
+        }
+        self.displaced_until.push_back((now + LEFT_TIMEOUT, client));
+    }
+
+    /// Whether a datagram with this number may open a session of the client: it is no replay from before the client
+    /// lost its name.
+    #[must_use]
+    pub fn may_open(&self, client: Incarnation, pn: Option<u64>) -> bool {
+        self.displaced.get(&client).is_none_or(|highest| pn.is_some_and(|pn| pn > *highest))
+    }
+
     /// Removes a session.
     pub fn close(&mut self, client: Incarnation) {
         self.sessions.remove(&client);
     }
 
-    /// Returns the clients that have no name at their time limit: the caller closes them.
-    pub fn expire_unregistered(&mut self, now: Instant) -> Vec<Incarnation> {
-        let mut expired = Vec::new();
-        while self.unregistered.front().is_some_and(|(until, _)| *until <= now)
-            && let Some((_, client)) = self.unregistered.pop_front()
-        {
-            expired.extend(Some(client).filter(|client| self.is_unregistered(*client)));
+    /// Returns the clients that have no name at their time limit, and those that left [`LEFT_TIMEOUT`] ago: the caller
+    /// closes them.
+    pub fn expire_finished(&mut self, now: Instant) -> Vec<Incarnation> {
+        for client in due(&mut self.displaced_until, now) {
+            self.displaced.remove(&client);
         }
+        let mut expired = due(&mut self.unregistered, now);
+        expired.retain(|client| self.is_unregistered(*client));
+        expired.extend(due(&mut self.left, now));
         expired
     }
 
@@ -199,8 +251,16 @@ impl Sessions {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let silence = self.silence.first().map(|(at, _)| *at);
-        earliest(silence, self.unregistered.front().map(|(at, _)| *at))
+        let queues = [&self.unregistered, &self.left, &self.displaced_until];
+        let finished = queues.into_iter().filter_map(|queue| queue.front());
+        earliest(silence, finished.map(|(at, _)| *at).min())
     }
+}
+
+/// Takes the entries whose time has come from a queue in order of time.
+fn due(queue: &mut VecDeque<(Instant, Incarnation)>, now: Instant) -> Vec<Incarnation> {
+    let count = queue.iter().take_while(|(until, _)| *until <= now).count();
+    queue.drain(..count).map(|(_, client)| client).collect()
 }
 
 impl Session {
@@ -208,6 +268,32 @@ impl Session {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Sets the address of a client that registered at another one.
+    pub fn set_addr(&mut self, addr: SocketAddr) {
+        self.addr = addr;
+    }
+
+    /// The public key of the client's user.
+    #[must_use]
+    pub fn key(&self) -> PublicKey {
+        self.key
+    }
+
+    /// The session of `client` as the table has it.
+    #[must_use]
+    pub fn holder(&self, client: Incarnation) -> Holder {
+        Holder { addr: self.addr, incarnation: client, key: self.key }
+    }
+
+    /// Whether the client may get the whole table because its version is wrong: once in [`VERSION_CHECK_EVERY`].
+    pub fn take_version_check(&mut self, now: Instant) -> bool {
+        let may = self.version_checked.is_none_or(|at| at + VERSION_CHECK_EVERY <= now);
+        if may {
+            self.version_checked = Some(now);
+        }
+        may
     }
 
     /// The address at which the client reaches this server.
@@ -232,10 +318,16 @@ impl Session {
         self.name = Some(name);
     }
 
-    /// Whether the client may have this name: it has no name yet, or this one.
+    /// Whether the client may have this name: it has not left, and it has no name yet, or this one.
     #[must_use]
     pub fn accepts_name(&self, name: &Name) -> bool {
-        self.name.as_ref().is_none_or(|own| own == name)
+        !self.has_left() && self.name.as_ref().is_none_or(|own| own == name)
+    }
+
+    /// Whether the client gave notice.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.state == SessionState::Left
     }
 
     /// Whether the client is online.
@@ -330,7 +422,7 @@ mod tests {
     }
 
     fn open(sessions: &mut Sessions, client: Incarnation) {
-        sessions.open(at(0), client, SocketAddr::from(([10, 0, 0, 2], 7000)), IpAddr::from([10, 0, 0, 1]));
+        sessions.open(at(0), client, SocketAddr::from(([10, 0, 0, 2], 7000)), PublicKey([7; 32]));
     }
 
     fn register(sessions: &mut Sessions, now: Instant) {
@@ -343,11 +435,11 @@ mod tests {
     fn a_session_without_a_name_ends_exactly_at_its_time_limit() {
         let mut sessions = sessions();
         assert_eq!(sessions.deadline(), Some(at(10)));
-        assert_eq!(sessions.expire_unregistered(Instant::from_micros(9_999_999)), []);
-        assert_eq!(sessions.expire_unregistered(at(10)), [X]);
+        assert_eq!(sessions.expire_finished(Instant::from_micros(9_999_999)), []);
+        assert_eq!(sessions.expire_finished(at(10)), [X]);
         open(&mut sessions, X);
         register(&mut sessions, at(1));
-        assert_eq!(sessions.expire_unregistered(at(10)), []);
+        assert_eq!(sessions.expire_finished(at(10)), []);
     }
 
     #[test]
@@ -386,6 +478,60 @@ mod tests {
         sessions.get_mut(X).unwrap().delivery.abort();
         assert!(sessions.get_mut(X).unwrap().go_online() && sessions.online().eq([X]));
         sessions.get_mut(X).unwrap().lose();
-        assert!(sessions.get_mut(X).unwrap().hear(at(1)) && !sessions.is_active(X) && !sessions.is_reading(X));
+        assert!(sessions.get_mut(X).unwrap().hear(at(1)) && !sessions.is_reading(X));
+    }
+
+    const MICROSECOND: Duration = Duration::from_micros(1);
+
+    #[test]
+    fn a_session_that_gave_notice_ends_exactly_at_its_time_limit() {
+        let mut sessions = sessions();
+        register(&mut sessions, at(0));
+        sessions.leave(at(20), X);
+        sessions.leave(at(25), X);
+        let end = at(20) + LEFT_TIMEOUT;
+        assert_eq!(sessions.expire_finished(end - MICROSECOND), []);
+        assert_eq!(sessions.deadline(), Some(end));
+        assert_eq!(sessions.expire_finished(end), [X]);
+        assert_eq!(sessions.expire_finished(at(1_000)), [], "it ends once");
+    }
+
+    #[test]
+    fn a_client_that_lost_its_name_opens_a_session_only_with_a_new_number() {
+        let mut sessions = Sessions::default();
+        assert!(sessions.may_open(X, Some(1)) && sessions.may_open(X, None));
+        sessions.displace(at(0), X, 5);
+        assert!(!sessions.may_open(X, None) && !sessions.may_open(X, Some(1)) && !sessions.may_open(X, Some(5)));
+        assert!(sessions.may_open(X, Some(6)));
+        assert!(sessions.may_open(Incarnation(2), Some(1)), "another client");
+    }
+
+    #[test]
+    fn a_client_that_lost_its_name_is_remembered_exactly_until_its_time_limit() {
+        let mut sessions = Sessions::default();
+        sessions.displace(at(0), X, 5);
+        sessions.displace(at(3), X, 7);
+        let end = at(3) + LEFT_TIMEOUT;
+        assert_eq!(sessions.deadline(), Some(end), "the second loss counts");
+        assert_eq!(sessions.expire_finished(end - MICROSECOND), []);
+        assert!(!sessions.may_open(X, Some(7)));
+        assert_eq!(sessions.expire_finished(end), []);
+        assert!(sessions.may_open(X, Some(7)));
+        assert_eq!(sessions.deadline(), None);
+    }
+
+    #[test]
+    fn the_clients_that_lost_their_name_are_limited() {
+        let mut sessions = Sessions::default();
+        for client in 0..DISPLACED as u128 {
+            sessions.displace(at(0), Incarnation(client), 5);
+        }
+        assert!(!sessions.may_open(Incarnation(0), Some(5)));
+        sessions.displace(at(0), Incarnation(DISPLACED as u128), 5);
+        assert!(sessions.may_open(Incarnation(0), Some(5)), "the oldest is forgotten");
+        assert!((1..=DISPLACED as u128).all(|client| !sessions.may_open(Incarnation(client), Some(5))));
+        assert_eq!((sessions.displaced.len(), sessions.displaced_until.len()), (DISPLACED, DISPLACED));
+        sessions.displace(at(0), Incarnation(DISPLACED as u128), 6);
+        assert!(!sessions.may_open(Incarnation(1), Some(5)), "a client that is remembered needs no room");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use crate::proto::event::ClientInfo;
 use crate::proto::event::server::ServerEvent;
@@ -16,17 +17,22 @@ use crate::proto::record::{NameRecord, Record};
 use crate::proto::server::acks::AckAction;
 use crate::proto::server::intake::OnPersisted;
 use crate::proto::server::{LIMIT, Server};
-use crate::proto::time::Timestamp;
-use crate::proto::wire::{Frame, Row};
+use crate::proto::time::{Instant, Timestamp};
+use crate::proto::wire::{Frame, MAX_FRAME, Row};
 
 /// The most names a server knows.
 pub const NAMES: usize = 65_536;
 /// The most dropped names that are remembered. A client that may have missed more gets the whole table.
 pub const DROPPED: usize = 4_096;
-/// The most rows in one frame. This many rows of the greatest length fit into a datagram.
-const ROWS_A_FRAME: usize = 5;
-/// The most frames of rows in flight to one client.
-const FRAMES_IN_FLIGHT: usize = 48;
+/// The most bytes of encoded rows in one frame, so that the frame fits into a datagram.
+const ROW_BYTES_A_FRAME: usize = MAX_FRAME - 96;
+/// The most dropped names in one frame. This many names of the greatest length fit into a datagram.
+const GONE_A_FRAME: usize = 18;
+/// The most rows in one update.
+const ROWS_AN_UPDATE: usize = 256;
+/// Two rounds of updates are apart by this time for each online client, so that updates leave the clients and the
+/// server time for other work while many clients come at once. The first change after that leaves at once.
+const ROUND_TIME_A_CLIENT: Duration = Duration::from_micros(250);
 
 /// A row of the table.
 #[derive(Clone, Debug)]
@@ -35,11 +41,32 @@ pub struct TableRow {
     pub addr: SocketAddr,
     /// The incarnation of the client.
     pub incarnation: Incarnation,
+    /// The public key of the client.
+    pub key: PublicKey,
     /// Whether the client is online.
     pub online: bool,
     /// The time at which it was last online or went offline.
     pub seen: Timestamp,
     version: u64,
+}
+
+/// The client that has a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    /// Its address.
+    pub addr: SocketAddr,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// Its public key.
+    pub key: PublicKey,
+}
+
+impl TableRow {
+    /// The client in this row.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        Holder { addr: self.addr, incarnation: self.incarnation, key: self.key }
+    }
 }
 
 /// The position of one client in the versions of the table.
@@ -70,6 +97,10 @@ pub struct Table {
     changed: BTreeSet<Name>,
     /// Clients that may miss a change.
     stale: BTreeSet<Incarnation>,
+    /// Whether all online clients may miss a change. They get it in the next round.
+    round_due: bool,
+    /// When the next round may begin.
+    next_round: Instant,
 }
 
 impl Table {
@@ -77,8 +108,8 @@ impl Table {
     #[must_use]
     pub fn new(records: Vec<NameRecord>) -> Self {
         let mut table = Self::default();
-        for NameRecord { name, addr, incarnation, online, seen, .. } in records {
-            table.put(name, addr, incarnation, online, seen);
+        for NameRecord { name, addr, incarnation, key, online, seen } in records {
+            table.put(name, Holder { addr, incarnation, key }, online, seen);
         }
         table.changed.clear();
         table
@@ -114,9 +145,10 @@ impl Table {
     }
 
     /// Inserts or replaces a row. This creates a new version.
-    pub fn put(&mut self, name: Name, addr: SocketAddr, incarnation: Incarnation, online: bool, seen: Timestamp) {
+    pub fn put(&mut self, name: Name, holder: Holder, online: bool, seen: Timestamp) {
+        let Holder { addr, incarnation, key } = holder;
         self.version += 1;
-        let entry = TableRow { addr, incarnation, online, seen, version: self.version };
+        let entry = TableRow { addr, incarnation, key, online, seen, version: self.version };
         if let Some(before) = self.rows.insert(name.clone(), entry) {
             self.by_version.remove(&before.version);
             if before.incarnation != incarnation {
@@ -171,15 +203,8 @@ fn seen_from(addr: SocketAddr, reader: SocketAddr, via: IpAddr) -> SocketAddr {
 
 impl Server {
     /// Changes a row on disk and in the tables of all online clients.
-    pub(super) fn change_row(
-        &mut self,
-        name: &Name,
-        addr: SocketAddr,
-        incarnation: Incarnation,
-        online: bool,
-        then: OnPersisted,
-    ) {
-        self.table.put(name.clone(), addr, incarnation, online, self.output.unix);
+    pub(super) fn change_row(&mut self, name: &Name, holder: Holder, online: bool, then: OnPersisted) {
+        self.table.put(name.clone(), holder, online, self.output.unix);
         self.persist_row(name, online, then);
         self.schedule_updates();
     }
@@ -192,7 +217,7 @@ impl Server {
                 incarnation: row.incarnation,
                 online,
                 seen: self.output.unix,
-                key: PublicKey::NONE,
+                key: row.key,
             };
             self.persist(Record::Name(record), then);
         }
@@ -205,7 +230,12 @@ impl Server {
     }
 
     fn schedule_updates(&mut self) {
-        self.table.stale.extend(self.sessions.online());
+        self.table.round_due = true;
+    }
+
+    /// When the next round of updates begins, if one is due.
+    pub(super) fn round_deadline(&self) -> Option<Instant> {
+        self.table.round_due.then_some(self.table.next_round)
     }
 
     /// Marks a client as stale, so that the next flush sends it the changes that it misses.
@@ -214,36 +244,46 @@ impl Server {
     }
 
     /// Compares the version that an online client reports with the version sent to it. Sends the whole table if they
-    /// differ and no update is in flight.
-    pub(super) fn check_version(&mut self, client: Incarnation, version: u64) {
+    /// differ and no update is in flight, at most once in
+    /// [`VERSION_CHECK_EVERY`](crate::proto::server::sessions::VERSION_CHECK_EVERY).
+    pub(super) fn check_version(&mut self, now: Instant, client: Incarnation, version: u64) {
         if let Some(session) = self.sessions.get_mut(client)
             && session.is_online()
             && session.table.in_flight.is_none()
             && session.table.sent != version
+            && session.take_version_check(now)
         {
             session.table = TableCursor { owed: true, ..TableCursor::default() };
             self.table.stale.insert(client);
         }
     }
 
-    /// Notes that a client acknowledged an update, and marks it as stale if there are newer changes.
+    /// Notes that a client acknowledged an update, and marks it as stale if the update continues or there are newer
+    /// changes, unless the next round brings them.
     pub(super) fn update_acknowledged(&mut self, client: Incarnation) {
         if let Some(session) = self.sessions.get_mut(client) {
             session.table.in_flight = None;
-            if session.table.sent < self.table.version && session.is_online() {
+            let misses_changes = session.table.sent < self.table.version && !self.table.round_due;
+            if (session.table.continues || misses_changes) && session.is_online() {
                 self.table.stale.insert(client);
             }
         }
     }
 
     /// Emits an event for the rows that changed, and sends updates to all stale clients without an update in flight.
-    pub(super) fn send_updates(&mut self) {
+    pub(super) fn send_updates(&mut self, now: Instant) {
         if !self.table.changed.is_empty() {
             let names = std::mem::take(&mut self.table.changed);
             let changed = names.iter().filter_map(|name| Some(view(name, self.table.rows.get(name)?))).collect();
             let (version, incarnation, total) = (self.table.version, self.me, self.table.len());
             let online_count = self.table.online_count();
             self.say(ServerEvent::Table { version, incarnation, changed, total, online_count });
+        }
+        if self.table.round_due && self.table.next_round <= now {
+            self.table.round_due = false;
+            self.table.stale.extend(self.sessions.online());
+            let clients = u32::try_from(self.table.stale.len()).unwrap_or(u32::MAX);
+            self.table.next_round = now + ROUND_TIME_A_CLIENT * clients;
         }
         for client in std::mem::take(&mut self.table.stale) {
             self.send_update(client);
@@ -257,18 +297,17 @@ impl Server {
         }
         let whole = !session.table.continues && session.table.sent <= self.table.forgotten;
         let from = if whole { 0 } else { session.table.sent };
-        let rows_max = ROWS_A_FRAME * FRAMES_IN_FLIGHT;
         // Reads one row more than fits, to find out whether this update is the last one.
-        let mut changed: Vec<(u64, Row)> = (self.table.by_version.range(from + 1..).take(rows_max + 1))
+        let mut changed: Vec<(u64, Row)> = (self.table.by_version.range(from + 1..).take(ROWS_AN_UPDATE + 1))
             .filter_map(|(version, name)| {
                 let row = self.table.rows.get(name)?;
                 let addr = seen_from(row.addr, session.addr(), session.via());
-                let (name, incarnation, online) = (name.clone(), row.incarnation, row.online);
-                Some((*version, Row { name, addr, incarnation, online }))
+                let (name, incarnation, key, online) = (name.clone(), row.incarnation, row.key, row.online);
+                Some((*version, Row { name, addr, incarnation, key, online }))
             })
             .collect();
-        let last = changed.len() <= rows_max;
-        changed.truncate(rows_max);
+        let last = changed.len() <= ROWS_AN_UPDATE;
+        changed.truncate(ROWS_AN_UPDATE);
         let upto = if last { self.table.version } else { changed.last().map_or(from, |(version, _)| *version) };
         let gone = if whole { Vec::new() } else { self.table.gone(from, upto) };
         if last && changed.is_empty() && gone.is_empty() && !session.table.owed {
@@ -280,10 +319,10 @@ impl Server {
         let total = self.table.rows.len();
         let mut frames: Vec<Frame> = Vec::new();
         let rows: Vec<Row> = changed.into_iter().map(|(_, row)| row).collect();
-        for rows in rows.chunks(ROWS_A_FRAME) {
-            frames.push(Frame::Rows { upto, whole: false, last: false, total, rows: rows.to_vec(), gone: Vec::new() });
+        for rows in chunks_of_rows(rows) {
+            frames.push(Frame::Rows { upto, whole: false, last: false, total, rows, gone: Vec::new() });
         }
-        for gone in gone.chunks(ROWS_A_FRAME * 3) {
+        for gone in gone.chunks(GONE_A_FRAME) {
             frames.push(Frame::Rows { upto, whole: false, last: false, total, rows: Vec::new(), gone: gone.to_vec() });
         }
         if frames.is_empty() {
@@ -310,8 +349,26 @@ impl Server {
     pub(super) fn row_for(&self, reader: Incarnation, name: &Name) -> Option<Row> {
         let (row, session) = (self.table.get(name)?, self.sessions.get(reader)?);
         let addr = seen_from(row.addr, session.addr(), session.via());
-        Some(Row { name: name.clone(), addr, incarnation: row.incarnation, online: row.online })
+        Some(Row { name: name.clone(), addr, incarnation: row.incarnation, key: row.key, online: row.online })
     }
+}
+
+/// Splits rows so that each part fits into a frame.
+fn chunks_of_rows(rows: Vec<Row>) -> Vec<Vec<Row>> {
+    let mut chunks: Vec<Vec<Row>> = Vec::new();
+    let mut room = 0;
+    for row in rows {
+        let bytes = row.encoded_len() + 1;
+        if bytes > room {
+            chunks.push(Vec::new());
+            room = ROW_BYTES_A_FRAME;
+        }
+        room = room.saturating_sub(bytes);
+        if let Some(chunk) = chunks.last_mut() {
+            chunk.push(row);
+        }
+    }
+    chunks
 }
 
 #[cfg(test)]
@@ -323,7 +380,7 @@ mod tests {
         let (mut table, addr) = (Table::default(), SocketAddr::from(([10, 0, 0, 2], 7000)));
         let [x, y] = ["x", "y"].map(|word| Name::new(word).unwrap());
         for (incarnation, name) in [(Incarnation(1), &x), (Incarnation(2), &y)] {
-            table.put(name.clone(), addr, incarnation, false, Timestamp::default());
+            table.put(name.clone(), Holder { addr, incarnation, key: PublicKey([7; 32]) }, false, Timestamp::default());
         }
         table.drop_name(&x);
         table.drop_name(&y);
@@ -331,7 +388,28 @@ mod tests {
         assert_eq!((table.gone(2, 3), table.gone(3, 4)), (vec![x.clone()], vec![y.clone()]));
         let nothing_new = [(4, 4), (3, 3), (4, 0), (u64::MAX, u64::MAX)];
         assert!(nothing_new.iter().all(|(from, upto)| table.gone(*from, *upto).is_empty()));
-        table.put(x, addr, Incarnation(3), true, Timestamp::default());
+        table.put(x, Holder { addr, incarnation: Incarnation(3), key: PublicKey([7; 32]) }, true, Timestamp::default());
         assert_eq!(table.gone(0, 5), [y]);
+    }
+
+    #[test]
+    fn the_longest_rows_and_names_fit_into_their_frames() {
+        let row = Row {
+            name: Name::new(&"x".repeat(Name::MAX)).unwrap(),
+            addr: "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535".parse().unwrap(),
+            incarnation: Incarnation(u128::MAX),
+            key: PublicKey([0xff; 32]),
+            online: false,
+        };
+        let line = |rows: Vec<Row>, gone| {
+            let frame = Frame::Rows { upto: u64::MAX, whole: true, last: false, total: NAMES, rows, gone };
+            let lines = frame.lines();
+            assert_eq!(lines.len(), 1);
+            lines[0].len()
+        };
+        let row_bytes = line(vec![row.clone(); 2], Vec::new()) - line(vec![row.clone()], Vec::new());
+        let rows = vec![row.clone(); ROW_BYTES_A_FRAME / row_bytes];
+        assert!(line(rows, Vec::new()) - row_bytes * (ROW_BYTES_A_FRAME / row_bytes) + ROW_BYTES_A_FRAME < MAX_FRAME);
+        assert!(line(Vec::new(), vec![row.name; GONE_A_FRAME]) < MAX_FRAME);
     }
 }

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::proto::event::MessageKind;
 use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::keys::PublicKey;
 use crate::proto::name::Name;
-use crate::proto::wire::{MAX_COOKIE, MAX_FRAME, MAX_TOKEN};
+use crate::proto::wire::{MAX_COOKIE, MAX_FRAME, MAX_TOKEN, is_word};
 
 /// A row of the table. On the wire it is an array of its fields, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "(Name, SocketAddr, Incarnation, bool)")]
+#[serde(from = "(Name, SocketAddr, Incarnation, PublicKey, bool)")]
 pub struct Row {
     /// The client's name.
     pub name: Name,
@@ -20,20 +21,32 @@ pub struct Row {
     pub addr: SocketAddr,
     /// The client's incarnation.
     pub incarnation: Incarnation,
+    /// The client's public key.
+    pub key: PublicKey,
     /// Whether the server believes that the client can be reached.
     pub online: bool,
 }
 
-impl From<(Name, SocketAddr, Incarnation, bool)> for Row {
-    fn from((name, addr, incarnation, online): (Name, SocketAddr, Incarnation, bool)) -> Self {
-        Self { name, addr, incarnation, online }
+impl From<(Name, SocketAddr, Incarnation, PublicKey, bool)> for Row {
+    fn from((name, addr, incarnation, key, online): (Name, SocketAddr, Incarnation, PublicKey, bool)) -> Self {
+        Self { name, addr, incarnation, key, online }
+    }
+}
+
+impl Row {
+    /// The length of the row in JSON, in bytes, as an upper bound.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        // `[ADDRESS]:PORT` of IPv6 has at most 47 bytes, and of IPv4 21. Quotes, commas and brackets are 14 bytes.
+        let address = if self.addr.is_ipv4() { 21 } else { 47 };
+        self.name.as_str().len() + address + 32 + 64 + "false".len() + 14
     }
 }
 
 // By hand, because `into` would clone the name of every row.
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.name, self.addr, self.incarnation, self.online).serialize(serializer)
+        (&self.name, self.addr, self.incarnation, self.key, self.online).serialize(serializer)
     }
 }
 
@@ -93,18 +106,23 @@ pub enum RequestOutcome {
 }
 
 /// A line of a datagram after its header. `r` is the number of a request. "Without number" means that the header of the
-/// datagram has no `n`, so that the link does not retransmit it.
+/// datagram has no `seq`, so that the link does not retransmit it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the members are explained at their frames")]
 pub enum Frame {
-    /// To a server, without number: a request for a challenge. The answer repeats the token.
-    Hello { token: String },
-    /// From a server, without number: the cookie that `reg` must repeat. It proves that the client receives at its
-    /// address.
-    Challenge { token: String, cookie: String },
+    /// To a server, outside a link: a request for a challenge. The answer repeats the token. `pad` makes the datagram
+    /// long enough for an answer.
+    Hello {
+        token: String,
+        #[serde(default)]
+        pad: String,
+    },
+    /// From a server, outside a link: the cookie that the first datagrams of the link must repeat, and the server's
+    /// public key.
+    Challenge { token: String, cookie: String, key: PublicKey },
     /// Register under `name`. `via` is the address at which the client reaches the server.
-    Reg { r: u64, name: Name, cookie: String, via: std::net::IpAddr },
+    Reg { r: u64, name: Name, via: std::net::IpAddr },
     /// The client is registered; `mail` saved messages follow.
     Welcome { r: u64, name: Name, mail: usize },
     /// The client is not registered.
@@ -229,9 +247,8 @@ impl Frame {
     /// Whether the receiver can repeat the token and the cookie: the answer must fit into a datagram.
     pub(super) fn is_repeatable(&self) -> bool {
         match self {
-            Self::Hello { token } => token.len() <= MAX_TOKEN,
-            Self::Challenge { token, cookie } => token.len() <= MAX_TOKEN && cookie.len() <= MAX_COOKIE,
-            Self::Reg { cookie, .. } => cookie.len() <= MAX_COOKIE,
+            Self::Hello { token, .. } => is_word(token, MAX_TOKEN),
+            Self::Challenge { token, cookie, .. } => is_word(token, MAX_TOKEN) && is_word(cookie, MAX_COOKIE),
             _ => true,
         }
     }

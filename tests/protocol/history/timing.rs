@@ -90,15 +90,15 @@ fn traffic(history: &History) -> BTreeMap<usize, ClientTraffic> {
     let mut known = BTreeSet::new();
     for packet in history.sim.traffic() {
         let Ok(datagram) = wire::parse(&packet.bytes) else { continue };
-        let (head, own) = (datagram.head, traffic.entry(packet.actor).or_default());
+        let (head, own) = (&datagram.head, traffic.entry(packet.actor).or_default());
         if packet.came {
             own.came.insert(packet.at);
             if head.wait {
                 own.waits.insert(packet.at);
             }
-        } else if known.insert((head.me, head.you, head.n)) {
+        } else if known.insert((head.me, head.you, head.seq)) {
             own.began.insert(packet.at);
-            for frame in datagram.frames {
+            for frame in datagram.frames() {
                 if let Frame::Msg { id, text, .. } = frame {
                     own.left.entry(id).or_default().push(packet.at);
                     if text.is_empty() {

@@ -1,0 +1,546 @@
+//! The sending half of a link: packs messages into contents, numbers them, and keeps each until it is done.
+//!
+//! A content is the frames of one datagram. Its number `seq` stays the same when it is sent again. [`Recovery`] decides
+//! what is sent again and how much may be in flight.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::proto::link::recovery::{Recovery, THIN, UnderWay};
+use crate::proto::link::{LONGEST_WAIT, MessageOutcome, Tag};
+use crate::proto::time::{Instant, earliest};
+use crate::proto::wire::{Frame, Header, MAX_DATAGRAM, MAX_FRAMES, MAX_HEAD, TAG_LINE};
+
+/// The most contents from the oldest one without outcome on: the receiver buffers as many.
+pub const SEND_WINDOW: u64 = 512;
+/// The most contents that an expired probe timer sends again on a link that is not thin (RFC 9002 §6.2.4).
+pub const PROBES: usize = 2;
+/// The most copies of a floor that follows an abort.
+const FLOOR_NOTICES: u32 = 12;
+/// The time between two copies.
+const FLOOR_NOTICE_EVERY: Duration = Duration::from_millis(40);
+/// The probe timeout after a reader answered "wait".
+const WAIT_PROBE: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+struct QueuedFrame {
+    text: String,
+    ends_message: bool,
+}
+
+#[derive(Debug)]
+struct QueuedMessage {
+    tag: Option<Tag>,
+    ack_timeout: Option<Duration>,
+    sent_at: Option<Instant>,
+    expires: Option<Instant>,
+    /// The content with its last line, once that was sent.
+    last_seq: Option<u64>,
+}
+
+impl QueuedMessage {
+    fn begin_of_timeout(&self) -> Option<Instant> {
+        let elapsed = self.expires?.since(self.sent_at?).saturating_sub(self.ack_timeout?);
+        Some(self.sent_at? + elapsed)
+    }
+}
+
+#[derive(Debug)]
+struct Content {
+    /// The lines of the frames. Empty once the content was received.
+    body: Vec<u8>,
+    copies: u32,
+    /// The numbers of the datagrams with it.
+    pns: Vec<u64>,
+    is_received: bool,
+}
+
+/// A content to send.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing {
+    /// Its number.
+    pub seq: u64,
+    /// The floor.
+    pub low: u64,
+    /// 1 for its first transmission, counting up.
+    pub copy: u32,
+}
+
+/// The sender of one link.
+#[derive(Debug)]
+pub struct Sender {
+    queue: VecDeque<QueuedFrame>,
+    queued_bytes: usize,
+    messages: VecDeque<QueuedMessage>,
+    /// The contents that were sent and are not done.
+    contents: BTreeMap<u64, Content>,
+    unreceived: usize,
+    next_seq: u64,
+    /// Contents to send again, because a datagram with them was lost.
+    lost: BTreeSet<u64>,
+    /// Contents to send again, because the probe timer expired. The congestion window does not stop them.
+    probes: BTreeSet<u64>,
+    recovery: Recovery,
+    /// The reader answered "wait": no probe before this time.
+    wait_until: Option<Instant>,
+    /// The peer has to learn the floor: when to send it next, and how often it was sent.
+    floor_notice: Option<(Instant, u32)>,
+}
+
+impl Sender {
+    /// A sender whose first content has the number `first`.
+    #[must_use]
+    pub fn new(first: u64) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            messages: VecDeque::new(),
+            contents: BTreeMap::new(),
+            unreceived: 0,
+            next_seq: first,
+            lost: BTreeSet::new(),
+            probes: BTreeSet::new(),
+            recovery: Recovery::default(),
+            wait_until: None,
+            floor_notice: None,
+        }
+    }
+
+    /// See [`crate::proto::link::Link::push`].
+    pub fn push(&mut self, frame: Frame, tag: Option<Tag>, ack_timeout: Option<Duration>) {
+        let lines = frame.lines();
+        let last = lines.len().saturating_sub(1);
+        for (at, text) in lines.into_iter().enumerate() {
+            self.queued_bytes += text.len();
+            self.queue.push_back(QueuedFrame { text, ends_message: at == last });
+        }
+        self.messages.push_back(QueuedMessage { tag, ack_timeout, sent_at: None, expires: None, last_seq: None });
+    }
+
+    /// See [`crate::proto::link::Link::restart_timeout`].
+    pub fn restart_timeout(&mut self, now: Instant, tag: Tag) {
+        if let Some(message) = self.messages.iter_mut().find(|message| message.tag == Some(tag)) {
+            message.expires = message.ack_timeout.map(|ack_timeout| now + ack_timeout);
+        }
+    }
+
+    /// The number of bytes that were not sent yet.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// The number of messages without outcome.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// The lowest number of a content that may still be sent.
+    #[must_use]
+    pub fn floor(&self) -> u64 {
+        self.contents.keys().next().copied().unwrap_or(self.next_seq)
+    }
+
+    /// Drops every message without outcome. Returns their tags, in order.
+    pub fn abort(&mut self) -> Vec<Tag> {
+        self.queue = VecDeque::new();
+        self.queued_bytes = 0;
+        self.contents.clear();
+        self.unreceived = 0;
+        self.lost.clear();
+        self.probes.clear();
+        self.recovery.abort();
+        // Skips one number, so that the peer notices the abort even if the rest of a long text never had a number.
+        self.next_seq += 1;
+        self.floor_notice = Some((Instant::ZERO, 0));
+        std::mem::take(&mut self.messages).into_iter().filter_map(|message| message.tag).collect()
+    }
+
+    /// Processes the acknowledgement in a header of the peer. Appends the outcomes of messages to `outcomes`.
+    pub fn receive(&mut self, now: Instant, header: &Header, outcomes: &mut Vec<MessageOutcome>) {
+        let outcome = self.recovery.on_ack(now, &header.ack, Duration::from_micros(header.delay));
+        for seq in outcome.received {
+            self.received(seq);
+        }
+        self.lose(outcome.lost);
+        if header.done < self.next_seq {
+            self.done(now, header.done, outcomes);
+            if header.done >= self.floor() - 1 {
+                self.floor_notice = None;
+            }
+        }
+        if header.wait {
+            self.extend_timeouts(now);
+        }
+    }
+
+    fn received(&mut self, seq: u64) {
+        if let Some(content) = self.contents.get_mut(&seq).filter(|content| !content.is_received) {
+            content.is_received = true;
+            content.body = Vec::new();
+            self.recovery.forget(&std::mem::take(&mut content.pns));
+            self.unreceived -= 1;
+            self.lost.remove(&seq);
+            self.probes.remove(&seq);
+        }
+    }
+
+    fn lose(&mut self, lost: Vec<u64>) {
+        let is_missing = |seq: &u64| self.contents.get(seq).is_some_and(|content| !content.is_received);
+        self.lost.extend(lost.into_iter().filter(is_missing));
+    }
+
+    fn done(&mut self, now: Instant, done: u64, outcomes: &mut Vec<MessageOutcome>) {
+        let open = self.contents.split_off(&(done + 1));
+        let finished = std::mem::replace(&mut self.contents, open);
+        for (seq, content) in &finished {
+            self.recovery.on_done(&content.pns);
+            self.unreceived -= usize::from(!content.is_received);
+            self.lost.remove(seq);
+            self.probes.remove(seq);
+        }
+        while let Some(message) = self.messages.front()
+            && let Some(last) = message.last_seq.filter(|last| *last <= done)
+        {
+            if let Some(tag) = message.tag {
+                let took = message.sent_at.map_or(Duration::ZERO, |sent_at| now.since(sent_at));
+                let copies = finished.get(&last).map_or(1, |content| content.copies);
+                outcomes.push(MessageOutcome::Acked { tag, copies, took });
+            }
+            self.messages.pop_front();
+        }
+        if self.messages.is_empty() {
+            self.queue.shrink_to(0);
+            self.messages.shrink_to(0);
+        }
+    }
+
+    fn extend_timeouts(&mut self, now: Instant) {
+        for message in &mut self.messages {
+            if let (Some(sent_at), Some(expires), Some(ack_timeout)) =
+                (message.sent_at, &mut message.expires, message.ack_timeout)
+            {
+                *expires = (now + ack_timeout).min(sent_at + LONGEST_WAIT).max(*expires);
+            }
+        }
+        self.wait_until = Some(now + WAIT_PROBE);
+    }
+
+    fn under_way(&self) -> UnderWay {
+        UnderWay { unreceived: self.unreceived, awaits_done: self.contents.len() > self.unreceived }
+    }
+
+    /// Reports the messages whose acknowledgement timeout ended, and schedules what is lost or due as a probe. Returns
+    /// whether a probe without content is due: it makes the peer report whether a received content is done. `next_pn`
+    /// is the number of the next datagram.
+    pub fn expire(&mut self, now: Instant, next_pn: u64, outcomes: &mut Vec<MessageOutcome>) -> bool {
+        for message in &mut self.messages {
+            if message.expires.is_some_and(|expires| expires <= now) {
+                let since = message.begin_of_timeout().unwrap_or(now);
+                message.expires = None;
+                outcomes.extend(message.tag.map(|tag| MessageOutcome::TimedOut { tag, since }));
+            }
+        }
+        if self.wait_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.wait_until = None;
+        let (is_probe_due, lost) = self.recovery.on_timeout(now, self.under_way(), next_pn);
+        self.lose(lost);
+        if !is_probe_due {
+            return false;
+        }
+        let probes = if self.unreceived <= THIN { THIN } else { PROBES };
+        let missing = self.contents.iter().filter(|(_, content)| !content.is_received);
+        self.probes.extend(missing.map(|(seq, _)| *seq).take(probes));
+        self.probes.is_empty()
+    }
+
+    /// Whether to send the floor now. An aborted content that the peer keeps would otherwise be displayed after later
+    /// messages. The peer may be gone, so that the notice ends after [`FLOOR_NOTICES`].
+    pub fn take_floor_notice(&mut self, now: Instant) -> bool {
+        let Some((at, copies)) = self.floor_notice.filter(|(at, _)| *at <= now) else { return false };
+        let again = (at.max(now) + FLOOR_NOTICE_EVERY, copies + 1);
+        self.floor_notice = Some(again).filter(|(_, copies)| *copies < FLOOR_NOTICES);
+        true
+    }
+
+    /// The next content to send, if any. Call [`Sender::on_sent`] when its datagram is complete.
+    pub fn next(&mut self, now: Instant) -> Option<Outgoing> {
+        let has_room = self.recovery.has_room();
+        let again = self.probes.pop_first().or_else(|| if has_room { self.lost.pop_first() } else { None });
+        let seq = match again {
+            Some(seq) => seq,
+            None if has_room && !self.queue.is_empty() && self.next_seq - self.floor() < SEND_WINDOW => self.pack(now),
+            None => return None,
+        };
+        let low = self.floor();
+        let content = self.contents.get_mut(&seq)?;
+        self.lost.remove(&seq);
+        content.copies += 1;
+        Some(Outgoing { seq, low, copy: content.copies })
+    }
+
+    /// The lines of the frames of a content.
+    #[must_use]
+    pub fn body(&self, seq: u64) -> &[u8] {
+        self.contents.get(&seq).map_or(&[], |content| &content.body)
+    }
+
+    /// Notes that a content was sent in the datagram `pn` of this length.
+    pub fn on_sent(&mut self, now: Instant, pn: u64, seq: u64, bytes: usize) {
+        self.recovery.on_sent(now, pn, seq, bytes);
+        if let Some(content) = self.contents.get_mut(&seq) {
+            content.pns.push(pn);
+        }
+    }
+
+    /// Notes that a probe without content was sent.
+    pub fn on_probe_sent(&mut self, now: Instant) {
+        self.recovery.on_probe_sent(now);
+    }
+
+    /// Packs queued frames into a new content. Returns its number.
+    fn pack(&mut self, now: Instant) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let mut body = Vec::new();
+        let mut frames = 0;
+        let mut current = self.messages.iter().position(|message| message.last_seq.is_none());
+        while self.queue.front().is_some_and(|frame| body.len() + frame.text.len() < MAX_DATAGRAM - MAX_HEAD - TAG_LINE)
+            && frames < MAX_FRAMES
+            && let Some(frame) = self.queue.pop_front()
+        {
+            frames += 1;
+            self.queued_bytes -= frame.text.len();
+            if let Some(message) = current.and_then(|at| self.messages.get_mut(at)) {
+                if message.sent_at.is_none() {
+                    message.sent_at = Some(now);
+                    message.expires = message.ack_timeout.map(|ack_timeout| now + ack_timeout);
+                }
+                if frame.ends_message {
+                    message.last_seq = Some(seq);
+                    current = current.map(|at| at + 1);
+                }
+            }
+            body.extend_from_slice(frame.text.as_bytes());
+            body.push(b'\n');
+        }
+        self.unreceived += 1;
+        self.contents.insert(seq, Content { body, copies: 0, pns: Vec::new(), is_received: false });
+        seq
+    }
+
+    /// When to call [`Sender::expire`] if no datagram arrives earlier.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let expiry = self.messages.iter().filter_map(|message| message.expires).min();
+        let recovery = self.recovery.deadline(self.under_way());
+        let own = earliest(expiry, self.floor_notice.map(|(at, _)| at));
+        earliest(own, recovery.map(|at| self.wait_until.map_or(at, |until| at.max(until))))
+    }
+
+    /// Whether nothing is queued or in flight.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.messages.is_empty() && self.contents.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends everything that can be sent now, as datagrams from the number `pn` on. Returns the next number.
+    fn send(sender: &mut Sender, now: Instant, mut pn: u64) -> u64 {
+        while let Some(outgoing) = sender.next(now) {
+            sender.on_sent(now, pn, outgoing.seq, MAX_DATAGRAM);
+            pn += 1;
+        }
+        pn
+    }
+
+    #[test]
+    fn copies_of_a_content_that_was_received_are_not_in_flight() {
+        // The second acknowledgement has no ranges, because the datagram with them was lost.
+        for header in [Header { ack: vec![1, 1], ..Header::default() }, Header { done: 1, ..Header::default() }] {
+            let (mut sender, mut now, mut outcomes) = (Sender::new(1), Instant::ZERO, Vec::new());
+            sender.push(Frame::Bye, None, None);
+            let mut pn = send(&mut sender, now, 1);
+            for _ in 0..10 {
+                now = sender.deadline().unwrap();
+                sender.expire(now, pn, &mut outcomes);
+                pn = send(&mut sender, now, pn);
+            }
+            assert_eq!(pn, 12, "eleven copies");
+            assert!(!sender.recovery.has_room());
+            sender.receive(now, &header, &mut outcomes);
+            assert!(sender.recovery.has_room());
+            sender.push(Frame::Bye, None, None);
+            assert_eq!(send(&mut sender, now, pn), 13);
+        }
+    }
+
+    const MICROSECOND: Duration = Duration::from_micros(1);
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1_000)
+    }
+
+    /// A frame that fills a content alone.
+    fn long() -> Frame {
+        Frame::Part { text: "x".repeat(500) }
+    }
+
+    /// Processes a header. Returns the outcomes of messages.
+    fn receive(sender: &mut Sender, now: Instant, header: &Header) -> Vec<MessageOutcome> {
+        let mut outcomes = Vec::new();
+        sender.receive(now, header, &mut outcomes);
+        outcomes
+    }
+
+    fn done(done: u64) -> Header {
+        Header { done, ..Header::default() }
+    }
+
+    #[test]
+    fn the_contents_without_outcome_are_limited() {
+        let mut sender = Sender::new(1);
+        for _ in 0..SEND_WINDOW + 2 {
+            sender.push(long(), None, None);
+        }
+        let mut sent = 0;
+        while let Some(outgoing) = sender.next(at(0)) {
+            sent += 1;
+            assert_eq!((outgoing.seq, outgoing.low, outgoing.copy), (sent, 1, 1));
+            sender.on_sent(at(0), sent, outgoing.seq, MAX_DATAGRAM);
+            // Received and not done, so that the congestion window has room.
+            receive(&mut sender, at(0), &Header { ack: vec![sent, 1], ..Header::default() });
+        }
+        assert_eq!(sent, SEND_WINDOW);
+        assert!(sender.recovery.has_room() && sender.queued_bytes() > 0);
+        receive(&mut sender, at(0), &done(1));
+        assert_eq!(send(&mut sender, at(0), sent + 1), sent + 2, "one is done, one may follow");
+    }
+
+    #[test]
+    fn a_content_has_a_limited_number_of_frames() {
+        let mut sender = Sender::new(1);
+        for _ in 0..=MAX_FRAMES {
+            sender.push(Frame::Bye, None, None);
+        }
+        assert_eq!(send(&mut sender, at(0), 1), 3);
+        let frames = |seq| sender.body(seq).iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!((frames(1), frames(2)), (MAX_FRAMES, 1));
+    }
+
+    #[test]
+    fn an_abort_raises_the_floor_above_all_contents() {
+        let mut sender = Sender::new(1);
+        for tag in 1..=20 {
+            sender.push(long(), Some(tag), None);
+        }
+        let pn = send(&mut sender, at(0), 1);
+        assert_eq!((sender.floor(), pn), (1, 11), "the congestion window holds ten");
+        assert_eq!(receive(&mut sender, at(0), &done(1)).len(), 1);
+        assert_eq!(send(&mut sender, at(0), pn), 12);
+        assert_eq!(sender.floor(), 2);
+        assert_eq!(sender.abort(), (2..=20).collect::<Vec<_>>());
+        // 11 contents were sent, and one number is skipped.
+        assert_eq!((sender.floor(), sender.queued_bytes(), sender.is_idle()), (13, 0, true));
+        assert!(
+            sender.take_floor_notice(at(0)) && !sender.take_floor_notice(at(39)) && sender.take_floor_notice(at(40))
+        );
+        receive(&mut sender, at(41), &done(11));
+        assert_eq!(sender.deadline(), Some(at(80)), "the peer has not skipped the last number");
+        receive(&mut sender, at(42), &done(12));
+        assert_eq!(sender.deadline(), None);
+        let late = Header { ack: vec![11, 11], ..done(11) };
+        assert_eq!(receive(&mut sender, at(1), &late), []);
+        for tag in 21..=40 {
+            sender.push(long(), Some(tag), None);
+        }
+        let outgoing = sender.next(at(1)).unwrap();
+        assert_eq!((outgoing.seq, outgoing.low, outgoing.copy), (13, 13, 1));
+        sender.on_sent(at(1), 12, 13, MAX_DATAGRAM);
+        assert_eq!(send(&mut sender, at(1), 13), 22, "the aborted contents are not in flight");
+    }
+
+    #[test]
+    fn an_abort_of_a_message_without_content_also_raises_the_floor() {
+        let mut sender = Sender::new(1);
+        sender.push(Frame::Bye, Some(1), None);
+        assert_eq!((sender.abort(), sender.floor()), (vec![1], 2));
+        let copies = (0..100).filter(|number| sender.take_floor_notice(at(number * 40))).count();
+        assert_eq!((copies, sender.deadline()), (FLOOR_NOTICES as usize, None));
+    }
+
+    #[test]
+    fn done_beyond_what_was_sent_is_ignored() {
+        let mut sender = Sender::new(1);
+        sender.push(long(), Some(1), None);
+        sender.push(long(), Some(2), None);
+        let _ = send(&mut sender, at(0), 1);
+        for beyond in [3, u64::MAX] {
+            assert_eq!(receive(&mut sender, at(8), &done(beyond)), []);
+            assert_eq!((sender.floor(), sender.unsettled()), (1, 2));
+        }
+        let acked = [1, 2].map(|tag| MessageOutcome::Acked { tag, copies: 1, took: at(8).since(at(0)) });
+        assert_eq!(receive(&mut sender, at(8), &done(2)), acked);
+        assert!(sender.is_idle() && sender.deadline().is_none());
+    }
+
+    #[test]
+    fn wait_extends_timeouts_up_to_the_longest_wait() {
+        let wait = Header { wait: true, ..Header::default() };
+        let mut sender = Sender::new(1);
+        let (timeout, mut outcomes) = (Duration::from_millis(500), Vec::new());
+        sender.push(Frame::Bye, Some(1), Some(timeout));
+        let _ = send(&mut sender, at(0), 1);
+        receive(&mut sender, at(400), &wait);
+        sender.expire(at(900) - MICROSECOND, 2, &mut outcomes);
+        assert_eq!(outcomes, []);
+        for ms in (800..40_000).step_by(400) {
+            receive(&mut sender, at(ms), &wait);
+        }
+        let end = at(0) + LONGEST_WAIT;
+        sender.expire(end - MICROSECOND, 2, &mut outcomes);
+        assert_eq!(outcomes, []);
+        sender.expire(end, 2, &mut outcomes);
+        assert_eq!(outcomes, [MessageOutcome::TimedOut { tag: 1, since: end - timeout }]);
+    }
+
+    #[test]
+    fn wait_pauses_probes() {
+        let mut sender = Sender::new(1);
+        sender.push(Frame::Bye, None, None);
+        let _ = send(&mut sender, at(0), 1);
+        assert_eq!(sender.deadline(), Some(at(20)));
+        receive(&mut sender, at(10), &Header { wait: true, ..Header::default() });
+        let until = at(10) + WAIT_PROBE;
+        assert_eq!(sender.deadline(), Some(until));
+        assert!(!sender.expire(until - MICROSECOND, 2, &mut Vec::new()));
+        assert_eq!(send(&mut sender, until - MICROSECOND, 2), 2, "no probe");
+        assert!(!sender.expire(until, 2, &mut Vec::new()), "the probe has a content");
+        assert_eq!(sender.next(until).map(|outgoing| (outgoing.seq, outgoing.copy)), Some((1, 2)));
+    }
+
+    #[test]
+    fn a_probe_without_content_is_due_while_a_content_is_received_and_not_done() {
+        let mut sender = Sender::new(1);
+        sender.push(Frame::Bye, None, None);
+        let _ = send(&mut sender, at(0), 1);
+        receive(&mut sender, at(8), &Header { ack: vec![1, 1], ..Header::default() });
+        // 8 ms + 4 × 4 ms + 2 ms
+        assert_eq!(sender.deadline(), Some(at(26)));
+        assert!(!sender.expire(at(26) - MICROSECOND, 2, &mut Vec::new()));
+        assert!(sender.expire(at(26), 2, &mut Vec::new()));
+        sender.on_probe_sent(at(26));
+        assert!(sender.next(at(26)).is_none(), "no content is sent again");
+        assert_eq!(sender.deadline(), Some(at(26 + 40)));
+        receive(&mut sender, at(34), &done(1));
+        assert_eq!((sender.deadline(), sender.is_idle()), (None, true));
+        assert!(!sender.expire(at(1_000), 3, &mut Vec::new()));
+    }
+}
