@@ -9,6 +9,7 @@ mod crash;
 mod faults;
 mod identity;
 mod nohup;
+mod python_client;
 mod server;
 mod soak;
 mod terminal_client;
