@@ -1,6 +1,7 @@
 //! Tests of the protocol on a simulated network, clock and disk. They use no processes, no sockets and no real time.
 
 mod alone;
+mod attacker;
 mod history;
 mod peer;
 mod trace;
@@ -9,6 +10,7 @@ mod blocked_reader;
 mod crash_at_every_record;
 mod direct;
 mod events;
+mod forging;
 mod goodput;
 mod groups;
 mod histories;
@@ -19,6 +21,7 @@ mod mail;
 mod names;
 mod paused;
 mod registration;
+mod replays;
 mod server_restart;
 mod strangers;
 mod table;
