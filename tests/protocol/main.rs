@@ -6,6 +6,7 @@ mod history;
 mod peer;
 mod trace;
 
+mod amplification;
 mod blocked_reader;
 mod crash_at_every_record;
 mod direct;
