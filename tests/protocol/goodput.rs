@@ -153,10 +153,10 @@ fn the_committed_table_keeps_the_promises() {
 }
 
 #[test]
-fn the_rate_of_one_simulation_of_each_cell_is_close_to_the_committed_median() {
-    let links: Vec<_> = cells().map(|(_, _, link)| link).collect();
+fn the_rate_of_one_simulation_of_each_third_cell_is_close_to_the_committed_median() {
+    let links: Vec<_> = cells().step_by(3).map(|(_, _, link)| link).collect();
     let rates = in_parallel(links.len() as u64, |cell| rate(1, links[cell as usize]));
-    for (cell, rate) in committed().iter().zip(rates) {
+    for (cell, rate) in committed().iter().step_by(3).zip(rates) {
         assert!((1.0 / TOLERANCE..TOLERANCE).contains(&(rate / cell.rate)), "{rate:.0} messages/s: {cell:?}");
     }
 }
