@@ -43,6 +43,9 @@ goodput:          ## measure the cost of losses; compare with tests/data/goodput
 soak:             ## run clients with logins, groups, mail and loss for ten minutes; print memory use
 	CHAT_SOAK_SECONDS=600 $(CARGO) test --test program soak:: -- --nocapture
 
+crowd:            ## let 1,000 clients join at once; print the time until all have the complete table
+	CHAT_CROWD=1000 $(CARGO) test --release --test program crowd:: -- --nocapture
+
 bench:            ## measure throughput as ratios to plain UDP and plain SQLite
 	$(CARGO) bench --bench throughput
 
@@ -60,4 +63,4 @@ docs:             ## build the code documentation; warnings are errors
 clean:            ## remove all build output
 	$(CARGO) clean
 
-.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios picture chaos goodput soak bench check format lint docs clean
+.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios picture chaos goodput soak crowd bench check format lint docs clean

@@ -6,6 +6,7 @@ mod support;
 mod arguments;
 mod client;
 mod crash;
+mod crowd;
 mod faults;
 mod identity;
 mod nohup;

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use chat::netem::link_model::LinkModel;
+use chat::proto::event::client::ClientEvent;
+use chat::proto::event::{Body, Event};
 use chat::sim::simulation::Simulation;
 
 use crate::trace::ms;
@@ -66,15 +68,22 @@ fn pair(seed: u64, link: LinkModel) -> Simulation {
 /// The rate of a stream to one reader.
 fn rate(seed: u64, link: LinkModel) -> f64 {
     let mut sim = pair(seed, link);
+    let begin = sim.now();
+    stream(&mut sim, STREAM);
+    f64::from(STREAM) / sim.now().since(begin).as_secs_f64()
+}
+
+/// Sends a number of messages to one reader, and runs until all have their outcome.
+fn stream(sim: &mut Simulation, messages: u32) {
     let (begin, mut typed) = (sim.now(), 0);
     loop {
         let open = sim.client_machine(1).expect("it runs").unsettled();
-        for _ in open..BACKLOG.min(open + (STREAM - typed) as usize) {
+        for _ in open..BACKLOG.min(open + (messages - typed) as usize) {
             sim.type_line(1, &format!("send y message {typed}"));
             typed += 1;
         }
-        if open == 0 && typed == STREAM {
-            return f64::from(STREAM) / sim.now().since(begin).as_secs_f64();
+        if open == 0 && typed == messages {
+            return;
         }
         assert!(sim.step(begin + STREAM_LIMIT), "{open} of {typed} messages have no outcome");
     }
@@ -167,6 +176,23 @@ fn the_share_of_first_messages_without_acknowledgement_at_the_promised_loss_is_t
     for (cell, (_, _, link)) in promised {
         assert_eq!(format!("{:.2}", no_ack(link)), format!("{:.2}", cell.no_ack), "{cell:?}");
     }
+}
+
+#[test]
+fn a_long_path_without_loss_needs_few_repetitions() {
+    const MESSAGES: u32 = 3_000;
+    let path = LinkModel { latency: ms(50), ..LinkModel::TRANSPARENT };
+    let mut sim = pair(1, path);
+    stream(&mut sim, MESSAGES);
+    sim.run_for(ms(1));
+    let attempts = |(_, event): &(_, Event)| match &event.body {
+        Body::Client(ClientEvent::Delivered { attempts, .. }) => Some(*attempts),
+        _ => None,
+    };
+    let attempts: Vec<u32> = sim.log(1).iter().filter_map(attempts).collect();
+    let repeated = attempts.iter().filter(|attempts| **attempts > 1).count();
+    assert_eq!(attempts.len(), MESSAGES as usize);
+    assert!(repeated * 100 < attempts.len(), "{repeated} of {} were repeated", attempts.len());
 }
 
 #[test]
