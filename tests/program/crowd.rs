@@ -13,6 +13,7 @@ fn crowd() -> usize {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "`make crowd` shows it")]
 fn all_clients_of_a_crowd_get_the_table_and_stay_online() {
     let crowd = crowd();
     let (server, port) = Program::server();

@@ -53,6 +53,15 @@ fn shadow(delay: Duration, sources: fn(&Scene, &PacketTrace) -> SocketAddr) {
     scene.assert_exchange("after");
 }
 
+/// Replays everything, and asserts that nothing happens and x stays offline in the table of y.
+fn assert_replays_leave_x_offline(scene: &mut Scene) {
+    replay(scene);
+    scene.assert_quiet("replays");
+    scene.type_line(Y, "table");
+    let table = "name  address        state\nx     10.0.0.1:7000  offline\ny     10.0.0.2:7000  online";
+    assert_eq!(scene.events()[2], [table, "done"]);
+}
+
 #[test]
 fn replays_during_a_conversation_do_not_change_it() {
     // The first delay overtakes the original.
@@ -85,11 +94,7 @@ fn replays_do_not_bring_back_a_client_that_left() {
         let [server, _, y] = scene.events();
         assert_eq!(server, ["[Client x is offline]", "table"]);
         assert_eq!(y, ["[Client table updated.]"]);
-        replay(&mut scene);
-        scene.assert_quiet("replays");
-        scene.type_line(Y, "table");
-        let table = "name  address        state\nx     10.0.0.1:7000  offline\ny     10.0.0.2:7000  online";
-        assert_eq!(scene.events()[2], [table, "done"]);
+        assert_replays_leave_x_offline(&mut scene);
     }
 }
 
@@ -121,11 +126,7 @@ fn replays_do_not_bring_back_an_incarnation_whose_successor_left() {
         scene.sim.leave(X);
         scene.sim.run_for(wait);
         scene.events();
-        replay(&mut scene);
-        scene.assert_quiet("replays");
-        scene.type_line(Y, "table");
-        let table = "name  address        state\nx     10.0.0.1:7000  offline\ny     10.0.0.2:7000  online";
-        assert_eq!(scene.events()[2], [table, "done"]);
+        assert_replays_leave_x_offline(&mut scene);
     }
 }
 
