@@ -118,7 +118,7 @@ impl LinkKeys {
 }
 
 /// The key of one direction, by HKDF-SHA-256 (RFC 5869). The info names the version and both incarnations, so that a
-/// datagram counts in its own direction and life only.
+/// datagram counts only in its own direction, and only between these two incarnations.
 fn direction(secret: &SharedSecret, sender: Incarnation, receiver: Incarnation) -> Hmac<Sha256> {
     // HMAC fills a key of 32 bytes with zeros up to its block of 64.
     let mut block = [0; 64];

@@ -63,8 +63,8 @@ impl Client {
         cookie: String,
     ) {
         let is_known = Some(server) == self.server.incarnation;
-        // Whoever read our `hello` can answer first, in the name of an incarnation that does not exist. The answer of
-        // the one that registered this client still counts.
+        // An eavesdropper can answer first, in the name of an incarnation that does not exist. A challenge of the
+        // incarnation that registered this client still counts.
         let is_overtaken = is_known && self.server.next.is_some();
         let registration = self.registration.attempt_mut();
         let Some(registration) = registration.filter(|attempt| attempt.expects(token, is_overtaken)) else { return };

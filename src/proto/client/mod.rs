@@ -69,7 +69,7 @@ struct ServerPeer {
     candidates: Vec<SocketAddr>,
     /// The address that answered.
     addr: Option<SocketAddr>,
-    /// The incarnation that registered this client, or that is the first to be asked.
+    /// The last incarnation that proved the server's key.
     incarnation: Option<Incarnation>,
     /// Another incarnation that answered, until an authentic datagram shows that it has the server's key.
     next: Option<(Incarnation, SocketAddr)>,

@@ -15,6 +15,8 @@ pub mod recovery;
 pub mod rtt;
 pub mod sender;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -211,8 +213,8 @@ impl Link {
     /// learns only about its own messages: the peer gets no acknowledgement.
     ///
     /// # Errors
-    /// The reason why the datagram was dropped. Before a datagram is authenticated it changes nothing, and its frames
-    /// are not parsed.
+    /// The reason why the datagram was dropped. Then it has no outcomes. Before a datagram is authenticated it changes
+    /// nothing, and its frames are not parsed.
     pub fn receive(
         &mut self,
         now: Instant,
@@ -236,18 +238,22 @@ impl Link {
         let Some(pn) = header.pn.filter(|pn| self.packets.is_new(*pn)) else { return Err(DropReason::Replayed) };
         self.source = Some(from);
         self.opening = None;
+        let mut arrival = None;
+        if takes_contents || !header.elicits_ack() {
+            if let Some(low) = header.low {
+                self.receiver.advance_floor(low);
+            }
+            arrival = header.seq.map(|seq| self.receiver.arrive(now, seq, datagram.body, room));
+            if arrival == Some(Arrival::Dropped) {
+                // The number is not received, so that a retransmission brings the acknowledgement again.
+                return Err(DropReason::BufferFull);
+            }
+        }
         if header.ack.first().is_none_or(|largest| *largest < self.next_pn) {
             self.sender.receive(now, header, outcomes);
         }
         if header.elicits_ack() && !takes_contents {
             return Ok(Vec::new());
-        }
-        if let Some(low) = header.low {
-            self.receiver.advance_floor(low);
-        }
-        let arrival = header.seq.map(|seq| self.receiver.arrive(now, seq, datagram.body, room));
-        if arrival == Some(Arrival::Dropped) {
-            return Err(DropReason::BufferFull);
         }
         if header.elicits_ack() {
             // RFC 9000 §13.2.1: an acknowledgement is due at once if a number is missing.
@@ -381,6 +387,12 @@ impl Link {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         earliest(self.sender.deadline(), self.ack_at)
+    }
+
+    /// A number above all that the link has used.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.next_pn.max(self.sender.next_seq())
     }
 
     /// Whether nothing is queued, in flight, partly assembled or unconfirmed.

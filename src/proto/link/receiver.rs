@@ -98,14 +98,12 @@ impl Receiver {
         if low <= self.expected {
             return;
         }
-        self.arrived = self.arrived.split_off(&low);
-        self.buffered = self.arrived.values().map(|body| body.len()).sum();
-        self.current = None;
-        self.unconfirmed.clear();
+        let later = self.arrived.split_off(&low);
+        self.clear();
+        self.buffered = later.values().map(|body| body.len()).sum();
+        self.arrived = later;
         self.expected = low;
         self.done = low - 1;
-        self.assembly = String::new();
-        self.overlong = false;
     }
 
     /// Drops all buffered frames, because the owner takes no more.
@@ -113,7 +111,9 @@ impl Receiver {
         self.current = None;
         self.arrived.clear();
         self.buffered = 0;
+        self.unconfirmed.clear();
         self.assembly = String::new();
+        self.overlong = false;
     }
 
     /// Advances to the next frame for the owner: parses the expected content, collects pieces of texts and skips
@@ -199,9 +199,9 @@ impl Receiver {
         self.current.is_some() || !self.arrived.is_empty()
     }
 
-    /// The bytes of buffered contents.
+    /// The bytes of buffered contents and of the pieces of a text.
     pub fn buffered(&self) -> usize {
-        self.buffered
+        self.buffered + self.assembly.len()
     }
 
     /// All contents up to this number are done.

@@ -3,8 +3,9 @@
 //!
 //! One rule differs from RFC 9002, because a direct message has only 500 ms. A *thin* link, with at most
 //! [`THIN`] contents under way, probes at least every [`THIN_PROBE`] without doubling the timeout until its first
-//! acknowledgement, and for [`THIN_FOR`] after a declared loss or an expired probe timer. A probe that proves needless
-//! ends the exception: the original datagram was acknowledged and the probe was still under way.
+//! acknowledgement, and for [`THIN_FOR`] after a declared loss or after the first of several probe timers that expired
+//! without progress. A probe that proves needless ends the exception: the original datagram was acknowledged and the
+//! probe was still under way.
 //!
 //! If a datagram that was declared lost is acknowledged, the path reorders datagrams. Then only the time threshold
 //! counts, and it grows (RFC 9002 §6.1).
@@ -172,6 +173,11 @@ impl Recovery {
         }
     }
 
+    /// Notes that the peer answered "wait": it is there, so that the probes count anew.
+    pub fn on_wait(&mut self) {
+        self.probes = 0;
+    }
+
     /// Forgets all datagrams, because their contents were aborted.
     pub fn abort(&mut self) {
         self.packets.clear();
@@ -245,7 +251,7 @@ impl Recovery {
         let last_sent = self.last_sent.filter(|_| under_way.unreceived > 0 || under_way.awaits_done)?;
         let timeout = self.rtt.probe_timeout() * (1 << self.probes.min(DOUBLINGS));
         let since = self.loss_seen.max(self.probe_expired);
-        let is_exception = !self.has_ack || since.is_some_and(|since| last_sent < since + THIN_FOR);
+        let is_exception = since.map_or(!self.has_ack, |since| last_sent < since + THIN_FOR);
         let is_capped = under_way.is_thin() && is_exception;
         Some(last_sent + if is_capped { timeout.min(THIN_PROBE) } else { timeout })
     }
@@ -259,8 +265,10 @@ impl Recovery {
         }
         let is_due = self.probe_at(under_way).is_some_and(|at| at <= now);
         if is_due {
+            if self.probes == 0 {
+                self.probe_expired = Some(now);
+            }
             self.probes += 1;
-            self.probe_expired = Some(now);
             self.probe_pn = next_pn;
         }
         (is_due, Vec::new())

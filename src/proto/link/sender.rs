@@ -18,6 +18,8 @@ use crate::proto::wire::{Frame, Header, MAX_DATAGRAM, MAX_FRAMES, MAX_HEAD, TAG_
 pub const SEND_WINDOW: u64 = 512;
 /// The most contents that an expired probe timer sends again on a link that is not thin (RFC 9002 §6.2.4).
 pub const PROBES: usize = 2;
+/// The most datagrams with one content that are remembered.
+const REMEMBERED_COPIES: usize = 32;
 /// The most copies of a floor that follows an abort.
 const FLOOR_NOTICES: u32 = 12;
 /// The time between two copies.
@@ -139,6 +141,12 @@ impl Sender {
         self.messages.len()
     }
 
+    /// The number of the next new content.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
     /// The lowest number of a content that may still be sent.
     #[must_use]
     pub fn floor(&self) -> u64 {
@@ -227,6 +235,7 @@ impl Sender {
                 *expires = (now + ack_timeout).min(sent_at + LONGEST_WAIT).max(*expires);
             }
         }
+        self.recovery.on_wait();
         self.wait_until = Some(now + WAIT_PROBE);
     }
 
@@ -295,6 +304,9 @@ impl Sender {
     pub fn on_sent(&mut self, now: Instant, pn: u64, seq: u64, bytes: usize) {
         self.recovery.on_sent(now, pn, seq, bytes);
         if let Some(content) = self.contents.get_mut(&seq) {
+            if content.pns.len() >= REMEMBERED_COPIES {
+                content.pns.remove(0);
+            }
             content.pns.push(pn);
         }
     }
@@ -310,21 +322,21 @@ impl Sender {
         self.next_seq += 1;
         let mut body = Vec::new();
         let mut frames = 0;
-        let mut current = self.messages.iter().position(|message| message.last_seq.is_none());
+        let mut current = self.messages.partition_point(|message| message.last_seq.is_some());
         while self.queue.front().is_some_and(|frame| body.len() + frame.text.len() < MAX_DATAGRAM - MAX_HEAD - TAG_LINE)
             && frames < MAX_FRAMES
             && let Some(frame) = self.queue.pop_front()
         {
             frames += 1;
             self.queued_bytes -= frame.text.len();
-            if let Some(message) = current.and_then(|at| self.messages.get_mut(at)) {
+            if let Some(message) = self.messages.get_mut(current) {
                 if message.sent_at.is_none() {
                     message.sent_at = Some(now);
                     message.expires = message.ack_timeout.map(|ack_timeout| now + ack_timeout);
                 }
                 if frame.ends_message {
                     message.last_seq = Some(seq);
-                    current = current.map(|at| at + 1);
+                    current += 1;
                 }
             }
             body.extend_from_slice(frame.text.as_bytes());
@@ -338,7 +350,8 @@ impl Sender {
     /// When to call [`Sender::expire`] if no datagram arrives earlier.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let expiry = self.messages.iter().filter_map(|message| message.expires).min();
+        let sent = self.messages.iter().take_while(|message| message.sent_at.is_some());
+        let expiry = sent.filter_map(|message| message.expires).min();
         let recovery = self.recovery.deadline(self.under_way());
         let own = earliest(expiry, self.floor_notice.map(|(at, _)| at));
         earliest(own, recovery.map(|at| self.wait_until.map_or(at, |until| at.max(until))))

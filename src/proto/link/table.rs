@@ -14,7 +14,7 @@ use crate::proto::wire::{Datagram, Frame};
 
 /// The most links of one machine: one for each name that a server can store.
 pub const MAX_LINKS: usize = 65_536;
-/// The most bytes of received contents that all links buffer.
+/// The most bytes of received contents that all links buffer. Beyond it, a link buffers only its expected content.
 pub const TOTAL_BUFFER: usize = 64 * 1024 * 1024;
 
 /// Links by the incarnation of the peer. A call costs work only for links that were used, or whose timer fired.
@@ -32,7 +32,8 @@ pub struct Links {
     /// The bytes that each link buffered when it was last drained, if any, and their sum.
     buffers: BTreeMap<Incarnation, usize>,
     buffered: usize,
-    closed: u64,
+    /// The first number of the next link. It is above all numbers of the links that were closed.
+    first_number: u64,
 }
 
 impl Links {
@@ -49,7 +50,7 @@ impl Links {
             scheduled: BTreeMap::new(),
             buffers: BTreeMap::new(),
             buffered: 0,
-            closed: 0,
+            first_number: 1,
         }
     }
 
@@ -82,8 +83,7 @@ impl Links {
             let keys = self.keys(peer, key)?;
             // The peer may remember an earlier link between these two incarnations. The numbers of this link must be
             // new to the peer, and a late acknowledgement for the earlier link must not count for this one.
-            let first = (self.closed << 32) + 1;
-            self.links.insert(peer, Link::new(self.me, peer, addr, keys, first));
+            self.links.insert(peer, Link::new(self.me, peer, addr, keys, self.first_number));
         }
         self.get_mut(peer)
     }
@@ -126,7 +126,9 @@ impl Links {
 
     /// Removes the link to `peer` and everything in flight on it.
     pub fn close(&mut self, peer: Incarnation) {
-        self.closed += u64::from(self.links.remove(&peer).is_some());
+        if let Some(link) = self.links.remove(&peer) {
+            self.first_number = self.first_number.max(link.next_number());
+        }
         self.dirty.remove(&peer);
         self.account(peer, 0);
         if let Some(at) = self.scheduled.remove(&peer) {
@@ -248,10 +250,10 @@ mod tests {
         let mut links = links();
         assert_eq!(first_number(&mut links), 1);
         links.close(Incarnation(2));
-        assert_eq!(first_number(&mut links), (1 << 32) + 1);
+        assert_eq!(first_number(&mut links), 2);
         links.close(Incarnation(3));
         links.close(Incarnation(2));
-        assert_eq!(first_number(&mut links), (2 << 32) + 1);
+        assert_eq!(first_number(&mut links), 3);
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl Server {
     fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
         let Some(datagram) = self.output.receive(from, bytes) else { return };
         let head = &datagram.head;
-        // Anybody can send `no` and `gone`, so that they change nothing.
+        // Anybody can send `no` and `gone`, so they change nothing.
         let Some(peer) = head.me.filter(|_| head.no.is_none() && head.gone.is_none()) else { return };
         if peer == self.me {
             return self.output.dropped(from, bytes, DropReason::OwnIncarnation);

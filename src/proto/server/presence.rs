@@ -42,7 +42,7 @@ impl Server {
         if !self.cookies.check(now, addr, client, cookie) || !self.sessions.may_open(client, datagram.head.pn) {
             return false;
         }
-        // Everybody knows the incarnations in the table, so that each belongs to its key.
+        // The incarnations in the table are public. Only the key in the row may use one.
         let known = self.table.name_of(client).and_then(|name| self.table.get(name)).map(|row| row.key);
         if known.is_some_and(|known| known != PublicKey::NONE && known != key) {
             return false;
@@ -162,8 +162,8 @@ impl Server {
 
     /// Notes that a datagram of a client arrived. `answer` is the number of the ping that it answers.
     pub(super) fn heard(&mut self, now: Instant, client: Incarnation, answer: Option<u32>) {
-        let Some(session) = self.sessions.get_mut(client) else { return };
-        let was_lost = session.hear(now);
+        let was_lost = self.sessions.hear(now, client);
+        let Some(session) = self.sessions.get(client) else { return };
         let addr = session.addr();
         let Some(name) = session.name().cloned() else { return };
         if answer.is_some_and(|number| self.pings.is_answer(&name, client, number))
@@ -180,8 +180,7 @@ impl Server {
     /// Pings the clients whose silence timer fired, and stops sending to offline ones.
     pub(super) fn silence_timeout(&mut self, now: Instant) {
         for client in self.sessions.take_silence_timers(now) {
-            let is_sending = self.links.get(client).is_some_and(|link| link.unsettled() > 0);
-            match self.sessions.silence_timeout(now, client, is_sending) {
+            match self.sessions.silence_timeout(now, client) {
                 Silence::Nothing => {}
                 Silence::Ping => self.start_ping(now, client),
                 Silence::StopSending => self.stop_sending(client),

@@ -144,7 +144,9 @@ impl Sessions {
     /// client if that has no name: the caller closes it.
     pub fn make_room(&mut self) -> Option<Incarnation> {
         let oldest = if self.unregistered.len() < UNREGISTERED { None } else { self.unregistered.pop_front() };
-        oldest.map(|(_, client)| client).filter(|client| self.is_unregistered(*client))
+        oldest
+            .map(|(_, client)| client)
+            .filter(|client| self.get(*client).is_some_and(|session| session.name.is_none()))
     }
 
     /// Opens a session. Call [`Sessions::make_room`] first.
@@ -209,7 +211,9 @@ impl Sessions {
         }
         let mut expired = due(&mut self.unregistered, now);
         expired.retain(|client| self.is_unregistered(*client));
-        expired.extend(due(&mut self.left, now));
+        // The client may have a new session since then.
+        let left = due(&mut self.left, now).into_iter();
+        expired.extend(left.filter(|client| self.get(*client).is_some_and(Session::has_left)));
         expired
     }
 
@@ -236,14 +240,25 @@ impl Sessions {
         std::mem::replace(&mut self.silence, later).into_iter().map(|(_, client)| client).collect()
     }
 
-    /// Decides on the silence of a client whose timer fired. Sets the timer again while messages may be sent to the
-    /// client or, until it is silent, while messages are in flight to it (`is_sending`).
-    pub fn silence_timeout(&mut self, now: Instant, client: Incarnation, is_sending: bool) -> Silence {
+    /// Notes that an authentic datagram of the client arrived, and starts its silence timer: the client may get an
+    /// answer, which is retransmitted. Returns whether the client was lost.
+    pub fn hear(&mut self, now: Instant, client: Incarnation) -> bool {
+        let Some(session) = self.sessions.get_mut(&client) else { return false };
+        session.heard_at = now;
+        if session.name.is_some() && !std::mem::replace(&mut session.has_silence_timer, true) {
+            self.silence.insert((now + SILENCE_TIMEOUT, client));
+        }
+        session.state == SessionState::Lost
+    }
+
+    /// Decides on the silence of a client whose timer fired. Sets the timer again, unless the client is silent and not
+    /// reading.
+    pub fn silence_timeout(&mut self, now: Instant, client: Incarnation) -> Silence {
         let Some(session) = self.sessions.get_mut(&client) else { return Silence::Nothing };
         let is_silent = session.heard_at + SILENCE_TIMEOUT <= now;
-        if !session.is_reading() && (is_silent || !is_sending) {
+        if !session.is_reading() && is_silent {
             session.has_silence_timer = false;
-            return if is_silent { Silence::StopSending } else { Silence::Nothing };
+            return Silence::StopSending;
         }
         let since = if is_silent { now } else { session.heard_at };
         self.silence.insert((since + SILENCE_TIMEOUT, client));
@@ -343,12 +358,6 @@ impl Session {
     #[must_use]
     pub fn is_reading(&self) -> bool {
         matches!(self.state, SessionState::Online | SessionState::Returning)
-    }
-
-    /// Notes that a datagram of the client arrived. Returns whether the client was lost.
-    pub fn hear(&mut self, now: Instant) -> bool {
-        self.heard_at = now;
-        self.state == SessionState::Lost
     }
 
     /// Moves a returning client without stored mail online, and owes it an update of the table. Returns whether it

@@ -74,6 +74,8 @@ impl TableRow {
 pub struct TableCursor {
     /// All changes up to this version were sent; 0 for none.
     pub sent: u64,
+    /// The version of the table when the last whole table began.
+    base: u64,
     /// The update in flight.
     pub in_flight: Option<Tag>,
     /// Whether an update is due even without a change. The client waits for it at the end of its registration.
@@ -295,7 +297,11 @@ impl Server {
         if session.table.in_flight.is_some() {
             return;
         }
-        let whole = !session.table.continues && session.table.sent <= self.table.forgotten;
+        // A whole table that continues may miss names that were dropped and forgotten since it began.
+        let whole = session.table.sent.max(session.table.base) <= self.table.forgotten;
+        if whole {
+            session.table.base = self.table.version;
+        }
         let from = if whole { 0 } else { session.table.sent };
         // Reads one row more than fits, to find out whether this update is the last one.
         let mut changed: Vec<(u64, Row)> = (self.table.by_version.range(from + 1..).take(ROWS_AN_UPDATE + 1))

@@ -48,18 +48,38 @@ fn the_oldest_session_without_a_name_makes_room() {
 }
 
 #[test]
+fn a_client_that_left_without_a_name_makes_room_too() {
+    let mut sessions = Sessions::default();
+    (1..=UNREGISTERED as u128).for_each(|client| open(&mut sessions, Incarnation(client)));
+    sessions.leave(at(1), X);
+    assert_eq!(sessions.make_room(), Some(X));
+}
+
+#[test]
+fn an_answer_to_a_client_that_de_registered_is_not_sent_for_ever() {
+    let mut sessions = sessions();
+    register(&mut sessions, at(0));
+    sessions.get_mut(X).unwrap().deregister();
+    assert_eq!(sessions.take_silence_timers(at(50)), [X]);
+    assert_eq!(sessions.silence_timeout(at(50), X), Silence::StopSending);
+    sessions.hear(at(60), X);
+    assert_eq!(sessions.take_silence_timers(at(110)), [X]);
+    assert_eq!(sessions.silence_timeout(at(110), X), Silence::StopSending);
+}
+
+#[test]
 fn a_client_is_pinged_after_50_s_of_silence() {
     let mut sessions = sessions();
     register(&mut sessions, at(0));
-    assert!(!sessions.get_mut(X).unwrap().hear(at(20)));
+    assert!(!sessions.hear(at(20), X));
     assert_eq!(sessions.take_silence_timers(Instant::from_micros(49_999_999)), []);
     assert_eq!(sessions.take_silence_timers(at(50)), [X]);
-    assert_eq!(sessions.silence_timeout(at(50), X, false), Silence::Nothing);
+    assert_eq!(sessions.silence_timeout(at(50), X), Silence::Nothing);
     assert_eq!(sessions.take_silence_timers(at(70)), [X]);
-    assert_eq!(sessions.silence_timeout(at(70), X, false), Silence::Ping);
+    assert_eq!(sessions.silence_timeout(at(70), X), Silence::Ping);
     sessions.get_mut(X).unwrap().lose();
     assert_eq!(sessions.take_silence_timers(at(120)), [X]);
-    assert_eq!(sessions.silence_timeout(at(120), X, true), Silence::StopSending);
+    assert_eq!(sessions.silence_timeout(at(120), X), Silence::StopSending);
     assert_eq!(sessions.take_silence_timers(at(1_000)), []);
 }
 
@@ -72,7 +92,7 @@ fn a_returning_client_goes_online_when_it_has_acknowledged_its_mail() {
     sessions.get_mut(X).unwrap().delivery.abort();
     assert!(sessions.get_mut(X).unwrap().go_online() && sessions.online().eq([X]));
     sessions.get_mut(X).unwrap().lose();
-    assert!(sessions.get_mut(X).unwrap().hear(at(1)) && !sessions.is_reading(X));
+    assert!(sessions.hear(at(1), X) && !sessions.is_reading(X));
 }
 
 const MICROSECOND: Duration = Duration::from_micros(1);

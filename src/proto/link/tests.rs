@@ -1,0 +1,42 @@
+//! Tests of a link whose datagrams are dropped after they were authenticated.
+
+use super::*;
+use crate::proto::keys::Identity;
+use crate::proto::wire::parse;
+
+const X: Incarnation = Incarnation(1);
+const Y: Incarnation = Incarnation(2);
+const NOW: Instant = Instant::ZERO;
+
+fn addr() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9))
+}
+
+fn link(me: Incarnation, own: u8, peer: Incarnation, other: u8) -> Link {
+    let secret = Identity::from_secret([own; 32]).agree(Identity::from_secret([other; 32]).public()).unwrap();
+    Link::new(me, peer, addr(), LinkKeys::new(&secret, me, peer), 1)
+}
+
+fn receive(link: &mut Link, sent: &Transmission, room: usize) -> Result<Vec<MessageOutcome>, DropReason> {
+    let mut outcomes = Vec::new();
+    link.receive(NOW, addr(), &parse(&sent.bytes).unwrap(), room, true, &mut outcomes).map(|_| outcomes)
+}
+
+#[test]
+fn a_content_without_room_is_dropped_with_its_acknowledgement_and_its_retransmission_brings_both() {
+    let (mut x, mut y) = (link(X, 1, Y, 2), link(Y, 2, X, 1));
+    x.push(Frame::Bye, Some(7), None);
+    receive(&mut y, &x.transmit(NOW).unwrap(), usize::MAX).unwrap();
+    let (seq, _) = y.take(NOW).unwrap();
+    y.confirm(seq);
+    let long = Frame::Part { text: "x".repeat(700) };
+    y.push(long.clone(), None, None);
+    y.push(long, None, None);
+    let [first, second] = [(); 2].map(|()| y.transmit(NOW).unwrap());
+    assert_eq!(receive(&mut x, &second, 0), Err(DropReason::BufferFull));
+    assert_eq!(x.unsettled(), 1, "the outcome would be lost");
+    let acked = receive(&mut x, &first, 0).unwrap();
+    assert!(matches!(acked[..], [MessageOutcome::Acked { tag: 7, .. }]), "{acked:?}");
+    assert_eq!(receive(&mut x, &second, usize::MAX), Ok(vec![]), "its number was not received");
+    assert_eq!(receive(&mut x, &second, usize::MAX), Err(DropReason::Replayed));
+}
