@@ -6,7 +6,7 @@
 use crate::history::{History, check, timing};
 
 /// Seeds whose histories found a fault in the past.
-const REGRESSIONS: &[u64] = &[18, 42, 61, 138, 203, 204, 279, 445, 6435, 8510, 16227, 17670, 19427, 19540];
+const REGRESSIONS: &[u64] = &[18, 42, 61, 138, 203, 204, 279, 445, 3929, 6435, 8510, 16227, 17670, 19427, 19540];
 
 /// The number of seeds to run without `CHAT_SEEDS`.
 const SEEDS: u64 = 500;

@@ -305,7 +305,7 @@ impl Sender {
         self.recovery.on_sent(now, pn, seq, bytes);
         if let Some(content) = self.contents.get_mut(&seq) {
             if content.pns.len() >= REMEMBERED_COPIES {
-                content.pns.remove(0);
+                self.recovery.forget(&[content.pns.remove(0)]);
             }
             content.pns.push(pn);
         }

@@ -14,21 +14,23 @@ fn send(sender: &mut Sender, now: Instant, mut pn: u64) -> u64 {
 #[test]
 fn copies_of_a_content_that_was_received_are_not_in_flight() {
     // The second acknowledgement has no ranges, because the datagram with them was lost.
-    for header in [Header { ack: vec![1, 1], ..Header::default() }, Header { done: 1, ..Header::default() }] {
+    let done = Header { done: 1, ..Header::default() };
+    let acked = Header { ack: vec![1, 1], ..Header::default() };
+    for (copies, header) in [(11, acked), (11, done.clone()), (REMEMBERED_COPIES as u64 + 20, done)] {
         let (mut sender, mut now, mut outcomes) = (Sender::new(1), Instant::ZERO, Vec::new());
         sender.push(Frame::Bye, None, None);
         let mut pn = send(&mut sender, now, 1);
-        for _ in 0..10 {
+        for _ in 1..copies {
             now = sender.deadline().unwrap();
             sender.expire(now, pn, &mut outcomes);
             pn = send(&mut sender, now, pn);
         }
-        assert_eq!(pn, 12, "eleven copies");
+        assert_eq!(pn, copies + 1);
         assert!(!sender.recovery.has_room());
         sender.receive(now, &header, &mut outcomes);
         assert!(sender.recovery.has_room());
         sender.push(Frame::Bye, None, None);
-        assert_eq!(send(&mut sender, now, pn), 13);
+        assert_eq!(send(&mut sender, now, pn), copies + 2);
     }
 }
 
