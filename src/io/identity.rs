@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use nix::libc::O_NONBLOCK;
 
 use crate::io::file::{create_folders, data_folder, folder, sync_folder};
-use crate::proto::keys::{Identity, parse_hex, write_hex};
+use crate::proto::hex::{hex_digits, parse_hex};
+use crate::proto::keys::Identity;
 
 /// The name of the file in the user's data folder.
 const FILE_NAME: &str = "identity";
@@ -141,7 +142,7 @@ fn read(path: &Path) -> Result<Identity, IdentityError> {
 
 fn parse(text: &[u8]) -> Option<Identity> {
     let digits = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.strip_prefix(HEADER)?;
-    parse_hex(digits).map(Identity::from_secret)
+    parse_hex(digits.as_bytes()).map(Identity::from_secret)
 }
 
 /// Makes the file and its folders. Returns false if another program was faster.
@@ -152,7 +153,7 @@ fn make(path: &Path, secret: [u8; 32]) -> io::Result<bool> {
     // Its error names the temporary file, which nobody knows.
     let mut file = file.map_err(|why| io::Error::from(why.kind()))?;
     let mut line = HEADER.to_owned();
-    write_hex(&secret, &mut line).map_err(io::Error::other)?;
+    line.extend(hex_digits(&secret).map(char::from));
     line.push('\n');
     file.write_all(line.as_bytes())?;
     file.as_file().sync_all()?;

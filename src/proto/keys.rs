@@ -3,7 +3,7 @@
 //! Both ends of a link derive the same keys from their own secret key and the other's public key (the static-static
 //! secret of Noise KK), so that the first datagram is authenticated without a handshake. Contents are not encrypted.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use hkdf::Hkdf;
@@ -13,6 +13,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use x25519_dalek::StaticSecret;
 
+use crate::proto::hex::{hex_digits, parse_hex};
 use crate::proto::id::Incarnation;
 
 /// Length of a tag, in bytes. The tag is HMAC-SHA-256, truncated to 128 bits (RFC 2104 §5).
@@ -128,27 +129,6 @@ fn direction(secret: &SharedSecret, sender: Incarnation, receiver: Incarnation) 
     Hmac::new(&block.into())
 }
 
-/// Parses 64 lower-case hexadecimal digits.
-#[must_use]
-pub fn parse_hex(word: &str) -> Option<[u8; 32]> {
-    if word.len() != 64 || !word.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&word[at * 2..at * 2 + 2], 16).ok()?;
-    }
-    Some(bytes)
-}
-
-/// Writes bytes as 64 lower-case hexadecimal digits.
-///
-/// # Errors
-/// The errors of `out`.
-pub fn write_hex(bytes: &[u8; 32], out: &mut impl fmt::Write) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
-}
-
 fn truncated(mac: Hmac<Sha256>) -> [u8; TAG] {
     let full = mac.finalize().into_bytes();
     let mut tag = [0; TAG];
@@ -159,13 +139,13 @@ fn truncated(mac: Hmac<Sha256>) -> [u8; TAG] {
 impl FromStr for PublicKey {
     type Err = BadKey;
     fn from_str(word: &str) -> Result<Self, BadKey> {
-        parse_hex(word).map(Self).ok_or(BadKey)
+        parse_hex(word.as_bytes()).map(Self).ok_or(BadKey)
     }
 }
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(&self.0, f)
+        hex_digits(&self.0).try_for_each(|digit| f.write_char(digit.into()))
     }
 }
 

@@ -10,6 +10,7 @@ pub mod command;
 pub mod config;
 pub mod console;
 pub mod event;
+pub mod hex;
 pub mod id;
 pub mod keys;
 pub mod link;

@@ -8,6 +8,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::hex::{hex_digits, parse_hex};
 use crate::proto::id::Incarnation;
 use crate::proto::keys::{PublicKey, TAG};
 pub use crate::proto::wire::frame::{Answer, Frame, RequestOutcome, Row};
@@ -221,17 +222,10 @@ pub fn parse(bytes: &[u8]) -> Result<Datagram<'_>, Malformed> {
 /// Separates the tag line from the end of a datagram.
 fn split_tag(rest: &[u8]) -> (&[u8], Option<[u8; TAG]>) {
     let Some((body, [b'#', digits @ .., b'\n'])) = rest.split_last_chunk::<TAG_LINE>() else { return (rest, None) };
-    let mut tag = [0; TAG];
-    for (byte, pair) in tag.iter_mut().zip(digits.chunks(2)) {
-        let [high, low] = [pair[0], pair[1]].map(|digit| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        });
-        let (Some(high), Some(low)) = (high, low) else { return (rest, None) };
-        *byte = high << 4 | low;
+    match parse_hex(digits) {
+        Some(tag) => (body, Some(tag)),
+        None => (rest, None),
     }
-    (body, Some(tag))
 }
 
 /// Parses the lines of frames: see [`Datagram::frames`].
@@ -269,9 +263,8 @@ pub fn emit<'a>(head: &Header, lines: impl IntoIterator<Item = &'a str>) -> Vec<
 
 /// Appends the tag line to a datagram.
 pub fn append_tag(bytes: &mut Vec<u8>, tag: [u8; TAG]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.push(b'#');
-    bytes.extend(tag.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
+    bytes.extend(hex_digits(&tag));
     bytes.push(b'\n');
 }
 
