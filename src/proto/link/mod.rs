@@ -92,6 +92,8 @@ pub struct Link {
     /// Stands in all headers until an authentic datagram of the peer arrives.
     opening: Option<Opening>,
     next_pn: u64,
+    /// Whether any datagram was sent.
+    has_sent: bool,
     sender: Sender,
     packets: ReceivedPackets,
     /// When the datagram with the highest number arrived.
@@ -119,6 +121,7 @@ impl Link {
             keys,
             opening: None,
             next_pn: first,
+            has_sent: false,
             sender: Sender::new(first),
             packets: ReceivedPackets::default(),
             highest_at: Instant::ZERO,
@@ -329,6 +332,18 @@ impl Link {
         }
     }
 
+    /// Whether the next datagram goes before the contents of other links: it carries an acknowledgement, a question, an
+    /// answer or a frame without number, or it is the first one of the link, which a registration waits for.
+    #[must_use]
+    pub fn is_urgent(&self, now: Instant) -> bool {
+        !self.unnumbered.is_empty()
+            || !self.asks.is_empty()
+            || self.ack_at.is_some_and(|at| at <= now)
+            || self.answer_due.is_some()
+            || self.sender.is_floor_notice_due(now)
+            || !self.has_sent
+    }
+
     /// The next datagram to send, if any. Call until `None`.
     pub fn transmit(&mut self, now: Instant) -> Option<Transmission> {
         if let Some((frame, ask)) = self.unnumbered.pop_front() {
@@ -368,6 +383,7 @@ impl Link {
         let mut header = Header::new(self.me, Some(self.peer));
         header.pn = Some(self.next_pn);
         self.next_pn += 1;
+        self.has_sent = true;
         let is_ack_due = self.ack_at.take().is_some();
         if let Some(Opening { key, cookie }) = self.opening.clone() {
             // No acknowledgement beside them: the header would be too long, and the peer forgot the link.

@@ -269,6 +269,12 @@ impl Sender {
         self.probes.is_empty()
     }
 
+    /// Whether [`Sender::take_floor_notice`] has one.
+    #[must_use]
+    pub fn is_floor_notice_due(&self, now: Instant) -> bool {
+        self.floor_notice.is_some_and(|(at, _)| at <= now)
+    }
+
     /// Whether to send the floor now. An aborted content that the peer keeps would otherwise be displayed after later
     /// messages. The peer may be gone, so that the notice ends after [`FLOOR_NOTICES`].
     pub fn take_floor_notice(&mut self, now: Instant) -> bool {

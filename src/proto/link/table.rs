@@ -1,8 +1,9 @@
-//! All links of one machine: tracks which links may have something to send, and the first timer of all.
+//! All links of one machine: tracks which links may have something to send, serves them in turn, and knows the first
+//! timer of all.
 //!
 //! Drain [`Links::transmit`] before [`Links::deadline`] is valid.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::proto::event::reason::DropReason;
@@ -26,7 +27,11 @@ pub struct Links {
     /// The secrets shared with the owners of keys, because a key agreement costs as much as hundreds of tags. `None`
     /// for an unusable key. At most [`MAX_LINKS`].
     secrets: BTreeMap<PublicKey, Option<SharedSecret>>,
-    dirty: BTreeSet<Incarnation>,
+    /// Links that were used since they were last examined.
+    used: LinkQueue,
+    /// Links that may have something to send, except what is urgent. Each sends one datagram, then it waits behind all
+    /// others.
+    sending: LinkQueue,
     timers: BTreeSet<(Instant, Incarnation)>,
     scheduled: BTreeMap<Incarnation, Instant>,
     /// The bytes that each link buffered when it was last drained, if any, and their sum.
@@ -45,7 +50,8 @@ impl Links {
             identity,
             links: BTreeMap::new(),
             secrets: BTreeMap::new(),
-            dirty: BTreeSet::new(),
+            used: LinkQueue::default(),
+            sending: LinkQueue::default(),
             timers: BTreeSet::new(),
             scheduled: BTreeMap::new(),
             buffers: BTreeMap::new(),
@@ -69,7 +75,7 @@ impl Links {
     /// The link to `peer`, if there is one. Marks the link as used.
     pub fn get_mut(&mut self, peer: Incarnation) -> Option<&mut Link> {
         let link = self.links.get_mut(&peer)?;
-        self.dirty.insert(peer);
+        self.used.push(peer);
         Some(link)
     }
 
@@ -129,11 +135,8 @@ impl Links {
         if let Some(link) = self.links.remove(&peer) {
             self.first_number = self.first_number.max(link.next_number());
         }
-        self.dirty.remove(&peer);
         self.account(peer, 0);
-        if let Some(at) = self.scheduled.remove(&peer) {
-            self.timers.remove(&(at, peer));
-        }
+        self.schedule(peer, None);
     }
 
     fn account(&mut self, peer: Incarnation, bytes: usize) {
@@ -166,7 +169,7 @@ impl Links {
 
     /// All links. Marks all of them as used.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Link> {
-        self.dirty.extend(self.links.keys().copied());
+        self.links.keys().for_each(|peer| self.used.push(*peer));
         self.links.values_mut()
     }
 
@@ -177,26 +180,38 @@ impl Links {
             self.timers.range(..=(now, Incarnation(u128::MAX))).map(|(_, peer)| *peer).collect();
         for peer in due {
             let mut outcomes = Vec::new();
+            let mut later = None;
             if let Some(link) = self.get_mut(peer) {
                 link.expire(now, &mut outcomes);
+                later = link.deadline().filter(|at| *at > now);
             }
+            // The host may send much before it drains this link. The same timer must not fire again meanwhile.
+            self.schedule(peer, later);
             timed_out.extend(outcomes.into_iter().map(|outcome| (peer, outcome)));
         }
         timed_out
     }
 
-    /// The next datagram to send, if any. Call until `None`.
+    /// The next datagram to send, if any. Urgent ones come first (see [`Link::is_urgent`]); the other ones come in
+    /// turn, one of each link.
     pub fn transmit(&mut self, now: Instant) -> Option<(SocketAddr, Transmission)> {
-        while let Some(peer) = self.dirty.first().copied() {
-            let Some(link) = self.links.get_mut(&peer) else {
-                self.dirty.remove(&peer);
-                continue;
-            };
+        while let Some(peer) = self.used.pop() {
+            let Some(link) = self.links.get_mut(&peer) else { continue };
+            self.sending.push(peer);
+            if link.is_urgent(now)
+                && let Some(transmission) = link.transmit(now)
+            {
+                self.used.push(peer);
+                return Some((link.addr(), transmission));
+            }
+        }
+        while let Some(peer) = self.sending.pop() {
+            let Some(link) = self.links.get_mut(&peer) else { continue };
             if let Some(transmission) = link.transmit(now) {
+                self.sending.push(peer);
                 return Some((link.addr(), transmission));
             }
             let (deadline, buffered) = (link.deadline(), link.buffered());
-            self.dirty.remove(&peer);
             self.account(peer, buffered);
             self.schedule(peer, deadline);
         }
@@ -217,6 +232,27 @@ impl Links {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.first().map(|(at, _)| *at)
+    }
+}
+
+/// A queue in which each link waits at most once.
+#[derive(Debug, Default)]
+struct LinkQueue {
+    order: VecDeque<Incarnation>,
+    waiting: BTreeSet<Incarnation>,
+}
+
+impl LinkQueue {
+    fn push(&mut self, peer: Incarnation) {
+        if self.waiting.insert(peer) {
+            self.order.push_back(peer);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Incarnation> {
+        let peer = self.order.pop_front()?;
+        self.waiting.remove(&peer);
+        Some(peer)
     }
 }
 
@@ -271,6 +307,64 @@ mod tests {
     #[test]
     fn a_link_needs_a_usable_key() {
         assert!(links().open(Incarnation(2), addr(), PublicKey([0; 32])).is_none());
+    }
+
+    /// Opens links to these peers, each with contents in several datagrams, and sends the first one of each.
+    fn open_with_contents(links: &mut Links, peers: std::ops::RangeInclusive<u128>, datagrams: usize) {
+        for peer in peers.clone() {
+            let link = links.open(Incarnation(peer), addr(), key()).unwrap();
+            (0..datagrams).for_each(|_| link.push(Frame::Part { text: "x".repeat(700) }, None, None));
+        }
+        for peer in peers {
+            let (_, first) = links.transmit(Instant::ZERO).unwrap();
+            assert_eq!(parse(&first.bytes).unwrap().head.you, Some(Incarnation(peer)));
+        }
+    }
+
+    #[test]
+    fn links_send_in_turn() {
+        let mut links = links();
+        open_with_contents(&mut links, 2..=4, 5);
+        // One datagram, queued last, leaves within a round.
+        links.open(Incarnation(5), addr(), key()).unwrap().push(Frame::Unknown, None, None);
+        let peers = |peers: &[u128]| peers.iter().copied().map(Incarnation).collect::<Vec<_>>();
+        let sent = transmitted(&mut links);
+        assert_eq!(sent, peers(&[5, 2, 3, 4, 2, 3, 4, 2, 3, 4, 2, 3, 4]), "the first datagram of a link is urgent");
+        links.get_mut(Incarnation(2)).unwrap().push(Frame::Part { text: "x".repeat(700) }, None, None);
+        links.get_mut(Incarnation(2)).unwrap().push(Frame::Part { text: "x".repeat(700) }, None, None);
+        links.get_mut(Incarnation(5)).unwrap().push(Frame::Unknown, None, None);
+        assert_eq!(transmitted(&mut links), peers(&[2, 5, 2]));
+    }
+
+    #[test]
+    fn an_acknowledgement_goes_before_the_contents_of_others_and_in_a_content_if_there_is_one() {
+        let mut links = links();
+        open_with_contents(&mut links, 2..=3, 4);
+        links.open(Incarnation(4), addr(), key()).unwrap();
+        // A gap in the numbers makes both acknowledgements due at once.
+        for peer in 3..=4 {
+            receive(&mut links, peer, 2, 2, b"").unwrap();
+        }
+        let mut sent = Vec::new();
+        while let Some((_, transmission)) = links.transmit(Instant::ZERO) {
+            let head = parse(&transmission.bytes).unwrap().head;
+            sent.push((head.you.unwrap().0, head.seq.is_some(), !head.ack.is_empty()));
+        }
+        assert_eq!(sent[..3], [(3, true, true), (4, false, true), (2, true, false)]);
+        assert!(sent[3..].iter().all(|(_, has_content, has_ack)| *has_content && !has_ack), "{sent:?}");
+        assert_eq!(sent.len(), 2 * 3 + 1);
+    }
+
+    #[test]
+    fn a_timer_fires_once_although_its_link_was_not_drained() {
+        let mut links = links();
+        let timeout = std::time::Duration::from_millis(500);
+        links.open(Incarnation(2), addr(), key()).unwrap().push(Frame::Bye, Some(7), Some(timeout));
+        transmitted(&mut links);
+        let at = links.deadline().unwrap();
+        links.expire(at);
+        assert!(links.deadline().is_none_or(|next| next > at));
+        assert_eq!(transmitted(&mut links), [Incarnation(2)], "the probe");
     }
 
     /// Processes a datagram of `peer` with the content `seq`. Its body is not signed, so that it can be longer than a
