@@ -1,14 +1,17 @@
 //! Event loop: feeds inputs to a machine and performs its outputs. It makes no decisions.
 //!
-//! One turn reads up to [`BATCH`] datagrams and as many other inputs, drains the machine, sends, hands effects and
-//! events to the host, and waits for the next input or the earliest deadline. Each input is handled with a timestamp
-//! taken after it arrived, so that timestamps from several programs agree with the order of events.
+//! One turn reads until the socket is empty, at most [`READ_MAX`] datagrams, takes up to [`BATCH`] other inputs, sends
+//! at most [`SEND_MAX`] datagrams, hands effects and events to the host, and waits for the next input or the earliest
+//! deadline. It reads more than it sends, because each datagram sent may bring an answer, and an answer that finds the
+//! socket full is lost. Each input is handled with a timestamp taken after it arrived, so that timestamps from several
+//! programs agree with the order of events.
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -16,21 +19,21 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use crate::io::clock::Clock;
 use crate::io::input::Wake;
 use crate::io::sender::{DatagramSender, Transmit};
-use crate::io::socket::{BUFFER_BYTES, Socket, is_loss};
+use crate::io::socket::{ReceiveBatch, Received, Socket, is_loss};
 use crate::proto::event::Event;
 use crate::proto::event::trace::TraceEvent;
 use crate::proto::machine::{Exit, Input, Machine, Output};
-use crate::proto::time::{Instant, Now, earliest};
+use crate::proto::time::{Instant, Now, Timestamp, earliest};
 
-/// The maximum of datagrams, and of other inputs, in one turn. Small enough to keep every deadline within a few
-/// milliseconds, large enough to combine many inputs into one transaction and one write.
+/// The most datagrams that one turn reads.
+pub const READ_MAX: usize = 2_048;
+
+/// The most datagrams that one turn sends. The rest stays in the machine, which picks them in turn over its links.
+pub const SEND_MAX: usize = 512;
+
+/// The most inputs of one turn that are not datagrams. Small enough to keep every deadline within a few milliseconds,
+/// large enough to combine many inputs into one transaction and one write.
 pub const BATCH: usize = 256;
-
-/// The most datagrams that are handled before a due timer: as many as the receive buffer of the socket can hold.
-const POSTPONED: usize = BUFFER_BYTES / 256;
-
-/// The longest datagram of UDP, in bytes.
-const DATAGRAM_BYTES_MAX: usize = 65_536;
 
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -61,19 +64,50 @@ pub trait Host<M: Machine> {
     fn is_over(&self, now: Now) -> bool;
 }
 
+/// Whether the loop runs, so that a wake needs no system call.
+#[derive(Debug, Default)]
+struct WakeState(AtomicU8);
+
+impl WakeState {
+    /// The loop has not looked at its inputs since it slept, or was woken.
+    const WOKEN: u8 = 0;
+    const RUNNING: u8 = 1;
+    const ASLEEP: u8 = 2;
+
+    /// Notes an input. Returns whether the loop sleeps, so that it must be woken.
+    fn wake(&self) -> bool {
+        self.0.swap(Self::WOKEN, Ordering::SeqCst) == Self::ASLEEP
+    }
+
+    /// Notes that the loop looks at all inputs from now on.
+    fn run(&self) {
+        self.0.store(Self::RUNNING, Ordering::SeqCst);
+    }
+
+    /// Returns whether the loop may sleep: no input came since it began to look.
+    fn sleep(&self) -> bool {
+        self.0.compare_exchange(Self::RUNNING, Self::ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+}
+
 /// A socket, the poll that waits for it, and the sender of datagrams.
 pub struct EventLoop {
     poll: Poll,
     ready: Events,
     waker: Arc<Waker>,
+    wake_state: Arc<WakeState>,
     socket: Socket,
     sender: DatagramSender,
     clock: Clock,
-    /// The last read of the socket did not return `WouldBlock`.
+    received: ReceiveBatch,
+    /// Whether datagrams may wait in the socket.
     readable: bool,
-    /// Datagrams that were read since a timer of the machine became due.
-    postponed: usize,
-    buffer: Vec<u8>,
+    /// A time at which no datagram waited: the latest one that is known.
+    empty_at: Instant,
+    /// When the loop saw that a timer of the machine is due while datagrams may have waited.
+    due_since: Option<Now>,
+    /// Whether the machine may have more datagrams to send.
+    has_unsent: bool,
 }
 
 impl EventLoop {
@@ -88,16 +122,32 @@ impl EventLoop {
         if let Some(control) = sender.control() {
             poll.registry().register(control, CONTROL, Interest::READABLE)?;
         }
-        let (ready, buffer) = (Events::with_capacity(8), vec![0; DATAGRAM_BYTES_MAX]);
-        Ok(Self { poll, ready, waker, socket, sender, clock, readable: true, postponed: 0, buffer })
+        Ok(Self {
+            poll,
+            ready: Events::with_capacity(8),
+            waker,
+            wake_state: Arc::default(),
+            socket,
+            sender,
+            clock,
+            received: ReceiveBatch::default(),
+            readable: true,
+            empty_at: Instant::ZERO,
+            due_since: None,
+            has_unsent: false,
+        })
     }
 
     /// A function that ends the wait of the loop, from any thread.
     #[must_use]
     pub fn wake(&self) -> Wake {
-        let waker = self.waker.clone();
-        // A waker fails if its counter is full: the loop is awake already.
-        Arc::new(move || drop(waker.wake()))
+        let (waker, state) = (self.waker.clone(), self.wake_state.clone());
+        Arc::new(move || {
+            if state.wake() {
+                // A waker fails if its counter is full: the loop is awake already.
+                drop(waker.wake());
+            }
+        })
     }
 
     /// Runs until the machine ends. Returns `None` if the host ended before.
@@ -107,7 +157,7 @@ impl EventLoop {
     pub fn run<M: Machine, H: Host<M>>(&mut self, machine: &mut M, host: &mut H) -> io::Result<Option<Exit>> {
         let exit = self.run_turns(machine, host);
         let delayed = self.sender.take_delayed();
-        self.send(delayed);
+        self.socket.send(delayed);
         exit
     }
 
@@ -115,11 +165,12 @@ impl EventLoop {
         loop {
             // First, so that a command to a stopped program is in force before it sends anything.
             self.sender.apply_commands();
+            self.wake_state.run();
             if !host.is_full() {
                 self.receive(machine)?;
-                self.time_out(machine);
+                self.time_out(machine, self.clock.now());
             }
-            let mut inputs = 0;
+            let (mut inputs, mut room) = (0, SEND_MAX);
             loop {
                 let mut now = self.clock.now();
                 while inputs < BATCH
@@ -129,7 +180,7 @@ impl EventLoop {
                     machine.handle(now, input);
                     inputs += 1;
                 }
-                let (has_events, exit) = self.drain(machine, host, now);
+                let (has_events, exit) = self.drain(machine, host, now, &mut room);
                 if exit.is_some() {
                     return Ok(exit);
                 }
@@ -141,52 +192,106 @@ impl EventLoop {
             if host.is_over(self.clock.now()) {
                 return Ok(None);
             }
+            let is_busy = inputs >= BATCH || self.has_unsent;
             let deadline = earliest(host.deadline(), self.sender.deadline());
             if host.is_full() {
-                self.wait(deadline, inputs >= BATCH)?;
+                self.wait(deadline, is_busy)?;
             } else {
-                self.wait(earliest(deadline, machine.deadline()), inputs >= BATCH || self.readable)?;
+                let may_receive = self.readable || self.received.front().is_some();
+                self.wait(earliest(deadline, machine.deadline()), is_busy || may_receive)?;
             }
         }
     }
 
-    /// Fires the timers of the machine. Datagrams that wait in the socket are handled first, because one of them may be
-    /// the acknowledgement that a timer waits for. At most [`POSTPONED`] can: their arrival must not stop all timers.
-    fn time_out<M: Machine>(&mut self, machine: &mut M) {
-        let now = self.clock.now();
-        if machine.deadline().is_none_or(|at| at > now.mono) {
-            self.postponed = 0;
-        } else if self.readable && self.postponed < POSTPONED {
-            self.postponed += BATCH;
+    /// Fires the timers of the machine. Datagrams that waited in the socket when the loop saw that a timer is due are
+    /// handled first, because one of them may be the acknowledgement that the timer waits for.
+    ///
+    /// The socket is a queue. A later datagram, by the time at which the system received it, therefore shows that they
+    /// have been handled, as an empty socket does. What arrives later does not postpone a timer. Only the timers that
+    /// were due at that time fire.
+    fn time_out<M: Machine>(&mut self, machine: &mut M, now: Now) {
+        let Some(at) = machine.deadline().filter(|at| *at <= now.mono) else {
+            self.due_since = None;
+            return;
+        };
+        if self.received.front().is_none() && self.empty_at >= at {
+            self.due_since = None;
+            machine.handle(Now { mono: self.empty_at, ..now }, Input::Timeout);
         } else {
-            self.postponed = 0;
-            machine.handle(now, Input::Timeout);
+            self.readable |= self.received.front().is_none();
+            self.due_since.get_or_insert(now);
+        }
+    }
+
+    /// Fires the timers that were due at `due_since` if the next datagram is a later one. A system that gives no times
+    /// lets one datagram pass.
+    fn time_out_before<M: Machine>(&mut self, machine: &mut M, now: Now, arrived: Option<Timestamp>) {
+        if let Some(since) = self.due_since.take_if(|since| arrived.is_none_or(|at| at > since.unix))
+            && machine.deadline().is_some_and(|at| at <= since.mono)
+        {
+            machine.handle(Now { mono: since.mono, ..now }, Input::Timeout);
         }
     }
 
     fn receive<M: Machine>(&mut self, machine: &mut M) -> io::Result<()> {
-        for _ in 0..BATCH {
-            if !self.readable {
+        let mut deadline = machine.deadline();
+        for _ in 0..READ_MAX {
+            if self.received.front().is_none() && !self.fill()? {
                 break;
             }
-            match self.socket.recv(&mut self.buffer) {
-                Ok((length, from)) => {
-                    machine.handle(self.clock.now(), Input::Datagram { from, bytes: &self.buffer[..length] });
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                // An earlier datagram found no listener. The machine's timers handle that.
-                Err(error) if is_loss(&error) => {}
-                Err(error) => return Err(error),
+            let arrived = self.received.front().and_then(|received| received.arrived);
+            let now = self.clock.now();
+            if deadline.take_if(|at| *at <= now.mono).is_some() {
+                self.due_since.get_or_insert(now);
             }
+            self.time_out_before(machine, now, arrived);
+            let Some(Received { from, bytes, .. }) = self.received.front() else { break };
+            machine.handle(now, Input::Datagram { from, bytes });
+            self.received.pop();
         }
         Ok(())
     }
 
-    /// Performs all outputs of the machine. Returns whether there were events, and the exit of the machine if it ended.
-    fn drain<M: Machine, H: Host<M>>(&mut self, machine: &mut M, host: &mut H, now: Now) -> (bool, Option<Exit>) {
+    /// Reads the socket if datagrams may wait there. Returns whether there were any.
+    fn fill(&mut self) -> io::Result<bool> {
+        while self.readable {
+            let now = self.clock.now().mono;
+            match self.socket.receive(&mut self.received) {
+                Ok(has_more) => {
+                    self.readable = has_more;
+                    if !has_more {
+                        self.empty_at = now;
+                    }
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    (self.readable, self.empty_at) = (false, now);
+                }
+                // An earlier datagram found no listener. The machine's timers handle that.
+                Err(error) if is_loss(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Performs the outputs of the machine until there are `room` datagrams, and reduces `room`. Returns whether there
+    /// were events, and the exit of the machine if it ended.
+    fn drain<M: Machine, H: Host<M>>(
+        &mut self,
+        machine: &mut M,
+        host: &mut H,
+        now: Now,
+        room: &mut usize,
+    ) -> (bool, Option<Exit>) {
         let (mut transmits, mut effects, mut events): (Vec<Transmit>, Vec<_>, Vec<_>) = Default::default();
         let mut exit = None;
-        while let Some(output) = machine.poll(now) {
+        self.has_unsent = true;
+        while transmits.len() < *room {
+            let Some(output) = machine.poll(now) else {
+                self.has_unsent = false;
+                break;
+            };
             match output {
                 Output::Transmit { to, bytes } => transmits.push((to, bytes)),
                 Output::Event(event) => events.push(event),
@@ -194,8 +299,9 @@ impl EventLoop {
                 Output::Ended(ended) => exit = Some(ended),
             }
         }
+        *room -= transmits.len();
         let (transmits, dropped) = self.sender.pass(now.mono, transmits);
-        self.send(transmits);
+        self.socket.send(transmits);
         if !effects.is_empty() {
             host.perform(effects);
         }
@@ -207,22 +313,27 @@ impl EventLoop {
         (has_events, exit)
     }
 
-    fn send(&self, transmits: Vec<Transmit>) {
-        for (to, bytes) in transmits {
-            // A datagram that cannot be sent is lost.
-            drop(self.socket.send_to(&bytes, to));
-        }
-    }
-
+    /// Waits for an input until a deadline, or only looks if the loop is busy.
     fn wait(&mut self, until: Option<Instant>, is_busy: bool) -> io::Result<()> {
-        let is_busy = is_busy || self.sender.has_commands();
-        let limit = if is_busy { Some(Duration::ZERO) } else { until.map(|at| at.since(self.clock.now().mono)) };
-        if let Err(error) = self.poll.poll(&mut self.ready, limit)
-            && error.kind() != io::ErrorKind::Interrupted
-        {
-            return Err(error);
+        let now = self.clock.now().mono;
+        let is_busy = is_busy || self.sender.has_commands() || until.is_some_and(|at| at <= now);
+        if is_busy && self.sender.control().is_none() {
+            // The next turn reads the socket, which says more than the poll and costs as much. It looks at the inputs
+            // of the host, too.
+            self.readable = true;
+            return Ok(());
         }
-        self.readable |= self.ready.iter().any(|event| event.token() == SOCKET);
+        let may_sleep = !is_busy && self.wake_state.sleep();
+        let limit = if may_sleep { until.map(|at| at.since(now)) } else { Some(Duration::ZERO) };
+        if let Err(error) = self.poll.poll(&mut self.ready, limit) {
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
+        }
+        let is_readable = self.ready.iter().any(|event| event.token() == SOCKET);
+        if !is_readable && !self.readable {
+            let timed_out = if may_sleep && self.ready.is_empty() { until } else { None };
+            self.empty_at = timed_out.unwrap_or(now);
+        }
+        self.readable |= is_readable;
         if let Some(control) = self.sender.control().filter(|_| self.ready.iter().any(|e| e.token() == CONTROL)) {
             control.set_readable();
         }

@@ -7,6 +7,7 @@ pub mod event_loop;
 pub mod file;
 pub mod identity;
 pub mod input;
+mod send_batch;
 pub mod sender;
 pub mod signals;
 pub mod socket;

@@ -1,18 +1,32 @@
 //! A non-blocking UDP socket for IPv4 and IPv6. It converts IPv4-mapped addresses to IPv4, and separates the loss of a
 //! datagram from a broken socket.
+//!
+//! One system call receives many datagrams ([`ReceiveBatch`]), and sends many to one destination or to many of them
+//! ([`crate::io::send_batch`]).
 
-use std::io;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token, event};
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Type};
+
+use crate::io::send_batch::SendBatch;
+use crate::io::sender::Transmit;
+use crate::proto::time::Timestamp;
 
 /// Size of the receive buffer and of the send buffer that is requested from the system, in bytes. The system may grant
 /// less; then more datagrams are lost under load.
 pub const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Number of network errors that one [`Socket::recv`] skips; it returns the next one.
+/// The longest datagram of UDP, and the most bytes that receive offload combines.
+const DATAGRAM_BYTES_MAX: usize = 65_536;
+
+/// Number of network errors that one [`Socket::receive`] skips; it returns the next one.
 const MAX_SKIPPED: usize = 64;
 
 /// A UDP socket that is bound to one port on all addresses of this machine. It can be registered with a [`mio::Poll`].
@@ -22,6 +36,9 @@ const MAX_SKIPPED: usize = 64;
 #[derive(Debug)]
 pub struct Socket {
     inner: UdpSocket,
+    /// What the system can do: receive offload, and segmentation offload until it fails once.
+    offload: UdpSocketState,
+    send: SendBatch,
     families: Families,
     port: u16,
 }
@@ -67,7 +84,8 @@ impl Socket {
         socket.bind(&SocketAddr::new(ip, port).into())?;
         let inner = UdpSocket::from_std(socket.into());
         let port = inner.local_addr()?.port();
-        Ok(Self { inner, families, port })
+        let offload = UdpSocketState::new(UdpSockRef::from(&inner))?;
+        Ok(Self { inner, offload, send: SendBatch::default(), families, port })
     }
 
     /// The port to which the socket is bound; never 0.
@@ -82,8 +100,8 @@ impl Socket {
         self.families
     }
 
-    /// Receives one datagram. Returns its length in bytes and its source, an IPv4-mapped address as IPv4. A datagram
-    /// that is longer than `buf` is truncated.
+    /// Receives the datagrams that wait, as many as fit into `batch`, which must be empty. Returns whether more may
+    /// wait.
     ///
     /// Skips errors about datagrams sent earlier (see [`is_loss`]).
     ///
@@ -91,44 +109,101 @@ impl Socket {
     /// - [`io::ErrorKind::WouldBlock`] if no datagram waits.
     /// - An error for which [`is_loss`] is true, after many of them in a row. The caller should read again later.
     /// - Any other error means that the socket is broken.
-    pub fn recv(&mut self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    pub fn receive(&mut self, batch: &mut ReceiveBatch) -> io::Result<bool> {
         let mut skipped = 0;
         loop {
-            match self.inner.recv_from(buf) {
-                Ok((n, from)) => return Ok((n, canonical(from))),
+            match batch.fill(&self.offload, UdpSockRef::from(&self.inner)) {
                 Err(why) if is_loss(&why) && skipped < MAX_SKIPPED => skipped += 1,
-                Err(why) => return Err(why),
+                result => return result,
             }
         }
     }
 
-    /// Sends one datagram.
+    /// Sends datagrams. Those to one destination leave in order.
     ///
-    /// # Errors
-    /// Every error means that this datagram is lost, and nothing else. Examples: no route, a firewall, or an invalid
-    /// address from an unknown peer. The link retransmits the datagrams that must arrive.
-    ///
-    /// - [`io::ErrorKind::WouldBlock`]: the send buffer is full.
-    /// - [`io::ErrorKind::Unsupported`]: `to` is an IPv6 address and this machine has no IPv6.
-    pub fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
-        let to = match (self.families, to, canonical(to)) {
-            (Families::Both, _, SocketAddr::V4(v4)) => {
-                SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0))
-            }
-            // Not converted: a link-local address needs its scope id.
-            (Families::Both, to, SocketAddr::V6(_)) => to,
-            (Families::Ipv4, _, v4 @ SocketAddr::V4(_)) => v4,
-            (Families::Ipv4, to, SocketAddr::V6(_)) => {
-                let sentence = format!("This machine has no IPv6, so {to} cannot be reached; use an IPv4 address.");
-                return Err(io::Error::new(io::ErrorKind::Unsupported, sentence));
-            }
-        };
-        loop {
-            match self.inner.send_to(bytes, to) {
-                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-                result => return result.map(|_| ()),
-            }
+    /// An error only loses its datagram. Examples: the send buffer is full, no route, a firewall, or an invalid address
+    /// from an unknown peer. The link retransmits the datagrams that must arrive.
+    pub fn send(&mut self, transmits: Vec<Transmit>) {
+        let families = self.families;
+        let routed = transmits.into_iter().filter_map(|(to, bytes)| Some((destination(families, to)?, bytes)));
+        self.send.send(&self.inner, &self.offload, routed.collect());
+    }
+}
+
+/// The address of a destination at a socket of these families. `None` if no datagram can arrive there: an IPv6 address
+/// if this machine has no IPv6, or port 0, whose error would look like missing segmentation offload.
+fn destination(families: Families, to: SocketAddr) -> Option<SocketAddr> {
+    if to.port() == 0 {
+        return None;
+    }
+    match (families, canonical(to)) {
+        (Families::Both, SocketAddr::V4(v4)) => {
+            Some(SocketAddr::V6(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0)))
         }
+        // Not converted: a link-local address needs its scope id.
+        (Families::Both, SocketAddr::V6(_)) => Some(to),
+        (Families::Ipv4, v4 @ SocketAddr::V4(_)) => Some(v4),
+        (Families::Ipv4, SocketAddr::V6(_)) => None,
+    }
+}
+
+/// The datagrams of one system call. Receive offload joins datagrams of one source and one length; this type splits
+/// them again.
+pub struct ReceiveBatch {
+    /// [`BATCH_SIZE`] buffers. A page costs memory only once a datagram used it.
+    buffers: Vec<u8>,
+    metas: [RecvMeta; BATCH_SIZE],
+    /// The number of buffers with datagrams.
+    filled: usize,
+    /// The buffer of the next datagram, and its offset.
+    next: (usize, usize),
+}
+
+/// A received datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// The source, an IPv4-mapped address as IPv4.
+    pub from: SocketAddr,
+    /// The payload. It is truncated beyond the longest datagram of UDP.
+    pub bytes: &'a [u8],
+    /// When the system received it, if the system says so.
+    pub arrived: Option<Timestamp>,
+}
+
+impl Default for ReceiveBatch {
+    fn default() -> Self {
+        let metas = [RecvMeta::default(); BATCH_SIZE];
+        Self { buffers: vec![0; BATCH_SIZE * DATAGRAM_BYTES_MAX], metas, filled: 0, next: (0, 0) }
+    }
+}
+
+impl ReceiveBatch {
+    fn fill(&mut self, offload: &UdpSocketState, socket: UdpSockRef<'_>) -> io::Result<bool> {
+        (self.filled, self.next) = (0, (0, 0));
+        let mut chunks = self.buffers.chunks_exact_mut(DATAGRAM_BYTES_MAX);
+        let mut buffers: [_; BATCH_SIZE] = std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        self.filled = offload.recv(socket, &mut buffers, &mut self.metas)?;
+        // The system stops before the last buffer only if no datagram waits.
+        Ok(self.filled == BATCH_SIZE)
+    }
+
+    /// The next datagram, without removing it.
+    #[must_use]
+    pub fn front(&self) -> Option<Received<'_>> {
+        let (at, offset) = self.next;
+        let meta = self.metas[..self.filled].get(at)?;
+        let end = meta.len.min(offset + meta.stride.max(1));
+        let bytes = &self.buffers[at * DATAGRAM_BYTES_MAX..][offset..end];
+        let arrived = meta.timestamp.and_then(|at| i64::try_from(at.as_micros()).ok()).map(Timestamp::from_micros);
+        Some(Received { from: canonical(meta.addr), bytes, arrived })
+    }
+
+    /// Removes the next datagram.
+    pub fn pop(&mut self) {
+        let (at, offset) = self.next;
+        let Some(meta) = self.metas[..self.filled].get(at) else { return };
+        let end = offset + meta.stride.max(1);
+        self.next = if end < meta.len { (at, end) } else { (at + 1, 0) };
     }
 }
 
@@ -171,146 +246,5 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
             None => addr,
         },
         SocketAddr::V4(_) => addr,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use mio::{Events, Poll};
-
-    use super::*;
-
-    const TOKEN: Token = Token(7);
-    /// Far more than the loopback interface needs; only a failing test waits this long.
-    const TIMEOUT: Option<Duration> = Some(Duration::from_secs(20));
-
-    /// Receives one datagram. Fails the test if none arrives in time.
-    fn receive(socket: &mut Socket) -> (Vec<u8>, SocketAddr) {
-        let mut poll = Poll::new().unwrap();
-        poll.registry().register(socket, TOKEN, Interest::READABLE).unwrap();
-        let mut buf = [0; 2048];
-        let got = loop {
-            match socket.recv(&mut buf) {
-                Ok((n, from)) => break (buf[..n].to_vec(), from),
-                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
-                Err(why) => panic!("{why}"),
-            }
-            let mut events = Events::with_capacity(8);
-            poll.poll(&mut events, TIMEOUT).unwrap();
-            assert!(!events.is_empty(), "nothing came");
-        };
-        poll.registry().deregister(socket).unwrap();
-        got
-    }
-
-    fn local(ip: impl Into<IpAddr>, socket: &Socket) -> SocketAddr {
-        SocketAddr::new(ip.into(), socket.local_port())
-    }
-
-    #[test]
-    fn ipv4_works_in_both_directions_and_sources_are_ipv4() {
-        let (mut a, mut b) = (Socket::bind(0).unwrap(), Socket::bind(0).unwrap());
-        a.send_to(b"hi", local(Ipv4Addr::LOCALHOST, &b)).unwrap();
-        let (bytes, from) = receive(&mut b);
-        assert_eq!((bytes.as_slice(), from), (b"hi".as_slice(), local(Ipv4Addr::LOCALHOST, &a)));
-        b.send_to(b"", from).unwrap();
-        assert_eq!(receive(&mut a), (Vec::new(), local(Ipv4Addr::LOCALHOST, &b)));
-    }
-
-    #[test]
-    fn a_mapped_destination_is_equivalent_to_ipv4() {
-        let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
-        for families in [Families::Both, Families::Ipv4] {
-            let Ok(a) = Socket::bind_to(families, 0) else { continue };
-            let mut b = Socket::bind(0).unwrap();
-            a.send_to(b"hi", local(mapped, &b)).unwrap();
-            assert_eq!(receive(&mut b).1, local(Ipv4Addr::LOCALHOST, &a));
-        }
-    }
-
-    #[test]
-    fn ipv6_works_if_the_machine_has_it() {
-        let has_ipv6 = std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
-        let (a, mut b) = (Socket::bind(0).unwrap(), Socket::bind(0).unwrap());
-        if !has_ipv6 {
-            a.send_to(b"hi", local(Ipv6Addr::LOCALHOST, &b)).unwrap_err();
-            return;
-        }
-        assert_eq!((a.families(), b.families()), (Families::Both, Families::Both));
-        a.send_to(b"hi", local(Ipv6Addr::LOCALHOST, &b)).unwrap();
-        assert_eq!(receive(&mut b), (b"hi".to_vec(), local(Ipv6Addr::LOCALHOST, &a)));
-    }
-
-    #[test]
-    fn an_ipv4_socket_refuses_ipv6_with_a_sentence_and_sends_ipv4() {
-        let (mut a, mut b) = (Socket::bind_to(Families::Ipv4, 0).unwrap(), Socket::bind(0).unwrap());
-        assert_eq!(a.families(), Families::Ipv4);
-        let why = a.send_to(b"hi", "[2001:db8::1]:9".parse().unwrap()).unwrap_err();
-        assert_eq!(why.kind(), io::ErrorKind::Unsupported);
-        assert_eq!(
-            why.to_string(),
-            "This machine has no IPv6, so [2001:db8::1]:9 cannot be reached; use an IPv4 address."
-        );
-        a.send_to(b"hi", local(Ipv4Addr::LOCALHOST, &b)).unwrap();
-        let (_, from) = receive(&mut b);
-        b.send_to(b"ho", from).unwrap();
-        assert_eq!(receive(&mut a), (b"ho".to_vec(), local(Ipv4Addr::LOCALHOST, &b)));
-    }
-
-    #[test]
-    fn a_port_in_use_in_either_family_is_refused() {
-        let all_v4 = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        let one_v4 = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let ours = Socket::bind(0).unwrap();
-        for port in [all_v4.local_addr().unwrap().port(), one_v4.local_addr().unwrap().port(), ours.local_port()] {
-            assert_eq!(Socket::bind(port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        }
-        for ip in [Ipv4Addr::UNSPECIFIED, Ipv4Addr::LOCALHOST] {
-            let why = std::net::UdpSocket::bind((ip, ours.local_port())).unwrap_err();
-            assert_eq!(why.kind(), io::ErrorKind::AddrInUse);
-        }
-    }
-
-    #[test]
-    fn port_0_binds_a_free_port_and_reports_it() {
-        let (a, b) = (Socket::bind(0).unwrap(), Socket::bind(0).unwrap());
-        assert_eq!(a.local_port(), a.inner.local_addr().unwrap().port());
-        assert!(a.local_port() != 0 && a.local_port() != b.local_port());
-    }
-
-    #[test]
-    fn sending_to_closed_ports_and_invalid_addresses_is_only_loss() {
-        let (mut a, b) = (Socket::bind(0).unwrap(), Socket::bind(0).unwrap());
-        // Port 1 (tcpmux) is assigned, so it is not ephemeral, and the service is no longer in use.
-        let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        for to in [closed, closed, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))] {
-            let _ = a.send_to(b"hi", to);
-        }
-        let mut buf = [0; 16];
-        assert_eq!(a.recv(&mut buf).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        b.send_to(b"still here", local(Ipv4Addr::LOCALHOST, &a)).unwrap();
-        assert_eq!(receive(&mut a).0, b"still here");
-    }
-
-    #[test]
-    fn only_network_errors_and_interruptions_are_loss() {
-        use io::ErrorKind as K;
-        for kind in [K::ConnectionRefused, K::HostUnreachable, K::NetworkUnreachable, K::Interrupted] {
-            assert!(is_loss(&kind.into()), "{kind}");
-        }
-        for kind in [K::WouldBlock, K::NotConnected, K::InvalidInput, K::PermissionDenied] {
-            assert!(!is_loss(&kind.into()), "{kind}");
-        }
-    }
-
-    #[test]
-    fn a_larger_receive_buffer_is_requested() {
-        let socket = Socket::bind(0).unwrap();
-        let plain = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let size = |socket: socket2::SockRef<'_>| socket.recv_buffer_size().unwrap();
-        // The system may grant less than requested, but not less than its default.
-        assert!(size(socket2::SockRef::from(&socket.inner)) >= size(socket2::SockRef::from(&plain)));
     }
 }
