@@ -223,8 +223,8 @@ impl EventLoop {
         }
     }
 
-    /// Fires the timers that were due at `due_since` if the next datagram is a later one. A system that gives no times
-    /// lets one datagram pass.
+    /// Fires the timers that were due at `due_since` if the next datagram is a later one. Without receive times every
+    /// datagram is one: Linux gives the time of the read for a moment after the first socket asks for them.
     fn time_out_before<M: Machine>(&mut self, machine: &mut M, now: Now, arrived: Option<Timestamp>) {
         if let Some(since) = self.due_since.take_if(|since| arrived.is_none_or(|at| at > since.unix))
             && machine.deadline().is_some_and(|at| at <= since.mono)
