@@ -1,19 +1,19 @@
 //! Ids of incarnations and messages. An incarnation is random, so that other hosts cannot guess it.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The 128-bit id of one start of a program. It is random and new at each start. Written as 32 lower-case hexadecimal
 /// digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u128);
 
 /// The id of a message, unique among all messages. Written `INCARNATION.NUMBER`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {
     /// The incarnation of the sender.
     pub incarnation: Incarnation,
@@ -58,17 +58,32 @@ impl fmt::Display for MessageId {
     }
 }
 
+/// Parses a word of JSON as an id.
+struct Word<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = BadId>> Visitor<'_> for Word<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an id")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<T, E> {
+        word.parse().map_err(E::custom)
+    }
+}
+
 macro_rules! as_string {
     ($($id:ty),*) => {$(
-        impl TryFrom<String> for $id {
-            type Error = BadId;
-            fn try_from(word: String) -> Result<Self, BadId> {
-                word.parse()
+        // By hand, because `try_from` and `into` would make a string of every id.
+        impl Serialize for $id {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
-        impl From<$id> for String {
-            fn from(id: $id) -> String {
-                id.to_string()
+        impl<'de> Deserialize<'de> for $id {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Word(PhantomData))
             }
         }
         impl fmt::Debug for $id {

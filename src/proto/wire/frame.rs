@@ -105,10 +105,26 @@ pub enum RequestOutcome {
     Names,
 }
 
+/// Declares [`Frame`], and the same enum once more without a tag: serde would copy every member of a tagged enum before
+/// it knows the variant, but [`tagged`](crate::proto::wire::tagged) knows the kind beforehand.
+macro_rules! frames {
+    ($(#[doc = $doc:literal])* #[allow($($allowed:tt)*)] pub enum Frame { $($variants:tt)* }) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "t", rename_all = "snake_case")]
+        #[allow($($allowed)*)]
+        pub enum Frame { $($variants)* }
+
+        #[derive(Deserialize)]
+        #[serde(remote = "Frame", rename_all = "snake_case")]
+        #[allow(dead_code, reason = "serde only reads its declaration")]
+        pub(super) enum UntaggedFrame { $($variants)* }
+    };
+}
+
+frames! {
 /// A line of a datagram after its header. `r` is the number of a request. "Without number" means that the header of the
 /// datagram has no `seq`, so that the link does not retransmit it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "t", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the members are explained at their frames")]
 pub enum Frame {
     /// To a server, outside a link: a request for a challenge. The answer repeats the token. `pad` makes the datagram
@@ -205,6 +221,7 @@ pub enum Frame {
     /// A frame of an unknown kind, or a malformed frame. It is ignored, so that later releases can add frames.
     #[serde(other)]
     Unknown,
+}
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]

@@ -3,6 +3,7 @@
 #![doc = include_str!("../README.md")]
 
 mod frame;
+mod tagged;
 #[cfg(test)]
 mod tests;
 
@@ -232,7 +233,7 @@ fn split_tag(rest: &[u8]) -> (&[u8], Option<[u8; TAG]>) {
 #[must_use]
 pub fn parse_frames(body: &[u8]) -> Vec<Frame> {
     let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    let frame = |line| serde_json::from_slice(line).ok().filter(Frame::is_repeatable).unwrap_or(Frame::Unknown);
+    let frame = |line| tagged::parse(line).filter(Frame::is_repeatable).unwrap_or(Frame::Unknown);
     lines.take(MAX_FRAMES).map(frame).collect()
 }
 
