@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod control;
+pub mod direct_output;
 pub mod event_loop;
 pub mod file;
 pub mod identity;

@@ -72,19 +72,21 @@ impl Timestamp {
     /// `jiff` is formatted as the start of 1970.
     #[must_use]
     pub fn seconds(self) -> String {
-        self.format("%Y-%m-%dT%H:%M:%SZ")
+        self.format(0)
     }
 
     /// Formats as RFC 3339 in UTC with microseconds, for events: `2026-01-02T03:04:05.678901Z`. The range is that of
     /// [`Timestamp::seconds`].
     #[must_use]
     pub fn exact(self) -> String {
-        self.format("%Y-%m-%dT%H:%M:%S.%6fZ")
+        self.format(6)
     }
 
-    fn format(self, pattern: &str) -> String {
+    /// The printer of `jiff` is several times faster than a pattern.
+    fn format(self, digits: u8) -> String {
+        const PRINTER: jiff::fmt::temporal::DateTimePrinter = jiff::fmt::temporal::DateTimePrinter::new();
         let stamp = jiff::Timestamp::from_microsecond(self.0).unwrap_or_default();
-        stamp.strftime(pattern).to_string()
+        PRINTER.precision(Some(digits)).timestamp_to_string(&stamp)
     }
 }
 
@@ -137,6 +139,8 @@ mod tests {
         let at = Timestamp::from_micros(1_767_323_045_678_901);
         assert_eq!(at.seconds(), "2026-01-02T03:04:05Z");
         assert_eq!(at.exact(), "2026-01-02T03:04:05.678901Z");
+        assert_eq!(Timestamp::from_micros(1).exact(), "1970-01-01T00:00:00.000001Z");
+        assert_eq!(Timestamp::from_micros(-1).seconds(), "1969-12-31T23:59:59Z");
         assert_eq!(Timestamp::from_micros(i64::MAX).seconds(), "1970-01-01T00:00:00Z");
     }
 

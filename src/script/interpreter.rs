@@ -155,7 +155,10 @@ impl Script {
         if self.input == ScriptInput::Finished {
             return;
         }
-        self.log.event(now, self.seq, event);
+        // A later line may expect this event. After the last line only a running expectation can.
+        if self.input == ScriptInput::Open || matches!(self.pending, Pending::Expect { .. }) {
+            self.log.event(now, self.seq, event);
+        }
         if let (Some(cmd), Body::Client(ClientEvent::Done { ok, .. })) = (event.cmd, &event.body) {
             self.outstanding.remove(&cmd);
             if !ok && self.options.fail_fast {

@@ -4,6 +4,8 @@
 mod tests;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use serde_json::Value;
@@ -36,7 +38,8 @@ pub struct Log {
 #[derive(Clone, Debug)]
 pub struct LogEntry {
     at: Instant,
-    lines: Vec<LogLine>,
+    /// The lines of an event of this process are made only when a search needs them.
+    lines: OnceCell<Vec<LogLine>>,
     object: LoggedEvent,
     taken: bool,
     weight: usize,
@@ -46,6 +49,12 @@ pub struct LogEntry {
 struct LogLine {
     text: String,
     taken: bool,
+}
+
+impl LogLine {
+    fn new(text: String) -> Self {
+        Self { text, taken: false }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -103,13 +112,21 @@ impl LogEntry {
 
     /// The lines that text patterns see.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().map(|line| line.text.as_str())
+        self.log_lines().iter().map(|line| line.text.as_str())
     }
 
     /// Whether the entry or one of its lines was taken.
     #[must_use]
     pub fn is_taken(&self) -> bool {
-        self.taken || self.lines.iter().any(|line| line.taken)
+        // Without lines none of them was taken.
+        self.taken || self.lines.get().is_some_and(|lines| lines.iter().any(|line| line.taken))
+    }
+
+    fn log_lines(&self) -> &[LogLine] {
+        self.lines.get_or_init(|| match &self.object {
+            LoggedEvent::Event(event, _) => event.line().as_deref().map(lines).unwrap_or_default(),
+            LoggedEvent::None | LoggedEvent::Json(_) => Vec::new(),
+        })
     }
 }
 
@@ -145,14 +162,14 @@ impl Log {
         if self.open
             && let Some(last) = self.entries.back_mut()
         {
-            let line = last.lines.first_mut()?;
+            let line = last.lines.get_mut()?.first_mut()?;
             let now = now.unwrap_or_default();
             if line.text == now {
                 return None;
             }
             if marked {
                 // A mark hides the shown part. The extended line came after the mark, so it is a new entry.
-                self.push(at, vec![now], LoggedEvent::None, raw.len());
+                self.push(at, vec![LogLine::new(now)].into(), LoggedEvent::None, raw.len());
                 self.open = true;
                 return None;
             }
@@ -163,7 +180,7 @@ impl Log {
         }
         if let Some(text) = now {
             let weight = text.len();
-            self.push(at, vec![text], LoggedEvent::None, weight);
+            self.push(at, vec![LogLine::new(text)].into(), LoggedEvent::None, weight);
             self.open = true;
         }
         None
@@ -171,21 +188,15 @@ impl Log {
 
     /// Adds a JSON event. Text patterns see its `line`.
     pub fn json(&mut self, at: Instant, object: Value) {
-        let lines = object.get("line").and_then(Value::as_str).map(lines).unwrap_or_default();
+        let lines = object.get("line").and_then(Value::as_str).map(lines).unwrap_or_default().into();
         let weight = weight(&object);
         self.push(at, lines, LoggedEvent::Json(object), weight);
     }
 
     /// Adds an event of this process, with its number in the output.
     pub fn event(&mut self, at: Instant, seq: u64, event: &Event) {
-        let text = event.line();
-        let weight = text.as_ref().map_or(0, String::len) * 2;
-        self.push(
-            at,
-            text.as_deref().map(lines).unwrap_or_default(),
-            LoggedEvent::Event(Box::new(event.clone()), seq),
-            weight,
-        );
+        let object = LoggedEvent::Event(Box::new(event.clone()), seq);
+        self.push(at, OnceCell::new(), object, event.approximate_bytes());
     }
 
     /// Hides all output so far from searches.
@@ -230,7 +241,7 @@ impl Log {
     pub fn taken(&self, matcher: &Matcher) -> Option<Instant> {
         let matches = |entry: &&LogEntry| {
             let line = |line: &LogLine| line.taken && matcher.line(&line.text).is_some();
-            entry.lines.iter().any(line) || entry.taken && self.matches(entry, matcher).is_some()
+            entry.log_lines().iter().any(line) || entry.taken && self.matches(entry, matcher).is_some()
         };
         self.entries.iter().rev().find(matches).map(|entry| entry.at)
     }
@@ -261,7 +272,7 @@ impl Log {
                 return Some(LogMatch { at: entry.at, text, captures, place });
             }
             let takable = |line: &LogLine| !line.taken && !entry.taken && !line.text.is_empty();
-            let mut open = entry.lines.iter().enumerate().skip(begin).filter(|(_, line)| takable(line));
+            let mut open = entry.log_lines().iter().enumerate().skip(begin).filter(|(_, line)| takable(line));
             open.find_map(|(n, line)| {
                 let captures = matcher.line(&line.text)?;
                 let place = LogPosition { entry: number, line: n + 1 };
@@ -277,7 +288,7 @@ impl Log {
             if place.line == 0 { (place.entry - 1, None) } else { (place.entry, Some(place.line - 1)) };
         let index = number.checked_sub(self.dropped).and_then(|index| usize::try_from(index).ok());
         if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
-            match line.and_then(|line| entry.lines.get_mut(line)) {
+            match line.and_then(|line| entry.lines.get_mut()?.get_mut(line)) {
                 Some(line) => line.taken = true,
                 None => entry.taken = true,
             }
@@ -301,7 +312,7 @@ impl Log {
             let value = self.value(entry).filter(|_| !entry.is_taken());
             return value.map(|value| (entry, value.to_string().into())).into_iter().collect();
         }
-        let lines = entry.lines.iter().filter(|line| !line.taken && !entry.taken && !line.text.is_empty());
+        let lines = entry.log_lines().iter().filter(|line| !line.taken && !entry.taken && !line.text.is_empty());
         lines.map(|line| (entry, line.text.as_str().into())).collect()
     }
 
@@ -317,10 +328,9 @@ impl Log {
         matcher.event(self.value(entry)?.as_ref())
     }
 
-    fn push(&mut self, at: Instant, lines: Vec<String>, object: LoggedEvent, weight: usize) {
+    fn push(&mut self, at: Instant, lines: OnceCell<Vec<LogLine>>, object: LoggedEvent, weight: usize) {
         /// Approximate size of an entry without its text.
         const OVERHEAD: usize = 256;
-        let lines = lines.into_iter().map(|text| LogLine { text, taken: false }).collect();
         let weight = weight + OVERHEAD;
         self.entries.push_back(LogEntry { at, lines, object, taken: false, weight });
         self.open = false;
@@ -328,16 +338,20 @@ impl Log {
         while self.entries.len() > Self::MAX_ENTRIES || self.bytes > Self::MAX_BYTES && self.entries.len() > 1 {
             let Some(first) = self.entries.pop_front() else { break };
             self.bytes = self.bytes.saturating_sub(first.weight);
-            let behind = LogPosition { entry: self.dropped, line: first.lines.len().max(1) };
-            self.lost += u64::from(self.cursor < behind);
+            let has_passed = match self.cursor.entry.cmp(&self.dropped) {
+                Ordering::Less => false,
+                Ordering::Equal => self.cursor.line >= first.log_lines().len().max(1),
+                Ordering::Greater => true,
+            };
+            self.lost += u64::from(!has_passed);
             self.dropped += 1;
         }
     }
 }
 
 /// The normalized lines of an event.
-fn lines(text: &str) -> Vec<String> {
-    text.split('\n').filter_map(normal).collect()
+fn lines(text: &str) -> Vec<LogLine> {
+    text.split('\n').filter_map(normal).map(LogLine::new).collect()
 }
 
 /// The approximate size of a value in bytes.

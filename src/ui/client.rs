@@ -62,6 +62,7 @@ fn try_run(options: &ClientOptions, source: LineSource) -> anyhow::Result<Status
             runs_in_background: false,
         },
     )?;
+    let completion = printer.has_editor().then_some(completion);
     let role = ClientRole::new(CommandSource::new(lines, is_typed, options), completion);
     let client = Client::new(session.clock.now(), config);
     session.run(client, role, printer)
@@ -70,7 +71,8 @@ fn try_run(options: &ClientOptions, source: LineSource) -> anyhow::Result<Status
 /// The inputs of a client, and the consequences of its events.
 struct ClientRole {
     source: CommandSource,
-    completion: Completion,
+    /// Present if a line editor uses it.
+    completion: Option<Completion>,
     is_registered: bool,
     has_table: bool,
     /// Number of commands passed to the machine.
@@ -85,7 +87,7 @@ struct ClientRole {
 }
 
 impl ClientRole {
-    fn new(source: CommandSource, completion: Completion) -> Self {
+    fn new(source: CommandSource, completion: Option<Completion>) -> Self {
         Self {
             source,
             completion,
@@ -175,7 +177,9 @@ impl HostRole for ClientRole {
             }
             _ => {}
         }
-        self.completion.learn(event);
+        if let Some(completion) = &self.completion {
+            completion.learn(event);
+        }
         self.source.event(now, event);
     }
 

@@ -162,10 +162,10 @@ impl<R: HostRole> Host<R::Machine> for ProgramHost<R> {
     }
 
     fn events(&mut self, now: Now, events: Vec<Event>) {
-        for event in events {
-            self.role.learn(now, &event);
-            self.shell.printer.display(event);
+        for event in &events {
+            self.role.learn(now, event);
         }
+        self.shell.printer.display(events);
         if self.role.has_answered() {
             self.shell.printer.answered();
         }

@@ -1,18 +1,21 @@
 //! Prints events to standard output and errors to standard error. No other file prints.
 //!
-//! A thread of its own writes, so that blocked output delays nothing else. An event counts as displayed after its batch
-//! was flushed.
+//! Blocked output delays nothing else. Output to a file, or to a pipe with room, is written at once by the thread of the
+//! event loop. A thread of its own writes everything else, and goes on where a pipe became full. An event counts as
+//! displayed after its batch was flushed.
 
 mod backlog;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::io::input::Wake;
+use crate::io::output::direct_output;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::Problem;
 use crate::proto::event::sentences::Sentence;
@@ -24,6 +27,9 @@ use crate::ui::screen::Screen;
 
 /// The most events of one write.
 const BATCH: usize = 256;
+
+/// The most bytes of the buffer of a write that are kept for the next one.
+const TEXT_BYTES_KEPT: usize = 256 * 1024;
 
 /// The style of printed events.
 #[derive(Clone, Debug)]
@@ -68,6 +74,8 @@ pub(super) struct PrinterState {
 #[derive(Default)]
 struct PrintQueue {
     backlog: Backlog,
+    /// [`Out`] has a rest to write.
+    has_rest: bool,
     /// No more events will be queued.
     closing: bool,
     finished: bool,
@@ -80,7 +88,18 @@ struct PrintQueue {
 pub(super) struct Out {
     style: OutputStyle,
     seq: u64,
+    /// Waits while the output is blocked.
     sink: Box<dyn Write + Send>,
+    /// Writes to the same file or pipe, and never waits.
+    direct: Option<File>,
+    /// The bytes of the last batch. Its buffer is used again.
+    text: Vec<u8>,
+    /// The number of bytes of `text` that are written.
+    written: usize,
+    /// The number of the machine's events in `text`.
+    counts: u64,
+    /// The last batch is not written completely.
+    has_rest: bool,
 }
 
 impl Printer {
@@ -90,11 +109,18 @@ impl Printer {
     /// # Errors
     /// The system refuses another thread.
     pub fn start(style: OutputStyle, screen: Option<Screen>, wake: Wake) -> io::Result<Self> {
-        Self::to(Box::new(io::stdout()), style, screen, wake)
+        let direct = if screen.is_none() { direct_output() } else { None };
+        Self::to((Box::new(io::stdout()), direct), style, screen, wake)
     }
 
-    fn to(sink: Box<dyn Write + Send>, style: OutputStyle, screen: Option<Screen>, wake: Wake) -> io::Result<Self> {
-        let out = Mutex::new(Out { style, seq: 0, sink });
+    fn to(
+        (sink, direct): (Box<dyn Write + Send>, Option<File>),
+        style: OutputStyle,
+        screen: Option<Screen>,
+        wake: Wake,
+    ) -> io::Result<Self> {
+        let out =
+            Mutex::new(Out { style, seq: 0, sink, direct, text: Vec::new(), written: 0, counts: 0, has_rest: false });
         let queue = Mutex::new(PrintQueue { is_awaiting: true, ..PrintQueue::default() });
         let (changed, displayed) = (Condvar::new(), AtomicU64::new(0));
         let shared = Arc::new(PrinterState { queue, changed, out, displayed, wake });
@@ -107,19 +133,26 @@ impl Printer {
         Ok(printer)
     }
 
-    /// Queues an event of the machine. The machine waits until it is displayed. Never blocks.
-    pub fn display(&self, event: Event) {
-        self.push(event, true);
+    /// Displays events of the machine. The machine waits until they are displayed. Never blocks.
+    pub fn display(&self, events: Vec<Event>) {
+        let mut queue = self.shared.queue();
+        events.into_iter().for_each(|event| queue.backlog.push(event, true));
+        drop(queue);
+        if !self.shared.write_directly() {
+            self.shared.changed.notify_all();
+        }
     }
 
     /// Queues an event of the shell. The machine does not count it. Never blocks.
     pub fn display_uncounted(&self, event: Event) {
-        self.push(event, false);
+        self.shared.queue().backlog.push(event, false);
+        self.shared.changed.notify_all();
     }
 
-    fn push(&self, event: Event, is_counted: bool) {
-        self.shared.queue().backlog.push(event, is_counted);
-        self.shared.changed.notify_all();
+    /// Whether the output appears above the line of an editor.
+    #[must_use]
+    pub fn has_editor(&self) -> bool {
+        self.screen.is_some()
     }
 
     /// The number of displayed events of the machine.
@@ -142,6 +175,9 @@ impl Printer {
 
     /// Notes that the outcome of the last typed line is queued, or that the line has none.
     pub fn answered(&self) {
+        if !self.has_editor() {
+            return;
+        }
         self.shared.queue().is_awaiting = false;
         self.shared.changed.notify_all();
     }
@@ -207,7 +243,7 @@ impl PrinterState {
 
     /// Waits until an event is queued or the printer is closing; returns whether it is closing.
     pub(super) fn wait_for_work(&self) -> bool {
-        let idle = |queue: &mut PrintQueue| queue.backlog.is_empty() && !queue.closing;
+        let idle = |queue: &mut PrintQueue| queue.backlog.is_empty() && !queue.has_rest && !queue.closing;
         let queue = self.changed.wait_while(self.queue(), idle);
         queue.unwrap_or_else(PoisonError::into_inner).closing
     }
@@ -245,35 +281,81 @@ impl PrinterState {
         silent.is_some()
     }
 
-    /// Writes all queued events.
+    /// Writes all queued events, and waits while the output is blocked.
     pub(super) fn write_queued(&self, out: &mut Out) {
         loop {
-            let (batch, gone) = {
-                let mut queue = self.queue();
-                (queue.backlog.take(BATCH), queue.gone.is_some())
-            };
-            if batch.events.is_empty() && batch.dropped == 0 {
+            if out.has_rest {
+                let result = out.write_rest();
+                self.note(out, result);
+                (self.wake)();
+            }
+            if !self.next_batch(out) {
                 self.changed.notify_all();
                 return;
             }
-            if gone {
+        }
+    }
+
+    /// Writes all queued events if the output takes them without waiting. Otherwise the writing thread must write.
+    fn write_directly(&self) -> bool {
+        let mut out = match self.out.try_lock() {
+            Ok(out) => out,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // The writing thread is at work.
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        if out.direct.is_none() {
+            return false;
+        }
+        while !out.has_rest && self.next_batch(&mut out) {
+            if !out.has_rest {
                 continue;
             }
-            let mut text = String::new();
-            for event in &batch.events {
-                out.render(event, &mut text);
+            match out.write_rest_directly() {
+                // The output may take the rest at this moment already: the writing thread decides.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.queue().has_rest = true,
+                result => self.note(&mut out, result),
             }
-            if batch.dropped > 0
-                && let Some(event) = batch.events.last()
-            {
-                out.render(&dropped_warning(event, batch.dropped), &mut text);
-            }
-            match out.write(text.as_bytes()) {
-                Ok(()) => _ = self.displayed.fetch_add(batch.counts, Ordering::SeqCst),
-                Err(error) => self.queue().gone = Some(classify_write_error(&error)),
-            }
-            (self.wake)();
         }
+        !out.has_rest
+    }
+
+    /// Renders the next queued events. Returns false if there are none.
+    fn next_batch(&self, out: &mut Out) -> bool {
+        let (batch, gone) = {
+            let mut queue = self.queue();
+            (queue.backlog.take(BATCH), queue.gone.is_some())
+        };
+        if batch.events.is_empty() && batch.dropped == 0 {
+            return false;
+        }
+        if gone {
+            return true;
+        }
+        for event in &batch.events {
+            out.render(event);
+        }
+        if batch.dropped > 0
+            && let Some(event) = batch.events.last()
+        {
+            out.render(&dropped_warning(event, batch.dropped));
+        }
+        out.counts = batch.counts;
+        out.has_rest = true;
+        true
+    }
+
+    /// Notes that the last batch is written, or that it cannot be.
+    fn note(&self, out: &mut Out, result: io::Result<()>) {
+        match result {
+            Ok(()) => _ = self.displayed.fetch_add(out.counts, Ordering::SeqCst),
+            Err(error) => self.queue().gone = Some(classify_write_error(&error)),
+        }
+        out.has_rest = false;
+        out.written = 0;
+        out.text.clear();
+        out.text.shrink_to(TEXT_BYTES_KEPT);
+        self.queue().has_rest = false;
     }
 }
 
@@ -284,20 +366,45 @@ impl Out {
         self.sink.flush()
     }
 
-    fn render(&mut self, event: &Event, text: &mut String) {
+    /// Writes the rest of the last batch, and waits while the output is blocked.
+    fn write_rest(&mut self) -> io::Result<()> {
+        self.sink.write_all(&self.text[self.written..])?;
+        self.sink.flush()
+    }
+
+    /// Writes the rest of the last batch. The error is `WouldBlock` if the output does not take all of it now.
+    fn write_rest_directly(&mut self) -> io::Result<()> {
+        let Some(direct) = &mut self.direct else { return Err(ErrorKind::WouldBlock.into()) };
+        while self.written < self.text.len() {
+            match direct.write(&self.text[self.written..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn render(&mut self, event: &Event) {
+        let text = &mut self.text;
         if self.style.json {
             self.seq += 1;
-            let line = event.json(self.seq, &self.style.me);
-            text.push_str(&if self.style.terminal { escape_json_for_terminal(&line) } else { line.as_str().into() });
-            text.push('\n');
+            if self.style.terminal {
+                text.extend_from_slice(escape_json_for_terminal(&event.json(self.seq, &self.style.me)).as_bytes());
+            } else {
+                event.write_json(self.seq, &self.style.me, text);
+            }
+            text.push(b'\n');
             return;
         }
         let Some(lines) = event.line() else { return };
         let prompt = event.prompt();
         for line in lines.split('\n') {
-            text.push_str(&prompt);
-            text.push_str(&if self.style.terminal { escape_for_terminal(line) } else { line.into() });
-            text.push('\n');
+            text.extend_from_slice(prompt.as_bytes());
+            let line = if self.style.terminal { escape_for_terminal(line) } else { line.into() };
+            text.extend_from_slice(line.as_bytes());
+            text.push(b'\n');
         }
     }
 }

@@ -102,9 +102,35 @@ impl Event {
     /// The line of JSON, without a newline. `seq` counts from 1 without gaps. `me` is the client's name, or `server`.
     #[must_use]
     pub fn json(&self, seq: u64, me: &str) -> String {
+        let mut line = Vec::new();
+        self.write_json(seq, me, &mut line);
+        String::from_utf8(line).unwrap_or_default()
+    }
+
+    /// Appends the line of [`Event::json`].
+    pub fn write_json(&self, seq: u64, me: &str, to: &mut Vec<u8>) {
         let (cmd, body, line) = (self.cmd, &self.body, self.line());
         let envelope = Envelope { v: VERSION, seq, ts: self.at.exact(), me, cmd, body, line };
-        serde_json::to_string(&envelope).unwrap_or_default()
+        // Writing to a vector never fails.
+        let _ = serde_json::to_writer(to, &envelope);
+    }
+
+    /// Its approximate size in memory, in bytes.
+    #[must_use]
+    pub fn approximate_bytes(&self) -> usize {
+        use {ClientEvent as C, ServerEvent as S};
+        /// An event without its texts and lists.
+        const BASE: usize = 256;
+        let rows = |count: usize| count * 96;
+        BASE + match &self.body {
+            Body::Client(C::Message { text, .. }) | Body::Server(S::Accepted { text, .. }) => text.as_str().len(),
+            Body::Client(C::Table { changed, .. }) | Body::Server(S::Table { changed, .. }) => rows(changed.len()),
+            Body::Client(C::Clients { clients, .. }) | Body::Server(S::Clients { clients, .. }) => rows(clients.len()),
+            Body::Client(C::Groups { groups }) | Body::Server(S::Groups { groups, .. }) => rows(groups.len()),
+            Body::Client(C::Members { members, .. }) | Body::Server(S::Members { members, .. }) => rows(members.len()),
+            Body::Server(S::Mail { waiting }) => rows(waiting.len()),
+            _ => 0,
+        }
     }
 }
 

@@ -9,9 +9,6 @@ use crate::proto::event::{Body, Event};
 /// Approximate bytes of queued events beyond which events are dropped. From half of it on, no commands are read.
 pub const LIMIT: usize = 8 * 1024 * 1024;
 
-/// Approximate bytes of an event without its texts and lists.
-const BASE: usize = 256;
-
 /// Queued events, and the numbers of dropped ones.
 #[derive(Debug, Default)]
 pub struct Backlog {
@@ -43,7 +40,7 @@ impl Backlog {
             self.dropped_counted += counts;
             return;
         }
-        self.weight += weight(&event.body);
+        self.weight += event.approximate_bytes();
         self.events.push_back((event, counts + std::mem::take(&mut self.dropped_counted)));
     }
 
@@ -51,7 +48,7 @@ impl Backlog {
     pub fn take(&mut self, events_max: usize) -> Batch {
         let count = self.events.len().min(events_max);
         let (events, counts): (Vec<Event>, Vec<u64>) = self.events.drain(..count).unzip();
-        self.weight -= events.iter().map(|event| weight(&event.body)).sum::<usize>();
+        self.weight -= events.iter().map(Event::approximate_bytes).sum::<usize>();
         let mut batch = Batch { events, counts: counts.iter().sum(), dropped: 0 };
         if self.events.is_empty() {
             batch.counts += std::mem::take(&mut self.dropped_counted);
@@ -91,20 +88,6 @@ fn is_needed(body: &Body) -> bool {
     }
 }
 
-fn weight(body: &Body) -> usize {
-    use {ClientEvent as C, ServerEvent as S};
-    let rows = |count: usize| count * 96;
-    BASE + match body {
-        Body::Client(C::Message { text, .. }) | Body::Server(S::Accepted { text, .. }) => text.as_str().len(),
-        Body::Client(C::Table { changed, .. }) | Body::Server(S::Table { changed, .. }) => rows(changed.len()),
-        Body::Client(C::Clients { clients, .. }) | Body::Server(S::Clients { clients, .. }) => rows(clients.len()),
-        Body::Client(C::Groups { groups }) | Body::Server(S::Groups { groups, .. }) => rows(groups.len()),
-        Body::Client(C::Members { members, .. }) | Body::Server(S::Members { members, .. }) => rows(members.len()),
-        Body::Server(S::Mail { waiting }) => rows(waiting.len()),
-        _ => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +109,7 @@ mod tests {
     #[test]
     fn events_beyond_the_limit_are_dropped_and_counted() {
         let mut backlog = Backlog::default();
-        let fit = LIMIT / BASE;
+        let fit = LIMIT / retry().approximate_bytes();
         for _ in 0..fit + 5 {
             backlog.push(retry(), true);
         }
