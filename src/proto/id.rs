@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::proto::hex::{hex_digits, parse_hex};
+
 /// The 128-bit id of one start of a program. It is random and new at each start. Written as 32 lower-case hexadecimal
 /// digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,11 +31,7 @@ pub struct BadId;
 impl FromStr for Incarnation {
     type Err = BadId;
     fn from_str(word: &str) -> Result<Self, BadId> {
-        let canonical = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if word.len() != 32 || !word.bytes().all(canonical) {
-            return Err(BadId);
-        }
-        u128::from_str_radix(word, 16).map(Incarnation).map_err(|_| BadId)
+        parse_hex(word.as_bytes()).map(|bytes| Incarnation(u128::from_be_bytes(bytes))).ok_or(BadId)
     }
 }
 
@@ -48,7 +46,9 @@ impl FromStr for MessageId {
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        let mut word = [0; 32];
+        word.iter_mut().zip(hex_digits(&self.0.to_be_bytes())).for_each(|(place, digit)| *place = digit);
+        f.write_str(std::str::from_utf8(&word).unwrap_or_default())
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::proto::event::sentences::Sentence;
 
@@ -12,8 +12,8 @@ use crate::proto::event::sentences::Sentence;
 /// or digit.
 ///
 /// Names are case-sensitive. `server` is reserved. A clone shares the string.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Name(Arc<str>);
 
 /// The reason why a word is not a name. The sentence says what is allowed.
@@ -73,9 +73,10 @@ impl TryFrom<String> for Name {
     }
 }
 
-impl From<Name> for String {
-    fn from(name: Name) -> String {
-        name.0.as_ref().to_owned()
+// By hand, because `into` would clone the string.
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -112,7 +113,7 @@ mod tests {
     fn names_are_checked_at_their_limits() {
         let longest = "a".repeat(Name::MAX);
         for good in ["x", "X9", "a_b-c.d", "7", "Server", longest.as_str()] {
-            assert_eq!(Name::new(good).map(String::from), Ok(good.to_owned()));
+            assert_eq!(Name::new(good).map(|name| name.to_string()), Ok(good.to_owned()));
         }
         assert_eq!(Name::new(""), Err(BadName::Empty));
         assert_eq!(Name::new(&"a".repeat(33)), Err(BadName::TooLong(33)));

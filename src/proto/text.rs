@@ -7,14 +7,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::proto::event::sentences::Sentence;
 
 /// The text of a message: UTF-8, 1 to [`Text::MAX`] bytes. It is checked when it is created, and is delivered complete
 /// and unchanged. A clone shares the string.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Text(Arc<str>);
 
 /// The reason why a string is not a message text.
@@ -61,6 +61,13 @@ impl TryFrom<String> for Text {
 impl From<Text> for String {
     fn from(text: Text) -> String {
         text.0.as_ref().to_owned()
+    }
+}
+
+// By hand, because `into` would clone the string.
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -107,6 +107,9 @@ impl Outbox {
     /// Puts waiting messages on the link to their reader, up to [`UNDER_WAY`]. Stops at a message that is not on its
     /// first direct attempt, because later messages must not overtake it.
     pub fn send_waiting(&mut self, reader: &Name, link: &mut Link, mut next_tag: impl FnMut() -> Tag) {
+        if link.unsettled() >= UNDER_WAY {
+            return;
+        }
         let after = self.kept.get(reader).copied();
         for message in self.queues.get_mut(reader).into_iter().flatten() {
             match message.state {

@@ -144,7 +144,8 @@ pub fn prompt(group: Option<&Name>) -> String {
 #[must_use]
 pub fn inline(text: &str) -> std::borrow::Cow<'_, str> {
     let ends_line = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
-    if !text.contains(ends_line) {
+    // Nearly all texts are plain ASCII, which is quick to recognise.
+    if text.bytes().all(|byte| (b' '..0x80).contains(&byte)) || !text.contains(ends_line) {
         return text.into();
     }
     let escape = |c: char| if ends_line(c) { c.escape_default().to_string() } else { c.to_string() };
