@@ -59,9 +59,9 @@ impl fmt::Display for MessageId {
 }
 
 /// Parses a word of JSON as an id.
-struct Word<T>(PhantomData<T>);
+struct IdVisitor<T>(PhantomData<T>);
 
-impl<T: FromStr<Err = BadId>> Visitor<'_> for Word<T> {
+impl<T: FromStr<Err = BadId>> Visitor<'_> for IdVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,7 +83,7 @@ macro_rules! as_string {
         }
         impl<'de> Deserialize<'de> for $id {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(Word(PhantomData))
+                deserializer.deserialize_str(IdVisitor(PhantomData))
             }
         }
         impl fmt::Debug for $id {

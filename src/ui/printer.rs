@@ -5,6 +5,7 @@
 //! displayed after its batch was flushed.
 
 mod backlog;
+mod out;
 #[cfg(test)]
 mod tests;
 
@@ -14,22 +15,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use crate::io::direct_output;
 use crate::io::input::Wake;
-use crate::io::output::direct_output;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::Problem;
 use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::event::{Body, Event};
-use crate::proto::text::{escape_for_terminal, escape_json_for_terminal};
+use crate::proto::text::escape_for_terminal;
 use crate::ui::printer::backlog::Backlog;
+pub(super) use crate::ui::printer::out::Out;
 use crate::ui::screen::Screen;
 
 /// The most events of one write.
 const BATCH: usize = 256;
-
-/// The most bytes of the buffer of a write that are kept for the next one.
-const TEXT_BYTES_KEPT: usize = 256 * 1024;
 
 /// The style of printed events.
 #[derive(Clone, Debug)]
@@ -84,24 +83,6 @@ struct PrintQueue {
     is_awaiting: bool,
 }
 
-/// The output and its style.
-pub(super) struct Out {
-    style: OutputStyle,
-    seq: u64,
-    /// Waits while the output is blocked.
-    sink: Box<dyn Write + Send>,
-    /// Writes to the same file or pipe, and never waits.
-    direct: Option<File>,
-    /// The bytes of the last batch. Its buffer is used again.
-    text: Vec<u8>,
-    /// The number of bytes of `text` that are written.
-    written: usize,
-    /// The number of the machine's events in `text`.
-    counts: u64,
-    /// The last batch is not written completely.
-    has_rest: bool,
-}
-
 impl Printer {
     /// Starts to write to standard output; with a screen, above the line that is being typed there. `wake` is called
     /// after an event was displayed, and when the output fails.
@@ -109,7 +90,7 @@ impl Printer {
     /// # Errors
     /// The system refuses another thread.
     pub fn start(style: OutputStyle, screen: Option<Screen>, wake: Wake) -> io::Result<Self> {
-        let direct = if screen.is_none() { direct_output() } else { None };
+        let direct = if screen.is_none() { direct_output::open(&io::stdout()) } else { None };
         Self::to((Box::new(io::stdout()), direct), style, screen, wake)
     }
 
@@ -119,8 +100,7 @@ impl Printer {
         screen: Option<Screen>,
         wake: Wake,
     ) -> io::Result<Self> {
-        let out =
-            Mutex::new(Out { style, seq: 0, sink, direct, text: Vec::new(), written: 0, counts: 0, has_rest: false });
+        let out = Mutex::new(Out::new(style, sink, direct));
         let queue = Mutex::new(PrintQueue { is_awaiting: true, ..PrintQueue::default() });
         let (changed, displayed) = (Condvar::new(), AtomicU64::new(0));
         let shared = Arc::new(PrinterState { queue, changed, out, displayed, wake });
@@ -304,7 +284,7 @@ impl PrinterState {
             // The writing thread is at work.
             Err(TryLockError::WouldBlock) => return false,
         };
-        if out.direct.is_none() {
+        if !out.is_direct() {
             return false;
         }
         while !out.has_rest && self.next_batch(&mut out) {
@@ -351,61 +331,8 @@ impl PrinterState {
             Ok(()) => _ = self.displayed.fetch_add(out.counts, Ordering::SeqCst),
             Err(error) => self.queue().gone = Some(classify_write_error(&error)),
         }
-        out.has_rest = false;
-        out.written = 0;
-        out.text.clear();
-        out.text.shrink_to(TEXT_BYTES_KEPT);
+        out.clear();
         self.queue().has_rest = false;
-    }
-}
-
-impl Out {
-    /// Writes bytes unchanged and flushes them.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.sink.write_all(bytes)?;
-        self.sink.flush()
-    }
-
-    /// Writes the rest of the last batch, and waits while the output is blocked.
-    fn write_rest(&mut self) -> io::Result<()> {
-        self.sink.write_all(&self.text[self.written..])?;
-        self.sink.flush()
-    }
-
-    /// Writes the rest of the last batch. The error is `WouldBlock` if the output does not take all of it now.
-    fn write_rest_directly(&mut self) -> io::Result<()> {
-        let Some(direct) = &mut self.direct else { return Err(ErrorKind::WouldBlock.into()) };
-        while self.written < self.text.len() {
-            match direct.write(&self.text[self.written..]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn render(&mut self, event: &Event) {
-        let text = &mut self.text;
-        if self.style.json {
-            self.seq += 1;
-            if self.style.terminal {
-                text.extend_from_slice(escape_json_for_terminal(&event.json(self.seq, &self.style.me)).as_bytes());
-            } else {
-                event.write_json(self.seq, &self.style.me, text);
-            }
-            text.push(b'\n');
-            return;
-        }
-        let Some(lines) = event.line() else { return };
-        let prompt = event.prompt();
-        for line in lines.split('\n') {
-            text.extend_from_slice(prompt.as_bytes());
-            let line = if self.style.terminal { escape_for_terminal(line) } else { line.into() };
-            text.extend_from_slice(line.as_bytes());
-            text.push(b'\n');
-        }
     }
 }
 
