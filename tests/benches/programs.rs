@@ -1,7 +1,6 @@
 //! Real programs of a round: one server and clients. They end with the round.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -38,12 +37,16 @@ impl Server {
         self.process.pid()
     }
 
-    /// A client whose input is a file with these lines.
+    /// A client that reads its commands from a pipe.
+    pub fn piped_client(&self, name: &str, options: &[&str]) -> ProgramBuilder {
+        program(["-c", name, "127.0.0.1", &self.port.to_string(), "0"]).args(options)
+    }
+
+    /// A client that reads these lines from a file, so that no other process has to write them meanwhile.
     pub fn client(&self, name: &str, options: &[&str], lines: &str) -> ProgramBuilder {
-        let file: PathBuf = self.folder.path().join(format!("{name}.txt"));
+        let file = self.folder.path().join(format!("{name}.txt"));
         fs::write(&file, lines).expect("a script");
-        let input = fs::File::open(&file).expect("a script");
-        program(["-c", name, "127.0.0.1", &self.port.to_string(), "0"]).args(options).stdin(input)
+        self.piped_client(name, options).arg("--script").arg(file)
     }
 
     /// Registers a name and leaves, so that the server keeps messages for it.

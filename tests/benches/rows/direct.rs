@@ -1,6 +1,6 @@
 //! Direct messages between two real clients.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -38,7 +38,7 @@ pub fn round_trip(scale: Scale) -> Round {
     times.sort_by(f64::total_cmp);
     drop(reader);
     let mut round = Round { bench_share, ..Round::default() };
-    round.faults.false_offline = server.end(&["x"]);
+    round.faults.false_offline = server.end(&["x", "w"]);
     if sender.status != Some(0) {
         round.note = Some("a message was not acknowledged".to_owned());
     }
@@ -78,7 +78,10 @@ pub fn pipe(scale: Scale) -> Round {
     let reader = ReaderOfLines::start(listener(&server, "y").unread().start());
     reader.wait(ROUND_LIMIT, |reader| reader.is_ready());
     let watch = Stopwatch::start();
-    let sender = server.client("x", &["--pipeline"], &numbered("send y", count)).stdout(Stdio::null()).unread().start();
+    let mut sender = server.piped_client("x", &["--pipeline"]).stdout(Stdio::null()).unread().start();
+    let (mut pipe, lines) = (sender.stdin.take().expect("a pipe"), numbered("send y", count));
+    // It ends when all is written, or when the sender ends.
+    std::thread::spawn(move || pipe.write_all(lines.as_bytes()));
     let status = wait_for_end(sender, ROUND_LIMIT);
     // After the end of the sender, only what is on its way is still missing.
     reader.wait(STALL, |reader| reader.count.load(SeqCst) >= count as u64);

@@ -106,10 +106,6 @@ impl ThinClient {
         self.repeat(now);
     }
 
-    pub fn due(&self) -> Option<Instant> {
-        self.due
-    }
-
     /// Repeats the last request, or sends a keep-alive.
     pub fn timeout(&mut self, now: Instant) {
         if !self.due.is_some_and(|due| due <= now) {
