@@ -71,6 +71,9 @@ fn main() -> ExitCode {
     }
     let mut results = Vec::new();
     for row in rows {
+        if !is_smoke {
+            eprintln!("{} …", row.name);
+        }
         let rounds = (0..arguments.rounds.unwrap_or(row.rounds)).map(|_| {
             let watch = Stopwatch::start();
             let mut round = (row.measure)(scale);
@@ -78,7 +81,6 @@ fn main() -> ExitCode {
             round
         });
         let result = RowResult { row: row.name, title: (row.title)(scale), rounds: rounds.collect() };
-        eprintln!("{}", result.lines().join("\n"));
         results.push(result);
     }
     let machine = machine::description();

@@ -1,5 +1,7 @@
 //! The results of rows: medians and spread of several rounds, as a table in Markdown or as JSON.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use crate::thin::order::Faults;
@@ -58,63 +60,55 @@ impl RowResult {
         sum
     }
 
-    /// The measures by position, with the values of all rounds that have them.
-    fn summaries(&self) -> Vec<(&Measure, Spread, Option<Spread>, Option<Spread>)> {
-        let names: Vec<&Measure> = self
-            .rounds
-            .iter()
-            .map(|round| &round.measures)
-            .max_by_key(|m| m.len())
-            .map_or(Vec::new(), |m| m.iter().collect());
-        let summary = |first: &&'_ Measure| {
-            let all = self.rounds.iter().flat_map(|round| &round.measures).filter(|m| m.name == first.name);
-            let all: Vec<&Measure> = all.collect();
-            let values = Spread::of(all.iter().map(|m| m.value));
-            let baselines = Spread::of(all.iter().filter_map(|m| m.baseline));
-            let ratios = Spread::of(all.iter().filter_map(|m| Some(m.value / m.baseline?)));
-            values.map(|values| (values, baselines, ratios))
+    /// The measures of the row, each with the values of all rounds that have it.
+    fn summaries(&self) -> Vec<Summary> {
+        let mut first: Vec<&Measure> = Vec::new();
+        let all = || self.rounds.iter().flat_map(|round| &round.measures);
+        for measure in all() {
+            if first.iter().all(|known| known.name != measure.name) {
+                first.push(measure);
+            }
+        }
+        let summary = |&Measure { name, unit, .. }: &Measure| {
+            let own = || all().filter(move |measure| measure.name == name);
+            let values = Spread::of(own().map(|measure| measure.value))?;
+            let baseline = Spread::of(own().filter_map(|measure| measure.baseline));
+            let ratio = Spread::of(own().filter_map(|measure| Some(measure.value / measure.baseline?)));
+            Some(Summary { name, unit, values, baseline, ratio })
         };
-        names
-            .into_iter()
-            .filter_map(|m| summary(&m).map(|(values, baselines, ratios)| (m, values, baselines, ratios)))
-            .collect()
+        first.into_iter().filter_map(summary).collect()
     }
 
-    /// Lines of the table: one for each measure, and one for a row without measures.
-    pub fn lines(&self) -> Vec<String> {
-        let share =
-            |of: fn(&Round) -> f64| Spread::of(self.rounds.iter().map(of)).map_or(0.0, |spread| spread.median * 100.0);
-        let shares = format!("{:.0} / {:.0} %", share(|round| round.bench_share), share(|round| round.others_share));
-        let faults = self.faults();
-        let Faults { lost, doubled, disordered, false_offline } = faults;
-        let faults = if faults.is_none() {
-            "0".to_owned()
-        } else {
-            format!("{lost} / {doubled} / {disordered} / {false_offline}")
+    /// Lines of the table: one for each measure, and one for what is missing.
+    fn lines(&self) -> Vec<String> {
+        let percent = |share: fn(&Round) -> f64| {
+            Spread::of(self.rounds.iter().map(share)).map_or(0.0, |spread| spread.median * 100.0)
         };
-        let summaries = self.summaries();
-        let mut lines: Vec<String> = summaries
-            .iter()
-            .map(|(measure, values, baselines, ratios)| {
-                let baseline = baselines.as_ref().map_or("–".to_owned(), |spread| number(spread.median));
-                let ratio = ratios.as_ref().map_or("–".to_owned(), |spread| format!("{:.2} ({:.2}–{:.2})", spread.median, spread.min, spread.max));
-                let Measure { name, unit, .. } = measure;
-                let Spread { median, min, max } = values;
-                let (median, min, max) = (number(*median), number(*min), number(*max));
-                format!("| `{}` | {}, {name} | {median} {unit} ({min}–{max}) | {baseline} | {ratio} | {faults} | {shares} |", self.row, self.title)
-            })
-            .collect();
+        let (bench, others) = (percent(|round| round.bench_share), percent(|round| round.others_share));
+        let faults = match self.faults() {
+            faults if faults.is_none() => "0".to_owned(),
+            Faults { lost, doubled, disordered, false_offline } => {
+                format!("{lost} / {doubled} / {disordered} / {false_offline}")
+            }
+        };
+        let end = format!("{faults} | {bench:.0} / {others:.0} % |");
+        let line = |Summary { name, unit, values, baseline, ratio }: Summary| {
+            let baseline = baseline.map_or("–".to_owned(), |spread| number(spread.median));
+            let ratio = ratio.map_or("–".to_owned(), |spread| spread.to_string());
+            format!("| `{}` | {name} ({unit}) | {values} | {baseline} | {ratio} | {end}", self.row)
+        };
+        let mut lines: Vec<String> = self.summaries().into_iter().map(line).collect();
         if let Some(note) = self.rounds.iter().find_map(|round| round.note.as_ref()) {
-            lines.push(format!("| `{}` | {} | {note} | – | – | {faults} | {shares} |", self.row, self.title));
+            lines.push(format!("| `{}` | {note} | – | – | – | {end}", self.row));
         }
         lines
     }
 
     fn json(&self) -> Value {
-        let measures = self.summaries().into_iter().map(|(measure, values, baselines, ratios)| {
+        let measures = self.summaries().into_iter().map(|Summary { name, unit, values, baseline, ratio }| {
+            let json = |spread: Option<Spread>| spread.map(|spread| spread.json());
             json!({
-                "name": measure.name, "unit": measure.unit, "value": values.json(),
-                "baseline": baselines.map(|spread| spread.json()), "ratio": ratios.map(|spread| spread.json()),
+                "name": name, "unit": unit, "value": values.json(), "baseline": json(baseline), "ratio": json(ratio),
             })
         });
         let faults = self.faults();
@@ -129,21 +123,35 @@ impl RowResult {
     }
 }
 
-/// The table of all rows, in Markdown.
+/// The table of all rows and their sizes, in Markdown.
 pub fn markdown(machine: &str, results: &[RowResult]) -> String {
     let mut lines = vec![
-        format!("{machine}. {}", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC")),
+        format!("{machine}. {}.", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC")),
         String::new(),
-        "| row | measured | median (min–max) | baseline | ratio | faults | CPU of bench / others |".to_owned(),
+        "| row | measure | median (min–max) | baseline | ratio | faults | CPU of bench / others |".to_owned(),
         "| --- | --- | --- | --- | --- | --- | --- |".to_owned(),
     ];
     lines.extend(results.iter().flat_map(RowResult::lines));
-    lines.join("\n") + "\n"
+    lines.push(String::new());
+    lines.extend(results.iter().map(|result| {
+        let rounds = result.rounds.len();
+        format!("- `{}`: {}; {rounds} round{}", result.row, result.title, if rounds == 1 { "" } else { "s" })
+    }));
+    lines.join("\n")
 }
 
 /// All rows as one object.
 pub fn as_json(machine: &str, results: &[RowResult]) -> Value {
     json!({ "machine": machine, "rows": results.iter().map(RowResult::json).collect::<Vec<_>>() })
+}
+
+/// A measure over all rounds.
+struct Summary {
+    name: &'static str,
+    unit: &'static str,
+    values: Spread,
+    baseline: Option<Spread>,
+    ratio: Option<Spread>,
 }
 
 /// Median and extremes of the rounds.
@@ -162,6 +170,12 @@ impl Spread {
 
     fn json(&self) -> Value {
         json!({ "median": self.median, "min": self.min, "max": self.max })
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}–{})", number(self.median), number(self.min), number(self.max))
     }
 }
 

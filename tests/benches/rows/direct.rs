@@ -97,7 +97,7 @@ pub fn pipe(scale: Scale) -> Round {
     }
     if status.is_some() {
         let rate = count as f64 / took.as_secs_f64();
-        round.measures = vec![Measure::new("lines a second", "/s", rate).against(baseline)];
+        round.measures = vec![Measure::new("lines", "a second", rate).against(baseline)];
     }
     round
 }

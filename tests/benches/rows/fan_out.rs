@@ -65,7 +65,7 @@ fn fan_out(scale: Scale, readers: usize, messages: usize) -> Round {
     let took = state.last_news_at - state.first_post_at;
     let rate = state.posts as f64 / took.as_secs_f64();
     round.measures = vec![
-        Measure::new("deliveries a second", "/s", rate).against(baseline),
+        Measure::new("deliveries", "a second", rate).against(baseline),
         Measure::new("server at its peak", "MiB", peak / 1024.0),
         Measure::new("server at the end", "MiB", resident / 1024.0),
     ];

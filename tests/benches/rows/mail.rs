@@ -40,7 +40,7 @@ pub fn saves(scale: Scale) -> Round {
         let end = fleet.wait(ROUND_LIMIT, |state| state.posts >= count as u64);
         round.faults = fleet.end(if end == WaitEnd::TooSlow { 0 } else { count as u64 });
         let rate = count as f64 / took.as_secs_f64();
-        round.measures = vec![Measure::new("saves a second", "/s", rate).against(baseline)];
+        round.measures = vec![Measure::new("saves", "a second", rate).against(baseline)];
     } else {
         round.note = Some(unsaved(status));
     }
@@ -70,7 +70,7 @@ pub fn mail(scale: Scale) -> Round {
     round.faults = fleet.end(if end == WaitEnd::TooSlow { 0 } else { count as u64 });
     round.faults.false_offline = server.end(&["x", READER]);
     let rate = state.posts as f64 / state.last_news_at.as_secs_f64();
-    round.measures = vec![Measure::new("messages a second", "/s", rate).against(baseline)];
+    round.measures = vec![Measure::new("messages", "a second", rate).against(baseline)];
     if end == WaitEnd::TooSlow {
         round.note = Some(format!("stopped after {ROUND_LIMIT:?}: {} of {count}", state.posts));
     }
