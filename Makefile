@@ -46,8 +46,12 @@ soak:             ## run clients with logins, groups, mail and loss for ten minu
 crowd:            ## let 1,000 clients join at once; print the time until all have the complete table
 	CHAT_CROWD=1000 $(CARGO) test --release --test program crowd:: -- --nocapture
 
-bench:            ## measure throughput as ratios to plain UDP and plain SQLite
-	$(CARGO) bench --bench throughput
+# `make bench ROW='pipe mail'` measures these rows; ARGS are options, such as `--json`, `--rounds 1`, `--scale 0.1`.
+bench:            ## measure the program as ratios to plain UDP and plain SQLite
+	@$(CARGO) bench --quiet --bench rows -- $(ROW) $(ARGS)
+
+bench-docs:       ## measure all rows and write the table in tests/benches/README.md
+	$(CARGO) bench --bench rows -- --write tests/benches/README.md
 
 check: format lint docs ## run all checks of a commit except the tests
 
@@ -63,4 +67,4 @@ docs:             ## build the code documentation; warnings are errors
 clean:            ## remove all build output
 	$(CARGO) clean
 
-.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios picture chaos goodput soak crowd bench check format lint docs clean
+.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios picture chaos goodput soak crowd bench bench-docs check format lint docs clean

@@ -108,7 +108,7 @@ impl ThinClient {
 
     /// Repeats the last request, or sends a keep-alive.
     pub fn timeout(&mut self, now: Instant) {
-        if !self.due.is_some_and(|due| due <= now) {
+        if self.due.is_none_or(|due| due > now) {
             return;
         }
         if self.is_reg_acked {
