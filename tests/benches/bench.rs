@@ -85,15 +85,15 @@ fn main() -> ExitCode {
     }
     let machine = machine::description();
     let table = report::markdown(&machine, &results);
+    let is_correct = results.iter().all(|result| result.faults().is_none());
     if arguments.json {
         println!("{}", report::as_json(&machine, &results));
-    } else if !is_smoke {
+    } else if !is_smoke || !is_correct {
         println!("{table}");
     }
     if let Some(file) = &arguments.write {
         write_table(file, &table);
     }
-    let is_correct = results.iter().all(|result| result.faults().is_none());
     if is_correct { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -16,7 +16,7 @@ pub const SINK: &str = "raw-sink";
 /// The length of a datagram with one short message and its tag.
 const DATAGRAM: usize = 230;
 /// A receiver that hears nothing for this time has lost the rest.
-const SILENCE: Duration = Duration::from_millis(500);
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// Another process of this program. Dropping it kills it.
 struct Peer {

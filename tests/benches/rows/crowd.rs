@@ -49,7 +49,7 @@ fn big_server(count: usize) -> Server {
 
 fn join(server: Server, count: usize, what: &'static str, is_done: impl Fn(FleetState) -> bool) -> Round {
     let watch = Stopwatch::start();
-    let fleet = Fleet::join(server.port, count, count).expect("a fleet");
+    let fleet = Fleet::join(&server, count, count).expect("a fleet");
     let end = fleet.wait(ROUND_LIMIT, is_done);
     let (state, bench_share) = (fleet.state(), watch.own_share());
     let peak = memory_kib(server.pid(), "VmHWM");
@@ -79,7 +79,7 @@ pub fn held(scale: Scale) -> Round {
     let server = big_server(count);
     let before = memory_kib(server.pid(), "VmRSS");
     let watch = Stopwatch::start();
-    let fleet = Fleet::join(server.port, count, AT_ONCE).expect("a fleet");
+    let fleet = Fleet::join(&server, count, AT_ONCE).expect("a fleet");
     let end = fleet.wait(ROUND_LIMIT, |state| state.registered == count as u64);
     std::thread::sleep(REST.mul_f64(scale.factor.min(1.0)));
     let (state, bench_share) = (fleet.state(), watch.own_share());

@@ -42,7 +42,7 @@ fn title(readers: usize, messages: usize) -> String {
 fn fan_out(scale: Scale, readers: usize, messages: usize) -> Round {
     let baseline = raw::datagrams_per_second(scale.of(RAW));
     let server = Server::on_disk();
-    let fleet = Fleet::join(server.port, readers, AT_ONCE).expect("a fleet");
+    let fleet = Fleet::join(&server, readers, AT_ONCE).expect("a fleet");
     if fleet.wait(ROUND_LIMIT, |state| state.complete == readers as u64) != WaitEnd::Done {
         let why =
             format!("only {} of {readers} readers have the whole table after {ROUND_LIMIT:?}", fleet.state().complete);
@@ -63,7 +63,8 @@ fn fan_out(scale: Scale, readers: usize, messages: usize) -> Round {
     round.faults = fleet.end(if is_ended { messages as u64 } else { 0 });
     round.faults.false_offline = server.end(&["x"]);
     let took = state.last_news_at - state.first_post_at;
-    let rate = state.posts as f64 / took.as_secs_f64();
+    // The rate of a part says nothing.
+    let rate = if end == WaitEnd::Done { state.posts as f64 / took.as_secs_f64() } else { f64::NAN };
     round.measures = vec![
         Measure::new("deliveries", "a second", rate).against(baseline),
         Measure::new("server at its peak", "MiB", peak / 1024.0),

@@ -36,7 +36,7 @@ pub fn saves(scale: Scale) -> Round {
     let mut round = Round { bench_share, ..Round::default() };
     if status == Some(0) {
         // What was saved must come back whole.
-        let fleet = Fleet::join(server.port, 1, 1).expect("a fleet");
+        let fleet = Fleet::join(&server, 1, 1).expect("a fleet");
         let end = fleet.wait(ROUND_LIMIT, |state| state.posts >= count as u64);
         round.faults = fleet.end(if end == WaitEnd::TooSlow { 0 } else { count as u64 });
         let rate = count as f64 / took.as_secs_f64();
@@ -63,13 +63,13 @@ pub fn mail(scale: Scale) -> Round {
         return Round::unfinished(unsaved(status));
     }
     let watch = Stopwatch::start();
-    let fleet = Fleet::join(server.port, 1, 1).expect("a fleet");
+    let fleet = Fleet::join(&server, 1, 1).expect("a fleet");
     let end = fleet.wait(ROUND_LIMIT, |state| state.posts >= count as u64);
     let (state, bench_share) = (fleet.state(), watch.own_share());
     let mut round = Round { bench_share, ..Round::default() };
     round.faults = fleet.end(if end == WaitEnd::TooSlow { 0 } else { count as u64 });
     round.faults.false_offline = server.end(&["x", READER]);
-    let rate = state.posts as f64 / state.last_news_at.as_secs_f64();
+    let rate = if end == WaitEnd::Done { count as f64 / state.last_news_at.as_secs_f64() } else { f64::NAN };
     round.measures = vec![Measure::new("messages", "a second", rate).against(baseline)];
     if end == WaitEnd::TooSlow {
         round.note = Some(format!("stopped after {ROUND_LIMIT:?}: {} of {count}", state.posts));

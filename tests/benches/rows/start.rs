@@ -59,7 +59,7 @@ pub fn idle(scale: Scale) -> Round {
     let count = scale.clients(IDLE_CLIENTS);
     let server = Server::in_memory();
     let client = idle_client(&server);
-    let fleet = Fleet::join(server.port, count, AT_ONCE).expect("a fleet");
+    let fleet = Fleet::join(&server, count, AT_ONCE).expect("a fleet");
     if fleet.wait(ROUND_LIMIT, |state| state.complete == count as u64) != WaitEnd::Done {
         fleet.end(0);
         return Round::unfinished(format!("{count} clients do not complete their tables in {ROUND_LIMIT:?}"));

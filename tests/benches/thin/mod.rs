@@ -15,16 +15,20 @@ use chat::proto::id::Incarnation;
 use chat::proto::keys::PublicKey;
 use chat::proto::wire::{self, Frame};
 use mio::{Events, Interest, Poll, Token};
+use nix::unistd::Pid;
 
-use crate::machine;
+use crate::machine::{self, cpu_time};
+use crate::programs::Server;
 use crate::thin::client::{Progress, ThinClient};
 use crate::thin::order::{Faults, OrderCheck};
 
 /// Interval at which threads look for requests to repeat, and at which a wait looks at the counters.
 const TICK: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(1);
-/// After this time without a datagram with news, what is missing counts as lost.
+/// After this time without news from a server that is idle, what is missing counts as lost.
 pub const STALL: Duration = Duration::from_secs(4);
+/// The CPU time below which a server was idle during a [`STALL`].
+const IDLE: Duration = Duration::from_millis(100);
 
 /// Counters of a fleet. Times are microseconds since the fleet began to join; 0 if it has not happened.
 #[derive(Default)]
@@ -51,7 +55,7 @@ pub struct FleetState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitEnd {
     Done,
-    /// Nothing new has arrived for [`STALL`].
+    /// Nothing new has arrived for [`STALL`], and the server does nothing about it.
     Stalled,
     /// The time limit ended while there was progress.
     TooSlow,
@@ -59,6 +63,7 @@ pub enum WaitEnd {
 
 /// Running thin clients. They end with [`Fleet::end`].
 pub struct Fleet {
+    server: Pid,
     counters: Arc<Counters>,
     begin: Instant,
     threads: Vec<JoinHandle<Vec<OrderCheck>>>,
@@ -66,22 +71,22 @@ pub struct Fleet {
 
 impl Fleet {
     /// Starts the clients `n0`, `n1`, …, of which at most `at_once` register at the same time.
-    pub fn join(port: u16, count: usize, at_once: usize) -> io::Result<Self> {
-        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let key = key_of(server)?;
+    pub fn join(server: &Server, count: usize, at_once: usize) -> io::Result<Self> {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port));
+        let key = key_of(addr)?;
         let threads = machine::cpus().min(2).min(count);
         let mut parts: Vec<Vec<ThinClient>> = (0..threads).map(|_| Vec::new()).collect();
         let seed: u128 = std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos()) << 40;
         for number in 0..count {
             let me = Incarnation(seed + number as u128);
-            parts[number % threads].push(ThinClient::new(format!("n{number}"), me, server, key, count)?);
+            parts[number % threads].push(ThinClient::new(format!("n{number}"), me, addr, key, count)?);
         }
         let (counters, begin) = (Arc::new(Counters::default()), Instant::now());
         let threads = parts.into_iter().map(|clients| {
             let part = Part { clients, at_once: at_once.div_ceil(threads), counters: Arc::clone(&counters), begin };
             std::thread::spawn(move || part.run().expect("an epoll instance and sockets"))
         });
-        Ok(Self { threads: threads.collect(), begin, counters })
+        Ok(Self { server: server.pid(), threads: threads.collect(), begin, counters })
     }
 
     pub fn state(&self) -> FleetState {
@@ -98,7 +103,7 @@ impl Fleet {
 
     /// Waits for a state, at most until `limit` after the fleet began to join.
     pub fn wait(&self, limit: Duration, is_wanted: impl Fn(FleetState) -> bool) -> WaitEnd {
-        let since = self.begin.elapsed();
+        let (mut since, mut used) = (self.begin.elapsed(), cpu_time(self.server));
         loop {
             let (state, now) = (self.state(), self.begin.elapsed());
             if is_wanted(state) {
@@ -108,7 +113,11 @@ impl Fleet {
                 return WaitEnd::TooSlow;
             }
             if now > state.last_news_at.max(since) + STALL {
-                return WaitEnd::Stalled;
+                let used_before = std::mem::replace(&mut used, cpu_time(self.server));
+                if used < used_before + IDLE {
+                    return WaitEnd::Stalled;
+                }
+                since = now;
             }
             std::thread::sleep(LOOK);
         }
