@@ -37,9 +37,10 @@ impl Server {
         self.process.pid()
     }
 
-    /// A client that reads its commands from a pipe.
+    /// A client that reads its commands from a pipe. All clients are of one user, whose key only the first one makes.
     pub fn piped_client(&self, name: &str, options: &[&str]) -> ProgramBuilder {
-        program(["-c", name, "127.0.0.1", &self.port.to_string(), "0"]).args(options)
+        let client = program(["-c", name, "127.0.0.1", &self.port.to_string(), "0", "--identity"]);
+        client.arg(self.folder.path().join("identity")).args(options)
     }
 
     /// A client that reads these lines from a file, so that no other process has to write them meanwhile.

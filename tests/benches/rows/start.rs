@@ -26,6 +26,7 @@ pub fn start(scale: Scale) -> Round {
     let count = scale.of(STARTS);
     let baseline = raw::spawn_ms(count);
     let server = Server::in_memory();
+    server.introduce("x");
     let watch = Stopwatch::start();
     let mut times: Vec<f64> = (0..count)
         .map(|_| {
