@@ -102,6 +102,12 @@ pub fn pipe(scale: Scale) -> Round {
     round
 }
 
+/// The number of a message of x, which may have come as mail: then its time stands before the text.
+fn number_of(line: &[u8]) -> Option<u64> {
+    let line = std::str::from_utf8(line).ok()?.strip_prefix(">>> x: ")?;
+    line.rsplit_once("hello ")?.1.trim_end().parse().ok()
+}
+
 /// A thread that reads the output of a client and checks the order of numbered messages.
 struct ReaderOfLines {
     program: Program,
@@ -120,9 +126,8 @@ impl ReaderOfLines {
             let mut lines = BufReader::with_capacity(1 << 16, output);
             let mut line = Vec::new();
             while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-                if let Some(number) = line.strip_prefix(b">>> x: hello ") {
-                    let digits = number.iter().take_while(|byte| byte.is_ascii_digit());
-                    order.arrived(digits.fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+                if let Some(number) = number_of(&line) {
+                    order.arrived(number);
                     last = Instant::now();
                     first.get_or_insert(last);
                     arrived.fetch_add(1, SeqCst);

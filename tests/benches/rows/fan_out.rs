@@ -10,9 +10,9 @@ use crate::rows::{ROUND_LIMIT, Scale, grouped, numbered};
 use crate::thin::{Fleet, WaitEnd};
 
 const READERS: usize = 50;
-const MESSAGES: usize = 4_000;
+const MESSAGES: usize = 8_000;
 const MANY_READERS: usize = 1_000;
-const MESSAGES_TO_MANY: usize = 200;
+const MESSAGES_TO_MANY: usize = 500;
 /// Datagrams of the baseline.
 const RAW: usize = 200_000;
 /// How many readers join at the same time.
