@@ -63,13 +63,14 @@ fn main() -> ExitCode {
     let is_smoke = !words.iter().any(|word| word == "--bench");
     let arguments = if is_smoke { smoke(&words) } else { BenchArguments::parse() };
     let scale = Scale { factor: arguments.scale.unwrap_or(1.0), sockets_max: machine::raise_file_limit() };
-    let wanted = |row: &&Row| arguments.rows.is_empty() || arguments.rows.iter().any(|name| name == row.name);
-    let rows: Vec<&Row> = ROWS.iter().filter(wanted).collect();
-    if !is_smoke && rows.is_empty() {
+    let unknown = |name: &&String| ROWS.iter().all(|row| row.name != name.as_str());
+    if let Some(name) = arguments.rows.iter().find(unknown).filter(|_| !is_smoke) {
         let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-        eprintln!("No such row. The rows are {}.", names.join(", "));
+        eprintln!("There is no row {name:?}. The rows are {}.", names.join(", "));
         return ExitCode::from(2);
     }
+    let wanted = |row: &&Row| arguments.rows.is_empty() || arguments.rows.iter().any(|name| name == row.name);
+    let rows = ROWS.iter().filter(wanted);
     let mut results = Vec::new();
     for row in rows {
         if !is_smoke {
