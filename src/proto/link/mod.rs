@@ -20,6 +20,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::proto::event::reason::DropReason;
@@ -168,6 +169,12 @@ impl Link {
     /// timeout. The queue has no limit: the owner limits it by [`Link::queued_bytes`] or [`Link::unsettled`].
     pub fn push(&mut self, frame: Frame, tag: Option<Tag>, ack_timeout: Option<Duration>) {
         self.sender.push(frame, tag, ack_timeout);
+    }
+
+    /// Queues a message like [`Link::push`], from the lines of [`Frame::lines`]. The queues of all links that get the
+    /// message share them, so that it is encoded once. There must be at least one line.
+    pub fn push_shared(&mut self, lines: &[Arc<str>], tag: Option<Tag>, ack_timeout: Option<Duration>) {
+        self.sender.push_shared(lines, tag, ack_timeout);
     }
 
     /// Queues a frame that is sent once and not acknowledged. With `ask`, the datagram asks this question.

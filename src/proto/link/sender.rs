@@ -7,6 +7,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::proto::link::recovery::{Recovery, THIN, UnderWay};
@@ -29,7 +30,8 @@ const WAIT_PROBE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct QueuedFrame {
-    text: String,
+    /// A line without its newline. The queues of many links can share it.
+    text: Arc<str>,
     ends_message: bool,
 }
 
@@ -113,9 +115,22 @@ impl Sender {
 
     /// See [`crate::proto::link::Link::push`].
     pub fn push(&mut self, frame: Frame, tag: Option<Tag>, ack_timeout: Option<Duration>) {
-        let lines = frame.lines();
+        self.push_lines(frame.lines().into_iter().map(Arc::from), tag, ack_timeout);
+    }
+
+    /// See [`crate::proto::link::Link::push_shared`].
+    pub fn push_shared(&mut self, lines: &[Arc<str>], tag: Option<Tag>, ack_timeout: Option<Duration>) {
+        self.push_lines(lines.iter().cloned(), tag, ack_timeout);
+    }
+
+    fn push_lines(
+        &mut self,
+        lines: impl ExactSizeIterator<Item = Arc<str>>,
+        tag: Option<Tag>,
+        ack_timeout: Option<Duration>,
+    ) {
         let last = lines.len().saturating_sub(1);
-        for (at, text) in lines.into_iter().enumerate() {
+        for (at, text) in lines.enumerate() {
             self.queued_bytes += text.len();
             self.queue.push_back(QueuedFrame { text, ends_message: at == last });
         }

@@ -1,6 +1,7 @@
 //! Tests of a link whose datagrams are dropped after they were authenticated.
 
 use super::*;
+use crate::proto::id::MessageId;
 use crate::proto::keys::Identity;
 use crate::proto::wire::parse;
 
@@ -39,4 +40,22 @@ fn a_content_without_room_is_dropped_with_its_acknowledgement_and_its_retransmis
     assert!(matches!(acked[..], [MessageOutcome::Acked { tag: 7, .. }]), "{acked:?}");
     assert_eq!(receive(&mut x, &second, usize::MAX), Ok(vec![]), "its number was not received");
     assert_eq!(receive(&mut x, &second, usize::MAX), Err(DropReason::Replayed));
+}
+
+#[test]
+fn a_shared_message_is_sent_like_one_that_is_encoded_for_the_link() {
+    let frame = Frame::Msg { id: MessageId { incarnation: X, number: 1 }, at: 0, after: None, text: "x".repeat(2_000) };
+    let lines: Vec<Arc<str>> = frame.clone().lines().into_iter().map(Arc::from).collect();
+    assert!(lines.len() > 1);
+    let (mut own, mut shared) = (link(X, 1, Y, 2), link(X, 1, Y, 2));
+    own.push(frame, Some(7), None);
+    shared.push_shared(&lines, Some(7), None);
+    assert_eq!((own.queued_bytes(), own.unsettled()), (shared.queued_bytes(), shared.unsettled()));
+    loop {
+        let [own, shared] = [&mut own, &mut shared].map(|link| link.transmit(NOW).map(|sent| sent.bytes));
+        assert_eq!(own, shared);
+        if own.is_none() {
+            break;
+        }
+    }
 }
