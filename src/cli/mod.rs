@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::io::terminal;
 use crate::proto::name::Name;
-use crate::proto::server::MAILBOX;
+use crate::proto::server::{MAILBOX, NAMES, WHOLE_TABLE};
 use crate::runner::language;
 use crate::runner::run::RunOptions;
 use crate::script::directive;
@@ -44,6 +44,8 @@ pub struct ServerOptions {
     pub store: StoreChoice,
     /// The maximum of messages kept for one reader.
     pub mailbox: usize,
+    /// The maximum of names with which every client has the whole table.
+    pub whole_table: usize,
     /// The file of the user's key pair, if it is not the default one.
     pub identity: Option<PathBuf>,
     /// Write events as JSON.
@@ -204,11 +206,15 @@ struct ServerArgs {
     /// Keep at most so many messages for one reader, 1 to 10000
     #[arg(long, value_name = "MESSAGES", allow_negative_numbers = true, value_parser = mailbox)]
     mailbox: Option<usize>,
+
+    /// Send every client the whole table up to so many names, 1 to 65536; default 1000
+    #[arg(long, value_name = "NAMES", allow_negative_numbers = true, value_parser = whole_table)]
+    whole_table: Option<usize>,
 }
 
 impl ServerArgs {
     fn is_given(&self) -> bool {
-        self.db.is_some() || self.ephemeral || self.mailbox.is_some()
+        self.db.is_some() || self.ephemeral || self.mailbox.is_some() || self.whole_table.is_some()
     }
 }
 
@@ -240,6 +246,7 @@ impl Arguments {
                 self.client_options.refuse_for_server()?;
                 let port = parse_port("The port", port, true)?;
                 let mailbox = self.server_options.mailbox.unwrap_or(MAILBOX);
+                let whole_table = self.server_options.whole_table.unwrap_or(WHOLE_TABLE);
                 let store = match (self.server_options.db, self.server_options.ephemeral) {
                     (Some(file), _) => StoreChoice::File(file),
                     (None, true) => StoreChoice::Memory,
@@ -247,7 +254,7 @@ impl Arguments {
                 };
                 let faults = self.network.faults()?;
                 let (identity, json, trace) = (self.identity, self.json, self.trace);
-                Ok(Role::Server(ServerOptions { port, store, mailbox, identity, json, trace, faults }))
+                Ok(Role::Server(ServerOptions { port, store, mailbox, whole_table, identity, json, trace, faults }))
             }
             (None, Some(_)) => self.client_role(),
             (None, None) if self.is_bare() => Ok(Role::Launcher),
@@ -265,7 +272,9 @@ impl Arguments {
         };
         let given = self.client_options;
         if self.server_options.is_given() {
-            return Err("--db, --ephemeral and --mailbox are options of a server, a client keeps nothing.".to_owned());
+            let sentence =
+                "--db, --ephemeral, --mailbox and --whole-table are options of a server, a client keeps nothing.";
+            return Err(sentence.to_owned());
         }
         Ok(Role::Client(ClientOptions {
             name: Name::new(name).map_err(|why| why.to_string())?,
@@ -365,6 +374,11 @@ fn on_eof(word: &str) -> Result<OnEof, String> {
 fn mailbox(word: &str) -> Result<usize, String> {
     let messages = word.parse().ok().filter(|messages| (1..=MAILBOX).contains(messages));
     messages.ok_or_else(|| format!("--mailbox is a number of messages from 1 to {MAILBOX}, and {word:?} is not."))
+}
+
+fn whole_table(word: &str) -> Result<usize, String> {
+    let names = word.parse().ok().filter(|names| (1..=NAMES).contains(names));
+    names.ok_or_else(|| format!("--whole-table is a number of names from 1 to {NAMES}, and {word:?} is not."))
 }
 
 fn duration(word: &str) -> Result<Duration, String> {

@@ -51,6 +51,8 @@ pub struct ServerConfig {
     pub kept: PersistedState,
     /// Maximum number of saved messages for an offline reader, at most [`crate::proto::server::MAILBOX`].
     pub mailbox: usize,
+    /// Maximum number of names with which every client has the whole table: 1 to [`crate::proto::server::NAMES`].
+    pub whole_table: usize,
     /// The path of the store, for display.
     pub file: String,
     /// Emit an event for each datagram.

@@ -248,7 +248,8 @@ mod tests {
         let now = Now { mono: Instant::from_micros(1), unix: Timestamp::from_micros(1) };
         let (seed, identity) = ([0; 32], Identity::from_secret([1; 32]));
         let (kept, file) = (PersistedState::default(), String::new());
-        let config = ServerConfig { port: PORT, seed, identity, kept, mailbox: MAILBOX, file, trace: false };
+        let config =
+            ServerConfig { port: PORT, seed, identity, kept, mailbox: MAILBOX, whole_table: 1, file, trace: false };
         SimMachine::Server(Box::new(Server::new(now, config)))
     }
 

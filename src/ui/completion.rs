@@ -126,7 +126,14 @@ mod tests {
     fn table(names: &[String]) -> ClientEvent {
         let row = |name: &String| ClientInfo { name: name.parse().unwrap(), addr: String::new(), online: true };
         let (version, incarnation, total, online_count) = (1, Incarnation(1), names.len(), names.len());
-        ClientEvent::Table { version, incarnation, changed: names.iter().map(row).collect(), total, online_count }
+        ClientEvent::Table {
+            partial: false,
+            version,
+            incarnation,
+            changed: names.iter().map(row).collect(),
+            total,
+            online_count,
+        }
     }
 
     #[test]

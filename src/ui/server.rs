@@ -54,7 +54,8 @@ fn try_run(options: &ServerOptions, source: LineSource) -> anyhow::Result<Status
         }),
     )?;
     let (port, seed) = (session.port, seed()?);
-    let config = ServerConfig { port, seed, identity, kept, mailbox: options.mailbox, file, trace: options.trace };
+    let (mailbox, whole_table, trace) = (options.mailbox, options.whole_table, options.trace);
+    let config = ServerConfig { port, seed, identity, kept, mailbox, whole_table, file, trace };
     let (printer, lines) = session.attach(
         source,
         StreamOptions {

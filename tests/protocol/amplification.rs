@@ -37,7 +37,7 @@ fn frames() -> Vec<Frame> {
         Frame::Dereg { r },
         Frame::Bye,
         Frame::Alive { table: 99 },
-        Frame::Rows { upto: 9, whole: true, last: true, total: 1, rows: vec![row], gone: vec![] },
+        Frame::Rows { upto: 9, whole: true, last: true, total: 1, online: None, rows: vec![row], gone: vec![] },
         Frame::Msg { id, at, after: None, text: text() },
         Frame::Part { text: text() },
         Frame::Save { r, id, to: name("y"), at, again: true, text: text() },

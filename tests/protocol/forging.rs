@@ -197,7 +197,15 @@ fn nobody_else_gives_notice_for_a_client() {
 fn nobody_else_speaks_as_the_server() {
     let mut scene = Scene::friends();
     let [server, x, y] = [SERVER, X, Y].map(|index| scene.victim(index));
-    let rows = Frame::Rows { upto: 1 << 40, whole: true, last: true, total: 0, rows: vec![], gone: vec![name("y")] };
+    let rows = Frame::Rows {
+        upto: 1 << 40,
+        whole: true,
+        last: true,
+        total: 0,
+        online: None,
+        rows: vec![],
+        gone: vec![name("y")],
+    };
     let post = |kept| Frame::Post {
         id: id(y, 1_000),
         kind: MessageKind::Channel,

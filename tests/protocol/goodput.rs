@@ -59,7 +59,7 @@ fn cells() -> impl Iterator<Item = (&'static str, f64, LinkModel)> {
 fn pair(seed: u64, link: LinkModel) -> Simulation {
     let mut sim = Simulation::new(seed, LinkModel::PERFECT);
     let (x, y) = (sim.client("x"), sim.client("y"));
-    sim.run_for(ms(20));
+    sim.run_for(ms(100));
     sim.set_path(x, y, link);
     sim.set_path(y, x, link);
     sim

@@ -120,7 +120,7 @@ fn online() -> Online {
 }
 
 fn rows(upto: u64, whole: bool, rows: Vec<Row>) -> Frame {
-    Frame::Rows { upto, whole, last: true, total: rows.len(), rows, gone: Vec::new() }
+    Frame::Rows { upto, whole, last: true, total: rows.len(), online: None, rows, gone: Vec::new() }
 }
 
 /// A client that this one does not know, with a link to it. Its address depends on its number.

@@ -1,6 +1,8 @@
 //! Tests of the table. Every online client has the whole table, by small updates, for any size and after any loss.
 
-use crate::trace::{EPOCH, SECOND, at_rest, mark, ms, row, simulation, simulation_with_records, us};
+use crate::trace::{
+    EPOCH, SECOND, at_rest, mark, ms, row, simulation, simulation_with_records, simulation_with_whole_tables, us,
+};
 use chat::proto::record::Record;
 use chat::proto::server::{DROPPED, NAME_KEPT, NAMES};
 use chat::proto::status::Status;
@@ -22,7 +24,8 @@ fn names(sim: &mut Simulation, client: usize) -> Vec<String> {
 
 #[test]
 fn a_table_of_20_000_rows_arrives_whole_and_one_change_is_one_datagram() {
-    let mut sim = simulation_with_records((0..20_000).map(|number| row(&format!("n{number:05}"), 100 + number)));
+    let rows = (0..20_000).map(|number| row(&format!("n{number:05}"), 100 + number));
+    let mut sim = simulation_with_whole_tables(NAMES, rows);
     let x = sim.client("x");
     sim.run_for(SECOND);
     assert_eq!(sim.lines(x), ["[Welcome, You are registered.]", UPDATED]);
@@ -78,10 +81,10 @@ fn the_first_change_is_sent_at_once_and_later_ones_share_an_update() {
     let since = mark(&sim);
     let others: Vec<usize> = (0..20).map(|number| sim.client(&format!("n{number}"))).collect();
     sim.run_for(SECOND);
-    // Challenge and request take 150 µs. The first change is sent alone, and the others in a second round, 250 µs for
-    // each of the three online clients later.
+    // Challenge and request take 150 µs. The first change is sent alone, and the others in a second round, 50 ms and
+    // 50 µs for each of the three online clients later.
     for client in [X, Y] {
-        assert_eq!(since.trace(&sim, client), ["0.220 [Client table updated.]", "0.970 [Client table updated.]"]);
+        assert_eq!(since.trace(&sim, client), ["0.220 [Client table updated.]", "50.370 [Client table updated.]"]);
     }
     assert_eq!(names(&mut sim, X).len(), 2 + others.len());
     at_rest(&sim);
@@ -131,7 +134,7 @@ fn dropped_names_are_sent_and_beyond_the_limit_the_whole_table() {
             }),
             other => other,
         });
-        let mut sim = simulation_with_records(old);
+        let mut sim = simulation_with_whole_tables(NAMES, old);
         let x = sim.client("x");
         sim.run_for(SECOND);
         assert_eq!(names(&mut sim, x).len() as u128, dropped + 1);

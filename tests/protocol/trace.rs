@@ -9,6 +9,7 @@ use chat::proto::id::{Incarnation, MessageId};
 use chat::proto::keys::PublicKey;
 use chat::proto::name::Name;
 use chat::proto::record::{Mail, MailHeader, NameRecord, Record};
+use chat::proto::server::WHOLE_TABLE;
 use chat::proto::text::Text;
 use chat::proto::time::{Instant, Timestamp};
 use chat::sim::simulation::{SERVER, Simulation};
@@ -43,7 +44,13 @@ pub fn simulation(names: &[&str]) -> Simulation {
 
 /// A simulation whose server has these records on its disk when it starts.
 pub fn simulation_with_records(records: impl IntoIterator<Item = Record>) -> Simulation {
+    simulation_with_whole_tables(WHOLE_TABLE, records)
+}
+
+/// A simulation like that of [`simulation_with_records`], where clients have the whole table up to this many names.
+pub fn simulation_with_whole_tables(names: usize, records: impl IntoIterator<Item = Record>) -> Simulation {
     let mut sim = Simulation::without_server(1, LinkModel::PERFECT);
+    sim.set_whole_table(names);
     let now = sim.now();
     for record in records {
         sim.disk().write(now, record);

@@ -176,8 +176,8 @@ impl Client {
             Command::Dereg(_) => self.request(now, Some(cmd), RequestKind::Dereg, |r| Frame::Dereg { r }),
             Command::Reg(_) => self.enter(now, Some(cmd)),
             Command::Table => {
-                let (version, clients) = (self.table.version(), self.table.view());
-                self.say(Some(cmd), ClientEvent::Clients { version, clients });
+                let (partial, version) = (self.table.is_partial(), self.table.version());
+                self.say(Some(cmd), ClientEvent::Clients { partial, version, clients: self.table.view() });
                 self.done(Some(cmd), None);
             }
             Command::Help(usage) => {

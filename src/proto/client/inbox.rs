@@ -10,13 +10,14 @@ use std::collections::VecDeque;
 
 use crate::proto::client::Client;
 use crate::proto::client::dedup::DedupCache;
+use crate::proto::client::directory::{TableUpdate, Totals};
 use crate::proto::event::MessageKind;
 use crate::proto::event::client::ClientEvent;
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::name::Name;
 use crate::proto::text::Text;
 use crate::proto::time::{Instant, Timestamp};
-use crate::proto::wire::{Frame, Row};
+use crate::proto::wire::Frame;
 
 /// Limit on frames whose event is not yet displayed. At the limit no further message is read, and the links ask their
 /// peers to wait.
@@ -217,9 +218,11 @@ impl Client {
         match frame {
             Frame::Welcome { mail, .. } if !self.phase.is_closing() => self.welcomed(now, mail),
             Frame::Refused { reason, .. } if self.registration.attempt().is_some() => self.refused(now, &reason),
-            Frame::Rows { upto, whole, last, rows, gone, .. } => {
-                self.rows_arrived(now, source.link, (upto, whole, last), rows, gone);
+            Frame::Rows { upto, whole, last, total, online, rows, gone } => {
+                let totals = online.map(|online| Totals { total, online });
+                self.rows_arrived(now, source.link, TableUpdate { upto, whole, last, totals, rows, gone });
             }
+            Frame::Row { row } => self.learn(now, row),
             Frame::Answer(answer) => self.answered(now, answer),
             Frame::Post { id, kind, from, group, at, kept, text } => {
                 let (at, kept) = (Timestamp::from_micros(at), kept.map(Timestamp::from_micros));
@@ -244,24 +247,6 @@ impl Client {
         self.say(None, ClientEvent::Receipt { to: reader, id, kept_at })
     }
 
-    fn rows_arrived(
-        &mut self,
-        now: Instant,
-        incarnation: Incarnation,
-        (upto, whole, last): (u64, bool, bool),
-        rows: Vec<Row>,
-        gone: Vec<Name>,
-    ) {
-        let Some(change) = self.table.incoming(upto, whole, last, rows, gone) else { return };
-        if !change.is_empty() && self.phase.is_online() {
-            let (total, online_count) = self.table.counts();
-            let (version, changed) = (upto, change.changed.clone());
-            self.say(None, ClientEvent::Table { version, incarnation, changed, total, online_count });
-        }
-        self.table_changed(now, &change);
-        self.login_completed();
-    }
-
     /// Reads the frames of another client until one cannot be displayed now.
     pub(super) fn read_peer(&mut self, now: Instant, peer: Incarnation) {
         if !self.phase.is_online() {
@@ -282,6 +267,7 @@ impl Client {
             let Some((number, frame)) = link.take(now) else { return };
             let waits = match frame {
                 Frame::Msg { id, at, text, .. } => {
+                    self.table.touch(&from);
                     let (kind, at) = (MessageKind::Direct, Timestamp::from_micros(at));
                     let message = IncomingMessage { kind, from, id, group: None, at, kept: None, text };
                     self.receive(FrameId { link: peer, number }, message)

@@ -7,8 +7,8 @@
 //!
 //! [`Client`] routes between the parts. This file accepts the inputs and emits the outputs. The routing of one part
 //! stands in its file: [`commands`] runs commands, [`requests`] sends requests and reports their outcome, [`outbox`]
-//! sends direct messages, [`inbox`] reads frames, and [`unknown_peers`] admits peers before the table has them.
-//! [`login`] registers and [`shutdown`] leaves.
+//! sends direct messages, [`inbox`] reads frames, [`table_updates`] follows the changes of the table, and
+//! [`unknown_peers`] admits peers before the table has them. [`login`] registers and [`shutdown`] leaves.
 
 mod commands;
 mod dedup;
@@ -19,14 +19,16 @@ mod outbox;
 mod phase;
 mod registration;
 mod requests;
+mod row_cache;
 mod shutdown;
+mod table_updates;
 mod unknown_peers;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::proto::client::commands::CommandQueue;
-use crate::proto::client::directory::{Change, Directory};
+use crate::proto::client::directory::{Directory, Totals};
 use crate::proto::client::inbox::Inbox;
 use crate::proto::client::outbox::Outbox;
 use crate::proto::client::phase::{ClientPhase, RegistrationState};
@@ -51,6 +53,7 @@ use crate::proto::wire::{Datagram, Frame, Header};
 pub use crate::proto::client::inbox::{HELD, HELD_BYTES, UNSHOWN, UNSHOWN_BYTES};
 pub use crate::proto::client::login::KEEP_ALIVE;
 pub use crate::proto::client::outbox::UNDER_WAY;
+pub use crate::proto::client::row_cache::CACHED_ROWS;
 pub use crate::proto::client::shutdown::{NOTICE_EVERY, NOTICES};
 pub use crate::proto::client::unknown_peers::{UNKNOWN_DATAGRAMS, UNKNOWN_DATAGRAMS_AN_ADDRESS};
 
@@ -133,6 +136,7 @@ impl Client {
             last_sent: now.mono,
             unanswered: 0,
         };
+        let table = Directory::new(config.name.clone());
         let mut client = Self {
             name: config.name,
             me,
@@ -141,7 +145,7 @@ impl Client {
             phase: ClientPhase::Connecting { cmd: None },
             registration: RegistrationState::Unregistered,
             server,
-            table: Directory::default(),
+            table,
             links: Links::new(me, config.identity),
             commands: CommandQueue::default(),
             requests: Requests::default(),
@@ -278,6 +282,11 @@ impl Client {
         for outcome in outcomes {
             self.server_outcome(now, outcome);
         }
+        for frame in frames {
+            if let Frame::Totals { upto, total, online } = frame {
+                self.totals_arrived(now, peer, upto, Totals { total, online });
+            }
+        }
         self.read_server(now);
     }
 
@@ -313,20 +322,6 @@ impl Client {
             self.direct_outcome(now, outcome);
         }
         self.read_peer(now, peer);
-    }
-
-    /// Follows a change of the table: closes links to ended incarnations, reads peers that are known now, and sends
-    /// waiting messages to changed readers.
-    fn table_changed(&mut self, now: Instant, change: &Change) {
-        for incarnation in &change.ended {
-            self.links.close(*incarnation);
-        }
-        self.read_known_peers(now);
-        let names = change.changed.iter().map(|row| &row.name).chain(&change.gone);
-        let waiting: Vec<Name> = names.filter(|name| self.outbox.has_messages(name)).cloned().collect();
-        for name in waiting {
-            self.reader_changed(now, &name);
-        }
     }
 
     fn timeout(&mut self, now: Instant) {

@@ -239,6 +239,7 @@ impl Client {
         if !self.outbox.has_messages(reader) {
             return;
         }
+        self.table.touch(reader);
         match self.table.get(reader.as_str()) {
             None => self.look_up(now, reader),
             Some(row) if row.online => match self.links.open(row.incarnation, row.addr, row.key) {
@@ -278,11 +279,6 @@ impl Client {
             self.done(cmd, Some(reason));
         }
         self.send_waiting(now, reader);
-    }
-
-    fn learn(&mut self, now: Instant, row: Row) {
-        let change = self.table.learn(row);
-        self.table_changed(now, &change);
     }
 
     /// Processes the outcome of a message on the link to its reader.
@@ -378,6 +374,7 @@ impl Client {
                 }
                 self.say(cmd, ClientEvent::Saved { to: to.clone(), id });
                 self.done(cmd, None);
+                self.forget_stale(to);
             }
             RequestOutcome::Full => {
                 self.fail(cmd, Reason::MailboxFull, Sentence::MailboxFull { name: to });

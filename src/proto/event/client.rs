@@ -34,8 +34,11 @@ pub enum ClientEvent {
     Registered { name: Name },
     /// The server refused the name.
     Refused { name: Name, reason: Reason, definite: bool },
-    /// An update changed the table.
+    /// An update changed the table. A partial table has only some of the `total` rows. When only the totals of such a
+    /// table changed, nothing is displayed.
     Table {
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        partial: bool,
         version: u64,
         #[serde(rename = "life")]
         incarnation: Incarnation,
@@ -44,7 +47,12 @@ pub enum ClientEvent {
         online_count: usize,
     },
     /// The answer to the command `table`.
-    Clients { version: u64, clients: Vec<ClientInfo> },
+    Clients {
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        partial: bool,
+        version: u64,
+        clients: Vec<ClientInfo>,
+    },
     /// A message to display. `stored` is the time at which the server kept it, and absent for a live message.
     Message {
         kind: MessageKind,
@@ -141,6 +149,7 @@ impl ClientEvent {
                 Reason::ServerFull => Sentence::ServerFull.to_string(),
                 reason => Sentence::NameRefused { name, reason }.to_string(),
             },
+            Self::Table { partial: true, changed, .. } if changed.is_empty() => return None,
             Self::Table { .. } => Sentence::TableUpdated.to_string(),
             Self::Clients { clients, .. } => aligned(clients),
             Self::Message { kind, from, text, stored, .. } => {

@@ -73,6 +73,8 @@ pub enum Problem {
     NotSaved,
     /// The output was blocked, and events were dropped.
     OutputBlocked,
+    /// There are more names than fit into whole tables.
+    PartialTables,
     /// A line of a script cannot be parsed.
     Script,
     /// The server was restarted and does not know the client, which registers again.

@@ -105,8 +105,8 @@ pub struct Link {
     answer_due: Option<u32>,
     /// Questions to ask, each in a datagram of its own.
     asks: VecDeque<u32>,
-    /// Frames without number, each for a datagram of its own that asks `ask`.
-    unnumbered: VecDeque<(Frame, Option<u32>)>,
+    /// Lines of frames without number, each for a datagram of its own that asks `ask`.
+    unnumbered: VecDeque<(Arc<str>, Option<u32>)>,
 }
 
 impl Link {
@@ -179,7 +179,14 @@ impl Link {
 
     /// Queues a frame that is sent once and not acknowledged. With `ask`, the datagram asks this question.
     pub fn push_unnumbered(&mut self, frame: Frame, ask: Option<u32>) {
-        self.unnumbered.push_back((frame, ask));
+        for line in frame.lines() {
+            self.push_unnumbered_line(&line.into(), ask);
+        }
+    }
+
+    /// Queues a frame like [`Link::push_unnumbered`], from its only line, which the queues of many links can share.
+    pub fn push_unnumbered_line(&mut self, line: &Arc<str>, ask: Option<u32>) {
+        self.unnumbered.push_back((Arc::clone(line), ask));
     }
 
     /// Asks the peer a question, in a datagram without frames.
@@ -353,9 +360,9 @@ impl Link {
 
     /// The next datagram to send, if any. Call until `None`.
     pub fn transmit(&mut self, now: Instant) -> Option<Transmission> {
-        if let Some((frame, ask)) = self.unnumbered.pop_front() {
+        if let Some((line, ask)) = self.unnumbered.pop_front() {
             let header = Header { ask, ..self.header(now, MAX_RANGES) };
-            let body: Vec<u8> = frame.lines().into_iter().flat_map(|line| (line + "\n").into_bytes()).collect();
+            let body = [line.as_bytes(), b"\n"].concat();
             return Some(Transmission { bytes: seal(&self.keys, &header, &body), copy: None });
         }
         if let Some(ask) = self.asks.pop_front() {

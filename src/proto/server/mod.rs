@@ -4,7 +4,7 @@
 //! These parts own their state: [`sessions`], [`ping`], [`groups`], [`mail_index`] and [`table`], and for each client
 //! its [`acks`] and its [`replay_window`]. The machine routes between them. This file handles inputs and outputs.
 //! [`requests`] dispatches requests, [`presence`] moves clients online and offline, [`intake`] accepts messages,
-//! [`delivery`] sends them, [`replies`] answers requests, and [`console`] executes the commands of the server's
+//! [`delivery`] sends them, [`updates`] sends the changes of the table, [`replies`] answers requests, and [`console`] executes the commands of the server's
 //! terminal. [`cookies`] rejects clients with forged source addresses.
 
 mod acks;
@@ -21,6 +21,7 @@ mod replies;
 mod requests;
 mod sessions;
 mod table;
+mod updates;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -47,6 +48,7 @@ use crate::proto::server::mail_index::MailIndex;
 use crate::proto::server::ping::Pings;
 use crate::proto::server::sessions::{Session, Sessions};
 use crate::proto::server::table::Table;
+use crate::proto::server::updates::Updates;
 use crate::proto::status::Status;
 use crate::proto::time::{Instant, Now, earliest};
 use crate::proto::wire::{Datagram, Frame, Header, MIN_HELLO};
@@ -59,7 +61,7 @@ pub use crate::proto::server::presence::NAME_KEPT;
 pub use crate::proto::server::replay_window::RUNS;
 pub use crate::proto::server::replies::REPLY_BYTES;
 pub use crate::proto::server::sessions::{LEFT_TIMEOUT, UNREGISTERED};
-pub use crate::proto::server::table::{DROPPED, NAMES};
+pub use crate::proto::server::table::{DROPPED, NAMES, WHOLE_TABLE};
 
 /// Time limit for a client to acknowledge a message, and to answer a ping.
 pub const LIMIT: Duration = Duration::from_millis(500);
@@ -78,6 +80,7 @@ pub struct Server {
     me: Incarnation,
     cookies: Cookies,
     table: Table,
+    updates: Updates,
     links: Links,
     sessions: Sessions,
     pings: Pings,
@@ -115,7 +118,8 @@ impl Server {
         let mut server = Self {
             me,
             cookies: Cookies::new([rng.bits(), rng.bits()]),
-            table: Table::new(state.names),
+            table: Table::new(state.names, config.whole_table),
+            updates: Updates::default(),
             links: Links::new(me, config.identity),
             sessions: Sessions::default(),
             pings: Pings::default(),
@@ -137,6 +141,7 @@ impl Server {
         if names > 0 || messages > 0 {
             server.say(ServerEvent::Loaded { names, messages, file: config.file });
         }
+        server.report_partial();
         server.ping_all(now.mono);
         server
     }

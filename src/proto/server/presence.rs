@@ -365,6 +365,7 @@ impl Server {
             match self.row_for(request.client, name).filter(|row| row.online) {
                 Some(row) => {
                     let answer = Answer { row: Some(row), ..Answer::new(request.number, RequestOutcome::Exists) };
+                    self.introduce(request.client, name);
                     self.reply(request.client, Frame::Answer(answer));
                 }
                 None => self.keep(request, mail),

@@ -67,6 +67,7 @@ impl Server {
     }
 
     fn look_up(&mut self, request: RequestId, name: &Name) {
+        self.introduce(request.client, name);
         let row = self.row_for(request.client, name);
         let outcome = if row.is_some() { RequestOutcome::Exists } else { RequestOutcome::None };
         self.reply(request.client, Frame::Answer(Answer { row, ..Answer::new(request.number, outcome) }));

@@ -18,7 +18,8 @@ use crate::proto::server::acks::{AckAction, PendingAcks};
 use crate::proto::server::delivery::DeliveryState;
 use crate::proto::server::replay_window::ReplayWindow;
 use crate::proto::server::replies::REPLY_BYTES;
-use crate::proto::server::table::{Holder, TableCursor};
+use crate::proto::server::table::Holder;
+use crate::proto::server::updates::TableCursor;
 use crate::proto::time::{Instant, earliest};
 
 /// The most clients without a name.

@@ -150,18 +150,26 @@ pub enum Frame {
     /// Without number: keep-alive. `table` is the version of the client's table.
     Alive { table: u64 },
     /// Changed rows of the table, and dropped names (`gone`). `last` ends the update to version `upto`. `whole` begins
-    /// an update that replaces the whole table.
+    /// an update that replaces the whole table. With `online`, the number of online clients, the table is partial, and
+    /// the only row is the client's own.
     Rows {
         upto: u64,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         whole: bool,
         last: bool,
         total: usize,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        online: Option<usize>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rows: Vec<Row>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gone: Vec<Name>,
     },
+    /// Without number: the table of the client is partial. At version `upto` the server has `total` rows, `online` of
+    /// them online.
+    Totals { upto: u64, total: usize, online: usize },
+    /// The row of a client that may send to this one, whose table is partial.
+    Row { row: Row },
     /// From client to client: a direct message, sent at `at` (microseconds since 1970).
     ///
     /// With `after`, it is displayed and acknowledged only after the message of the same incarnation with that number,
@@ -243,6 +251,8 @@ impl Frame {
             Self::Bye => "bye",
             Self::Alive { .. } => "alive",
             Self::Rows { .. } => "rows",
+            Self::Totals { .. } => "totals",
+            Self::Row { .. } => "row",
             Self::Msg { .. } => "msg",
             Self::Part { .. } => "part",
             Self::Save { .. } => "save",

@@ -21,7 +21,7 @@ use crate::script::pattern::normalize::normal;
 const UNRESPONSIVE_AFTER: Duration = LIMIT.saturating_mul(2);
 
 /// The sentences that change the state of their actor.
-const INFORMATIVE: [SentenceKind; 8] = [
+const INFORMATIVE: [SentenceKind; 9] = [
     SentenceKind::Registered,
     SentenceKind::Offline,
     SentenceKind::TableUpdated,
@@ -30,6 +30,7 @@ const INFORMATIVE: [SentenceKind; 8] = [
     SentenceKind::ChannelUnreachable,
     SentenceKind::Listening,
     SentenceKind::NoAck,
+    SentenceKind::PartialTables,
 ];
 
 /// One actor of a case. A `restart` keeps its log and resets the rest.
@@ -67,6 +68,8 @@ pub(crate) struct ActorRun {
     pub(crate) registered: bool,
     /// It was registered and has not reported going offline since.
     pub(crate) online: bool,
+    /// It has reported that the tables of clients are partial.
+    pub(crate) has_partial_tables: bool,
     /// The clients in its table: the time of the last update of each, and whether it is online.
     known: BTreeMap<String, (Instant, bool)>,
     /// The time of the last change of its table.
@@ -196,6 +199,7 @@ impl ActorRun {
             SentenceKind::ServerUnreachable | SentenceKind::ChannelUnreachable => return Some(ATTEMPTS * LIMIT),
             SentenceKind::Listening => self.listening = true,
             SentenceKind::NoAck => return Some(LIMIT),
+            SentenceKind::PartialTables => self.has_partial_tables = true,
             _ => {}
         }
         None
@@ -224,6 +228,10 @@ impl ActorRun {
         }
         match kind.parse() {
             Ok(ServerEventKind::Listening) => self.listening = true,
+            Ok(ServerEventKind::Warning) => {
+                self.has_partial_tables |=
+                    text("line").is_some_and(|line| SentenceKind::PartialTables.is_begun_by(line));
+            }
             Ok(ServerEventKind::ClientOffline) => {
                 let reason = text("reason")?.parse();
                 return (reason == Ok(OfflineReason::Silent)).then_some(UNRESPONSIVE_AFTER);
