@@ -74,7 +74,9 @@ fn options_of_another_role_are_refused() {
     refused(&["-s", "0", "--linger", "1s"], "--linger is an option of a client (-c), not of a server.");
     let client = ["-c", "x", "127.0.0.1", "8888", "9999"];
     let with = |more: &[&'static str]| [&client[..], more].concat();
-    refused(&with(&["--db", "f"]), "--db, --ephemeral and --mailbox are options of a server, a client keeps nothing.");
+    let of_server = "--db, --ephemeral, --mailbox and --whole-table are options of a server, a client keeps nothing.";
+    refused(&with(&["--whole-table", "9"]), of_server);
+    refused(&with(&["--db", "f"]), of_server);
     refused(&with(&["--on-eof", "wait"]), "--on-eof is exit or stay, not \"wait\".");
     let long = "A duration is written like 5s, 250ms or 1m, up to 24h, and \"25h\" is not.";
     refused(&with(&["--linger", "25h"]), long);
@@ -89,6 +91,10 @@ fn options_of_another_role_are_refused() {
     refused(&["--identity", "f"], role);
     let more = "There are more words than `-s <PORT>` takes; chat --help shows what goes with what.";
     refused(&["-s", "8888", "9"], more);
+    for names in ["0", "65537", "many", "-1"] {
+        let sentence = format!("--whole-table is a number of names from 1 to 65536, and {names:?} is not.");
+        refused(&["-s", "0", "--whole-table", names], &sentence);
+    }
     refused(&["-s", "0", "--db", "f", "--ephemeral"], "--db and --ephemeral exclude each other.");
 }
 

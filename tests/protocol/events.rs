@@ -188,6 +188,15 @@ fn client_events() -> Vec<ClientEvent> {
     ];
     let reasons = failures.into_iter().chain(silent);
     events.extend(reasons.map(|reason| ClientEvent::Done { ok: false, reason: Some(reason) }));
+    events.extend([rows(), vec![]].map(|changed| ClientEvent::Table {
+        partial: true,
+        version: 3,
+        incarnation: incarnation(),
+        changed,
+        total: 2_000,
+        online_count: 1_500,
+    }));
+    events.push(ClientEvent::Clients { partial: true, version: 3, clients: rows() });
     events
 }
 
@@ -236,6 +245,8 @@ fn server_events() -> Vec<ServerEvent> {
     events.extend(warnings.map(|code| ServerEvent::Warning { code, message: "A warning.".to_owned(), definite: true }));
     let errors = [Problem::Command(Reason::InvalidCommand), Problem::Store];
     events.extend(errors.map(|code| ServerEvent::Error { code, message: "It failed.".to_owned(), definite: true }));
+    let (code, message) = (Problem::PartialTables, "A warning.".to_owned());
+    events.push(ServerEvent::Warning { code, message, definite: true });
     events
 }
 

@@ -23,6 +23,7 @@ mod limits;
 mod loss;
 mod mail;
 mod names;
+mod partial;
 mod paused;
 mod registration;
 mod replays;

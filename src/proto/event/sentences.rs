@@ -140,7 +140,7 @@ sentences! {
     // A server.
     Listening { port: Number } = "[Server listening on port {port}]";
     Loaded { names: Number, messages: Number, file: Text } = "[{names} names and {messages} messages from {file}]";
-    PartialTables { limit: Number } = "[More than {limit} names, clients get partial tables until a restart]";
+    PartialTables { limit: Number } = "[Client tables are partial from now on: --whole-table is {limit}]";
     ClientRegistered { name: Name } = "[Client {name} registered]";
     ClientOffline { name: Name } = "[Client {name} is offline]";
     ClientCreatedGroup { name: Name, group: Name } = "[Client {name} created group {group} successfully]";

@@ -13,8 +13,11 @@ use crate::proto::link::{Link, MessageOutcome, Transmission};
 use crate::proto::time::Instant;
 use crate::proto::wire::{Datagram, Frame};
 
-/// The most links of one machine: one for each name that a server can store.
-pub const MAX_LINKS: usize = 65_536;
+/// The links of one machine beside those to clients with a name.
+const UNNAMED_LINKS: usize = 4_096;
+/// The most links of one machine. A server has one for each name that it can store, and room for clients that ask for
+/// a name.
+pub const MAX_LINKS: usize = 65_536 + UNNAMED_LINKS;
 /// The most bytes of received contents that all links buffer. Beyond it, a link buffers only its expected content.
 pub const TOTAL_BUFFER: usize = 64 * 1024 * 1024;
 

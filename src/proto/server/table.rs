@@ -8,13 +8,17 @@ use std::net::SocketAddr;
 use crate::proto::event::ClientInfo;
 use crate::proto::id::Incarnation;
 use crate::proto::keys::PublicKey;
+use crate::proto::link::table::MAX_LINKS;
 use crate::proto::name::Name;
 use crate::proto::record::NameRecord;
+use crate::proto::server::sessions::UNREGISTERED;
 use crate::proto::time::Timestamp;
 use crate::proto::wire::Row;
 
 /// The most names a server knows.
 pub const NAMES: usize = 65_536;
+// A full server has links for clients that ask for a name, to refuse them.
+const _: () = assert!(NAMES + UNREGISTERED < MAX_LINKS);
 /// The most dropped names that are remembered. A client that may have missed more gets the whole table.
 pub const DROPPED: usize = 4_096;
 /// The most names with which every client has the whole table, unless the server's user chooses another number.
