@@ -3,6 +3,8 @@
 //! `CHAT_SEED=7 cargo test --test protocol histories::` replays one history. `CHAT_SEEDS=10000` runs that number of
 //! histories.
 
+use chat::proto::server::WHOLE_TABLE;
+
 use crate::history::{History, check, timing};
 
 /// Seeds whose histories found a fault in the past.
@@ -11,14 +13,25 @@ const REGRESSIONS: &[u64] = &[18, 42, 61, 138, 203, 204, 279, 445, 3929, 6435, 8
 /// The number of seeds to run without `CHAT_SEEDS`.
 const SEEDS: u64 = 500;
 
+/// The number of seeds to run with partial tables.
+const PARTIAL_SEEDS: u64 = 50;
+
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Runs a seed. Returns the number of limits of 500 ms and of 2,500 ms that passed. On a fault, returns a description
+/// The seeds that the environment chooses, or this number of them.
+fn seeds(count: u64) -> Vec<u64> {
+    match number("CHAT_SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=number("CHAT_SEEDS").unwrap_or(count)).collect(),
+    }
+}
+
+/// Runs a seed, with whole tables up to this many names. Returns the number of limits of 500 ms and of 2,500 ms that passed. On a fault, returns a description
 /// with the command that replays it.
-fn verdict(seed: u64) -> Result<(usize, usize), String> {
-    let history = History::run(seed);
+fn verdict(seed: u64, whole_table: usize) -> Result<(usize, usize), String> {
+    let history = History::run(seed, whole_table);
     let mut faults = check::faults(&history);
     let limits = timing::faults(&history, &mut faults);
     if faults.is_empty() {
@@ -31,9 +44,9 @@ fn verdict(seed: u64) -> Result<(usize, usize), String> {
 }
 
 /// Runs all seeds on all processors. Returns the number of limits of 500 ms and of 2,500 ms that passed in them.
-fn run_all(seeds: &[u64]) -> (usize, usize) {
+fn run_all(seeds: &[u64], whole_table: usize) -> (usize, usize) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = |at: usize| seeds.iter().skip(at).step_by(threads).map(|seed| verdict(*seed));
+    let share = |at: usize| seeds.iter().skip(at).step_by(threads).map(|seed| verdict(*seed, whole_table));
     let verdicts: Vec<Result<_, String>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|at| scope.spawn(move || share(at).collect::<Vec<_>>())).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("a verdict on each seed")).collect()
@@ -46,16 +59,19 @@ fn run_all(seeds: &[u64]) -> (usize, usize) {
 
 #[test]
 fn random_histories_keep_the_contract() {
-    let seeds = match number("CHAT_SEED") {
-        Some(seed) => vec![seed],
-        None => (1..=number("CHAT_SEEDS").unwrap_or(SEEDS)).collect(),
-    };
-    let (acknowledgements, servers) = run_all(&seeds);
+    let seeds = seeds(SEEDS);
+    let (acknowledgements, servers) = run_all(&seeds, WHOLE_TABLE);
     let enough = seeds.len() < 100 || (acknowledgements * 10 >= seeds.len() && servers * 20 >= seeds.len());
     assert!(enough, "only {acknowledgements} messages and {servers} servers were waited for to the limit");
 }
 
 #[test]
 fn histories_that_once_broke_the_contract_keep_it() {
-    run_all(REGRESSIONS);
+    run_all(REGRESSIONS, WHOLE_TABLE);
+}
+
+#[test]
+fn histories_with_partial_tables_keep_the_contract() {
+    // Each history has at least three names, so that it begins with whole tables.
+    run_all(&seeds(PARTIAL_SEEDS), 2);
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use chat::netem::link_model::LinkModel;
 use chat::proto::console::Console;
 use chat::proto::rng::Rng;
+use chat::proto::server::WHOLE_TABLE;
 use chat::proto::time::Instant;
 use chat::sim::simulation::{SERVER, Simulation};
 
@@ -81,8 +82,8 @@ pub struct History {
 }
 
 impl History {
-    /// Runs the history of this seed to its end.
-    pub fn run(seed: u64) -> Self {
+    /// Runs the history of this seed to its end. Clients have the whole table up to this many names.
+    pub fn run(seed: u64, whole_table: usize) -> Self {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let mut rng = Rng::new(bytes);
@@ -91,7 +92,7 @@ impl History {
             at if at + 1 < nets => LinkModel::PRESETS[at as usize],
             _ => ("half-lost", HALF_LOST),
         };
-        let mut history = Self::new(seed, net, rng);
+        let mut history = Self::new(seed, net, whole_table, rng);
         history.sim.keep_traffic();
         history.note(format!("network {net_name}"));
         history.originals = 3 + history.below(6);
@@ -118,7 +119,7 @@ impl History {
         dies_at: Option<usize>,
         before_next: bool,
     ) -> Self {
-        let mut history = Self::new(1, LinkModel::PERFECT, Rng::new([1; 32]));
+        let mut history = Self::new(1, LinkModel::PERFECT, WHOLE_TABLE, Rng::new([1; 32]));
         history.sim.disk().dies_at = dies_at;
         history.sim.disk().dies_before_next = before_next;
         history.originals = names.len();
@@ -141,9 +142,12 @@ impl History {
         history
     }
 
-    fn new(seed: u64, net: LinkModel, rng: Rng) -> Self {
+    fn new(seed: u64, net: LinkModel, whole_table: usize, rng: Rng) -> Self {
+        let mut sim = Simulation::without_server(seed, net);
+        sim.set_whole_table(whole_table);
+        sim.start(SERVER);
         Self {
-            sim: Simulation::new(seed, net),
+            sim,
             actors: Vec::new(),
             texts: BTreeMap::new(),
             last_words: BTreeSet::new(),
