@@ -4,7 +4,8 @@
     client.py NAME SERVER-IP SERVER-PORT CLIENT-PORT [SECRET-HEX]
 
 It reads commands from standard input: `send NAME TEXT`, `send_all TEXT` and `exit`. Without SECRET-HEX it makes a new
-key. It sends a message until its reader has shown it: it has no offline mail, no groups and no de-registration.
+key. It sends a message until its reader has shown it. It has no offline mail, no groups, no de-registration and no
+look-ups for partial tables.
 """
 
 import hmac

@@ -12,10 +12,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from xml.sax.saxutils import escape
 
 # Time limit for one line of output. Only a failing run waits this long.
 TIMEOUT_S = 30
+
+# The pause of a person between two steps. A server delays table updates that follow each other faster.
+PAUSE_S = 0.2
 
 # The port in the picture for each program.
 PORTS = {"server": 8888, "x": 9001, "y": 9002}
@@ -104,6 +108,7 @@ def run(chat):
     with tempfile.TemporaryDirectory() as home:
         try:
             for actions in SESSION:
+                time.sleep(PAUSE_S)
                 step = {name: [] for name in PORTS}
                 for name, typed, prints in actions:
                     if typed is None:
