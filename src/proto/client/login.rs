@@ -169,6 +169,7 @@ impl Client {
     /// Notes a datagram of the server. It restarts the attempts of a login, because mail and table can still follow.
     pub(super) fn server_alive(&mut self, now: Instant) {
         self.server.unanswered = 0;
+        self.requests.heard(now);
         if let ClientPhase::LoggingIn(login) = &mut self.phase {
             login.attempt = 1;
             login.ends = now + LIMIT;

@@ -20,6 +20,7 @@ mod phase;
 mod registration;
 mod requests;
 mod row_cache;
+mod saves;
 mod shutdown;
 mod table_updates;
 mod unknown_peers;
@@ -318,20 +319,20 @@ impl Client {
         if let Err(reason) = self.links.receive(now, from, peer, datagram, is_online, &mut outcomes) {
             return self.output.dropped(from, bytes, reason);
         }
-        for outcome in outcomes {
-            self.direct_outcome(now, outcome);
-        }
+        self.direct_outcomes(now, outcomes);
         self.read_peer(now, peer);
     }
 
     fn timeout(&mut self, now: Instant) {
+        let mut direct = Vec::new();
         for (incarnation, outcome) in self.links.expire(now) {
             if Some(incarnation) == self.server.incarnation {
                 self.server_outcome(now, outcome);
             } else {
-                self.direct_outcome(now, outcome);
+                direct.push(outcome);
             }
         }
+        self.direct_outcomes(now, direct);
         // Any of these calls may end the client. Outputs after the end are dropped.
         self.registration_timeout(now);
         self.login_timeout(now);

@@ -4,10 +4,11 @@
 //! If the server then finds the reader online, it refuses to keep the message. The client sends it to the reader a
 //! second and last time, before the server keeps it without a further ping.
 //!
-//! Only the first message of a queue can be looked up or given to the server. Later messages then wait for its outcome,
-//! so that the reader receives all of them in order.
+//! The server gets the messages that wait for one reader as a list, from the first one on. One list a reader is under
+//! way. Later messages wait for its outcome, so that the reader receives all of them in order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::proto::client::requests::RequestKind;
 use crate::proto::client::{Client, LIMIT};
@@ -20,7 +21,7 @@ use crate::proto::link::{Link, MessageOutcome, Tag};
 use crate::proto::name::Name;
 use crate::proto::text::Text;
 use crate::proto::time::{Instant, Timestamp};
-use crate::proto::wire::{Frame, RequestOutcome, Row};
+use crate::proto::wire::{Frame, MAX_LIST, MAX_LIST_BYTES, Row};
 
 /// Maximum number of messages in flight to one reader.
 pub const UNDER_WAY: usize = 256;
@@ -44,6 +45,7 @@ pub struct OutgoingMessage {
     pub id: MessageId,
     pub at: Timestamp,
     pub text: Text,
+    pub attempt: DirectAttempt,
     state: SendState,
 }
 
@@ -55,13 +57,13 @@ enum SendState {
     LookingUp,
     /// On the link to the reader.
     Sent(Tag),
-    /// On the link to the reader for the second time.
-    SentAgain(Tag),
+    /// The reader did not acknowledge it in time.
+    TimedOut,
     /// The request to keep it is pending at the server.
     Saving,
 }
 
-/// Whether a message is on the link to its reader for the first or the second time.
+/// Whether a message goes on the link to its reader for the first or the second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectAttempt {
     First,
@@ -95,24 +97,22 @@ impl Outbox {
         self.queues.get(reader)?.front()
     }
 
-    /// The attempt of the first message to `reader`, if it is on the link.
-    pub fn first_attempt(&self, reader: &Name) -> Option<DirectAttempt> {
-        match self.first(reader)?.state {
-            SendState::Sent(_) => Some(DirectAttempt::First),
-            SendState::SentAgain(_) => Some(DirectAttempt::Second),
-            SendState::Waiting | SendState::LookingUp | SendState::Saving => None,
-        }
+    /// Whether the first message to `reader` is on the link.
+    pub fn is_first_sent(&self, reader: &Name) -> bool {
+        self.first(reader).is_some_and(|message| matches!(message.state, SendState::Sent(_) | SendState::TimedOut))
     }
 
-    /// Puts waiting messages on the link to their reader, up to [`UNDER_WAY`]. Stops at a message that is not on its
-    /// first direct attempt, because later messages must not overtake it.
+    /// Puts waiting messages on the link to their reader, up to [`UNDER_WAY`]. Stops at a message that is not on the
+    /// same direct attempt as the first one, because later messages must not overtake it.
     pub fn send_waiting(&mut self, reader: &Name, link: &mut Link, mut next_tag: impl FnMut() -> Tag) {
         if link.unsettled() >= UNDER_WAY {
             return;
         }
         let after = self.kept.get(reader).copied();
+        let attempt = self.first(reader).map(|message| message.attempt);
         for message in self.queues.get_mut(reader).into_iter().flatten() {
             match message.state {
+                _ if Some(message.attempt) != attempt => break,
                 SendState::Sent(_) => {}
                 SendState::Waiting if link.unsettled() < UNDER_WAY => {
                     let tag = next_tag();
@@ -122,15 +122,6 @@ impl Outbox {
                 }
                 _ => break,
             }
-        }
-    }
-
-    /// Puts the first message to `reader` on the link for the second and last time.
-    pub fn send_again(&mut self, reader: &Name, link: &mut Link, tag: Tag) {
-        let after = self.kept.get(reader).copied();
-        if let Some(message) = self.set_first(reader, SendState::SentAgain(tag)) {
-            link.push(message.frame(after), Some(tag), Some(LIMIT));
-            self.tags.insert(tag, reader.clone());
         }
     }
 
@@ -145,9 +136,32 @@ impl Outbox {
         self.set_first(reader, SendState::Waiting);
     }
 
-    /// Moves the first message to `reader` to the server. Returns it.
-    pub fn begin_save(&mut self, reader: &Name) -> Option<&OutgoingMessage> {
-        self.set_first(reader, SendState::Saving)
+    /// Moves messages from the first one on to the server, as one list. All of them had the same number of direct
+    /// attempts. They timed out, or `all` says that waiting ones need not be sent. The other messages wait.
+    pub fn begin_save(&mut self, reader: &Name, all: bool) -> Vec<&OutgoingMessage> {
+        let (mut list, mut bytes, mut is_open) = (Vec::new(), 0, true);
+        let attempt = self.first(reader).map(|message| message.attempt);
+        for message in self.queues.get_mut(reader).into_iter().flatten() {
+            bytes += message.text.as_str().len();
+            is_open &= message.state == SendState::TimedOut || (all && message.state == SendState::Waiting);
+            is_open &= list.len() < MAX_LIST && bytes <= MAX_LIST_BYTES && Some(message.attempt) == attempt;
+            if is_open {
+                message.state = SendState::Saving;
+                list.push(&*message);
+            } else if message.state == SendState::TimedOut {
+                message.state = SendState::Waiting;
+            }
+        }
+        list
+    }
+
+    /// Moves the messages at the server back to waiting, for their second direct attempt.
+    pub fn begin_second_attempt(&mut self, reader: &Name) {
+        let queue = self.queues.get_mut(reader).into_iter().flatten();
+        for message in queue.take_while(|message| message.state == SendState::Saving) {
+            message.state = SendState::Waiting;
+            message.attempt = DirectAttempt::Second;
+        }
     }
 
     /// The first message to `reader`, if it waits.
@@ -158,21 +172,32 @@ impl Outbox {
     /// Moves all messages on the link to `reader` back to waiting.
     pub fn take_back(&mut self, reader: &Name) {
         for message in self.queues.get_mut(reader).into_iter().flatten() {
-            if let SendState::Sent(tag) | SendState::SentAgain(tag) = message.state {
+            if let SendState::Sent(tag) = message.state {
                 self.tags.remove(&tag);
                 message.state = SendState::Waiting;
             }
         }
     }
 
+    /// Notes that the acknowledgement timeout of a message ended, and with it that of all earlier ones to the same
+    /// reader. Returns the reader.
+    pub fn timed_out(&mut self, tag: Tag) -> Option<Name> {
+        let reader = self.tags.get(&tag)?.clone();
+        for message in self.queues.get_mut(&reader).into_iter().flatten() {
+            if let SendState::Sent(sent) = message.state {
+                self.tags.remove(&sent);
+                message.state = SendState::TimedOut;
+                if sent == tag {
+                    break;
+                }
+            }
+        }
+        Some(reader)
+    }
+
     /// Removes the tag of an acknowledged message. Returns the reader.
     pub fn acked(&mut self, tag: Tag) -> Option<Name> {
         self.tags.remove(&tag)
-    }
-
-    /// The reader of a message on a link.
-    pub fn reader_of(&self, tag: Tag) -> Option<&Name> {
-        self.tags.get(&tag)
     }
 
     /// Removes the first message to `reader`, which has its outcome. Returns it.
@@ -199,7 +224,7 @@ impl Outbox {
 
     fn set_first(&mut self, reader: &Name, state: SendState) -> Option<&OutgoingMessage> {
         let message = self.queues.get_mut(reader)?.front_mut()?;
-        if let SendState::Sent(tag) | SendState::SentAgain(tag) = message.state {
+        if let SendState::Sent(tag) = message.state {
             self.tags.remove(&tag);
         }
         message.state = state;
@@ -210,11 +235,16 @@ impl Outbox {
 impl OutgoingMessage {
     /// A waiting message.
     pub fn new(cmd: u64, id: MessageId, at: Timestamp, text: Text) -> Self {
-        Self { cmd, id, at, text, state: SendState::Waiting }
+        Self { cmd, id, at, text, attempt: DirectAttempt::First, state: SendState::Waiting }
     }
 
     fn frame(&self, after: Option<u64>) -> Frame {
         Frame::Msg { id: self.id, at: self.at.micros(), after, text: self.text.clone().into() }
+    }
+
+    /// The message in a list for the server.
+    pub fn item(&self) -> Frame {
+        Frame::Item { id: self.id, at: self.at.micros(), text: self.text.clone().into() }
     }
 }
 
@@ -235,7 +265,7 @@ impl Client {
     }
 
     /// Sends the messages to `reader` that do not have to wait.
-    fn send_waiting(&mut self, now: Instant, reader: &Name) {
+    pub(super) fn send_waiting(&mut self, now: Instant, reader: &Name) {
         if !self.outbox.has_messages(reader) {
             return;
         }
@@ -247,9 +277,9 @@ impl Client {
                     link.moved(row.addr);
                     self.outbox.send_waiting(reader, link, || self.requests.next_number());
                 }
-                None => self.fall_back_to_server(now, reader),
+                None => self.fall_back_to_server(now, reader, true),
             },
-            Some(_) => self.fall_back_to_server(now, reader),
+            Some(_) => self.fall_back_to_server(now, reader, true),
         }
     }
 
@@ -281,37 +311,42 @@ impl Client {
         self.send_waiting(now, reader);
     }
 
-    /// Processes the outcome of a message on the link to its reader.
-    pub(super) fn direct_outcome(&mut self, now: Instant, outcome: MessageOutcome) {
-        match outcome {
-            MessageOutcome::Acked { tag, copies, took } => {
-                let Some(reader) = self.outbox.acked(tag) else { return };
-                if let Some(message) = self.outbox.settle(&reader) {
-                    let (cmd, to, id) = (Some(message.cmd), reader.clone(), message.id);
-                    let rtt_ms = took.as_micros() as f64 / 1000.0;
-                    self.say(cmd, ClientEvent::Delivered { to, id, attempts: copies, rtt_ms });
-                    self.done(cmd, None);
-                }
-                self.send_waiting(now, &reader);
-            }
-            MessageOutcome::TimedOut { tag, .. } => {
-                if let Some(reader) = self.outbox.reader_of(tag).cloned() {
-                    self.not_acknowledged(now, &reader);
-                }
+    /// Processes the outcomes of messages on links to their readers.
+    pub(super) fn direct_outcomes(&mut self, now: Instant, outcomes: Vec<MessageOutcome>) {
+        let mut timed_out = BTreeSet::new();
+        for outcome in outcomes {
+            match outcome {
+                MessageOutcome::Acked { tag, copies, took } => self.delivered(now, tag, copies, took),
+                MessageOutcome::TimedOut { tag, .. } => timed_out.extend(self.outbox.timed_out(tag)),
             }
         }
+        for reader in timed_out {
+            self.not_acknowledged(now, &reader);
+        }
+    }
+
+    fn delivered(&mut self, now: Instant, tag: Tag, copies: u32, took: Duration) {
+        let Some(reader) = self.outbox.acked(tag) else { return };
+        if let Some(message) = self.outbox.settle(&reader) {
+            let (cmd, to, id) = (Some(message.cmd), reader.clone(), message.id);
+            let rtt_ms = took.as_micros() as f64 / 1000.0;
+            self.say(cmd, ClientEvent::Delivered { to, id, attempts: copies, rtt_ms });
+            self.done(cmd, None);
+        }
+        self.send_waiting(now, &reader);
     }
 
     /// Follows a change of a reader's row. Messages in flight to its ended incarnation are sent to the new one.
     /// Messages to an offline reader go to the server.
     pub(super) fn reader_changed(&mut self, now: Instant, reader: &Name) {
-        let Some(attempt) = self.outbox.first_attempt(reader) else { return self.send_waiting(now, reader) };
+        if !self.outbox.is_first_sent(reader) {
+            return self.send_waiting(now, reader);
+        }
         match self.table.get(reader.as_str()) {
             Some(row) if !row.online => self.not_acknowledged(now, reader),
             Some(row) if self.links.get(row.incarnation).is_some_and(|link| link.unsettled() > 0) => {
                 self.send_waiting(now, reader);
             }
-            Some(_) if attempt == DirectAttempt::Second => self.send_again(now, reader),
             _ => {
                 self.take_back(reader);
                 self.send_waiting(now, reader);
@@ -319,13 +354,13 @@ impl Client {
         }
     }
 
-    /// Gives the first message to the server, because the reader did not acknowledge it.
+    /// Takes the messages to `reader` off its link, because it did not acknowledge the first one. The server gets those
+    /// that timed out, or all if the reader is offline.
     fn not_acknowledged(&mut self, now: Instant, reader: &Name) {
-        let Some(attempt) = self.outbox.first_attempt(reader) else { return };
-        self.take_back(reader);
-        match attempt {
-            DirectAttempt::First => self.fall_back_to_server(now, reader),
-            DirectAttempt::Second => self.save(now, reader, true),
+        if self.outbox.is_first_sent(reader) {
+            self.take_back(reader);
+            let is_online = self.table.get(reader.as_str()).is_some_and(|row| row.online);
+            self.fall_back_to_server(now, reader, !is_online);
         }
     }
 
@@ -334,73 +369,6 @@ impl Client {
         self.outbox.take_back(reader);
         if let Some(link) = self.table.get(reader.as_str()).and_then(|row| self.links.get_mut(row.incarnation)) {
             link.abort();
-        }
-    }
-
-    fn fall_back_to_server(&mut self, now: Instant, reader: &Name) {
-        if let Some(message) = self.outbox.first_waiting(reader) {
-            let (cmd, id) = (Some(message.cmd), message.id);
-            self.say(cmd, ClientEvent::NoAck { to: reader.clone(), id });
-            self.save(now, reader, false);
-        }
-    }
-
-    /// Asks the server to keep the first message to `reader`. With `again` the server does not ping the reader first.
-    fn save(&mut self, now: Instant, reader: &Name, again: bool) {
-        let Some(message) = self.outbox.begin_save(reader) else { return };
-        let (cmd, id, at, text) = (Some(message.cmd), message.id, message.at.micros(), message.text.clone().into());
-        let to = reader.clone();
-        let kind = RequestKind::Save { to: to.clone() };
-        self.request(now, cmd, kind, |r| Frame::Save { r, id, to, at, again, text });
-    }
-
-    /// Processes the server's answer to the request to keep the first message to `to`.
-    pub(super) fn save_answered(&mut self, now: Instant, to: &Name, outcome: RequestOutcome, row: Option<Row>) {
-        if outcome == RequestOutcome::Exists {
-            let cmd = self.outbox.first(to).map(|message| message.cmd);
-            self.say(cmd, ClientEvent::ClientExists { name: to.clone() });
-            if let Some(row) = row {
-                self.learn(now, row);
-            }
-            return self.send_again(now, to);
-        }
-        let Some(message) = self.outbox.settle(to) else { return };
-        let (cmd, id) = (Some(message.cmd), message.id);
-        match outcome {
-            RequestOutcome::Saved => {
-                // The receipt may have arrived before this answer. Then later messages do not depend on the message.
-                if !self.inbox.has_receipt(to, id) {
-                    self.outbox.keep(to, id.number);
-                }
-                self.say(cmd, ClientEvent::Saved { to: to.clone(), id });
-                self.done(cmd, None);
-                self.forget_stale(to);
-            }
-            RequestOutcome::Full => {
-                self.fail(cmd, Reason::MailboxFull, Sentence::MailboxFull { name: to });
-            }
-            RequestOutcome::None => self.fail(cmd, Reason::NoSuchClient, Sentence::NoSuchClient { name: to }),
-            _ => self.fail(cmd, Reason::NotSaved, Sentence::MessageNotSaved),
-        }
-        self.send_waiting(now, to);
-    }
-
-    /// Begins the second and last direct attempt of the first message.
-    fn send_again(&mut self, now: Instant, reader: &Name) {
-        if !self.outbox.has_messages(reader) {
-            return;
-        }
-        let Some(row) = self.table.get(reader.as_str()) else {
-            // The name is no longer in the table, so the server looks it up.
-            self.outbox.wait(reader);
-            return self.send_waiting(now, reader);
-        };
-        match self.links.open(row.incarnation, row.addr, row.key) {
-            Some(link) => {
-                link.moved(row.addr);
-                self.outbox.send_again(reader, link, self.requests.next_number());
-            }
-            None => self.save(now, reader, true),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Requests to the server, with their attempts and timeouts, and the report of their outcomes.
 //!
-//! A request is pending until its answer or its last timeout, also while there is no link to the server. An
-//! acknowledgement by the server restarts its attempts; only the answer settles it.
+//! A request is pending until its answer or its last timeout, also while there is no link to the server. A request that
+//! the server received is not sent again, unless the server registers the client anew: one probe asks for all of them.
+//! Everything that the server sends restarts the attempts of all requests; only the answer settles one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::proto::client::phase::RegistrationState;
 use crate::proto::client::{ATTEMPTS, Client, LIMIT};
@@ -12,7 +13,7 @@ use crate::proto::event::client::ClientEvent;
 use crate::proto::event::reason::{Reason, RequestWord};
 use crate::proto::event::sentences::Sentence;
 use crate::proto::id::MessageId;
-use crate::proto::link::{Link, Tag};
+use crate::proto::link::{Link, PROBE, Tag};
 use crate::proto::name::Name;
 use crate::proto::time::Instant;
 use crate::proto::wire::{Answer, Frame, RequestOutcome};
@@ -21,6 +22,12 @@ use crate::proto::wire::{Answer, Frame, RequestOutcome};
 #[derive(Debug, Default)]
 pub struct Requests {
     pending: BTreeMap<u64, Request>,
+    /// When an attempt of each request ends, unless the server is heard before.
+    timers: BTreeSet<(Instant, u64)>,
+    /// The number of pending requests that change the mode.
+    mode_changes: usize,
+    /// When the server was last heard.
+    heard_at: Instant,
     /// The newest number; 0 before the first one.
     last: u64,
 }
@@ -29,28 +36,57 @@ pub struct Requests {
 #[derive(Debug)]
 pub enum RequestKind {
     Dereg,
-    Save { to: Name },
-    SendAll { id: MessageId },
-    Lookup { name: Name },
-    Create { group: Name },
+    /// The first `count` messages to `to`.
+    Save {
+        to: Name,
+        count: usize,
+    },
+    SendAll {
+        id: MessageId,
+    },
+    Lookup {
+        name: Name,
+    },
+    Create {
+        group: Name,
+    },
     Groups,
-    Join { group: Name },
-    Say { id: MessageId },
-    Members { group: Name },
-    Leave { group: Name },
+    Join {
+        group: Name,
+    },
+    Say {
+        id: MessageId,
+    },
+    Members {
+        group: Name,
+    },
+    Leave {
+        group: Name,
+    },
 }
 
 #[derive(Debug)]
 struct Request {
     cmd: Option<u64>,
     kind: RequestKind,
-    frame: Frame,
+    /// The last frame ends the request. It has the number of the request.
+    frames: Vec<Frame>,
     attempt: u32,
-    ends: Instant,
-    /// Whether the frame is on the link and not yet acknowledged.
-    is_on_link: bool,
+    /// When the attempt began.
+    since: Instant,
+    state: RequestState,
     /// The names that have arrived, for a list that spans several answers.
     names: Vec<Name>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RequestState {
+    /// Waits for a link to the server.
+    Queued,
+    /// On the link and not yet acknowledged.
+    OnLink,
+    /// The server received it.
+    Received,
 }
 
 /// A request that is no longer pending, because of its answer or its last timeout.
@@ -65,8 +101,16 @@ pub struct SettledRequest {
 /// The end of an attempt.
 #[derive(Debug)]
 pub enum RequestTimeout {
-    /// The next attempt has begun. The caller puts the request on the link unless it is there.
-    Retry { cmd: Option<u64>, what: RequestWord, attempt: u32 },
+    /// The next attempt has begun. The caller puts the request on the link unless it is there or was received, and
+    /// asks for the received ones.
+    Retry {
+        cmd: Option<u64>,
+        what: RequestWord,
+        attempt: u32,
+        is_received: bool,
+        /// Whether the server left something unanswered in the attempt before.
+        is_silent: bool,
+    },
     /// That was the last attempt.
     Failed(SettledRequest),
 }
@@ -78,13 +122,20 @@ impl Requests {
         self.last
     }
 
-    /// Adds a request and returns its number, which `frame` receives.
-    pub fn add(&mut self, now: Instant, cmd: Option<u64>, kind: RequestKind, frame: impl FnOnce(u64) -> Frame) -> u64 {
-        let r = self.next_number();
-        let (frame, ends) = (frame(r), now + LIMIT);
-        let request = Request { cmd, kind, frame, attempt: 1, ends, is_on_link: false, names: Vec::new() };
+    /// Adds the request `r`.
+    pub fn add(&mut self, now: Instant, r: u64, cmd: Option<u64>, kind: RequestKind, frames: Vec<Frame>) {
+        self.mode_changes += usize::from(kind.changes_mode());
+        let state = RequestState::Queued;
+        let request = Request { cmd, kind, frames, attempt: 1, since: now, state, names: Vec::new() };
+        self.timers.insert((request.ends(), r));
         self.pending.insert(r, request);
-        r
+    }
+
+    fn remove(&mut self, r: u64) -> Option<Request> {
+        let request = self.pending.remove(&r)?;
+        self.mode_changes -= usize::from(request.kind.changes_mode());
+        self.timers.remove(&(request.ends(), r));
+        Some(request)
     }
 
     /// Puts a request on the link unless it is there.
@@ -94,26 +145,38 @@ impl Requests {
         }
     }
 
-    /// Puts all requests on the link in order, except those that are there.
+    /// Puts all requests on the link in order, except those that are there or were received.
     pub fn push_all(&mut self, link: &mut Link) {
         for (r, request) in &mut self.pending {
             request.push(*r, link);
         }
     }
 
-    /// Restarts the attempts of a request that the server has acknowledged.
+    /// Notes a datagram of the server. Attempts begin anew when their timers fire.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard_at = now;
+    }
+
+    /// Notes that the server received a request.
     pub fn received(&mut self, now: Instant, r: Tag) {
-        if let Some(request) = self.pending.get_mut(&r) {
-            request.is_on_link = false;
-            request.attempt = 1;
-            request.ends = now + LIMIT;
-        }
+        let Some(request) = self.pending.get_mut(&r) else { return };
+        request.state = RequestState::Received;
+        self.timers.remove(&(request.ends(), r));
+        (request.attempt, request.since) = (1, now);
+        self.timers.insert((request.ends(), r));
     }
 
     /// Notes that the link was closed or aborted, so that no request is on it.
     pub fn lost_link(&mut self) {
-        for request in self.pending.values_mut() {
-            request.is_on_link = false;
+        for request in self.pending.values_mut().filter(|request| request.state == RequestState::OnLink) {
+            request.state = RequestState::Queued;
+        }
+    }
+
+    /// Notes that the server forgot the requests that it received.
+    pub fn forgotten(&mut self) {
+        for request in self.pending.values_mut().filter(|request| request.state == RequestState::Received) {
+            request.state = RequestState::Queued;
         }
     }
 
@@ -134,36 +197,45 @@ impl Requests {
             }
             return None;
         }
-        let mut request = self.pending.remove(&answer.request)?;
+        let mut request = self.remove(answer.request)?;
         request.names.append(&mut answer.names);
         answer.names = std::mem::take(&mut request.names);
         Some((request.settle(), answer))
     }
 
-    /// The requests whose attempt has ended, in order.
+    /// The requests whose timer fired, in order of their timers.
     pub fn due(&self, now: Instant) -> Vec<u64> {
-        self.pending.iter().filter(|(_, request)| request.ends <= now).map(|(r, _)| *r).collect()
+        self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, r)| *r).collect()
     }
 
-    /// Begins the next attempt of a request, or removes it after its last one.
+    /// Begins the next attempt of a request whose timer fired, or removes it after its last one. Begins the attempts
+    /// anew if the server was heard in this one.
     pub fn expire(&mut self, now: Instant, r: u64) -> Option<RequestTimeout> {
+        let heard_at = self.heard_at;
         let request = self.pending.get_mut(&r)?;
-        if request.attempt >= request.kind.attempts() {
-            return self.pending.remove(&r).map(|request| RequestTimeout::Failed(request.settle()));
+        let attempts = request.kind.attempts();
+        let is_heard = heard_at > request.since && attempts > 1;
+        if !is_heard && request.attempt >= attempts {
+            return self.remove(r).map(|request| RequestTimeout::Failed(request.settle()));
         }
-        request.attempt += 1;
-        request.ends = now + LIMIT;
-        Some(RequestTimeout::Retry { cmd: request.cmd, what: request.kind.name(), attempt: request.attempt })
+        self.timers.remove(&(request.ends(), r));
+        let is_received = request.state == RequestState::Received;
+        // The first attempt of a received request asks nothing.
+        let is_silent = !is_received || request.attempt > 1;
+        (request.attempt, request.since) = if is_heard { (1, heard_at) } else { (request.attempt + 1, now) };
+        self.timers.insert((request.ends(), r));
+        let (cmd, what, attempt) = (request.cmd, request.kind.name(), request.attempt);
+        (!is_heard).then_some(RequestTimeout::Retry { cmd, what, attempt, is_received, is_silent })
     }
 
-    /// The earliest end of an attempt.
+    /// When the first timer fires.
     pub fn deadline(&self) -> Option<Instant> {
-        self.pending.values().map(|request| request.ends).min()
+        self.timers.first().map(|(at, _)| *at)
     }
 
     /// Whether the outcome of a pending request decides which commands are allowed next.
     pub fn changes_mode(&self) -> bool {
-        self.pending.values().any(|request| request.kind.changes_mode())
+        self.mode_changes > 0
     }
 
     /// Whether no request is pending.
@@ -174,19 +246,31 @@ impl Requests {
     /// Drops all requests.
     pub fn clear(&mut self) {
         self.pending.clear();
+        self.timers.clear();
+        self.mode_changes = 0;
     }
 }
 
 impl Request {
     fn push(&mut self, r: u64, link: &mut Link) {
-        if !self.is_on_link {
-            link.push(self.frame.clone(), Some(r), None);
-            self.is_on_link = true;
+        if self.state != RequestState::Queued {
+            return;
+        }
+        self.state = RequestState::OnLink;
+        if let Some((last, items)) = self.frames.split_last() {
+            for item in items {
+                link.push(item.clone(), None, None);
+            }
+            link.push(last.clone(), Some(r), None);
         }
     }
 
+    fn ends(&self) -> Instant {
+        self.since + LIMIT
+    }
+
     fn settle(self) -> SettledRequest {
-        SettledRequest { cmd: self.cmd, kind: self.kind, is_on_link: self.is_on_link }
+        SettledRequest { cmd: self.cmd, kind: self.kind, is_on_link: self.state == RequestState::OnLink }
     }
 }
 
@@ -225,7 +309,20 @@ impl Client {
         kind: RequestKind,
         frame: impl FnOnce(u64) -> Frame,
     ) {
-        let r = self.requests.add(now, cmd, kind, frame);
+        let r = self.requests.next_number();
+        self.add_request(now, r, cmd, kind, vec![frame(r)]);
+    }
+
+    /// Adds the request `r`, which consists of several frames.
+    pub(super) fn add_request(
+        &mut self,
+        now: Instant,
+        r: u64,
+        cmd: Option<u64>,
+        kind: RequestKind,
+        frames: Vec<Frame>,
+    ) {
+        self.requests.add(now, r, cmd, kind, frames);
         self.ensure_registered(now);
         self.push_request(r);
     }
@@ -254,19 +351,27 @@ impl Client {
     /// Sends all pending requests in order, after the server has registered this client.
     pub(super) fn retry_requests(&mut self) {
         self.requests.restart_lists();
+        self.requests.forgotten();
         self.push_requests();
     }
 
     pub(super) fn requests_timeout(&mut self, now: Instant) {
+        let mut is_probe_due = false;
         for r in self.requests.due(now) {
             match self.requests.expire(now, r) {
-                Some(RequestTimeout::Retry { cmd, what, attempt }) => {
-                    self.say(cmd, ClientEvent::Retry { what, attempt, of: ATTEMPTS });
+                Some(RequestTimeout::Retry { cmd, what, attempt, is_received, is_silent }) => {
+                    if is_silent {
+                        self.say(cmd, ClientEvent::Retry { what, attempt, of: ATTEMPTS });
+                    }
+                    is_probe_due |= is_received;
                     self.push_request(r);
                 }
                 Some(RequestTimeout::Failed(request)) => self.request_failed(now, request),
                 None => {}
             }
+        }
+        if let Some((_, link)) = self.requests_and_link().filter(|_| is_probe_due) {
+            link.ask(PROBE);
         }
     }
 
@@ -300,7 +405,7 @@ impl Client {
         let Some((SettledRequest { cmd, kind, .. }, answer)) = self.requests.answered(answer) else { return };
         match (kind, answer.outcome) {
             (RequestKind::Dereg, _) => self.deregistered(cmd),
-            (RequestKind::Save { to }, outcome) => self.save_answered(now, &to, outcome, answer.row),
+            (RequestKind::Save { to, count }, _) => self.save_answered(now, &to, count, answer),
             (RequestKind::Lookup { name }, RequestOutcome::Exists) => self.found_reader(now, &name, answer.row),
             (RequestKind::Lookup { name }, _) => self.unknown_reader(now, &name, true),
             (RequestKind::SendAll { id }, RequestOutcome::Accepted) => {

@@ -1,9 +1,9 @@
-//! Intake: accepts messages for offline readers, for everybody and for groups.
+//! Intake: accepts messages for everybody and for groups, and continues when records are on disk.
 //!
 //! A message is on disk before its sender is answered and before a reader gets it.
 
 use crate::proto::event::MessageKind;
-use crate::proto::event::reason::{Problem, Reason};
+use crate::proto::event::reason::Problem;
 use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
@@ -11,6 +11,7 @@ use crate::proto::name::Name;
 use crate::proto::record::{GroupRecord, Mail, MailHeader, Receipt, Record};
 use crate::proto::server::Server;
 use crate::proto::server::replies::RequestId;
+use crate::proto::server::saves::ListOutcome;
 use crate::proto::text::Text;
 use crate::proto::time::Instant;
 use crate::proto::wire::{Answer, Frame, RequestOutcome};
@@ -34,6 +35,22 @@ pub enum OnPersisted {
         /// The message.
         mail: Box<Mail>,
     },
+    /// Note whether a message of a list is on disk.
+    SaveWritten {
+        /// The sender's request.
+        request: RequestId,
+        /// The position of the message in the list.
+        index: usize,
+    },
+    /// Answer the sender of a list, and send its messages to their reader.
+    ListWritten {
+        /// The sender's request.
+        request: RequestId,
+        /// The messages that were written, with their positions in the list.
+        written: Vec<(usize, Mail)>,
+        /// The answer, unless the disk refused one of them.
+        outcome: ListOutcome,
+    },
     /// Answer the creator of a group.
     GroupCreated(GroupRecord),
     /// Process a request to create a group. It waited because a group of that name was being written.
@@ -46,45 +63,6 @@ pub enum OnPersisted {
 }
 
 impl Server {
-    /// Handles a direct message that its sender could not deliver. If the reader is online, it is pinged first, unless
-    /// `again` says that the direct retry after an earlier ping failed too.
-    pub(super) fn save(&mut self, now: Instant, request: RequestId, header: MailHeader, text: &str, again: bool) {
-        // The message is being written. The record's outcome answers this request.
-        if self.unwritten.contains(&header.id) {
-            return;
-        }
-        if self.mail.known(header.id).is_some() {
-            return self.answer(request, RequestOutcome::Saved);
-        }
-        let reader = header.reader().and_then(|name| self.table.get(name));
-        let Some(is_online) = reader.map(|row| row.online) else { return self.answer(request, RequestOutcome::None) };
-        let Ok(text) = Text::new(text) else { return self.answer(request, RequestOutcome::Failed) };
-        let mail = Mail::new(header, text);
-        let unasked = if is_online && !again { self.ping_reader(now, request, mail) } else { Some(mail) };
-        if let Some(mail) = unasked {
-            self.keep(request, mail);
-        }
-    }
-
-    /// Stores a direct message for its reader.
-    pub(super) fn keep(&mut self, request: RequestId, mut mail: Mail) {
-        let Mail { header, .. } = &mut mail;
-        // The same message may have been stored while its reader was pinged.
-        if self.unwritten.contains(&header.id) {
-            return;
-        }
-        if self.mail.known(header.id).is_some() {
-            return self.answer(request, RequestOutcome::Saved);
-        }
-        let Some(reader) = header.reader() else { return self.answer(request, RequestOutcome::None) };
-        if self.mail.is_full(reader, header.text_bytes, false) {
-            self.say(ServerEvent::Rejected { reason: Reason::MailboxFull, from: mail.header.from, group: None });
-            return self.answer(request, RequestOutcome::Full);
-        }
-        header.seq = self.mail.next_seq();
-        self.write_mail(request, mail);
-    }
-
     /// Accepts a message to everybody, or to the other members of a group.
     pub(super) fn accept(&mut self, now: Instant, request: RequestId, header: MailHeader, text: &str) {
         if self.unwritten.contains(&header.id) {
@@ -104,7 +82,6 @@ impl Server {
         let is_online = |name: &Name| self.table.get(name).is_some_and(|row| row.online);
         let has_room = |name: &Name| !self.mail.is_full(name, header.text_bytes, is_online(name));
         header.undelivered_to = readers.into_iter().filter(|name| *name != header.from && has_room(name)).collect();
-        header.seq = self.mail.next_seq();
         if header.undelivered_to.is_empty() {
             self.mail.remember(now, header.id, 0);
             self.say_accepted(&mail);
@@ -114,11 +91,23 @@ impl Server {
     }
 
     fn write_mail(&mut self, request: RequestId, mut mail: Mail) {
-        mail.header.kept_at = self.output.unix;
-        self.unwritten.insert(mail.header.id);
-        self.mail.reserve(&mail.header);
+        self.begin_write(&mut mail.header);
         let then = OnPersisted::MailAccepted { request, mail: Box::new(mail.clone()) };
         self.persist(Record::Mail(mail), then);
+    }
+
+    /// Numbers a message that is written now, and reserves its room in the mailboxes.
+    pub(super) fn begin_write(&mut self, header: &mut MailHeader) {
+        header.seq = self.mail.next_seq();
+        header.kept_at = self.output.unix;
+        self.unwritten.insert(header.id);
+        self.mail.reserve(header);
+    }
+
+    /// Releases the room of a message whose record has its outcome.
+    pub(super) fn end_write(&mut self, header: &MailHeader) {
+        self.unwritten.remove(&header.id);
+        self.mail.release(header);
     }
 
     fn say_accepted(&mut self, mail: &Mail) {
@@ -150,13 +139,20 @@ impl Server {
                     self.reply(client, frame);
                 }
                 OnPersisted::MailAccepted { request, mail } => {
-                    self.unwritten.remove(&mail.header.id);
-                    self.mail.release(&mail.header);
+                    self.end_write(&mail.header);
                     if is_written {
                         self.mail_accepted(request, *mail);
                     } else {
                         self.answer(request, RequestOutcome::Failed);
                     }
+                }
+                OnPersisted::SaveWritten { request, index } => {
+                    if !is_written {
+                        self.saves.refuse(request, index);
+                    }
+                }
+                OnPersisted::ListWritten { request, written, outcome } => {
+                    self.list_written(request, written, outcome);
                 }
                 OnPersisted::GroupCreated(record) => self.group_created(record, is_written),
                 OnPersisted::CreateGroup(new) => self.create_group(new),
@@ -173,15 +169,8 @@ impl Server {
     /// Answers the sender of a message that is on disk, and sends the message to its readers.
     fn mail_accepted(&mut self, request: RequestId, mail: Mail) {
         self.mail.insert(mail.header.clone());
-        if let (MessageKind::Direct, Some(to)) = (mail.header.kind, mail.header.reader()) {
-            self.counters.saved += 1;
-            let (to, from, id) = (to.clone(), mail.header.from.clone(), mail.header.id);
-            self.say(ServerEvent::Saved { to, from, id });
-            self.answer(request, RequestOutcome::Saved);
-        } else {
-            self.say_accepted(&mail);
-            self.reply(request.client, accepted(request, mail.header.undelivered_to.len()));
-        }
+        self.say_accepted(&mail);
+        self.reply(request.client, accepted(request, mail.header.undelivered_to.len()));
         self.hand_out(mail);
     }
 

@@ -19,6 +19,7 @@ mod presence;
 mod replay_window;
 mod replies;
 mod requests;
+mod saves;
 mod sessions;
 mod table;
 mod updates;
@@ -46,6 +47,7 @@ use crate::proto::server::groups::Groups;
 use crate::proto::server::intake::OnPersisted;
 use crate::proto::server::mail_index::MailIndex;
 use crate::proto::server::ping::Pings;
+use crate::proto::server::saves::Saves;
 use crate::proto::server::sessions::{Session, Sessions};
 use crate::proto::server::table::Table;
 use crate::proto::server::updates::Updates;
@@ -56,10 +58,11 @@ use crate::proto::wire::{Datagram, Frame, Header, MIN_HELLO};
 pub use crate::proto::server::delivery::{FETCH_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 pub use crate::proto::server::groups::{GROUPS, GROUPS_A_CREATOR, MEMBERS};
 pub use crate::proto::server::mail_index::{MAILBOX, MAILBOX_BYTES};
-pub use crate::proto::server::ping::WAITING;
+pub use crate::proto::server::ping::{WAITING, WAITING_BYTES};
 pub use crate::proto::server::presence::NAME_KEPT;
 pub use crate::proto::server::replay_window::RUNS;
 pub use crate::proto::server::replies::REPLY_BYTES;
+pub use crate::proto::server::saves::PARTIAL_BYTES;
 pub use crate::proto::server::sessions::{LEFT_TIMEOUT, UNREGISTERED};
 pub use crate::proto::server::table::{DROPPED, NAMES, WHOLE_TABLE};
 
@@ -86,6 +89,7 @@ pub struct Server {
     pings: Pings,
     groups: Groups,
     mail: MailIndex,
+    saves: Saves,
     /// Messages that are being written. They are neither answered nor sent to readers before they are on disk.
     unwritten: BTreeSet<MessageId>,
     /// Readers that may have undelivered mail and room for it.
@@ -125,6 +129,7 @@ impl Server {
             pings: Pings::default(),
             groups: Groups::new(state.groups),
             mail: MailIndex::new(state.mail, state.receipts, state.last_seq, config.mailbox),
+            saves: Saves::default(),
             unwritten: BTreeSet::new(),
             ready_readers: BTreeSet::new(),
             delivered: BTreeSet::new(),

@@ -9,12 +9,14 @@ use std::time::Duration;
 use crate::proto::id::Incarnation;
 use crate::proto::link::rtt::Rtt;
 use crate::proto::name::Name;
-use crate::proto::record::Mail;
 use crate::proto::server::replies::RequestId;
+use crate::proto::server::saves::SaveList;
 use crate::proto::time::Instant;
 
-/// The most registrations that wait for one ping, and the most messages.
+/// The most registrations that wait for one ping, and the most lists of messages.
 pub const WAITING: usize = 256;
+/// The most bytes of text that wait for one ping.
+pub const WAITING_BYTES: usize = 16 * 1024 * 1024;
 
 /// All pings under way.
 #[derive(Debug, Default)]
@@ -49,8 +51,10 @@ pub struct PingWaiters {
     pub holder: Incarnation,
     /// Registrations under the name, in order of arrival.
     pub claims: Vec<RequestId>,
-    /// Direct messages to the name, in order of arrival.
-    pub mail: Vec<(RequestId, Mail)>,
+    /// Lists of direct messages to the name, in order of arrival.
+    pub lists: Vec<SaveList>,
+    /// The bytes of text in `lists`.
+    bytes: usize,
 }
 
 /// The action that follows when a timer fires.
@@ -104,14 +108,16 @@ impl Pings {
         waiters.map(|waiters| waiters.claims.push(claim)).is_some()
     }
 
-    /// Adds a message that waits for the ping of this name. Returns the message when there is no room.
-    pub fn add_mail(&mut self, name: &Name, request: RequestId, mail: Mail) -> Option<Mail> {
-        match self.pings.get_mut(name) {
-            Some(ping) if ping.waiters.mail.len() < WAITING => {
-                ping.waiters.mail.push((request, mail));
+    /// Adds messages that wait for the ping of their reader. Returns them when there is no room.
+    pub fn add_list(&mut self, list: SaveList) -> Option<SaveList> {
+        let bytes = list.text_bytes();
+        match self.pings.get_mut(&list.to).map(|ping| &mut ping.waiters) {
+            Some(waiters) if waiters.lists.len() < WAITING && waiters.bytes + bytes <= WAITING_BYTES => {
+                waiters.bytes += bytes;
+                waiters.lists.push(list);
                 None
             }
-            _ => Some(mail),
+            _ => Some(list),
         }
     }
 
@@ -153,13 +159,18 @@ impl PingWaiters {
     /// A set without requests.
     #[must_use]
     pub fn none(holder: Incarnation) -> Self {
-        Self { holder, claims: Vec::new(), mail: Vec::new() }
+        Self { holder, claims: Vec::new(), lists: Vec::new(), bytes: 0 }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::event::MessageKind;
+    use crate::proto::id::MessageId;
+    use crate::proto::record::{Mail, MailHeader};
+    use crate::proto::text::Text;
+    use crate::proto::time::Timestamp;
 
     const HOLDER: Incarnation = Incarnation(1);
     const LIMIT: Duration = Duration::from_millis(500);
@@ -196,6 +207,37 @@ mod tests {
         pings.start(at(1), &x, HOLDER, LIMIT);
         assert!(pings.is_answer(&x, HOLDER, 2));
         assert!(!pings.is_answer(&x, HOLDER, 1) && !pings.is_answer(&x, Incarnation(2), 2));
+    }
+
+    fn list_to(to: &Name, text: &str, count: u64) -> SaveList {
+        let mail = |number| {
+            let header = MailHeader {
+                seq: 0,
+                id: MessageId { incarnation: Incarnation(2), number },
+                kind: MessageKind::Direct,
+                from: Name::new("y").unwrap(),
+                group: None,
+                sent_at: Timestamp::default(),
+                kept_at: Timestamp::default(),
+                undelivered_to: BTreeSet::from([to.clone()]),
+                text_bytes: 0,
+            };
+            Mail::new(header, Text::new(text).unwrap())
+        };
+        let request = RequestId { client: Incarnation(2), number: 1 };
+        SaveList { request, to: to.clone(), mail: (1..=count).map(mail).collect() }
+    }
+
+    #[test]
+    fn the_waiting_lists_are_limited_in_number_and_bytes() {
+        for (text, most) in [("m".to_owned(), WAITING), ("m".repeat(65_536), WAITING_BYTES / 65_536 / 4)] {
+            let (mut pings, x) = (Pings::default(), Name::new("x").unwrap());
+            let list = || list_to(&x, &text, 4);
+            assert!(pings.add_list(list()).is_some(), "there is no ping");
+            pings.start(at(0), &x, HOLDER, LIMIT);
+            assert!((0..most).all(|_| pings.add_list(list()).is_none()));
+            assert!(pings.add_list(list()).is_some());
+        }
     }
 
     #[test]

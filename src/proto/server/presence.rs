@@ -11,15 +11,15 @@ use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::keys::PublicKey;
 use crate::proto::name::Name;
-use crate::proto::record::Mail;
 use crate::proto::server::intake::OnPersisted;
 use crate::proto::server::ping::{PingDatagram, PingTimeout, PingWaiters};
 use crate::proto::server::replies::{RequestId, answer};
+use crate::proto::server::saves::SaveList;
 use crate::proto::server::sessions::Silence;
 use crate::proto::server::table::{Holder, NAMES, TableRow};
 use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::Instant;
-use crate::proto::wire::{Answer, Datagram, Frame, Header, RequestOutcome};
+use crate::proto::wire::{Datagram, Frame, Header, RequestOutcome};
 
 /// A name without mail is dropped after this time offline: 30 days.
 pub const NAME_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -76,6 +76,7 @@ impl Server {
     /// Removes a client, with its link.
     fn close(&mut self, client: Incarnation) {
         self.leave_group(client);
+        self.saves.forget(client);
         self.sessions.close(client);
         self.links.close(client);
     }
@@ -236,6 +237,7 @@ impl Server {
         let session = self.sessions.get(client).filter(|session| session.is_reading());
         let name = session.and_then(|session| session.name().cloned());
         self.leave_group(client);
+        self.saves.forget(client);
         self.sessions.leave(now, client);
         if let Some(link) = self.links.get_mut(client) {
             link.abort();
@@ -282,10 +284,9 @@ impl Server {
     }
 
     /// Makes a direct message wait until its reader answers a ping. Returns the message if too many wait already.
-    pub(super) fn ping_reader(&mut self, now: Instant, request: RequestId, mail: Mail) -> Option<Mail> {
-        let Some(reader) = mail.header.reader().cloned() else { return Some(mail) };
-        self.ping(now, &reader, LIMIT);
-        self.pings.add_mail(&reader, request, mail)
+    pub(super) fn ping_reader(&mut self, now: Instant, list: SaveList) -> Option<SaveList> {
+        self.ping(now, &list.to, LIMIT);
+        self.pings.add_list(list)
     }
 
     fn ping(&mut self, now: Instant, name: &Name, limit: Duration) {
@@ -332,13 +333,13 @@ impl Server {
     /// Ends a ping without an answer. The holder goes offline, the messages are stored, and the first client that still
     /// wants the name gets it.
     fn ping_failed(&mut self, now: Instant, name: &Name, waiters: PingWaiters) {
-        let PingWaiters { holder, claims, mail } = waiters;
+        let PingWaiters { holder, claims, lists, .. } = waiters;
         let is_online = self.table.get(name).is_some_and(|row| row.incarnation == holder && row.online);
         if is_online || self.sessions.is_reading(holder) {
             self.lose(holder, name);
         }
-        for (request, mail) in mail {
-            self.keep(request, mail);
+        for list in lists {
+            self.keep(list);
         }
         // A client may have left since its claim, or have got another name that it claimed too.
         let still_wants =
@@ -361,14 +362,13 @@ impl Server {
                 self.refuse(claim, name, Reason::NameInUse);
             }
         }
-        for (request, mail) in waiters.mail {
-            match self.row_for(request.client, name).filter(|row| row.online) {
+        for list in waiters.lists {
+            match self.row_for(list.request.client, name).filter(|row| row.online) {
                 Some(row) => {
-                    let answer = Answer { row: Some(row), ..Answer::new(request.number, RequestOutcome::Exists) };
-                    self.introduce(request.client, name);
-                    self.reply(request.client, Frame::Answer(answer));
+                    self.introduce(list.request.client, name);
+                    self.answer_list(list.request, self.known_of(&list), RequestOutcome::Exists, Some(row));
                 }
-                None => self.keep(request, mail),
+                None => self.keep(list),
             }
         }
     }

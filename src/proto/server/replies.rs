@@ -16,7 +16,7 @@ use crate::proto::wire::{Answer, Frame, RequestOutcome};
 pub const REPLY_BYTES: usize = 1024 * 1024;
 
 /// A request of a client. Its replies carry the number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId {
     /// The client that sent the request.
     pub client: Incarnation,

@@ -14,6 +14,7 @@ use crate::proto::server::Server;
 use crate::proto::server::groups::{CreateOutcome, JoinOutcome};
 use crate::proto::server::intake::OnPersisted;
 use crate::proto::server::replies::RequestId;
+use crate::proto::server::saves::ListItem;
 use crate::proto::time::{Instant, Timestamp};
 use crate::proto::wire::{Answer, Frame, RequestOutcome};
 
@@ -23,6 +24,10 @@ const NAMES_A_FRAME: usize = 20;
 impl Server {
     /// Processes a frame of a client. Ignores repeated requests.
     pub(super) fn process(&mut self, now: Instant, client: Incarnation, frame: Frame) {
+        let frame = match frame {
+            Frame::Item { id, at, text } => return self.collect(client, ListItem { id, at, text }),
+            frame => frame,
+        };
         let Some(number) = request_number(&frame) else { return };
         let request = RequestId { client, number };
         let Some(session) = self.sessions.get_mut(client) else { return };
@@ -41,8 +46,11 @@ impl Server {
             (_, None) => self.output.dropped(addr, &[], DropReason::NotRegistered),
             (Frame::Dereg { .. }, Some(_)) => self.deregister(now, request),
             (Frame::Save { id, to, at, again, text, .. }, Some(from)) => {
-                let header = MailHeader { undelivered_to: [to].into(), ..header(id, MessageKind::Direct, from, at) };
-                self.save(now, request, header, &text, again);
+                self.save(now, request, &from, to, vec![ListItem { id, at, text }], again);
+            }
+            (Frame::Saves { to, n, again, .. }, Some(from)) => {
+                let list = self.saves.take(client, n);
+                self.save(now, request, &from, to, list, again);
             }
             (Frame::All { id, at, text, .. }, Some(from)) => {
                 self.accept(now, request, header(id, MessageKind::Channel, from, at), &text);
@@ -153,7 +161,11 @@ impl Server {
 fn request_number(frame: &Frame) -> Option<u64> {
     match frame {
         Frame::Reg { r, .. } | Frame::Dereg { r } | Frame::Save { r, .. } | Frame::All { r, .. } => Some(*r),
-        Frame::Say { r, .. } | Frame::Lookup { r, .. } | Frame::Create { r, .. } | Frame::Groups { r } => Some(*r),
+        Frame::Saves { r, .. }
+        | Frame::Say { r, .. }
+        | Frame::Lookup { r, .. }
+        | Frame::Create { r, .. }
+        | Frame::Groups { r } => Some(*r),
         Frame::Join { r, .. } | Frame::Members { r, .. } | Frame::Leave { r, .. } => Some(*r),
         _ => None,
     }
@@ -165,7 +177,7 @@ fn request_of(record: &GroupRecord) -> RequestId {
 }
 
 /// The header of a message that is not accepted yet. `at` is in microseconds since 1970.
-fn header(id: MessageId, kind: MessageKind, from: Name, at: i64) -> MailHeader {
+pub(super) fn header(id: MessageId, kind: MessageKind, from: Name, at: i64) -> MailHeader {
     MailHeader {
         seq: 0,
         id,

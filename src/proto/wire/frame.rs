@@ -59,7 +59,8 @@ pub struct Answer {
     /// The result of the request.
     #[serde(rename = "is")]
     pub outcome: RequestOutcome,
-    /// The number of other clients that an accepted message goes to.
+    /// The number of other clients that an accepted message goes to. Of a list that is not saved as a whole: the number
+    /// of messages on disk, from the first one on.
     #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
     pub recipients: usize,
     /// The row of the client that the request names.
@@ -87,17 +88,17 @@ impl Answer {
 pub enum RequestOutcome {
     /// `dereg`, `create`, `join`, `leave`: done.
     Ok,
-    /// `save`: the message is on disk.
+    /// `save`, `saves`: all messages of the request are on disk.
     Saved,
-    /// `save`: the reader is online, in `row`. `lookup`: the name is known, in `row`. `create`: the group exists
+    /// `save`, `saves`: the reader is online, in `row`. `lookup`: the name is known, in `row`. `create`: the group exists
     /// already.
     Exists,
-    /// `save`, `lookup`: the name is unknown. `join`: no such group. Other requests about a group: no such group, or
+    /// `save`, `saves`, `lookup`: the name is unknown. `join`: no such group. Other requests about a group: no such group, or
     /// the client is not a member.
     None,
-    /// `save`: the mailbox is full. `create`, `join`: a limit is reached.
+    /// `save`, `saves`: the mailbox is full. `create`, `join`: a limit is reached.
     Full,
-    /// `save`, `all`, `say`, `create`: the store could not write the record.
+    /// `save`, `saves`, `all`, `say`, `create`: the store could not write the record.
     Failed,
     /// `all`, `say`: the message is on disk, for `n` readers.
     Accepted,
@@ -193,6 +194,16 @@ pub enum Frame {
         again: bool,
         text: String,
     },
+    /// A message of the list that the next `saves` ends.
+    Item { id: MessageId, at: i64, text: String },
+    /// Save the last `n` messages of `item` frames, all for one reader. `again` is as in `save`.
+    Saves {
+        r: u64,
+        to: Name,
+        n: usize,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
+    },
     /// A message to everybody.
     All { r: u64, id: MessageId, at: i64, text: String },
     /// A message to the other members of a group.
@@ -256,6 +267,8 @@ impl Frame {
             Self::Msg { .. } => "msg",
             Self::Part { .. } => "part",
             Self::Save { .. } => "save",
+            Self::Item { .. } => "item",
+            Self::Saves { .. } => "saves",
             Self::All { .. } => "all",
             Self::Say { .. } => "say",
             Self::Lookup { .. } => "lookup",
@@ -284,7 +297,7 @@ impl Frame {
     pub fn text_mut(&mut self) -> Option<&mut String> {
         match self {
             Self::Msg { text, .. } | Self::Save { text, .. } | Self::All { text, .. } => Some(text),
-            Self::Say { text, .. } | Self::Post { text, .. } => Some(text),
+            Self::Say { text, .. } | Self::Post { text, .. } | Self::Item { text, .. } => Some(text),
             _ => None,
         }
     }

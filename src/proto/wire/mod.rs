@@ -44,6 +44,12 @@ pub const MAX_FRAME: usize = MAX_DATAGRAM - MAX_HEAD - TAG_LINE;
 /// Maximum number of frames in a datagram. Later lines are ignored.
 pub const MAX_FRAMES: usize = 64;
 
+/// Maximum number of messages in a list for `saves`.
+pub const MAX_LIST: usize = 1_024;
+
+/// Maximum number of bytes of text in a list for `saves`. It has room for any single text.
+pub const MAX_LIST_BYTES: usize = 256 * 1024;
+
 /// Maximum number of acknowledged ranges in a header beside frames.
 pub const MAX_RANGES: usize = 8;
 

@@ -1,0 +1,255 @@
+//! Saves: direct messages that their senders could not deliver, in lists of one reader each. A `save` is a list of one
+//! message.
+//!
+//! A list is decided as a whole: either its reader is online and gets none of it from here, or the messages are kept in
+//! order up to the first that does not fit. All records of a list are written in one turn, and the answer leaves when
+//! the last of them is on disk. A repeated list counts the messages that are kept already.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::proto::event::MessageKind;
+use crate::proto::event::reason::{DropReason, Reason};
+use crate::proto::event::server::ServerEvent;
+use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::name::Name;
+use crate::proto::record::{Mail, MailHeader, Record};
+use crate::proto::server::Server;
+use crate::proto::server::intake::OnPersisted;
+use crate::proto::server::replies::RequestId;
+use crate::proto::server::requests::header;
+use crate::proto::text::Text;
+use crate::proto::time::Instant;
+use crate::proto::wire::{Answer, Frame, MAX_LIST, MAX_LIST_BYTES, RequestOutcome, Row};
+
+/// The most bytes of text in the lists of all clients that have not arrived as a whole. Beyond it, the list of the
+/// client that sends is dropped, and its request fails.
+pub const PARTIAL_BYTES: usize = 64 * 1024 * 1024;
+
+/// A message of a list, as it arrives.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ListItem {
+    /// The message.
+    pub id: MessageId,
+    /// When its sender sent it, in microseconds since 1970.
+    pub at: i64,
+    /// Its text.
+    pub text: String,
+}
+
+/// The messages of a request to save.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SaveList {
+    /// The sender's request.
+    pub request: RequestId,
+    /// The reader of all messages.
+    pub to: Name,
+    /// The messages, in order.
+    pub mail: Vec<Mail>,
+}
+
+/// The answer to a list when its records are on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct ListOutcome {
+    /// The number of messages from the first one on that are kept.
+    kept: usize,
+    /// The outcome of the first message that is not kept; [`RequestOutcome::Saved`] if all are.
+    is: RequestOutcome,
+}
+
+/// The lists that are arriving or being written.
+#[derive(Debug, Default)]
+pub struct Saves {
+    partial: BTreeMap<Incarnation, PartialList>,
+    partial_bytes: usize,
+    /// The messages that the disk refused, by position in the list that is being written.
+    refused: BTreeMap<RequestId, BTreeSet<usize>>,
+}
+
+/// The messages of a list whose end has not arrived. A list that its sender aborted can precede them.
+#[derive(Debug, Default)]
+struct PartialList {
+    items: VecDeque<ListItem>,
+    bytes: usize,
+}
+
+impl Saves {
+    /// Adds a message of the next list of this client. Drops older ones beyond the limits of a list.
+    fn collect(&mut self, client: Incarnation, item: ListItem) {
+        let list = self.partial.entry(client).or_default();
+        list.bytes += item.text.len();
+        self.partial_bytes += item.text.len();
+        list.items.push_back(item);
+        while (list.items.len() > MAX_LIST || list.bytes > MAX_LIST_BYTES)
+            && let Some(oldest) = list.items.pop_front()
+        {
+            list.bytes -= oldest.text.len();
+            self.partial_bytes -= oldest.text.len();
+        }
+        if self.partial_bytes > PARTIAL_BYTES {
+            self.forget(client);
+        }
+    }
+
+    /// Takes the last `n` messages of this client. They are the whole list, because the link keeps the order. Returns
+    /// nothing if some are missing.
+    pub(super) fn take(&mut self, client: Incarnation, n: usize) -> Vec<ListItem> {
+        let Some(mut list) = self.partial.remove(&client) else { return Vec::new() };
+        self.partial_bytes -= list.bytes;
+        match list.items.len().checked_sub(n) {
+            Some(aborted) => list.items.split_off(aborted).into(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Drops the messages of a client that ended.
+    pub(super) fn forget(&mut self, client: Incarnation) {
+        if let Some(list) = self.partial.remove(&client) {
+            self.partial_bytes -= list.bytes;
+        }
+    }
+
+    /// Notes that the disk refused a message of a list.
+    pub(super) fn refuse(&mut self, request: RequestId, index: usize) {
+        self.refused.entry(request).or_default().insert(index);
+    }
+}
+
+impl SaveList {
+    /// The bytes of text of all messages.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.mail.iter().map(|mail| mail.header.text_bytes).sum()
+    }
+}
+
+impl Server {
+    /// Receives a message of a list.
+    pub(super) fn collect(&mut self, client: Incarnation, item: ListItem) {
+        let Some(session) = self.sessions.get(client) else { return };
+        let reason = match session.name() {
+            None => DropReason::NotRegistered,
+            Some(_) if item.id.incarnation != client => DropReason::ForeignId,
+            Some(_) => return self.saves.collect(client, item),
+        };
+        self.output.dropped(session.addr(), &[], reason);
+    }
+
+    /// Handles a list of direct messages that their sender could not deliver. If the reader is online, it is pinged
+    /// first, unless `again` says that the direct retry after an earlier ping failed too.
+    pub(super) fn save(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        from: &Name,
+        to: Name,
+        items: Vec<ListItem>,
+        again: bool,
+    ) {
+        let mail = |ListItem { id, at, text }: ListItem| {
+            let header = header(id, MessageKind::Direct, from.clone(), at);
+            Some(Mail::new(MailHeader { undelivered_to: [to.clone()].into(), ..header }, Text::new(&text).ok()?))
+        };
+        let mail: Option<Vec<Mail>> = items.into_iter().map(mail).collect();
+        let Some(mail) = mail.filter(|mail| !mail.is_empty()) else {
+            return self.answer(request, RequestOutcome::Failed);
+        };
+        let list = SaveList { request, to, mail };
+        // Some messages are being written. The outcome of their records answers this request.
+        if self.is_being_written(&list) {
+            return;
+        }
+        let known = self.known_of(&list);
+        if known == list.mail.len() {
+            return self.answer(request, RequestOutcome::Saved);
+        }
+        let Some(is_online) = self.table.get(&list.to).map(|row| row.online) else {
+            return self.answer_list(request, known, RequestOutcome::None, None);
+        };
+        let unasked = if is_online && !again { self.ping_reader(now, list) } else { Some(list) };
+        if let Some(list) = unasked {
+            self.keep(list);
+        }
+    }
+
+    /// The number of messages at the begin of a list that are kept already.
+    pub(super) fn known_of(&self, list: &SaveList) -> usize {
+        list.mail.iter().take_while(|mail| self.mail.known(mail.header.id).is_some()).count()
+    }
+
+    fn is_being_written(&self, list: &SaveList) -> bool {
+        list.mail.iter().any(|mail| self.unwritten.contains(&mail.header.id))
+    }
+
+    /// Stores the messages of a list for its reader, up to the first that does not fit.
+    pub(super) fn keep(&mut self, list: SaveList) {
+        // The same messages may have been stored while their reader was pinged.
+        if self.is_being_written(&list) {
+            return;
+        }
+        let SaveList { request, to, mail } = list;
+        let (mut written, mut outcome) = (Vec::new(), ListOutcome { kept: mail.len(), is: RequestOutcome::Saved });
+        for (index, mut mail) in mail.into_iter().enumerate() {
+            if self.mail.known(mail.header.id).is_some() {
+                continue;
+            }
+            if outcome.is == RequestOutcome::Full || self.mail.is_full(&to, mail.header.text_bytes, false) {
+                outcome = ListOutcome { kept: outcome.kept.min(index), is: RequestOutcome::Full };
+                self.say(ServerEvent::Rejected { reason: Reason::MailboxFull, from: mail.header.from, group: None });
+                continue;
+            }
+            self.begin_write(&mut mail.header);
+            written.push((index, mail.clone()));
+            self.persist(Record::Mail(mail), OnPersisted::SaveWritten { request, index });
+        }
+        if written.is_empty() {
+            return self.answer_list(request, outcome.kept, outcome.is, None);
+        }
+        self.after_records(OnPersisted::ListWritten { request, written, outcome });
+    }
+
+    /// Answers the sender of a list whose records have their outcome, and sends its messages to their reader. A message
+    /// after one that the disk refused is removed again, because its sender learns that it is not kept.
+    pub(super) fn list_written(&mut self, request: RequestId, written: Vec<(usize, Mail)>, outcome: ListOutcome) {
+        let refused = self.saves.refused.remove(&request).unwrap_or_default();
+        let first_refused = refused.first().copied();
+        let (mut kept, records) = (Vec::new(), self.records);
+        for (index, mail) in written {
+            self.end_write(&mail.header);
+            if first_refused.is_none_or(|first| index < first) {
+                self.mail.insert(mail.header.clone());
+                self.counters.saved += 1;
+                if let Some(to) = mail.header.reader().cloned() {
+                    self.say(ServerEvent::Saved { to, from: mail.header.from.clone(), id: mail.header.id });
+                }
+                kept.push(mail);
+            } else if !refused.contains(&index) {
+                let seq = mail.header.seq;
+                let removed = Record::Delivered { seq, undelivered_to: BTreeSet::new(), receipt: None };
+                self.persist(removed, OnPersisted::Nothing);
+            }
+        }
+        match first_refused {
+            None => self.answer_list(request, outcome.kept, outcome.is, None),
+            Some(first) if self.records == records => {
+                self.answer_list(request, first, RequestOutcome::Failed, None);
+            }
+            Some(first) => {
+                let frame = list_answer(request, first, RequestOutcome::Failed, None);
+                self.after_records(OnPersisted::Reply { client: request.client, frame });
+            }
+        }
+        for mail in kept {
+            self.hand_out(mail);
+        }
+    }
+
+    /// Answers a list of which `kept` messages are on disk, from the first one on. `outcome` is that of the next one.
+    pub(super) fn answer_list(&mut self, request: RequestId, kept: usize, outcome: RequestOutcome, row: Option<Row>) {
+        self.reply(request.client, list_answer(request, kept, outcome, row));
+    }
+}
+
+fn list_answer(request: RequestId, kept: usize, outcome: RequestOutcome, row: Option<Row>) -> Frame {
+    let recipients = if outcome == RequestOutcome::Saved { 0 } else { kept };
+    Frame::Answer(Answer { recipients, row, ..Answer::new(request.number, outcome) })
+}
