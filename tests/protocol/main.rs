@@ -20,6 +20,7 @@ mod histories;
 mod keep_alive;
 mod leaving;
 mod limits;
+mod lists;
 mod loss;
 mod mail;
 mod names;

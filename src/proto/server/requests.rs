@@ -1,6 +1,6 @@
 //! Requests of clients: dispatches them, and answers requests about names and groups.
 //!
-//! Each request is processed once and answered once. Registration is in `presence`, messages are in `intake`.
+//! Each request is processed once and answered once. Registration is in `presence`, messages are in `intake` and `saves`.
 
 use std::collections::BTreeSet;
 

@@ -212,7 +212,7 @@ impl Server {
     pub(super) fn list_written(&mut self, request: RequestId, written: Vec<(usize, Mail)>, outcome: ListOutcome) {
         let refused = self.saves.refused.remove(&request).unwrap_or_default();
         let first_refused = refused.first().copied();
-        let (mut kept, records) = (Vec::new(), self.records);
+        let records = self.records;
         for (index, mail) in written {
             self.end_write(&mail.header);
             if first_refused.is_none_or(|first| index < first) {
@@ -221,7 +221,7 @@ impl Server {
                 if let Some(to) = mail.header.reader().cloned() {
                     self.say(ServerEvent::Saved { to, from: mail.header.from.clone(), id: mail.header.id });
                 }
-                kept.push(mail);
+                self.hand_out(mail);
             } else if !refused.contains(&index) {
                 let seq = mail.header.seq;
                 let removed = Record::Delivered { seq, undelivered_to: BTreeSet::new(), receipt: None };
@@ -238,9 +238,6 @@ impl Server {
                 self.after_records(OnPersisted::Reply { client: request.client, frame });
             }
         }
-        for mail in kept {
-            self.hand_out(mail);
-        }
     }
 
     /// Answers a list of which `kept` messages are on disk, from the first one on. `outcome` is that of the next one.
@@ -252,4 +249,42 @@ impl Server {
 fn list_answer(request: RequestId, kept: usize, outcome: RequestOutcome, row: Option<Row>) -> Frame {
     let recipients = if outcome == RequestOutcome::Saved { 0 } else { kept };
     Frame::Answer(Answer { recipients, row, ..Answer::new(request.number, outcome) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: Incarnation = Incarnation(1);
+
+    fn item(number: u64, text: &str) -> ListItem {
+        ListItem { id: MessageId { incarnation: CLIENT, number }, at: 0, text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_partial_list_keeps_its_newest_messages_up_to_the_limits_of_a_list() {
+        for (text, most) in [("m".to_owned(), MAX_LIST), ("m".repeat(65_536), MAX_LIST_BYTES / 65_536)] {
+            let mut saves = Saves::default();
+            let count = most as u64 + 3;
+            (1..=count).for_each(|number| saves.collect(CLIENT, item(number, &text)));
+            let list = saves.take(CLIENT, most);
+            assert!(list.iter().map(|item| item.id.number).eq(4..=count));
+            assert_eq!((saves.partial_bytes, saves.take(CLIENT, 1)), (0, vec![]));
+        }
+    }
+
+    #[test]
+    fn the_partial_lists_of_all_clients_are_limited_in_bytes() {
+        let (mut saves, text) = (Saves::default(), "m".repeat(65_536));
+        let most = PARTIAL_BYTES / text.len();
+        let client = |number: usize| Incarnation(number as u128);
+        (0..most).for_each(|number| saves.collect(client(number), item(1, &text)));
+        assert_eq!(saves.partial_bytes, PARTIAL_BYTES);
+        saves.collect(client(most), item(1, &text));
+        assert_eq!((saves.partial_bytes, saves.take(client(most), 1)), (PARTIAL_BYTES, vec![]));
+        assert_eq!(saves.take(client(0), 1).len(), 1);
+        saves.forget(client(1));
+        saves.collect(client(most), item(1, &text));
+        assert_eq!(saves.take(client(most), 1).len(), 1);
+    }
 }
