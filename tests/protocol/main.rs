@@ -7,6 +7,7 @@ mod peer;
 mod trace;
 
 mod amplification;
+mod backpressure;
 mod blocked_reader;
 mod crash_at_every_record;
 mod direct;

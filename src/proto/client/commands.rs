@@ -58,6 +58,12 @@ impl CommandQueue {
         self.backlog.pop_front()
     }
 
+    /// Whether the next command that has not begun changes the mode.
+    pub fn is_next_changing_mode(&self) -> bool {
+        let next = self.backlog.front().and_then(|(_, command)| command.as_ref().ok());
+        matches!(next, Some(Command::Dereg(_) | Command::JoinGroup(_) | Command::LeaveGroup))
+    }
+
     /// Closes a command. Returns whether it was open.
     pub fn settle(&mut self, cmd: u64) -> bool {
         self.open.remove(&cmd)
@@ -130,6 +136,10 @@ impl Client {
     /// Runs the commands of the backlog up to the next one that changes the mode.
     fn run_backlog(&mut self, now: Instant) {
         while !self.phase.is_entering() && !self.requests.changes_mode() && !self.phase.is_closed() {
+            // The server would not accept a message that was sent after a change of the mode.
+            if self.posts.has_waiting() && self.commands.is_next_changing_mode() {
+                return;
+            }
             let Some((cmd, command)) = self.commands.pop() else { return };
             match command {
                 Ok(command) => self.run(now, cmd, command),
@@ -167,10 +177,7 @@ impl Client {
         }
         match command {
             Command::Send(to, text) => self.send(now, cmd, to, text),
-            Command::SendAll(text) => {
-                let (id, at, text) = (self.next_message_id(), self.output.unix.micros(), text.into());
-                self.request(now, Some(cmd), RequestKind::SendAll { id }, |r| Frame::All { r, id, at, text });
-            }
+            Command::SendAll(text) => self.post(now, cmd, None, text),
             Command::Dereg(name) if self.is_other(name.as_deref()) => self.wrong_name(cmd),
             Command::Reg(name) if self.is_other(name.as_deref()) => self.wrong_name(cmd),
             Command::Dereg(_) => self.request(now, Some(cmd), RequestKind::Dereg, |r| Frame::Dereg { r }),
@@ -193,8 +200,8 @@ impl Client {
         }
     }
 
-    fn run_group(&mut self, now: Instant, cmd: u64, command: Command) {
-        let cmd = Some(cmd);
+    fn run_group(&mut self, now: Instant, number: u64, command: Command) {
+        let cmd = Some(number);
         match (command, self.group.clone()) {
             (Command::CreateGroup(group), _) => {
                 self.request(now, cmd, RequestKind::Create { group: group.clone() }, |r| Frame::Create { r, group });
@@ -205,10 +212,7 @@ impl Client {
             (Command::JoinGroup(group), _) => {
                 self.request(now, cmd, RequestKind::Join { group: group.clone() }, |r| Frame::Join { r, group });
             }
-            (Command::SendGroup(text), Some(group)) => {
-                let (id, at, text) = (self.next_message_id(), self.output.unix.micros(), text.into());
-                self.request(now, cmd, RequestKind::Say { id }, |r| Frame::Say { r, id, group, at, text });
-            }
+            (Command::SendGroup(text), Some(group)) => self.post(now, number, Some(group), text),
             (Command::ListMembers, Some(group)) => {
                 let what = RequestKind::Members { group: group.clone() };
                 self.request(now, cmd, what, |r| Frame::Members { r, group });

@@ -258,6 +258,7 @@ impl Client {
     /// Drops pending requests and messages, and fails the commands that have begun.
     fn fail_begun(&mut self, reason: Reason) {
         self.requests.clear();
+        self.posts.clear();
         self.outbox.clear();
         for link in self.links.iter_mut() {
             link.abort();

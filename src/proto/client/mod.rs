@@ -1,7 +1,7 @@
 //! The client machine: registers, sends direct messages to addresses from its copy of the table, falls back to the
 //! server, and leaves with notice.
 //!
-//! Parts own the state: [`commands`], [`requests`], [`outbox`], [`inbox`], [`unknown_peers`], [`registration`] and
+//! Parts own the state: [`commands`], [`requests`], [`posts`], [`outbox`], [`inbox`], [`unknown_peers`], [`registration`] and
 //! [`directory`]. Only a part's own methods touch its fields. A part returns values and never calls the client.
 //! [`phase`] defines the phases of the client from its start to its end.
 //!
@@ -17,6 +17,7 @@ mod inbox;
 mod login;
 mod outbox;
 mod phase;
+mod posts;
 mod registration;
 mod requests;
 mod row_cache;
@@ -33,6 +34,7 @@ use crate::proto::client::directory::{Directory, Totals};
 use crate::proto::client::inbox::Inbox;
 use crate::proto::client::outbox::Outbox;
 use crate::proto::client::phase::{ClientPhase, RegistrationState};
+use crate::proto::client::posts::PostQueue;
 use crate::proto::client::requests::Requests;
 use crate::proto::client::unknown_peers::UnknownPeers;
 use crate::proto::config::{ClientConfig, RELEASE};
@@ -55,6 +57,7 @@ pub use crate::proto::client::inbox::{HELD, HELD_BYTES, UNSHOWN, UNSHOWN_BYTES};
 pub use crate::proto::client::login::KEEP_ALIVE;
 pub use crate::proto::client::outbox::UNDER_WAY;
 pub use crate::proto::client::row_cache::CACHED_ROWS;
+pub use crate::proto::client::posts::{UNANSWERED, UNANSWERED_BYTES};
 pub use crate::proto::client::shutdown::{NOTICE_EVERY, NOTICES};
 pub use crate::proto::client::unknown_peers::{UNKNOWN_DATAGRAMS, UNKNOWN_DATAGRAMS_AN_ADDRESS};
 
@@ -108,6 +111,7 @@ pub struct Client {
     links: Links,
     commands: CommandQueue,
     requests: Requests,
+    posts: PostQueue,
     outbox: Outbox,
     inbox: Inbox,
     unknown_peers: UnknownPeers,
@@ -150,6 +154,7 @@ impl Client {
             links: Links::new(me, config.identity),
             commands: CommandQueue::default(),
             requests: Requests::default(),
+            posts: PostQueue::default(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             unknown_peers: UnknownPeers::default(),
@@ -175,6 +180,7 @@ impl Client {
     pub fn is_idle(&self) -> bool {
         self.commands.is_empty()
             && self.requests.is_empty()
+            && self.posts.is_empty()
             && self.outbox.is_empty()
             && self.inbox.is_idle()
             && self.unknown_peers.is_empty()

@@ -32,7 +32,7 @@ pub struct Requests {
     last: u64,
 }
 
-/// The kind of a request, with the data that its answer needs.
+/// The kind of a request, with the data that its answer needs. `bytes` is the length of the text of a message.
 #[derive(Debug)]
 pub enum RequestKind {
     Dereg,
@@ -43,6 +43,7 @@ pub enum RequestKind {
     },
     SendAll {
         id: MessageId,
+        bytes: usize,
     },
     Lookup {
         name: Name,
@@ -56,6 +57,7 @@ pub enum RequestKind {
     },
     Say {
         id: MessageId,
+        bytes: usize,
     },
     Members {
         group: Name,
@@ -295,6 +297,11 @@ impl RequestKind {
         if matches!(self, Self::Lookup { .. }) { 1 } else { ATTEMPTS }
     }
 
+    /// The bytes of text of a message to everybody or to a group.
+    fn post_bytes(&self) -> Option<usize> {
+        if let Self::SendAll { bytes, .. } | Self::Say { bytes, .. } = self { Some(*bytes) } else { None }
+    }
+
     fn changes_mode(&self) -> bool {
         matches!(self, Self::Dereg | Self::Join { .. } | Self::Leave { .. })
     }
@@ -356,7 +363,7 @@ impl Client {
     }
 
     pub(super) fn requests_timeout(&mut self, now: Instant) {
-        let mut is_probe_due = false;
+        let (mut is_probe_due, mut has_failed_post) = (false, false);
         for r in self.requests.due(now) {
             match self.requests.expire(now, r) {
                 Some(RequestTimeout::Retry { cmd, what, attempt, is_received, is_silent }) => {
@@ -366,9 +373,15 @@ impl Client {
                     is_probe_due |= is_received;
                     self.push_request(r);
                 }
-                Some(RequestTimeout::Failed(request)) => self.request_failed(now, request),
+                Some(RequestTimeout::Failed(request)) => {
+                    has_failed_post |= request.kind.post_bytes().is_some();
+                    self.request_failed(now, request);
+                }
                 None => {}
             }
+        }
+        if has_failed_post {
+            self.posts_failed(now);
         }
         if let Some((_, link)) = self.requests_and_link().filter(|_| is_probe_due) {
             link.ask(PROBE);
@@ -382,10 +395,7 @@ impl Client {
         }
         match kind {
             RequestKind::Lookup { name } => self.unknown_reader(now, &name, false),
-            RequestKind::SendAll { .. } => {
-                self.say(cmd, ClientEvent::ServerUnreachable { what: kind.name(), attempts: ATTEMPTS });
-                self.done(cmd, Some(Reason::ServerUnreachable));
-            }
+            RequestKind::SendAll { bytes, .. } => self.post_failed(cmd, bytes),
             _ => self.lost_server(now, kind.name(), cmd),
         }
     }
@@ -403,15 +413,23 @@ impl Client {
     /// Processes an answer of the server.
     pub(super) fn answered(&mut self, now: Instant, answer: Answer) {
         let Some((SettledRequest { cmd, kind, .. }, answer)) = self.requests.answered(answer) else { return };
+        let post = kind.post_bytes();
+        self.settled(now, cmd, kind, answer);
+        if let Some(bytes) = post {
+            self.post_settled(now, bytes);
+        }
+    }
+
+    fn settled(&mut self, now: Instant, cmd: Option<u64>, kind: RequestKind, answer: Answer) {
         match (kind, answer.outcome) {
             (RequestKind::Dereg, _) => self.deregistered(cmd),
             (RequestKind::Save { to, count }, _) => self.save_answered(now, &to, count, answer),
             (RequestKind::Lookup { name }, RequestOutcome::Exists) => self.found_reader(now, &name, answer.row),
             (RequestKind::Lookup { name }, _) => self.unknown_reader(now, &name, true),
-            (RequestKind::SendAll { id }, RequestOutcome::Accepted) => {
+            (RequestKind::SendAll { id, .. }, RequestOutcome::Accepted) => {
                 self.accepted(cmd, MessageKind::Channel, id, answer.recipients);
             }
-            (RequestKind::Say { id }, RequestOutcome::Accepted) => {
+            (RequestKind::Say { id, .. }, RequestOutcome::Accepted) => {
                 self.accepted(cmd, MessageKind::Group, id, answer.recipients);
             }
             (RequestKind::SendAll { .. } | RequestKind::Say { .. }, RequestOutcome::Failed) => {
