@@ -33,7 +33,7 @@ fn messages_without_answer_are_limited_in_number_and_bytes_and_the_others_follow
         sim.type_line(X, "list_groups");
         // The server answers when the first messages are on disk, after 300 µs.
         sim.run_for(us(290));
-        assert!((1..=most).contains(&sent(&sim)));
+        assert!(sent(&sim) <= most);
         assert_eq!(count(&since.lines(&sim, X), ACCEPTED), 0);
         sim.run_for(10 * SECOND);
         assert_eq!(sent(&sim), most + 10);
