@@ -109,19 +109,19 @@ impl Outbox {
             return;
         }
         let after = self.kept.get(reader).copied();
-        let attempt = self.first(reader).map(|message| message.attempt);
-        for message in self.queues.get_mut(reader).into_iter().flatten() {
-            match message.state {
-                _ if Some(message.attempt) != attempt => break,
-                SendState::Sent(_) => {}
-                SendState::Waiting if link.unsettled() < UNDER_WAY => {
-                    let tag = next_tag();
-                    message.state = SendState::Sent(tag);
-                    self.tags.insert(tag, reader.clone());
-                    link.push(message.frame(after), Some(tag), Some(LIMIT));
-                }
-                _ => break,
+        let Some(queue) = self.queues.get_mut(reader) else { return };
+        let attempt = queue.front().map(|message| message.attempt);
+        // The messages on the link are the first ones.
+        let sent = queue.partition_point(|message| matches!(message.state, SendState::Sent(_)));
+        for message in queue.range_mut(sent..) {
+            if message.state != SendState::Waiting || Some(message.attempt) != attempt || link.unsettled() >= UNDER_WAY
+            {
+                break;
             }
+            let tag = next_tag();
+            message.state = SendState::Sent(tag);
+            self.tags.insert(tag, reader.clone());
+            link.push(message.frame(after), Some(tag), Some(LIMIT));
         }
     }
 

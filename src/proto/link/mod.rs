@@ -206,7 +206,7 @@ impl Link {
         self.sender.unsettled()
     }
 
-    /// Begins the acknowledgement timeout of a message anew.
+    /// Begins the acknowledgement timeout of a message anew, after it ended.
     pub fn restart_timeout(&mut self, now: Instant, tag: Tag) {
         self.sender.restart_timeout(now, tag);
     }

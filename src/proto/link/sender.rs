@@ -79,6 +79,12 @@ pub struct Sender {
     queue: VecDeque<QueuedFrame>,
     queued_bytes: usize,
     messages: VecDeque<QueuedMessage>,
+    /// The number of messages that had an outcome: the position of the first of `messages`.
+    settled: u64,
+    /// When the acknowledgement timeouts of messages end, with their positions.
+    expiries: BTreeSet<(Instant, u64)>,
+    /// The positions of messages whose timeout ended.
+    timed_out: BTreeMap<Tag, u64>,
     /// The contents that were sent and are not done.
     contents: BTreeMap<u64, Content>,
     unreceived: usize,
@@ -102,6 +108,9 @@ impl Sender {
             queue: VecDeque::new(),
             queued_bytes: 0,
             messages: VecDeque::new(),
+            settled: 0,
+            expiries: BTreeSet::new(),
+            timed_out: BTreeMap::new(),
             contents: BTreeMap::new(),
             unreceived: 0,
             next_seq: first,
@@ -139,9 +148,16 @@ impl Sender {
 
     /// See [`crate::proto::link::Link::restart_timeout`].
     pub fn restart_timeout(&mut self, now: Instant, tag: Tag) {
-        if let Some(message) = self.messages.iter_mut().find(|message| message.tag == Some(tag)) {
-            message.expires = message.ack_timeout.map(|ack_timeout| now + ack_timeout);
+        if let Some(position) = self.timed_out.remove(&tag) {
+            self.begin_timeout(now, position);
         }
+    }
+
+    /// Begins the acknowledgement timeout of the message at this position, if it has one.
+    fn begin_timeout(&mut self, now: Instant, position: u64) {
+        let Some(message) = message_at(&mut self.messages, position - self.settled) else { return };
+        message.expires = message.ack_timeout.map(|ack_timeout| now + ack_timeout);
+        self.expiries.extend(message.expires.map(|expires| (expires, position)));
     }
 
     /// The number of bytes that were not sent yet.
@@ -180,6 +196,9 @@ impl Sender {
         // Skips one number, so that the peer notices the abort even if the rest of a long text never had a number.
         self.next_seq += 1;
         self.floor_notice = Some((Instant::ZERO, 0));
+        self.settled += self.messages.len() as u64;
+        self.expiries.clear();
+        self.timed_out.clear();
         std::mem::take(&mut self.messages).into_iter().filter_map(|message| message.tag).collect()
     }
 
@@ -229,12 +248,17 @@ impl Sender {
         while let Some(message) = self.messages.front()
             && let Some(last) = message.last_seq.filter(|last| *last <= done)
         {
+            if let Some(expires) = message.expires {
+                self.expiries.remove(&(expires, self.settled));
+            }
             if let Some(tag) = message.tag {
+                self.timed_out.remove(&tag);
                 let took = message.sent_at.map_or(Duration::ZERO, |sent_at| now.since(sent_at));
                 let copies = finished.get(&last).map_or(1, |content| content.copies);
                 outcomes.push(MessageOutcome::Acked { tag, copies, took });
             }
             self.messages.pop_front();
+            self.settled += 1;
         }
         if self.messages.is_empty() {
             self.queue.shrink_to(0);
@@ -243,11 +267,13 @@ impl Sender {
     }
 
     fn extend_timeouts(&mut self, now: Instant) {
-        for message in &mut self.messages {
+        for (_, position) in std::mem::take(&mut self.expiries) {
+            let Some(message) = message_at(&mut self.messages, position - self.settled) else { continue };
             if let (Some(sent_at), Some(expires), Some(ack_timeout)) =
                 (message.sent_at, &mut message.expires, message.ack_timeout)
             {
                 *expires = (now + ack_timeout).min(sent_at + LONGEST_WAIT).max(*expires);
+                self.expiries.insert((*expires, position));
             }
         }
         self.recovery.on_wait();
@@ -262,11 +288,15 @@ impl Sender {
     /// whether a probe without content is due: it makes the peer report whether a received content is done. `next_pn`
     /// is the number of the next datagram.
     pub fn expire(&mut self, now: Instant, next_pn: u64, outcomes: &mut Vec<MessageOutcome>) -> bool {
-        for message in &mut self.messages {
-            if message.expires.is_some_and(|expires| expires <= now) {
-                let since = message.begin_of_timeout().unwrap_or(now);
-                message.expires = None;
-                outcomes.extend(message.tag.map(|tag| MessageOutcome::TimedOut { tag, since }));
+        while self.expiries.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, position)) = self.expiries.pop_first()
+        {
+            let Some(message) = message_at(&mut self.messages, position - self.settled) else { continue };
+            let since = message.begin_of_timeout().unwrap_or(now);
+            message.expires = None;
+            if let Some(tag) = message.tag {
+                self.timed_out.insert(tag, position);
+                outcomes.push(MessageOutcome::TimedOut { tag, since });
             }
         }
         if self.wait_until.is_some_and(|until| now < until) {
@@ -343,6 +373,7 @@ impl Sender {
         self.next_seq += 1;
         let mut body = Vec::new();
         let mut frames = 0;
+        let mut begun = Vec::new();
         let mut current = self.messages.partition_point(|message| message.last_seq.is_some());
         while self.queue.front().is_some_and(|frame| body.len() + frame.text.len() < MAX_DATAGRAM - MAX_HEAD - TAG_LINE)
             && frames < MAX_FRAMES
@@ -353,7 +384,7 @@ impl Sender {
             if let Some(message) = self.messages.get_mut(current) {
                 if message.sent_at.is_none() {
                     message.sent_at = Some(now);
-                    message.expires = message.ack_timeout.map(|ack_timeout| now + ack_timeout);
+                    begun.push(self.settled + current as u64);
                 }
                 if frame.ends_message {
                     message.last_seq = Some(seq);
@@ -363,6 +394,9 @@ impl Sender {
             body.extend_from_slice(frame.text.as_bytes());
             body.push(b'\n');
         }
+        for position in begun {
+            self.begin_timeout(now, position);
+        }
         self.unreceived += 1;
         self.contents.insert(seq, Content { body, copies: 0, pns: Vec::new(), is_received: false });
         seq
@@ -371,8 +405,7 @@ impl Sender {
     /// When to call [`Sender::expire`] if no datagram arrives earlier.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let sent = self.messages.iter().take_while(|message| message.sent_at.is_some());
-        let expiry = sent.filter_map(|message| message.expires).min();
+        let expiry = self.expiries.first().map(|(at, _)| *at);
         let recovery = self.recovery.deadline(self.under_way());
         let own = earliest(expiry, self.floor_notice.map(|(at, _)| at));
         earliest(own, recovery.map(|at| self.wait_until.map_or(at, |until| at.max(until))))
@@ -383,4 +416,9 @@ impl Sender {
     pub fn is_idle(&self) -> bool {
         self.messages.is_empty() && self.contents.is_empty()
     }
+}
+
+/// The message `offset` messages after the first one.
+fn message_at(messages: &mut VecDeque<QueuedMessage>, offset: u64) -> Option<&mut QueuedMessage> {
+    messages.get_mut(usize::try_from(offset).ok()?)
 }
