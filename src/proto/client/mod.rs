@@ -1,15 +1,17 @@
 //! The client machine: registers, sends direct messages to addresses from its copy of the table, falls back to the
 //! server, and leaves with notice.
 //!
-//! Parts own the state: [`commands`], [`requests`], [`posts`], [`outbox`], [`inbox`], [`unknown_peers`], [`registration`] and
-//! [`directory`]. Only a part's own methods touch its fields. A part returns values and never calls the client.
-//! [`phase`] defines the phases of the client from its start to its end.
+//! Parts own the state: [`commands`], [`requests`], [`posts`], [`outbox`], [`inbox`], [`unknown_peers`],
+//! [`registration`] and [`directory`]. Only a part's own methods touch its fields. A part returns values and never calls
+//! the client. [`phase`] defines the phases of the client from its start to its end.
 //!
 //! [`Client`] routes between the parts. This file accepts the inputs and emits the outputs. The routing of one part
-//! stands in its file: [`commands`] runs commands, [`requests`] sends requests and reports their outcome, [`outbox`]
-//! sends direct messages, [`inbox`] reads frames, [`table_updates`] follows the changes of the table, and
-//! [`unknown_peers`] admits peers before the table has them. [`login`] registers and [`shutdown`] leaves.
+//! stands in its file: [`commands`] runs commands, [`requests`] sends requests, [`answers`] reports their outcomes,
+//! [`posts`] sends messages to many, [`outbox`] sends direct messages, [`saves`] gives them to the server, [`inbox`]
+//! reads frames, [`table_updates`] follows the changes of the table, and [`unknown_peers`] admits peers before the table
+//! has them. [`login`] registers and [`shutdown`] leaves.
 
+mod answers;
 mod commands;
 mod dedup;
 pub mod directory;
@@ -56,8 +58,8 @@ use crate::proto::wire::{Datagram, Frame, Header};
 pub use crate::proto::client::inbox::{HELD, HELD_BYTES, UNSHOWN, UNSHOWN_BYTES};
 pub use crate::proto::client::login::KEEP_ALIVE;
 pub use crate::proto::client::outbox::UNDER_WAY;
-pub use crate::proto::client::row_cache::CACHED_ROWS;
 pub use crate::proto::client::posts::{UNANSWERED, UNANSWERED_BYTES};
+pub use crate::proto::client::row_cache::CACHED_ROWS;
 pub use crate::proto::client::shutdown::{NOTICE_EVERY, NOTICES};
 pub use crate::proto::client::unknown_peers::{UNKNOWN_DATAGRAMS, UNKNOWN_DATAGRAMS_AN_ADDRESS};
 
