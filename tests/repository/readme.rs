@@ -306,6 +306,7 @@ fn the_limits_of_the_wire_format_are_documented() {
         (wire::MAX_TOKEN, "a token: ASCII letters and digits"),
         (wire::MAX_COOKIE, "a cookie: ASCII letters and digits"),
         (chat::proto::text::Text::MAX, "a text, in all its parts"),
+        (wire::MAX_LIST_BYTES, "all texts of a list for `saves`"),
     ];
     for (limit, of) in limits {
         let row = format!("\n| {} | {of} |\n", grouped(limit));
