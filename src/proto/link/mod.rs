@@ -18,7 +18,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -425,10 +425,28 @@ impl Link {
         self.next_pn.max(self.sender.next_seq())
     }
 
+    /// Frees the memory of empty queues and maps. A map keeps a node for its next entry otherwise, and most links of a
+    /// large server are idle.
+    pub fn free_unused(&mut self) {
+        if self.is_idle() {
+            self.sender.free_unused();
+            self.receiver.free_unused();
+            self.asks.shrink_to(0);
+            self.unnumbered.shrink_to(0);
+        }
+    }
+
     /// Whether nothing is queued, in flight, partly assembled or unconfirmed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.sender.is_idle() && self.receiver.is_idle()
+    }
+}
+
+/// Frees the node that an empty map keeps.
+fn free_if_empty<K, V>(map: &mut BTreeMap<K, V>) {
+    if map.is_empty() {
+        *map = BTreeMap::new();
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::proto::link::free_if_empty;
 use crate::proto::link::sender::SEND_WINDOW;
 use crate::proto::text::Text;
 use crate::proto::time::Instant;
@@ -212,6 +213,13 @@ impl Receiver {
     /// Whether to ask the sender to wait. The question is answered once.
     pub fn take_wait(&mut self) -> bool {
         std::mem::take(&mut self.wait_due)
+    }
+
+    /// Frees the memory of empty maps.
+    pub fn free_unused(&mut self) {
+        free_if_empty(&mut self.arrived);
+        free_if_empty(&mut self.unconfirmed);
+        self.assembly.shrink_to(0);
     }
 
     /// Whether nothing is buffered, partly assembled or unconfirmed.

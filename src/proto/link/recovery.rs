@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::proto::link::congestion::{DATAGRAM, NewReno};
+use crate::proto::link::free_if_empty;
 use crate::proto::link::packets::decode;
 use crate::proto::link::rtt::Rtt;
 use crate::proto::time::Instant;
@@ -176,6 +177,12 @@ impl Recovery {
     /// Notes that the peer answered "wait": it is there, so that the probes count anew.
     pub fn on_wait(&mut self) {
         self.probes = 0;
+    }
+
+    /// Frees the memory of empty maps.
+    pub fn free_unused(&mut self) {
+        free_if_empty(&mut self.packets);
+        free_if_empty(&mut self.declared_lost);
     }
 
     /// Forgets all datagrams, because their contents were aborted.

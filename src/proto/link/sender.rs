@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::proto::link::free_if_empty;
 use crate::proto::link::recovery::{Recovery, THIN, UnderWay};
 use crate::proto::link::{LONGEST_WAIT, MessageOutcome, Tag};
 use crate::proto::time::{Instant, earliest};
@@ -409,6 +410,22 @@ impl Sender {
         let recovery = self.recovery.deadline(self.under_way());
         let own = earliest(expiry, self.floor_notice.map(|(at, _)| at));
         earliest(own, recovery.map(|at| self.wait_until.map_or(at, |until| at.max(until))))
+    }
+
+    /// Frees the memory of empty queues and maps.
+    pub fn free_unused(&mut self) {
+        self.queue.shrink_to(0);
+        self.messages.shrink_to(0);
+        free_if_empty(&mut self.contents);
+        for set in [&mut self.lost, &mut self.probes] {
+            if set.is_empty() {
+                *set = BTreeSet::new();
+            }
+        }
+        if self.expiries.is_empty() {
+            self.expiries = BTreeSet::new();
+        }
+        self.recovery.free_unused();
     }
 
     /// Whether nothing is queued or in flight.

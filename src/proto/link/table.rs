@@ -26,7 +26,8 @@ pub const TOTAL_BUFFER: usize = 64 * 1024 * 1024;
 pub struct Links {
     me: Incarnation,
     identity: Identity,
-    links: BTreeMap<Incarnation, Link>,
+    /// Boxed, because the nodes of the map are partly empty.
+    links: BTreeMap<Incarnation, Box<Link>>,
     /// The secrets shared with the owners of keys, because a key agreement costs as much as hundreds of tags. `None`
     /// for an unusable key. At most [`MAX_LINKS`].
     secrets: BTreeMap<PublicKey, Option<SharedSecret>>,
@@ -72,7 +73,7 @@ impl Links {
     /// The link to `peer`, if there is one, for reading.
     #[must_use]
     pub fn get(&self, peer: Incarnation) -> Option<&Link> {
-        self.links.get(&peer)
+        self.links.get(&peer).map(Box::as_ref)
     }
 
     /// The link to `peer`, if there is one. Marks the link as used.
@@ -92,7 +93,8 @@ impl Links {
             let keys = self.keys(peer, key)?;
             // The peer may remember an earlier link between these two incarnations. The numbers of this link must be
             // new to the peer, and a late acknowledgement for the earlier link must not count for this one.
-            self.links.insert(peer, Link::new(self.me, peer, addr, keys, self.first_number));
+            let link = Link::new(self.me, peer, addr, keys, self.first_number);
+            self.links.insert(peer, Box::new(link));
         }
         self.get_mut(peer)
     }
@@ -167,13 +169,13 @@ impl Links {
 
     /// All links, in order of incarnation.
     pub fn iter(&self) -> impl Iterator<Item = (Incarnation, &Link)> {
-        self.links.iter().map(|(peer, link)| (*peer, link))
+        self.links.iter().map(|(peer, link)| (*peer, link.as_ref()))
     }
 
     /// All links. Marks all of them as used.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Link> {
         self.links.keys().for_each(|peer| self.used.push(*peer));
-        self.links.values_mut()
+        self.links.values_mut().map(Box::as_mut)
     }
 
     /// Reports the messages whose acknowledgement timeout ended.
@@ -214,6 +216,7 @@ impl Links {
                 self.sending.push(peer);
                 return Some((link.addr(), transmission));
             }
+            link.free_unused();
             let (deadline, buffered) = (link.deadline(), link.buffered());
             self.account(peer, buffered);
             self.schedule(peer, deadline);
