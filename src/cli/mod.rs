@@ -5,14 +5,18 @@ mod network;
 mod run;
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::io::terminal;
+use crate::proto::config::{Retention, ServerLimits};
 use crate::proto::name::Name;
-use crate::proto::server::{MAILBOX, NAMES, WHOLE_TABLE};
+use crate::proto::server::{MAILBOX, NAMES};
 use crate::runner::language;
 use crate::runner::run::RunOptions;
 use crate::script::directive;
@@ -21,6 +25,11 @@ pub use crate::cli::errors::EarlyExit;
 use crate::cli::errors::early_exit;
 use crate::cli::network::NetworkArgs;
 pub use crate::cli::network::NetworkFaults;
+
+/// Bytes of a MiB.
+const MIB: u64 = 1024 * 1024;
+/// The most MiB of an option.
+const MAX_MIB: u64 = 1024 * 1024;
 
 /// The role of the program.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,10 +51,8 @@ pub struct ServerOptions {
     pub port: u16,
     /// The place of names and mail.
     pub store: StoreChoice,
-    /// The maximum of messages kept for one reader.
-    pub mailbox: usize,
-    /// The maximum of names with which every client has the whole table.
-    pub whole_table: usize,
+    /// The limits that the user may set.
+    pub limits: ServerLimits,
     /// The file of the user's key pair, if it is not the default one.
     pub identity: Option<PathBuf>,
     /// Write events as JSON.
@@ -203,18 +210,48 @@ struct ServerArgs {
     #[arg(long)]
     ephemeral: bool,
 
-    /// Keep at most so many messages for one reader, 1 to 10000
+    /// Keep at most so many direct messages for one reader, 1 to 10000
     #[arg(long, value_name = "MESSAGES", allow_negative_numbers = true, value_parser = mailbox)]
     mailbox: Option<usize>,
 
-    /// Send every client the whole table up to so many names, 1 to 65536; default 1000
+    /// Keep at most so many unread channel messages, and so many of each group, 1 to 1000000 [default: 10000]
+    #[arg(long, value_name = "MESSAGES", allow_negative_numbers = true, value_parser = log_messages)]
+    log_messages: Option<usize>,
+
+    /// Keep at most so many MiB of unread channel messages, and of each group, 1 to 1048576 [default: 64]
+    #[arg(long, value_name = "MIB", allow_negative_numbers = true, value_parser = log_mib)]
+    log_mib: Option<u64>,
+
+    /// Keep at most so many MiB of all unread channel and group messages, 1 to 1048576 [default: 1024]
+    #[arg(long, value_name = "MIB", allow_negative_numbers = true, value_parser = logs_mib)]
+    logs_mib: Option<u64>,
+
+    /// Keep unread channel and group messages for so many days, 1 to 3650 [default: 30]
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true, value_parser = log_days)]
+    log_days: Option<u32>,
+
+    /// Send every client the whole table up to so many names, 1 to 65536 [default: 1000]
     #[arg(long, value_name = "NAMES", allow_negative_numbers = true, value_parser = whole_table)]
     whole_table: Option<usize>,
 }
 
 impl ServerArgs {
     fn is_given(&self) -> bool {
-        self.db.is_some() || self.ephemeral || self.mailbox.is_some() || self.whole_table.is_some()
+        let of_logs = [self.log_messages.is_some(), self.log_mib.is_some(), self.logs_mib.is_some()];
+        let limits = [self.mailbox.is_some(), self.whole_table.is_some(), self.log_days.is_some()];
+        self.db.is_some() || self.ephemeral || [of_logs, limits].as_flattened().contains(&true)
+    }
+
+    fn limits(&self) -> ServerLimits {
+        let ServerLimits { mailbox, retention: default, whole_table } = ServerLimits::default();
+        let retention = Retention {
+            messages: self.log_messages.unwrap_or(default.messages),
+            bytes: self.log_mib.map_or(default.bytes, |mib| mib * MIB),
+            total_bytes: self.logs_mib.map_or(default.total_bytes, |mib| mib * MIB),
+            age: self.log_days.map_or(default.age, |days| Duration::from_secs(u64::from(days) * 24 * 3600)),
+        };
+        let (mailbox, whole_table) = (self.mailbox.unwrap_or(mailbox), self.whole_table.unwrap_or(whole_table));
+        ServerLimits { mailbox, retention, whole_table }
     }
 }
 
@@ -245,8 +282,7 @@ impl Arguments {
             (Some(port), None) => {
                 self.client_options.refuse_for_server()?;
                 let port = parse_port("The port", port, true)?;
-                let mailbox = self.server_options.mailbox.unwrap_or(MAILBOX);
-                let whole_table = self.server_options.whole_table.unwrap_or(WHOLE_TABLE);
+                let limits = self.server_options.limits();
                 let store = match (self.server_options.db, self.server_options.ephemeral) {
                     (Some(file), _) => StoreChoice::File(file),
                     (None, true) => StoreChoice::Memory,
@@ -254,7 +290,7 @@ impl Arguments {
                 };
                 let faults = self.network.faults()?;
                 let (identity, json, trace) = (self.identity, self.json, self.trace);
-                Ok(Role::Server(ServerOptions { port, store, mailbox, whole_table, identity, json, trace, faults }))
+                Ok(Role::Server(ServerOptions { port, store, limits, identity, json, trace, faults }))
             }
             (None, Some(_)) => self.client_role(),
             (None, None) if self.is_bare() => Ok(Role::Launcher),
@@ -272,9 +308,11 @@ impl Arguments {
         };
         let given = self.client_options;
         if self.server_options.is_given() {
-            let sentence =
-                "--db, --ephemeral, --mailbox and --whole-table are options of a server, a client keeps nothing.";
-            return Err(sentence.to_owned());
+            return Err(
+                "--db, --ephemeral, --mailbox, --whole-table and those of logs are options of a server, a client \
+                        keeps nothing."
+                    .to_owned(),
+            );
         }
         Ok(Role::Client(ClientOptions {
             name: Name::new(name).map_err(|why| why.to_string())?,
@@ -372,13 +410,33 @@ fn on_eof(word: &str) -> Result<OnEof, String> {
 }
 
 fn mailbox(word: &str) -> Result<usize, String> {
-    let messages = word.parse().ok().filter(|messages| (1..=MAILBOX).contains(messages));
-    messages.ok_or_else(|| format!("--mailbox is a number of messages from 1 to {MAILBOX}, and {word:?} is not."))
+    within(word, "--mailbox is a number of messages", 1..=MAILBOX)
+}
+
+fn log_messages(word: &str) -> Result<usize, String> {
+    within(word, "--log-messages is a number of messages", 1..=1_000_000)
+}
+
+fn log_mib(word: &str) -> Result<u64, String> {
+    within(word, "--log-mib is a number of MiB", 1..=MAX_MIB)
+}
+
+fn logs_mib(word: &str) -> Result<u64, String> {
+    within(word, "--logs-mib is a number of MiB", 1..=MAX_MIB)
+}
+
+fn log_days(word: &str) -> Result<u32, String> {
+    within(word, "--log-days is a number of days", 1..=3_650)
+}
+
+/// Parses a number of a range. `what` begins the sentence of the error.
+fn within<T: FromStr + PartialOrd + Display>(word: &str, what: &str, range: RangeInclusive<T>) -> Result<T, String> {
+    let number = word.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("{what} from {} to {}, and {word:?} is not.", range.start(), range.end()))
 }
 
 fn whole_table(word: &str) -> Result<usize, String> {
-    let names = word.parse().ok().filter(|names| (1..=NAMES).contains(names));
-    names.ok_or_else(|| format!("--whole-table is a number of names from 1 to {NAMES}, and {word:?} is not."))
+    within(word, "--whole-table is a number of names", 1..=NAMES)
 }
 
 fn duration(word: &str) -> Result<Duration, String> {

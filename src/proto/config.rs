@@ -1,10 +1,12 @@
 //! Configuration of the machines: the values that a machine needs before its first input.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::proto::keys::Identity;
 use crate::proto::name::Name;
 use crate::proto::record::PersistedState;
+use crate::proto::server::{MAILBOX, WHOLE_TABLE};
 
 /// The version of this program, as in the `started` event.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -49,12 +51,51 @@ pub struct ServerConfig {
     pub identity: Identity,
     /// The state that the store had at start.
     pub kept: PersistedState,
-    /// Maximum number of saved messages for an offline reader, at most [`crate::proto::server::MAILBOX`].
-    pub mailbox: usize,
-    /// Maximum number of names with which every client has the whole table: 1 to [`crate::proto::server::NAMES`].
-    pub whole_table: usize,
+    /// The limits that a user may set.
+    pub limits: ServerLimits,
     /// The path of the store, for display.
     pub file: String,
     /// Emit an event for each datagram.
     pub trace: bool,
+}
+
+/// The limits of a server that its user may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Maximum number of saved direct messages for an offline reader, at most [`MAILBOX`].
+    pub mailbox: usize,
+    /// The limits of logs.
+    pub retention: Retention,
+    /// Maximum number of names with which every client has the whole table: 1 to [`crate::proto::server::NAMES`].
+    pub whole_table: usize,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self { mailbox: MAILBOX, retention: Retention::default(), whole_table: WHOLE_TABLE }
+    }
+}
+
+/// The limits of the messages to many that readers have not read. Beyond them the oldest messages are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// The most messages of one log.
+    pub messages: usize,
+    /// The most bytes of text of one log.
+    pub bytes: u64,
+    /// The most bytes of text of all logs.
+    pub total_bytes: u64,
+    /// How long a message is kept.
+    pub age: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            messages: 10_000,
+            bytes: 64 * 1024 * 1024,
+            total_bytes: 1024 * 1024 * 1024,
+            age: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
 }

@@ -2,7 +2,6 @@
 //!
 //! The machine creates records, and the store reports when they are on disk.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::proto::event::MessageKind;
@@ -24,14 +23,28 @@ pub enum Record {
     Group(GroupRecord),
     /// A message was accepted.
     Mail(Mail),
-    /// Some readers acknowledged a message. The message is removed when all readers have acknowledged it.
+    /// The reader of a direct message acknowledged it. The message is removed.
     Delivered {
         /// The number of the message.
         seq: u64,
-        /// The readers that have not acknowledged it yet.
-        undelivered_to: BTreeSet<Name>,
-        /// The receipt for the sender of a direct message.
+        /// The receipt for the sender.
         receipt: Option<Receipt>,
+    },
+    /// A reader has a new interval of a log, or moved in one.
+    Cursor(CursorRecord),
+    /// A reader has read an interval.
+    CursorRemoved {
+        /// The reader.
+        reader: Name,
+        /// The interval.
+        key: IntervalKey,
+    },
+    /// The messages of a log below position `base` are removed.
+    Trimmed {
+        /// The log.
+        log: LogName,
+        /// The position of the first message that stays.
+        base: u64,
     },
     /// A receipt was acknowledged.
     ReceiptGone {
@@ -70,7 +83,73 @@ pub struct GroupRecord {
     pub request: u64,
 }
 
-/// The metadata of a message in the server. A kept message is one record, independent of the number of its readers.
+/// A log: the messages to everybody, or those to one group, in the order in which the server accepted them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogName {
+    /// The messages to everybody.
+    Channel,
+    /// The messages to this group.
+    Group(Name),
+}
+
+impl LogName {
+    /// The group; `None` for the channel.
+    #[must_use]
+    pub fn group(&self) -> Option<&Name> {
+        match self {
+            Self::Channel => None,
+            Self::Group(group) => Some(group),
+        }
+    }
+
+    /// The kind of its messages.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Channel => MessageKind::Channel,
+            Self::Group(_) => MessageKind::Group,
+        }
+    }
+}
+
+/// An interval of one reader. At one position it begins at most one interval of a log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IntervalKey {
+    /// The log.
+    pub log: LogName,
+    /// The position of the first message for this reader.
+    pub joined: u64,
+}
+
+/// The cursor of a reader in an interval of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CursorRecord {
+    /// The reader.
+    pub reader: Name,
+    /// The interval.
+    pub key: IntervalKey,
+    /// The position of the first message that the reader has not acknowledged.
+    pub next: u64,
+    /// The end of the interval: the position after its last message. `None` while the reader reads the log.
+    pub end: Option<u64>,
+    /// The number of the reader's own messages that were removed from `next` on.
+    pub own_dropped: u64,
+    /// The notice of dropped messages that the reader has not acknowledged.
+    pub notice: Option<DropNotice>,
+}
+
+/// Reports to a reader that messages were removed before it read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropNotice {
+    /// The id, so that the reader displays the notice once.
+    pub id: MessageId,
+    /// The number of messages.
+    pub count: u64,
+    /// The position after the last one.
+    pub upto: u64,
+}
+
+/// The metadata of a message in the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailHeader {
     /// The position in the order of acceptance by the server, from 1, never reused. 0 before acceptance.
@@ -87,17 +166,31 @@ pub struct MailHeader {
     pub sent_at: Timestamp,
     /// When the server accepted it.
     pub kept_at: Timestamp,
-    /// The readers that have not acknowledged it yet.
-    pub undelivered_to: BTreeSet<Name>,
-    /// The length of the text in bytes. Mailboxes have a limit in bytes, while texts stay on disk.
+    /// The reader of a direct message.
+    pub to: Option<Name>,
+    /// The position in its log of a message to many.
+    pub position: u64,
+    /// The number of readers at its acceptance.
+    pub recipients: usize,
+    /// The length of the text in bytes. Limits count bytes, while texts stay on disk.
     pub text_bytes: usize,
 }
 
 impl MailHeader {
-    /// The reader of an undelivered direct message.
+    /// The reader of a direct message.
     #[must_use]
     pub fn reader(&self) -> Option<&Name> {
-        self.undelivered_to.first()
+        self.to.as_ref()
+    }
+
+    /// The log of a message to many; `None` for a direct message.
+    #[must_use]
+    pub fn log(&self) -> Option<LogName> {
+        match (self.kind, &self.group) {
+            (MessageKind::Direct, _) => None,
+            (MessageKind::Group, Some(group)) => Some(LogName::Group(group.clone())),
+            _ => Some(LogName::Channel),
+        }
     }
 }
 
@@ -142,6 +235,10 @@ pub struct PersistedState {
     pub groups: Vec<GroupRecord>,
     /// The metadata of kept messages, in order of `seq`.
     pub mail: Vec<MailHeader>,
+    /// The position of the first kept message of each log, where one was removed.
+    pub bases: Vec<(LogName, u64)>,
+    /// The cursors, in order of reader.
+    pub cursors: Vec<CursorRecord>,
     /// The receipts that were not acknowledged, in order of `seq`.
     pub receipts: Vec<Receipt>,
     /// The highest `seq` of all messages so far, including removed ones; 0 if there was none.

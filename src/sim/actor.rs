@@ -239,17 +239,16 @@ fn identity(seed: u64, name: Option<&Name>) -> Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::config::ServerConfig;
+    use crate::proto::config::{ServerConfig, ServerLimits};
     use crate::proto::record::PersistedState;
-    use crate::proto::server::MAILBOX;
     use crate::proto::time::Timestamp;
 
     fn server() -> SimMachine {
         let now = Now { mono: Instant::from_micros(1), unix: Timestamp::from_micros(1) };
         let (seed, identity) = ([0; 32], Identity::from_secret([1; 32]));
         let (kept, file) = (PersistedState::default(), String::new());
-        let config =
-            ServerConfig { port: PORT, seed, identity, kept, mailbox: MAILBOX, whole_table: 1, file, trace: false };
+        let limits = ServerLimits::default();
+        let config = ServerConfig { port: PORT, seed, identity, kept, limits, file, trace: false };
         SimMachine::Server(Box::new(Server::new(now, config)))
     }
 

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::proto::name::Name;
-use crate::proto::record::{GroupRecord, Mail, NameRecord, PersistedState, Receipt, Record};
+use crate::proto::record::{
+    CursorRecord, GroupRecord, IntervalKey, LogName, Mail, MailHeader, NameRecord, PersistedState, Receipt, Record,
+};
 use crate::proto::time::Instant;
 
 /// A disk; see the module.
@@ -13,6 +15,8 @@ pub struct Disk {
     names: BTreeMap<Name, NameRecord>,
     groups: BTreeMap<Name, GroupRecord>,
     mail: BTreeMap<u64, Mail>,
+    bases: BTreeMap<LogName, u64>,
+    cursors: BTreeMap<(Name, IntervalKey), CursorRecord>,
     receipts: BTreeMap<u64, Receipt>,
     last_seq: u64,
     unsynced: VecDeque<(Instant, Record)>,
@@ -80,6 +84,7 @@ impl Disk {
                 self.names.insert(record.name.clone(), record);
             }
             Record::NameRemoved(name) => {
+                self.cursors.retain(|(reader, _), _| *reader != name);
                 self.names.remove(&name);
             }
             Record::Group(record) => {
@@ -89,13 +94,20 @@ impl Disk {
                 self.last_seq = self.last_seq.max(mail.header.seq);
                 self.mail.insert(mail.header.seq, mail);
             }
-            Record::Delivered { seq, undelivered_to, receipt } => {
-                if undelivered_to.is_empty() {
-                    self.mail.remove(&seq);
-                } else if let Some(mail) = self.mail.get_mut(&seq) {
-                    mail.header.undelivered_to = undelivered_to;
-                }
+            Record::Delivered { seq, receipt } => {
+                self.mail.remove(&seq);
                 self.receipts.extend(receipt.map(|receipt| (receipt.seq, receipt)));
+            }
+            Record::Cursor(cursor) => {
+                self.cursors.insert((cursor.reader.clone(), cursor.key.clone()), cursor);
+            }
+            Record::CursorRemoved { reader, key } => {
+                self.cursors.remove(&(reader, key));
+            }
+            Record::Trimmed { log, base } => {
+                let is_below = |header: &MailHeader| header.position < base && header.log().as_ref() == Some(&log);
+                self.mail.retain(|_, mail| !is_below(&mail.header));
+                self.bases.insert(log, base);
             }
             Record::ReceiptGone { seq } => {
                 self.receipts.remove(&seq);
@@ -133,6 +145,8 @@ impl Disk {
             names: self.names.values().cloned().collect(),
             groups: self.groups.values().cloned().collect(),
             mail: self.mail.values().map(|mail| mail.header.clone()).collect(),
+            bases: self.bases.iter().map(|(log, base)| (log.clone(), *base)).collect(),
+            cursors: self.cursors.values().cloned().collect(),
             receipts: self.receipts.values().cloned().collect(),
             last_seq: self.last_seq,
         }

@@ -12,13 +12,13 @@ use crate::netem::fault::Fault;
 use crate::netem::link_model::LinkModel;
 use crate::proto::client::Client;
 use crate::proto::command;
-use crate::proto::config::{ClientConfig, ServerConfig};
+use crate::proto::config::{ClientConfig, ServerConfig, ServerLimits};
 use crate::proto::console::Console;
 use crate::proto::machine::{ClientInput, Input, Machine, Output, ServerEffect, ServerInput};
 use crate::proto::name::Name;
 use crate::proto::record::PersistedState;
 use crate::proto::rng::Rng;
-use crate::proto::server::{MAILBOX, Server, WHOLE_TABLE};
+use crate::proto::server::Server;
 use crate::proto::time::{Instant, Now, Timestamp, earliest};
 use crate::sim::actor::{PORT, SimActor, SimInput, SimMachine};
 use crate::sim::disk::Disk;
@@ -58,10 +58,10 @@ pub struct Simulation {
     pub(super) network: Emulator<Route>,
     /// The number of datagrams sent, including datagrams to an address without an actor.
     pub(super) sent: u64,
+    /// The limits of the server. They hold from its next start on.
+    pub limits: ServerLimits,
     /// The number of the datagram to lose; see [`Simulation::lose`].
     losing: Option<u64>,
-    /// See [`Simulation::set_whole_table`].
-    whole_table: usize,
     /// The number of datagrams sent in each direction, and of those that the network lost.
     pub(super) counts: BTreeMap<Route, (u64, u64)>,
     /// Every datagram that left or arrived, after [`Simulation::keep_traffic`].
@@ -90,8 +90,8 @@ impl Simulation {
             disk: Disk::default(),
             network,
             sent: 0,
+            limits: ServerLimits::default(),
             losing: None,
-            whole_table: WHOLE_TABLE,
             counts: BTreeMap::new(),
             traffic: None,
         };
@@ -116,15 +116,10 @@ impl Simulation {
 
     fn start_server(&mut self, kept: PersistedState) {
         let (seed, identity, file) = (self.seed(), self.actors[SERVER].identity.clone(), "disk".to_owned());
-        let (mailbox, whole_table) = (MAILBOX, self.whole_table);
-        let config = ServerConfig { port: PORT, seed, identity, kept, mailbox, whole_table, file, trace: false };
+        let limits = self.limits;
+        let config = ServerConfig { port: PORT, seed, identity, kept, limits, file, trace: false };
         let server = Server::new(self.clock(), config);
         self.begin(SERVER, SimMachine::Server(Box::new(server)));
-    }
-
-    /// Sets the most names with which every client has the whole table. It holds from the next start of the server on.
-    pub fn set_whole_table(&mut self, names: usize) {
-        self.whole_table = names;
     }
 
     /// Adds a client with this name and starts it. Returns its index.

@@ -54,8 +54,7 @@ fn try_run(options: &ServerOptions, source: LineSource) -> anyhow::Result<Status
         }),
     )?;
     let (port, seed) = (session.port, seed()?);
-    let (mailbox, whole_table, trace) = (options.mailbox, options.whole_table, options.trace);
-    let config = ServerConfig { port, seed, identity, kept, mailbox, whole_table, file, trace };
+    let config = ServerConfig { port, seed, identity, kept, limits: options.limits, file, trace: options.trace };
     let (printer, lines) = session.attach(
         source,
         StreamOptions {

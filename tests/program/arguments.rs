@@ -74,7 +74,8 @@ fn options_of_another_role_are_refused() {
     refused(&["-s", "0", "--linger", "1s"], "--linger is an option of a client (-c), not of a server.");
     let client = ["-c", "x", "127.0.0.1", "8888", "9999"];
     let with = |more: &[&'static str]| [&client[..], more].concat();
-    let of_server = "--db, --ephemeral, --mailbox and --whole-table are options of a server, a client keeps nothing.";
+    let of_server = "--db, --ephemeral, --mailbox, --whole-table and those of logs are options of a server, a client \
+                     keeps nothing.";
     refused(&with(&["--whole-table", "9"]), of_server);
     refused(&with(&["--db", "f"]), of_server);
     refused(&with(&["--on-eof", "wait"]), "--on-eof is exit or stay, not \"wait\".");
@@ -91,6 +92,17 @@ fn options_of_another_role_are_refused() {
     refused(&["--identity", "f"], role);
     let more = "There are more words than `-s <PORT>` takes; chat --help shows what goes with what.";
     refused(&["-s", "8888", "9"], more);
+    for (option, what, most) in [
+        ("--log-messages", "messages", "1000000"),
+        ("--log-mib", "MiB", "1048576"),
+        ("--logs-mib", "MiB", "1048576"),
+        ("--log-days", "days", "3650"),
+    ] {
+        let sentence = |word| format!("{option} is a number of {what} from 1 to {most}, and {word:?} is not.");
+        for word in ["0", "1048577", "many", "-1"] {
+            refused(&["-s", "0", option, word], &sentence(word));
+        }
+    }
     for names in ["0", "65537", "many", "-1"] {
         let sentence = format!("--whole-table is a number of names from 1 to 65536, and {names:?} is not.");
         refused(&["-s", "0", "--whole-table", names], &sentence);

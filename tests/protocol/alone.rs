@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::peer::{Peer, emit};
-use chat::proto::config::ServerConfig;
+use chat::proto::config::{ServerConfig, ServerLimits};
 use chat::proto::event::server::ServerEvent;
 use chat::proto::event::{Body, Event};
 use chat::proto::id::Incarnation;
@@ -11,7 +11,7 @@ use chat::proto::keys::Identity;
 use chat::proto::machine::{Input, Machine, Output, ServerEffect};
 use chat::proto::name::Name;
 use chat::proto::record::PersistedState;
-use chat::proto::server::{MAILBOX, Server, WHOLE_TABLE};
+use chat::proto::server::Server;
 use chat::proto::time::{Instant, Now, Timestamp};
 use chat::proto::wire::{self, Frame, Header};
 
@@ -20,20 +20,8 @@ pub const NOW: Now = Now { mono: Instant::from_micros(1_000_000), unix: Timestam
 
 /// A server with this persisted state.
 pub fn server(kept: PersistedState) -> Server {
-    let (seed, identity, file) = ([1; 32], identity(), String::new());
-    Server::new(
-        NOW,
-        ServerConfig {
-            port: 7000,
-            seed,
-            identity,
-            kept,
-            mailbox: MAILBOX,
-            whole_table: WHOLE_TABLE,
-            file,
-            trace: false,
-        },
-    )
+    let (seed, identity, file, limits) = ([1; 32], identity(), String::new(), ServerLimits::default());
+    Server::new(NOW, ServerConfig { port: 7000, seed, identity, kept, limits, file, trace: false })
 }
 
 /// The key pair of the server.

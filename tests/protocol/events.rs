@@ -30,7 +30,7 @@ macro_rules! variants {
 }
 
 variants!(client_kind, CLIENT: ClientEvent {
-    Started Registered Refused Table Clients Message Mail Receipt Delivered NoAck Saved ClientExists Accepted
+    Started Registered Refused Table Clients Message Mail MessagesDropped Receipt Delivered NoAck Saved ClientExists Accepted
     GroupCreated GroupExists Joined NoSuchGroup Groups Members Left Removed Offline Retry ServerUnreachable
     Warning Error Help Done Exit
 });
@@ -104,6 +104,8 @@ fn client_events() -> Vec<ClientEvent> {
         message(MessageKind::Group, false, Some("g")),
         message(MessageKind::Group, true, Some("g")),
         ClientEvent::Mail { count: 3 },
+        ClientEvent::MessagesDropped { kind: MessageKind::Channel, group: None, count: 12 },
+        ClientEvent::MessagesDropped { kind: MessageKind::Group, group: Some(name("g")), count: 1 },
         ClientEvent::Receipt { to: name("y"), id: id(), kept_at: "2026-01-02T03:04:06Z".to_owned() },
         ClientEvent::Delivered { to: name("y"), id: id(), attempts: 2, rtt_ms: 20.5 },
         ClientEvent::NoAck { to: name("y"), id: id() },

@@ -17,7 +17,7 @@ use chat::proto::link::sender::PROBES;
 use chat::proto::machine::{Input, Machine, Output, ServerEffect, ServerInput};
 use chat::proto::name::Name;
 use chat::proto::record::{GroupRecord, PersistedState, Record};
-use chat::proto::server::{FETCH_BYTES, GROUPS, MEMBERS, REPLY_BYTES, Server, UNREGISTERED};
+use chat::proto::server::{BYTES_UNDER_WAY, GROUPS, MEMBERS, REPLY_BYTES, Server, UNREGISTERED};
 use chat::proto::wire::{self, Frame, Header};
 use chat::sim::simulation::{SERVER, Simulation};
 
@@ -144,7 +144,7 @@ fn the_bytes_of_one_fetch_are_limited() {
     let fetched: Vec<Vec<u64>> = std::iter::from_fn(|| server.poll(NOW))
         .filter_map(|output| if let Output::Effect(ServerEffect::Fetch(seqs)) = output { Some(seqs) } else { None })
         .collect();
-    assert_eq!(fetched, [(1..=(FETCH_BYTES / each) as u64).collect::<Vec<u64>>()]);
+    assert_eq!(fetched, [(1..=(BYTES_UNDER_WAY / each) as u64).collect::<Vec<u64>>()]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod keep_alive;
 mod leaving;
 mod limits;
 mod lists;
+mod logs;
 mod loss;
 mod mail;
 mod names;

@@ -225,7 +225,7 @@ fn a_server_that_restarts_with_fewer_names_sends_whole_tables_again() {
     for (limit, partial) in [(2, true), (3, false)] {
         let mut sim = simulation(2, &["x", "y", "z"]);
         sim.kill(SERVER);
-        sim.set_whole_table(limit);
+        sim.limits.whole_table = limit;
         sim.start(SERVER);
         sim.run_for(5 * SECOND);
         let all = rows([("x", true), ("y", true), ("z", true)]);

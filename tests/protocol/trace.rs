@@ -50,7 +50,7 @@ pub fn simulation_with_records(records: impl IntoIterator<Item = Record>) -> Sim
 /// A simulation like that of [`simulation_with_records`], where clients have the whole table up to this many names.
 pub fn simulation_with_whole_tables(names: usize, records: impl IntoIterator<Item = Record>) -> Simulation {
     let mut sim = Simulation::without_server(1, LinkModel::PERFECT);
-    sim.set_whole_table(names);
+    sim.limits.whole_table = names;
     let now = sim.now();
     for record in records {
         sim.disk().write(now, record);
@@ -83,7 +83,9 @@ pub fn mail(seq: u64, from: &str, to: &str, text: &str) -> Record {
         group: None,
         sent_at: EPOCH,
         kept_at: EPOCH,
-        undelivered_to: [Name::new(to).expect("a name")].into(),
+        to: Some(Name::new(to).expect("a name")),
+        position: 0,
+        recipients: 1,
         text_bytes: 0,
     };
     Record::Mail(Mail::new(header, Text::new(text).expect("a text")))

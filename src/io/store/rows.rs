@@ -2,30 +2,27 @@
 //!
 //! Reading is strict: a value that this program would not write is an error.
 
-use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{CachedStatement, Connection, Error, OptionalExtension, Params, Row, params};
 
 use crate::proto::event::MessageKind;
+use crate::proto::id::MessageId;
 use crate::proto::name::Name;
-use crate::proto::record::{GroupRecord, Mail, MailHeader, NameRecord, PersistedState, Receipt, Record};
+use crate::proto::record::{
+    CursorRecord, DropNotice, GroupRecord, IntervalKey, LogName, Mail, MailHeader, NameRecord, PersistedState, Receipt,
+    Record,
+};
 use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
 
-/// Approximate size of a record without its text and its list of names, in bytes.
+/// Approximate size of a record without its text, in bytes.
 const ROW_BYTES: usize = 200;
 
 /// Approximate size of a record in memory and on disk, in bytes.
 pub(super) fn weight(record: &Record) -> usize {
-    let names = |names: &BTreeSet<Name>| names.len() * (Name::MAX + 3);
-    ROW_BYTES
-        + match record {
-            Record::Mail(mail) => mail.header.text_bytes + names(&mail.header.undelivered_to),
-            Record::Delivered { undelivered_to, .. } => names(undelivered_to),
-            Record::Name(_) | Record::NameRemoved(_) | Record::Group(_) | Record::ReceiptGone { .. } => 0,
-        }
+    ROW_BYTES + if let Record::Mail(mail) = record { mail.header.text_bytes } else { 0 }
 }
 
 /// Writes a record within the open transaction.
@@ -44,21 +41,30 @@ pub(super) fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
                 row.key.to_string(),
             ],
         ),
-        Record::NameRemoved(name) => run(db, "DELETE FROM names WHERE name = ?1", params![name.as_str()]),
+        Record::NameRemoved(name) => {
+            run(db, "DELETE FROM cursors WHERE reader = ?1", params![name.as_str()])?;
+            run(db, "DELETE FROM names WHERE name = ?1", params![name.as_str()])
+        }
         Record::Group(row) => run(
             db,
             "INSERT INTO groups (name, creator, life, request) VALUES (?1, ?2, ?3, ?4)",
             params![row.group.as_str(), row.creator.as_str(), row.incarnation.to_string(), row.request.to_string()],
         ),
         Record::Mail(mail) => write_mail(db, mail),
-        Record::Delivered { seq, undelivered_to, receipt } => {
-            if undelivered_to.is_empty() {
-                run(db, "DELETE FROM mail WHERE seq = ?1", params![number(*seq)?])?;
-            } else {
-                let row = params![number(*seq)?, array(undelivered_to)?];
-                run(db, "UPDATE mail SET lacking = ?2 WHERE seq = ?1", row)?;
-            }
+        Record::Delivered { seq, receipt } => {
+            run(db, "DELETE FROM direct WHERE seq = ?1", params![number(*seq)?])?;
             receipt.as_ref().map_or(Ok(()), |receipt| write_receipt(db, receipt))
+        }
+        Record::Cursor(cursor) => write_cursor(db, cursor),
+        Record::CursorRemoved { reader, key } => run(
+            db,
+            "DELETE FROM cursors WHERE reader = ?1 AND grp = ?2 AND joined = ?3",
+            params![reader.as_str(), log_word(&key.log), number(key.joined)?],
+        ),
+        Record::Trimmed { log, base } => {
+            let row = params![log_word(log), number(*base)?];
+            run(db, "DELETE FROM log WHERE grp = ?1 AND position < ?2", row)?;
+            run(db, "INSERT INTO bases VALUES (?1, ?2) ON CONFLICT (grp) DO UPDATE SET base = ?2", row)
         }
         Record::ReceiptGone { seq } => run(db, "DELETE FROM receipts WHERE seq = ?1", params![number(*seq)?]),
     }
@@ -66,20 +72,41 @@ pub(super) fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
 
 fn write_mail(db: &Connection, mail: &Mail) -> rusqlite::Result<()> {
     let header = &mail.header;
+    let (seq, id, from, text) = (number(header.seq)?, header.id.to_string(), header.from.as_str(), mail.text.as_str());
+    let (sent_at, kept_at) = (header.sent_at.micros(), header.kept_at.micros());
+    if let Some(log) = header.log() {
+        let recipients = i64::try_from(header.recipients).unwrap_or(i64::MAX);
+        return run(
+            db,
+            "INSERT INTO log (seq, grp, position, id, sender, recipients, sent_at, kept_at, text)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![seq, log_word(&log), number(header.position)?, id, from, recipients, sent_at, kept_at, text],
+        );
+    }
     run(
         db,
-        "INSERT INTO mail (seq, id, kind, sender, grp, sent_at, kept_at, lacking, text)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO direct (seq, id, sender, reader, sent_at, kept_at, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![seq, id, from, header.reader().map(Name::as_str), sent_at, kept_at, text],
+    )
+}
+
+fn write_cursor(db: &Connection, cursor: &CursorRecord) -> rusqlite::Result<()> {
+    let notice = cursor.notice;
+    run(
+        db,
+        "INSERT INTO cursors (reader, grp, joined, next, \"end\", own_dropped, notice, notice_count, notice_upto)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (reader, grp, joined) DO UPDATE SET
+         next = ?4, \"end\" = ?5, own_dropped = ?6, notice = ?7, notice_count = ?8, notice_upto = ?9",
         params![
-            number(header.seq)?,
-            header.id.to_string(),
-            word(header.kind),
-            header.from.as_str(),
-            header.group.as_ref().map(Name::as_str),
-            header.sent_at.micros(),
-            header.kept_at.micros(),
-            array(&header.undelivered_to)?,
-            mail.text.as_str(),
+            cursor.reader.as_str(),
+            log_word(&cursor.key.log),
+            number(cursor.key.joined)?,
+            number(cursor.next)?,
+            cursor.end.map(number).transpose()?,
+            number(cursor.own_dropped)?,
+            notice.map(|notice| notice.id.to_string()),
+            notice.map(|notice| number(notice.count)).transpose()?,
+            notice.map(|notice| number(notice.upto)).transpose()?,
         ],
     )
 }
@@ -98,15 +125,20 @@ fn write_receipt(db: &Connection, receipt: &Receipt) -> rusqlite::Result<()> {
     )
 }
 
+/// The columns of a message; `?` is the table of its kind.
+const DIRECT: &str = "SELECT seq, id, sender, sent_at, kept_at, reader, NULL, 0, 1";
+const LOGGED: &str = "SELECT seq, id, sender, sent_at, kept_at, NULL, grp, position, recipients";
+
 /// Reads the messages with these numbers, in this order. Numbers without a message are skipped.
 pub(super) fn fetch(db: &Connection, seqs: &[u64]) -> rusqlite::Result<Vec<Mail>> {
-    let mut query = db.prepare_cached(
-        "SELECT seq, id, kind, sender, grp, sent_at, kept_at, lacking, text FROM mail WHERE seq = ?1",
-    )?;
+    let mut direct = db.prepare_cached(&format!("{DIRECT}, text FROM direct WHERE seq = ?1"))?;
+    let mut logged = db.prepare_cached(&format!("{LOGGED}, text FROM log WHERE seq = ?1"))?;
     let mut found = Vec::new();
     for seq in seqs {
         let Ok(seq) = i64::try_from(*seq) else { continue };
-        found.extend(query.query_row([seq], read_mail).optional()?);
+        // A reader gets mostly messages of one kind.
+        let mail = logged.query_row([seq], read_mail).optional()?;
+        found.extend(if mail.is_some() { mail } else { direct.query_row([seq], read_mail).optional()? });
     }
     Ok(found)
 }
@@ -133,16 +165,26 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<PersistedState> {
             })
         })?,
         mail: all(
-            db.prepare_cached(
-                "SELECT seq, id, kind, sender, grp, sent_at, kept_at, lacking, octet_length(text) FROM mail ORDER BY seq",
-            )?,
+            db.prepare_cached(&format!(
+                "{DIRECT}, octet_length(text) FROM direct UNION ALL {LOGGED}, octet_length(text) FROM log ORDER BY seq"
+            ))?,
             read_stored_header,
+        )?,
+        bases: all(db.prepare_cached("SELECT grp, base FROM bases ORDER BY grp")?, |row| {
+            Ok((log_name(row, 0)?, unsigned(row, 1)?))
+        })?,
+        cursors: all(
+            db.prepare_cached(
+                "SELECT reader, grp, joined, next, \"end\", own_dropped, notice, notice_count, notice_upto
+                 FROM cursors ORDER BY reader, grp, joined",
+            )?,
+            read_cursor,
         )?,
         receipts: all(
             db.prepare_cached("SELECT seq, owner, id, reader, kept_at FROM receipts ORDER BY seq")?,
             |row| {
                 Ok(Receipt {
-                    seq: seq(row, 0)?,
+                    seq: unsigned(row, 0)?,
                     owner: parsed(row, 1)?,
                     id: parsed(row, 2)?,
                     reader: parsed(row, 3)?,
@@ -150,37 +192,57 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<PersistedState> {
                 })
             },
         )?,
-        last_seq: db
-            .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'mail'", [], |row| seq(row, 0))
-            .optional()?
-            .unwrap_or(0),
+        last_seq: db.query_row(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name IN ('direct', 'log')",
+            [],
+            |row| unsigned(row, 0),
+        )?,
+    })
+}
+
+fn read_cursor(row: &Row<'_>) -> rusqlite::Result<CursorRecord> {
+    let notice = match row.get::<_, Option<Parsed<MessageId>>>(6)? {
+        Some(id) => Some(DropNotice { id: id.0, count: unsigned(row, 7)?, upto: unsigned(row, 8)? }),
+        None => None,
+    };
+    let end = if row.get_ref(4)? == ValueRef::Null { None } else { Some(unsigned(row, 4)?) };
+    Ok(CursorRecord {
+        reader: parsed(row, 0)?,
+        key: IntervalKey { log: log_name(row, 1)?, joined: unsigned(row, 2)? },
+        next: unsigned(row, 3)?,
+        end,
+        own_dropped: unsigned(row, 5)?,
+        notice,
     })
 }
 
 fn read_mail(row: &Row<'_>) -> rusqlite::Result<Mail> {
-    let text = Text::new(row.get_ref(8)?.as_str().map_err(|why| invalid(8, why))?).map_err(|why| invalid(8, why))?;
+    let text = Text::new(row.get_ref(9)?.as_str().map_err(|why| invalid(9, why))?).map_err(|why| invalid(9, why))?;
     Ok(Mail::new(read_header(row, text.as_str().len())?, text))
 }
 
 /// The header of a message whose text stays on disk.
 fn read_stored_header(row: &Row<'_>) -> rusqlite::Result<MailHeader> {
-    let bytes: usize = usize::try_from(row.get::<_, i64>(8)?).map_err(|why| invalid(8, why))?;
+    let bytes: usize = usize::try_from(row.get::<_, i64>(9)?).map_err(|why| invalid(9, why))?;
     if !(1..=Text::MAX).contains(&bytes) {
-        return Err(invalid(8, format!("A kept message must have 1 to {} bytes, and one has {bytes}", Text::MAX)));
+        return Err(invalid(9, format!("A kept message must have 1 to {} bytes, and one has {bytes}", Text::MAX)));
     }
     read_header(row, bytes)
 }
 
 fn read_header(row: &Row<'_>, text_bytes: usize) -> rusqlite::Result<MailHeader> {
+    let log = if row.get_ref(6)? == ValueRef::Null { None } else { Some(log_name(row, 6)?) };
     Ok(MailHeader {
-        seq: seq(row, 0)?,
+        seq: unsigned(row, 0)?,
         id: parsed(row, 1)?,
-        kind: kind(row, 2)?,
-        from: parsed(row, 3)?,
-        group: row.get::<_, Option<Parsed<Name>>>(4)?.map(|name| name.0),
-        sent_at: time(row, 5)?,
-        kept_at: time(row, 6)?,
-        undelivered_to: names(row, 7)?,
+        kind: log.as_ref().map_or(MessageKind::Direct, LogName::kind),
+        from: parsed(row, 2)?,
+        group: log.as_ref().and_then(LogName::group).cloned(),
+        sent_at: time(row, 3)?,
+        kept_at: time(row, 4)?,
+        to: row.get::<_, Option<Parsed<Name>>>(5)?.map(|name| name.0),
+        position: unsigned(row, 7)?,
+        recipients: usize::try_from(unsigned(row, 8)?).map_err(|why| invalid(8, why))?,
         text_bytes,
     })
 }
@@ -198,31 +260,19 @@ fn number(seq: u64) -> rusqlite::Result<i64> {
     i64::try_from(seq).map_err(|why| Error::ToSqlConversionFailure(why.into()))
 }
 
-fn array(names: &BTreeSet<Name>) -> rusqlite::Result<String> {
-    serde_json::to_string(names).map_err(|why| Error::ToSqlConversionFailure(why.into()))
+/// The name of a log on disk.
+fn log_word(log: &LogName) -> &str {
+    log.group().map_or("", Name::as_str)
 }
 
-fn word(kind: MessageKind) -> &'static str {
-    match kind {
-        MessageKind::Direct => "direct",
-        MessageKind::Channel => "channel",
-        MessageKind::Group => "group",
+fn log_name(row: &Row<'_>, column: usize) -> rusqlite::Result<LogName> {
+    match row.get_ref(column)?.as_str()? {
+        "" => Ok(LogName::Channel),
+        _ => parsed(row, column).map(LogName::Group),
     }
 }
 
-fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<MessageKind> {
-    let found: String = row.get(column)?;
-    let kinds = [MessageKind::Direct, MessageKind::Channel, MessageKind::Group];
-    let sentence = || invalid(column, format!("A message is direct, channel or group, and one is {found:?}"));
-    kinds.into_iter().find(|kind| word(*kind) == found).ok_or_else(sentence)
-}
-
-fn names(row: &Row<'_>, column: usize) -> rusqlite::Result<BTreeSet<Name>> {
-    let found: String = row.get(column)?;
-    serde_json::from_str(&found).map_err(|why| invalid(column, why))
-}
-
-fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|why| invalid(column, why))
 }
 

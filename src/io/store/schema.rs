@@ -16,7 +16,7 @@ const APPLICATION: i64 = 0x6368_6174;
 
 /// Migrations. Each migrates a file from the previous format to its own. The format of a file is the number of
 /// migrations applied to it. A released migration never changes.
-const STEPS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+const STEPS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
 
 /// Number of compiled statements in the cache: more than this program has.
 const CACHED_STATEMENTS: usize = 32;

@@ -1,7 +1,6 @@
 //! Tests of the store, most of them on real files: state survives a restart, answers keep their order, and each failure
 //! is classified and reported.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -14,16 +13,14 @@ use crate::proto::event::MessageKind;
 use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::keys::PublicKey;
 use crate::proto::name::Name;
-use crate::proto::record::{GroupRecord, MailHeader, NameRecord, Receipt};
+use crate::proto::record::{
+    CursorRecord, DropNotice, GroupRecord, IntervalKey, LogName, MailHeader, NameRecord, Receipt,
+};
 use crate::proto::text::Text;
 use crate::proto::time::Timestamp;
 
 fn name(word: &str) -> Name {
     Name::new(word).unwrap()
-}
-
-fn names(words: &[&str]) -> BTreeSet<Name> {
-    words.iter().map(|word| name(word)).collect()
 }
 
 fn group() -> GroupRecord {
@@ -42,16 +39,19 @@ fn row(word: &str, online: bool) -> NameRecord {
     }
 }
 
-fn mail(seq: u64, text: &str, undelivered_to: &[&str]) -> Mail {
+/// A direct message to `y`.
+fn mail(seq: u64, text: &str) -> Mail {
     let header = MailHeader {
         seq,
         id: MessageId { incarnation: Incarnation(7), number: seq },
-        kind: MessageKind::Channel,
+        kind: MessageKind::Direct,
         from: name("x"),
         group: None,
         sent_at: Timestamp::from_micros(-5),
         kept_at: Timestamp::from_micros(1_767_323_045_678_901),
-        undelivered_to: names(undelivered_to),
+        to: Some(name("y")),
+        position: 0,
+        recipients: 1,
         text_bytes: 0,
     };
     Mail::new(header, Text::new(text).unwrap())
@@ -68,8 +68,20 @@ fn receipt(seq: u64) -> Receipt {
     }
 }
 
-fn delivered(seq: u64, undelivered_to: &[&str], receipt: Option<Receipt>) -> Record {
-    Record::Delivered { seq, undelivered_to: names(undelivered_to), receipt }
+/// A message at a position of the channel, or of the group `g`.
+fn logged(seq: u64, log: &LogName, position: u64, text: &str) -> Mail {
+    let (kind, group) = (log.kind(), log.group().cloned());
+    let mail = mail(seq, text);
+    Mail { header: MailHeader { kind, group, to: None, position, recipients: 3, ..mail.header }, ..mail }
+}
+
+fn cursor(reader: &str, log: &LogName, next: u64, end: Option<u64>) -> CursorRecord {
+    let key = IntervalKey { log: log.clone(), joined: 0 };
+    CursorRecord { reader: name(reader), key, next, end, own_dropped: 0, notice: None }
+}
+
+fn delivered(seq: u64, receipt: Option<Receipt>) -> Record {
+    Record::Delivered { seq, receipt }
 }
 
 fn open_with(location: StoreLocation, hooks: TestHooks) -> (Store, PersistedState, Receiver<StoreAnswer>) {
@@ -119,40 +131,52 @@ fn all_state_survives_a_restart() {
     let path = folder.path().join("a/b/chat.db");
     let (store, state, answer_rx) = open(&path);
     assert_eq!(state, PersistedState::default());
-    let long = mail(2, &"ü".repeat(Text::MAX / 2), &["a", "y", "z"]);
-    let mut odd = mail(3, "it's\n\0\u{202e}\"{}\"", &["y"]);
-    (odd.header.kind, odd.header.group) = (MessageKind::Group, Some(name("g")));
-    let mut direct = mail(5, "hi", &["y"]);
-    direct.header.kind = MessageKind::Direct;
+    let (channel, g) = (LogName::Channel, LogName::Group(name("g")));
+    let long = logged(2, &channel, 7, &"ü".repeat(Text::MAX / 2));
+    let odd = logged(3, &g, 0, "it's\n\0\u{202e}\"{}\"");
     store.submit(vec![Record::Name(row("y", true)), Record::Name(row("x", true)), Record::Group(group())]);
-    store.submit(vec![Record::Mail(long.clone()), Record::Mail(odd.clone())]);
-    store.submit(vec![Record::Mail(direct), Record::Name(row("x", false)), Record::Name(row("gone", true))]);
-    store.submit(vec![Record::NameRemoved(name("gone")), delivered(2, &["a", "z"], None)]);
-    store.submit(vec![delivered(5, &[], Some(receipt(5)))]);
+    store.submit(vec![
+        Record::Mail(logged(1, &channel, 6, "old")),
+        Record::Mail(long.clone()),
+        Record::Mail(odd.clone()),
+    ]);
+    store.submit(vec![Record::Mail(mail(4, "kept")), Record::Mail(mail(5, "hi"))]);
+    store.submit(vec![Record::Name(row("x", false)), Record::Name(row("gone", true))]);
+    store.submit(vec![Record::Cursor(cursor("gone", &channel, 0, None)), Record::NameRemoved(name("gone"))]);
+    store.submit(vec![Record::Cursor(cursor("y", &channel, 6, None)), Record::Cursor(cursor("y", &g, 0, None))]);
+    let notice = Some(DropNotice { id: mail(9, "id").header.id, count: 3, upto: 7 });
+    let lagging = CursorRecord { own_dropped: 2, notice, ..cursor("y", &channel, 3, None) };
+    store.submit(vec![Record::Cursor(lagging.clone()), Record::Cursor(cursor("y", &g, 0, Some(1)))]);
+    store.submit(vec![Record::Trimmed { log: channel.clone(), base: 7 }, delivered(5, Some(receipt(5)))]);
     store.close();
-    assert_eq!(answer_rx.iter().last(), Some(persisted(11)));
+    assert_eq!(answer_rx.iter().last(), Some(persisted(18)));
 
-    let mut long = long;
-    long.header.undelivered_to = names(&["a", "z"]);
     let (store, state, answer_rx) = open(&path);
     let expected = PersistedState {
         names: vec![row("x", false), row("y", true)],
         groups: vec![group()],
-        mail: vec![long.header.clone(), odd.header.clone()],
+        mail: vec![long.header.clone(), odd.header.clone(), mail(4, "kept").header],
+        bases: vec![(channel.clone(), 7)],
+        cursors: vec![lagging, cursor("y", &g, 0, Some(1))],
         receipts: vec![receipt(5)],
         last_seq: 5,
     };
     assert_eq!(state, expected);
     assert_eq!(state.mail[0].text_bytes, Text::MAX, "the length is in bytes");
-    store.fetch(vec![3, 99, u64::MAX, 2, 5]);
+    store.fetch(vec![3, 99, u64::MAX, 2, 4, 5]);
     store.fetch(Vec::new());
-    store.submit(vec![Record::ReceiptGone { seq: 5 }, delivered(2, &[], None), delivered(3, &[], None)]);
+    store.submit(vec![Record::ReceiptGone { seq: 5 }, delivered(4, None)]);
+    store.submit(vec![Record::Trimmed { log: channel, base: 8 }, Record::Trimmed { log: g.clone(), base: 1 }]);
+    store.submit(vec![Record::CursorRemoved { reader: name("y"), key: cursor("y", &g, 0, None).key }]);
     store.close();
     let answers: Vec<_> = answer_rx.iter().collect();
-    assert_eq!(answers, [StoreAnswer::Mail(vec![odd, long]), StoreAnswer::Mail(Vec::new()), persisted(3)]);
+    let mail = StoreAnswer::Mail(vec![odd, long, mail(4, "kept")]);
+    assert_eq!(answers, [mail, StoreAnswer::Mail(Vec::new()), persisted(5)]);
 
-    let expected = PersistedState { mail: Vec::new(), receipts: Vec::new(), ..expected };
-    assert_eq!(load_state(&path), expected, "the highest number is remembered after its message is gone");
+    let state = load_state(&path);
+    assert_eq!((state.mail, state.receipts, state.cursors.len()), (Vec::new(), Vec::new(), 1));
+    assert_eq!(state.bases, [(LogName::Channel, 8), (g, 1)]);
+    assert_eq!(state.last_seq, 5, "the highest number is remembered after its message is gone");
 }
 
 #[test]
@@ -167,10 +191,10 @@ fn a_store_in_memory_gives_the_same_answers_and_writes_no_file() {
     let (store, state, answer_rx) =
         open_with(StoreLocation::Memory, TestHooks { commit: Box::new(commit), max_pages: None });
     assert_eq!(state, PersistedState::default());
-    store.submit(vec![Record::Mail(mail(1, "hi", &["y"]))]);
+    store.submit(vec![Record::Mail(mail(1, "hi"))]);
     store.fetch(vec![1]);
     store.close();
-    assert_eq!(answer_rx.iter().collect::<Vec<_>>(), [persisted(1), StoreAnswer::Mail(vec![mail(1, "hi", &["y"])])]);
+    assert_eq!(answer_rx.iter().collect::<Vec<_>>(), [persisted(1), StoreAnswer::Mail(vec![mail(1, "hi")])]);
     assert_eq!(files.recv(), Ok((Some(String::new()), "memory".to_owned(), 2)), "2 is memory, too");
     assert_eq!(open_with(StoreLocation::Memory, TestHooks::default()).1, PersistedState::default(), "and forgets");
 }
@@ -180,19 +204,19 @@ fn waiting_jobs_are_committed_together_and_answered_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let (hooks, resume, reached) = slow_disk();
     let (store, _, answer_rx) = open_with(StoreLocation::File(folder.path().join("chat.db")), hooks);
-    store.submit(vec![Record::Mail(mail(1, "first", &["y"]))]);
+    store.submit(vec![Record::Mail(mail(1, "first"))]);
     reached.recv().unwrap();
     for seq in 2..=1000 {
-        store.submit(vec![Record::Mail(mail(seq, "more", &["y"]))]);
+        store.submit(vec![Record::Mail(mail(seq, "more"))]);
     }
     store.fetch(vec![1000]);
-    store.submit(vec![delivered(1000, &[], None), Record::Name(row("x", true))]);
+    store.submit(vec![delivered(1000, None), Record::Name(row("x", true))]);
     store.fetch(vec![1000]);
     assert!(answer_rx.try_recv().is_err(), "nothing is answered before it is on disk");
     assert_eq!(store.commits(), 0);
     resume.send(()).unwrap();
     let answers: Vec<_> = answer_rx.iter().take(5).collect();
-    let seen = StoreAnswer::Mail(vec![mail(1000, "more", &["y"])]);
+    let seen = StoreAnswer::Mail(vec![mail(1000, "more")]);
     assert_eq!(answers, [persisted(1), persisted(1000), seen, persisted(1002), StoreAnswer::Mail(Vec::new())]);
     assert_eq!(store.commits(), 2);
 }
@@ -244,7 +268,7 @@ fn a_long_write_ahead_log_is_checkpointed() {
     // The log passes the limit. The answer to one more record shows that the checkpoint is complete.
     let many = (writer::CHECKPOINT_BYTES / Text::MAX) as u64 + 2;
     for seq in 1..=many {
-        store.submit(vec![Record::Mail(mail(seq, &big, &["y"]))]);
+        store.submit(vec![Record::Mail(mail(seq, &big))]);
     }
     assert!(answer_rx.iter().any(|answer| answer == persisted(many)));
     store.submit(vec![Record::Name(row("x", true))]);
@@ -261,18 +285,14 @@ fn a_full_disk_refuses_only_the_records_without_room() {
     load_state(&path);
     let (slow, resume, reached) = slow_disk();
     let (store, _, answer_rx) = open_with(StoreLocation::File(path.clone()), TestHooks { max_pages: Some(16), ..slow });
-    store.submit(vec![Record::Mail(mail(1, "hi", &["y"]))]);
+    store.submit(vec![Record::Mail(mail(1, "hi"))]);
     reached.recv().unwrap();
     // One transaction that is too large as a whole; within one turn, the last two records are too large.
     let big = "a".repeat(Text::MAX);
     store.submit(vec![Record::Name(row("x", true))]);
-    store.submit(vec![
-        Record::Mail(mail(2, "fits", &["y"])),
-        Record::Mail(mail(3, &big, &["y"])),
-        Record::Mail(mail(4, &big, &["y"])),
-    ]);
+    store.submit(vec![Record::Mail(mail(2, "fits")), Record::Mail(mail(3, &big)), Record::Mail(mail(4, &big))]);
     store.fetch(vec![2, 3, 4]);
-    store.submit(vec![delivered(1, &[], Some(receipt(1)))]);
+    store.submit(vec![delivered(1, Some(receipt(1)))]);
     resume.send(()).unwrap();
     assert_eq!(answer_rx.recv(), Ok(persisted(1)));
     let Ok(StoreAnswer::Warning(sentence)) = answer_rx.recv() else { panic!("a warning comes first") };
@@ -285,9 +305,9 @@ fn a_full_disk_refuses_only_the_records_without_room() {
         )
     );
     assert_eq!(answer_rx.recv(), Ok(StoreAnswer::Persisted { through: 5, refused: vec![4, 5] }));
-    assert_eq!(answer_rx.recv(), Ok(StoreAnswer::Mail(vec![mail(2, "fits", &["y"])])));
+    assert_eq!(answer_rx.recv(), Ok(StoreAnswer::Mail(vec![mail(2, "fits")])));
     assert_eq!(answer_rx.recv(), Ok(persisted(6)));
-    store.submit(vec![Record::Mail(mail(5, "again", &["y"]))]);
+    store.submit(vec![Record::Mail(mail(5, "again"))]);
     assert_eq!(answer_rx.recv(), Ok(persisted(7)));
     store.close();
     assert_eq!(answer_rx.recv(), Err(mpsc::RecvError));
@@ -299,9 +319,9 @@ fn a_full_disk_refuses_only_the_records_without_room() {
 #[test]
 fn only_the_record_that_violates_a_constraint_is_refused() {
     let (store, _, answer_rx) = open_with(StoreLocation::Memory, TestHooks::default());
-    let mut same_id = mail(2, "other", &["y"]);
-    same_id.header.id = mail(1, "hi", &["y"]).header.id;
-    store.submit(vec![Record::Mail(mail(1, "hi", &["y"])), Record::Mail(same_id), Record::Mail(mail(3, "hi", &["y"]))]);
+    let mut same_id = mail(2, "other");
+    same_id.header.id = mail(1, "hi").header.id;
+    store.submit(vec![Record::Mail(mail(1, "hi")), Record::Mail(same_id), Record::Mail(mail(3, "hi"))]);
     store.submit(vec![Record::ReceiptGone { seq: u64::MAX }]);
     store.fetch(vec![1, 2, 3]);
     store.close();
@@ -314,7 +334,7 @@ fn only_the_record_that_violates_a_constraint_is_refused() {
         })
         .collect();
     assert_eq!(refused, [2, 4]);
-    let both = vec![mail(1, "hi", &["y"]), mail(3, "hi", &["y"])];
+    let both = vec![mail(1, "hi"), mail(3, "hi")];
     assert_eq!(answers.last(), Some(&StoreAnswer::Mail(both)));
 }
 
@@ -372,8 +392,11 @@ fn a_second_server_is_refused_by_any_path_and_readers_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
     let (store, _, answer_rx) = open(&path);
-    store.submit(vec![Record::Name(row("x", true)), Record::Mail(mail(1, "hi", &["y", "z"]))]);
-    assert_eq!(answer_rx.recv(), Ok(persisted(2)));
+    let many = logged(2, &LogName::Channel, 0, "all");
+    let cursors = ["x", "y", "z"].map(|reader| Record::Cursor(cursor(reader, &LogName::Channel, 0, None)));
+    let records = [Record::Name(row("x", true)), Record::Mail(mail(1, "hi")), Record::Mail(many)];
+    store.submit(records.into_iter().chain(cursors).collect());
+    assert_eq!(answer_rx.recv(), Ok(persisted(6)));
     let link = folder.path().join("link.db");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     for path in [&path, &link] {
@@ -384,7 +407,8 @@ fn a_second_server_is_refused_by_any_path_and_readers_are_not() {
     let mut query =
         reader.prepare("SELECT reader || ' < ' || sender || ' ' || kept || ' ' || text FROM waiting").unwrap();
     let seen: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    assert_eq!(seen, ["y < x 2026-01-02T03:04:05Z hi", "z < x 2026-01-02T03:04:05Z hi"]);
+    let time = "2026-01-02T03:04:05Z";
+    assert_eq!(seen, [format!("y < x {time} hi"), format!("y < x {time} all"), format!("z < x {time} all")]);
     let seen: String = reader.query_row("SELECT seen_utc FROM names", [], |row| row.get(0)).unwrap();
     assert_eq!(seen, "1970-01-01T00:00:00Z");
     store.close();
@@ -415,7 +439,7 @@ fn a_file_of_a_newer_release_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
     load_state(&path);
-    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
+    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 4").unwrap();
     let before = fs::read(&path).unwrap();
     let shown = fs::canonicalize(&path).unwrap();
     let why = refusal(&path).to_string();
@@ -423,7 +447,7 @@ fn a_file_of_a_newer_release_is_refused_and_unchanged() {
     assert_eq!(
         why,
         format!(
-            "The file {shown} was written by a newer release (format 3, this one knows 2); \
+            "The file {shown} was written by a newer release (format 4, this one knows 3); \
              use that release or name another file."
         )
     );
@@ -456,6 +480,63 @@ fn names_of_format_1_have_no_key_until_they_are_written_again() {
 }
 
 #[test]
+fn messages_to_many_of_format_2_become_logs_with_a_cursor_for_each_run_that_a_reader_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(concat!(include_str!("schema-1.sql"), include_str!("schema-2.sql"))).unwrap();
+    let names = ["x", "y"].map(|name| {
+        format!("INSERT INTO names VALUES ('{name}', '1.2.3.4:5', '{:032}', 0, 1, '{}');", 1, "07".repeat(32))
+    });
+    db.execute_batch(&names.concat()).unwrap();
+    for (seq, kind, group, lacking) in [
+        (2, "channel", "NULL", r#"["y","z"]"#),
+        (3, "direct", "NULL", r#"["y"]"#),
+        (4, "channel", "NULL", r#"["z"]"#),
+        (6, "group", "'g'", r#"["y"]"#),
+        (7, "channel", "NULL", r#"["y","z"]"#),
+        (9, "channel", "NULL", r#"["y"]"#),
+    ] {
+        let id = format!("{:032x}.{seq}", 7);
+        let values = format!("{seq}, '{id}', '{kind}', 'x', {group}, 1, 2, '{lacking}', 'text {seq}'");
+        db.execute_batch(&format!("INSERT INTO mail VALUES ({values})")).unwrap();
+    }
+    let waiting = |db: &Connection| -> Vec<(String, i64, String)> {
+        let mut query = db.prepare("SELECT reader, seq, text FROM waiting ORDER BY seq, reader").unwrap();
+        query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap().map(Result::unwrap).collect()
+    };
+    let before = waiting(&db);
+    db.execute_batch("DELETE FROM mail WHERE seq = 9; PRAGMA application_id = 0x63686174; PRAGMA user_version = 2;")
+        .unwrap();
+    drop(db);
+    let state = load_state(&path);
+    let interval = |reader: &str, log: &LogName, joined, end| CursorRecord {
+        key: IntervalKey { log: log.clone(), joined },
+        ..cursor(reader, log, joined, end)
+    };
+    let (channel, g) = (LogName::Channel, LogName::Group(name("g")));
+    let expected = [
+        interval("x", &channel, 3, None),
+        interval("y", &channel, 0, Some(1)),
+        interval("y", &channel, 2, Some(3)),
+        interval("y", &channel, 3, None),
+        interval("y", &g, 0, Some(1)),
+        interval("z", &channel, 0, Some(3)),
+    ];
+    assert_eq!(state.cursors, expected);
+    assert_eq!(state.mail.iter().map(|mail| mail.seq).collect::<Vec<_>>(), [2, 3, 4, 6, 7]);
+    assert_eq!((state.mail[1].reader(), state.mail[4].position), (Some(&name("y")), 2));
+    assert_eq!(state.last_seq, 9);
+    let before: Vec<_> = before.into_iter().filter(|(_, seq, _)| *seq != 9).collect();
+    assert_eq!(waiting(&Connection::open(&path).unwrap()), before);
+    let (store, _, answer_rx) = open(&path);
+    store.fetch(vec![2, 3, 6]);
+    store.close();
+    let Ok(StoreAnswer::Mail(mail)) = answer_rx.recv() else { panic!("the texts") };
+    assert_eq!(mail.iter().map(|mail| mail.text.as_str()).collect::<Vec<_>>(), ["text 2", "text 3", "text 6"]);
+}
+
+#[test]
 fn a_foreign_file_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
@@ -485,8 +566,9 @@ fn invalid_rows_are_refused_with_the_reason() {
         ("names VALUES ('a', '1.2.3.4:5', 'me', 1, 0, '0')", "32 hexadecimal digits"),
         ("names VALUES ('a', '1.2.3.4:5', '00000000000000000000000000000001', 1, 0, 'KEY')", "64 hexadecimal digits"),
         ("receipts VALUES (-1, 'a', '00000000000000000000000000000001.1', 'b', 0)", "out of range"),
-        ("mail VALUES (1, '00000000000000000000000000000001.1', 'group', 'a', NULL, 0, 0, 'y', 'hi')", "expected"),
-        ("mail VALUES (1, '00000000000000000000000000000001.1', 'group', 'a', NULL, 0, 0, '[]', '')", "has 0"),
+        ("log VALUES (1, 'a b', 0, '00000000000000000000000000000001.1', 'a', 1, 0, 0, 'hi')", "\"a b\""),
+        ("direct VALUES (1, '00000000000000000000000000000001.1', 'a', 'b', 0, 0, '')", "has 0"),
+        ("cursors VALUES ('a', '', 0, -1, NULL, 0, NULL, NULL, NULL)", "out of range"),
     ] {
         let path = folder.path().join("chat.db");
         load_state(&path);

@@ -37,6 +37,8 @@ pub struct Inbox {
     seen: DedupCache,
     /// The ids of own messages whose receipts were displayed, by reader.
     receipts: DedupCache,
+    /// The ids of notices of dropped messages that were displayed, by own name.
+    notices: DedupCache,
     displaying: VecDeque<PendingDisplay>,
     displaying_bytes: usize,
     /// The number of displayed events.
@@ -99,6 +101,11 @@ impl Inbox {
         self.announced = (count > 0).then_some(count);
     }
 
+    /// Takes the number of mail messages to announce now.
+    pub fn take_announcement(&mut self) -> Option<usize> {
+        self.announced.take()
+    }
+
     /// Records a message and decides the next step.
     pub fn receive(&mut self, message: IncomingMessage, in_group: bool) -> Reception {
         let IncomingMessage { kind, from, id, group, at, kept, text } = message;
@@ -129,6 +136,11 @@ impl Inbox {
     /// Records a receipt. Returns whether it is new.
     pub fn receive_receipt(&mut self, reader: &Name, id: MessageId) -> bool {
         self.receipts.insert(reader, id)
+    }
+
+    /// Records a notice of dropped messages. Returns whether it is new.
+    pub fn receive_notice(&mut self, me: &Name, id: MessageId) -> bool {
+        self.notices.insert(me, id)
     }
 
     /// Whether the receipt of this message was displayed.
@@ -195,13 +207,13 @@ impl Client {
             link.block(full);
             match link.front() {
                 None => return,
-                Some((_, Frame::Post { .. })) if full || !self.phase.is_online() => return,
+                Some((_, Frame::Post { .. } | Frame::Dropped { .. })) if full || !self.phase.is_online() => return,
                 // The server no longer hears an acknowledgement after the notice, and would send the receipt again.
                 Some((_, Frame::Receipt { .. })) if self.phase.is_closing() => return,
                 Some(_) => {}
             }
             let Some((number, frame)) = link.take(now) else { return };
-            let is_displayed = matches!(frame, Frame::Post { .. } | Frame::Receipt { .. });
+            let is_displayed = matches!(frame, Frame::Post { .. } | Frame::Dropped { .. } | Frame::Receipt { .. });
             if !is_displayed {
                 // Confirmed before its effect, because the frame may end the client.
                 link.confirm(number);
@@ -230,6 +242,15 @@ impl Client {
                 // Later messages on the sender's own link may be waiting for this one.
                 self.read_peer(now, id.incarnation);
                 return waits;
+            }
+            Frame::Dropped { id, kind, group, n } => {
+                if self.inbox.receive_notice(&self.name, id) {
+                    if let Some(count) = self.inbox.take_announcement() {
+                        self.say(None, ClientEvent::Mail { count });
+                    }
+                    self.say(None, ClientEvent::MessagesDropped { kind, group, count: n });
+                }
+                return self.inbox.confirm_when_displayed(self.output.events, source, 0);
             }
             Frame::Receipt { id, reader, kept } => {
                 let is_new = self.inbox.receive_receipt(&reader, id);

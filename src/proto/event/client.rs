@@ -80,6 +80,13 @@ pub enum ClientEvent {
     ClientExists { name: Name },
     /// The server has a channel or group message on disk.
     Accepted { kind: MessageKind, id: MessageId, recipients: usize },
+    /// The server dropped channel or group messages before this client read them.
+    MessagesDropped {
+        kind: MessageKind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<Name>,
+        count: u64,
+    },
     /// A group was created.
     GroupCreated { group: Name },
     /// The group to create exists already.
@@ -171,6 +178,10 @@ impl ClientEvent {
             Self::Saved { .. } => Sentence::Saved.to_string(),
             Self::ClientExists { name } => Sentence::ClientExists { name }.to_string(),
             Self::Accepted { .. } => Sentence::Accepted.to_string(),
+            Self::MessagesDropped { group: None, count, .. } => Sentence::ChannelDropped { count }.to_string(),
+            Self::MessagesDropped { group: Some(group), count, .. } => {
+                Sentence::GroupDropped { count, group }.to_string()
+            }
             Self::GroupCreated { group } => Sentence::GroupCreated { group }.to_string(),
             Self::GroupExists { group } => Sentence::GroupExists { group }.to_string(),
             Self::Joined { group } => Sentence::GroupEntered { group }.to_string(),

@@ -91,6 +91,8 @@ sentences! {
     MailboxFull { name: Name } = "[Mailbox of {name} is full, message not saved.]";
     HaveMessages = "[You have messages]";
     MailReceived { time: Time, name: Name } = "[Offline message sent at {time} received by {name}.]";
+    ChannelDropped { count: Number } = "[{count} older channel messages were dropped.]";
+    GroupDropped { count: Number, group: Name } = "[{count} older messages of the group {group} were dropped.]";
     Accepted = "[Message received by Server.]";
     MessageNotSaved = "[The server could not save the message.]";
     MessageRejected = "[The server did not accept the message.]";

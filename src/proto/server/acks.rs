@@ -1,19 +1,14 @@
 //! Pending acknowledgements of one client: the action that follows when it acknowledges a message on its link.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use crate::proto::link::Tag;
 
 /// The meaning of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AckAction {
-    /// A message reached its reader.
-    Post {
-        /// Its number in the log.
-        seq: u64,
-        /// Whether it was sent as stored mail.
-        stored: bool,
-    },
+    /// The oldest message in flight reached its reader.
+    Post,
     /// An update of the table arrived.
     Rows,
     /// A receipt arrived.
@@ -31,7 +26,8 @@ pub enum AckAction {
 /// Messages in flight to one client, by tag.
 #[derive(Debug, Default)]
 pub struct PendingAcks {
-    actions: BTreeMap<Tag, AckAction>,
+    /// In order of tag: messages of a link have their outcomes in the order in which they were sent.
+    actions: VecDeque<(Tag, AckAction)>,
     reply_bytes: usize,
     last_tag: Tag,
 }
@@ -54,12 +50,16 @@ impl PendingAcks {
         if let AckAction::Reply { bytes } = action {
             self.reply_bytes += bytes;
         }
-        self.actions.insert(tag, action);
+        self.actions.push_back((tag, action));
     }
 
     /// Takes the action for an acknowledged message. `None` if it was taken before or cleared.
     pub fn take(&mut self, tag: Tag) -> Option<AckAction> {
-        let action = self.actions.remove(&tag)?;
+        let at = self.actions.binary_search_by_key(&tag, |(tag, _)| *tag).ok()?;
+        let (_, action) = self.actions.remove(at)?;
+        if self.actions.is_empty() {
+            self.actions = VecDeque::new();
+        }
         if let AckAction::Reply { bytes } = action {
             self.reply_bytes -= bytes;
         }

@@ -18,8 +18,12 @@ impl Server {
                 self.say(ServerEvent::Groups { name: None, groups: self.groups.names() });
             }
             Console::Mail => {
-                let waiting = self.mail.readers().map(|(name, messages)| WaitingMail { name: name.clone(), messages });
-                self.say(ServerEvent::Mail { waiting: waiting.collect() });
+                let mut readers: BTreeMap<_, usize> = BTreeMap::new();
+                for (name, messages) in self.mail.readers().chain(self.logs.waiting_readers()) {
+                    *readers.entry(name.clone()).or_default() += messages;
+                }
+                let waiting = readers.into_iter().map(|(name, messages)| WaitingMail { name, messages }).collect();
+                self.say(ServerEvent::Mail { waiting });
             }
             Console::Stats => self.say(ServerEvent::Stats { stats: self.stats() }),
             Console::Help => {
@@ -49,7 +53,7 @@ impl Server {
             ("delivered", self.counters.delivered),
             ("groups", count(self.groups.len())),
             ("links", count(self.links.len())),
-            ("messages_kept", count(self.mail.len())),
+            ("messages_kept", count(self.mail.len() + self.logs.len())),
             ("names", count(self.table.len())),
             ("records", self.records),
             ("saved", self.counters.saved),

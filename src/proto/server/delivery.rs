@@ -1,190 +1,368 @@
 //! Delivery: sends stored messages to their readers, in order, and receipts to their senders.
 //!
-//! The number of messages under way to a client is limited. A message is sent from memory right after it was written if
-//! no older one waits for its reader. Otherwise it is read from disk later.
+//! The number of messages under way to a client is limited. Recent messages of logs are sent from memory. A direct
+//! message is sent from memory right after it was written if no older one waits for its reader. All other texts are read
+//! from disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use crate::proto::event::MessageKind;
 use crate::proto::event::reason::Problem;
 use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
-use crate::proto::id::Incarnation;
-use crate::proto::link::Tag;
+use crate::proto::id::{Incarnation, MessageId};
+use crate::proto::link::{Link, Tag};
 use crate::proto::machine::{Output, ServerEffect};
 use crate::proto::name::Name;
-use crate::proto::record::{Mail, Record};
+use crate::proto::record::{DropNotice, IntervalKey, Mail, MailHeader, Record};
 use crate::proto::server::acks::AckAction;
 use crate::proto::server::intake::OnPersisted;
+use crate::proto::server::logs::{NextNotice, Upcoming};
+use crate::proto::server::sessions::Session;
 use crate::proto::server::{LIMIT, Server};
+use crate::proto::text::Text;
 use crate::proto::time::Instant;
 use crate::proto::wire::Frame;
 
-/// The most messages under way to one reader.
+/// The most messages under way to one reader that is online.
 pub const POSTS_UNDER_WAY: usize = 64;
-/// The most bytes of text that one fetch reads for a reader.
-pub const FETCH_BYTES: usize = 256 * 1024;
+/// The most messages under way to one reader that gets its stored mail. More, because each batch waits for the disk.
+pub const MAIL_UNDER_WAY: usize = 512;
+/// The bytes of text under way to one reader at which no further message is sent. Only the last one may exceed them.
+pub const BYTES_UNDER_WAY: usize = 256 * 1024;
 /// The most receipts under way to one sender.
 pub const RECEIPTS_UNDER_WAY: usize = 64;
 
 /// The messages and receipts under way to one client.
 #[derive(Debug, Default)]
 pub struct DeliveryState {
-    /// Messages up to this number waited when the client registered, and are sent as stored mail.
+    /// Messages up to this number were on disk when the client registered, and are sent as stored mail. The client goes
+    /// online when it has acknowledged them.
     stored_upto: u64,
-    /// The stored mail that the client has not acknowledged. The client goes online when this is empty.
-    backlog: BTreeSet<u64>,
-    in_flight: BTreeSet<u64>,
-    is_fetching: bool,
+    /// The number of the last direct message that was sent.
+    direct_sent: u64,
+    /// In the order of sending, which is also the order of their acknowledgements.
+    in_flight: VecDeque<Post>,
+    /// The bytes of text in flight.
+    bytes_in_flight: usize,
+    fetch: FetchState,
     receipts_in_flight: BTreeSet<u64>,
+}
+
+/// A message or notice in flight.
+#[derive(Debug)]
+struct Post {
+    /// The number of the message; 0 for a notice.
+    seq: u64,
+    /// The bytes of its text.
+    bytes: usize,
+    source: PostSource,
+}
+
+#[derive(Debug)]
+enum PostSource {
+    Direct,
+    /// A message of a log. Stored mail has its sender and id, for an event.
+    Logged {
+        key: IntervalKey,
+        position: u64,
+        stored: Option<(Name, MessageId)>,
+    },
+    /// A notice of the messages up to this position.
+    Notice {
+        key: IntervalKey,
+        last: u64,
+    },
+}
+
+/// Whether texts are being read from disk for a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum FetchState {
+    #[default]
+    Idle,
+    Reading,
+    /// The delivery was aborted meanwhile, so that the texts are not used.
+    Outdated,
 }
 
 /// Messages that were requested from the disk for one reader.
 #[derive(Debug)]
 pub struct Fetch {
     client: Incarnation,
-    seqs: Vec<u64>,
+    items: Vec<Upcoming>,
 }
 
 impl DeliveryState {
-    /// Starts the delivery of the mail that waits for a client that registered.
-    pub fn start(&mut self, backlog: BTreeSet<u64>) {
-        self.stored_upto = backlog.last().copied().unwrap_or(0);
-        self.backlog = backlog;
-    }
-
-    /// Whether stored mail is not acknowledged.
-    #[must_use]
-    pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
+    /// Starts the delivery to a client that registered.
+    pub fn start(&mut self, stored_upto: u64) {
+        self.stored_upto = stored_upto;
     }
 
     /// Drops everything in flight. A fetch continues, because its answer will still arrive.
     pub fn abort(&mut self) {
-        self.in_flight.clear();
+        self.in_flight = VecDeque::new();
+        self.bytes_in_flight = 0;
         self.receipts_in_flight.clear();
-        self.backlog.clear();
+        self.direct_sent = 0;
+        if self.fetch == FetchState::Reading {
+            self.fetch = FetchState::Outdated;
+        }
     }
 }
 
+impl Post {
+    /// The interval that it belongs to; `None` for a direct message.
+    fn interval(&self) -> Option<&IntervalKey> {
+        match &self.source {
+            PostSource::Direct => None,
+            PostSource::Logged { key, .. } | PostSource::Notice { key, .. } => Some(key),
+        }
+    }
+}
+
+impl Session {
+    fn push_post(&mut self, link: &mut Link, post: Post, lines: &[Arc<str>]) {
+        let tag = self.next_tag();
+        self.expect_ack(tag, AckAction::Post);
+        self.delivery.bytes_in_flight += post.bytes;
+        self.delivery.in_flight.push_back(post);
+        link.push_shared(lines, Some(tag), Some(LIMIT));
+    }
+}
+
+/// The lines of the frame of a message. Messages up to the number `stored_upto` are stored mail.
+fn lines_of(header: &MailHeader, text: &Text, stored_upto: u64) -> impl Iterator<Item = Arc<str>> {
+    let frame = Frame::Post {
+        id: header.id,
+        kind: header.kind,
+        from: header.from.clone(),
+        group: header.group.clone(),
+        at: header.sent_at.micros(),
+        kept: (header.seq <= stored_upto).then_some(header.kept_at.micros()),
+        text: text.clone().into(),
+    };
+    frame.lines().into_iter().map(Arc::from)
+}
+
 impl Server {
-    /// Sends a message that was just written to its readers that are reading. A reader with older waiting messages or
-    /// without room becomes ready instead.
-    pub(super) fn hand_out(&mut self, mail: Mail) {
-        for name in &mail.header.undelivered_to {
-            let Some(client) = self.table.get(name).map(|row| row.incarnation) else { continue };
-            let Some(session) = self.sessions.get(client).filter(|session| session.is_reading()) else {
-                continue;
-            };
-            let delivery = &session.delivery;
-            let has_room = delivery.in_flight.len() < POSTS_UNDER_WAY && !delivery.is_fetching;
-            if has_room && self.mail.count(name) == delivery.in_flight.len() + 1 {
-                self.post(client, &mail);
-            } else {
-                self.ready_readers.insert(client);
-            }
+    /// Whether a client has not acknowledged all its stored mail.
+    pub(super) fn has_backlog(&mut self, client: Incarnation) -> bool {
+        let Some(session) = self.sessions.get(client) else { return false };
+        let Some(name) = session.name() else { return false };
+        let delivery = &session.delivery;
+        if delivery.in_flight.front().is_some_and(|post| post.seq <= delivery.stored_upto) {
+            return true;
+        }
+        let direct = self.mail.waiting_after(name, delivery.direct_sent);
+        match self.logs.upcoming(name, direct, 1, BYTES_UNDER_WAY).first() {
+            None => false,
+            Some(Upcoming::Notice(_)) => true,
+            Some(Upcoming::Direct(seq) | Upcoming::Logged { seq, .. }) => *seq <= delivery.stored_upto,
         }
     }
 
-    fn post(&mut self, client: Incarnation, mail: &Mail) {
-        let Some(session) = self.sessions.get_mut(client) else { return };
-        let Some(link) = self.links.get_mut(client) else { return };
-        let Mail { header, text } = mail;
-        let stored = header.seq <= session.delivery.stored_upto;
-        let tag = session.next_tag();
-        session.expect_ack(tag, AckAction::Post { seq: header.seq, stored });
-        session.delivery.in_flight.insert(header.seq);
-        let frame = Frame::Post {
-            id: header.id,
-            kind: header.kind,
-            from: header.from.clone(),
-            group: header.group.clone(),
-            at: header.sent_at.micros(),
-            kept: stored.then_some(header.kept_at.micros()),
-            text: text.clone().into(),
-        };
-        link.push(frame, Some(tag), Some(LIMIT));
+    /// Sends a direct message that was just written, if its reader is reading and nothing waits before it. Otherwise the
+    /// text is read from disk later.
+    pub(super) fn hand_out(&mut self, mail: Mail) {
+        let Some(reader) = mail.header.reader() else { return };
+        let Some(client) = self.table.get(reader).map(|row| row.incarnation) else { return };
+        let Some(session) = self.sessions.get(client).filter(|session| session.is_reading()) else { return };
+        let delivery = &session.delivery;
+        let has_room = delivery.in_flight.len() < POSTS_UNDER_WAY && delivery.bytes_in_flight < BYTES_UNDER_WAY;
+        let has_room = has_room && delivery.fetch == FetchState::Idle;
+        let direct = self.mail.waiting_after(reader, delivery.direct_sent);
+        if has_room && self.logs.upcoming(reader, direct, 1, BYTES_UNDER_WAY) == [Upcoming::Direct(mail.header.seq)] {
+            self.post(client, &mail, PostSource::Direct);
+        } else {
+            self.ready_readers.insert(client);
+        }
     }
 
-    /// Fetches undelivered messages for ready readers that have room.
-    pub(super) fn schedule_deliveries(&mut self) {
-        for client in std::mem::take(&mut self.ready_readers) {
-            let Some(session) = self.sessions.get_mut(client) else { continue };
-            if !session.is_reading() || session.delivery.is_fetching {
-                continue;
+    fn post(&mut self, client: Incarnation, mail: &Mail, source: PostSource) {
+        let stored_upto = self.sessions.get(client).map_or(0, |session| session.delivery.stored_upto);
+        let lines: Vec<Arc<str>> = lines_of(&mail.header, &mail.text, stored_upto).collect();
+        let post = Post { seq: mail.header.seq, bytes: mail.header.text_bytes, source };
+        self.post_lines(client, post, &lines);
+    }
+
+    fn post_lines(&mut self, client: Incarnation, post: Post, lines: &[Arc<str>]) {
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let Some(link) = self.links.get_mut(client) else { return };
+        let Some(name) = session.name() else { return };
+        match &post.source {
+            PostSource::Logged { key, position: last, .. } | PostSource::Notice { key, last } => {
+                self.logs.sent(name, key, [*last]);
             }
-            let Some(name) = session.name() else { continue };
-            let mut bytes = 0;
-            let room = POSTS_UNDER_WAY.saturating_sub(session.delivery.in_flight.len());
-            let waiting = self.mail.waiting(name).filter(|(seq, _)| !session.delivery.in_flight.contains(seq));
-            let seqs = waiting.take(room).take_while(|(_, size)| {
-                let fits = bytes == 0 || bytes + size <= FETCH_BYTES;
-                bytes += size;
-                fits
-            });
-            let seqs: Vec<u64> = seqs.map(|(seq, _)| seq).collect();
-            if !seqs.is_empty() {
-                session.delivery.is_fetching = true;
-                self.fetches.push_back(Fetch { client, seqs: seqs.clone() });
-                self.output.push(Output::Effect(ServerEffect::Fetch(seqs)));
+            PostSource::Direct => session.delivery.direct_sent = post.seq,
+        }
+        session.push_post(link, post, lines);
+    }
+
+    /// Sends the first of these items as long as they are messages of one interval whose texts are in memory, and removes
+    /// them.
+    fn post_recent(&mut self, client: Incarnation, items: &mut VecDeque<Upcoming>) {
+        let Some(Upcoming::Logged { key, .. }) = items.front().cloned() else { return };
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let Some(link) = self.links.get_mut(client) else { return };
+        let Some(name) = session.name().cloned() else { return };
+        let (mut sent, stored_upto) = (Vec::new(), session.delivery.stored_upto);
+        while let Some(Upcoming::Logged { seq, key: own, position }) = items.front()
+            && *own == key
+            && let Some(entry) = self.logs.get_mut(&key.log, *position)
+            && let Some(text) = entry.text().cloned()
+        {
+            let (is_stored, header) = (*seq <= stored_upto, entry.header.clone());
+            let stored = is_stored.then(|| (header.from.clone(), header.id));
+            let source = PostSource::Logged { key: key.clone(), position: *position, stored };
+            let post = Post { seq: *seq, bytes: header.text_bytes, source };
+            if is_stored {
+                let lines: Vec<Arc<str>> = lines_of(&header, &text, stored_upto).collect();
+                session.push_post(link, post, &lines);
+            } else {
+                let lines = entry.live_lines(|| lines_of(&header, &text, stored_upto).collect());
+                session.push_post(link, post, &lines);
+            }
+            sent.push(*position);
+            items.pop_front();
+        }
+        self.logs.sent(&name, &key, sent);
+    }
+
+    /// Sends waiting messages to ready readers that have room. Texts that are not in memory are read from disk first.
+    pub(super) fn schedule_deliveries(&mut self) {
+        for log in self.logs.take_grown() {
+            match log.group() {
+                None => self.ready_readers.extend(self.sessions.reading()),
+                Some(group) => {
+                    let rows = self.groups.members(group).into_iter().filter_map(|name| self.table.get(&name));
+                    self.ready_readers.extend(rows.map(|row| row.incarnation));
+                }
+            }
+        }
+        while let Some(client) = self.ready_readers.pop_first() {
+            self.deliver(client);
+        }
+    }
+
+    fn deliver(&mut self, client: Incarnation) {
+        let Some(session) = self.sessions.get(client).filter(|session| session.is_reading()) else { return };
+        let Some(name) = session.name().cloned() else { return };
+        let delivery = &session.delivery;
+        let most = if session.is_online() { POSTS_UNDER_WAY } else { MAIL_UNDER_WAY };
+        let room = most.saturating_sub(delivery.in_flight.len());
+        let bytes = BYTES_UNDER_WAY.saturating_sub(delivery.bytes_in_flight);
+        if room == 0 || bytes == 0 || delivery.fetch != FetchState::Idle {
+            return;
+        }
+        let direct = self.mail.waiting_after(&name, delivery.direct_sent);
+        let mut items = VecDeque::from(self.logs.upcoming(&name, direct, room, bytes));
+        while let Some(item) = items.front() {
+            match item {
+                Upcoming::Notice(key) => return self.deliver_notice(client, &name, &key.clone()),
+                Upcoming::Direct(_) => break,
+                Upcoming::Logged { .. } => {}
+            }
+            let before = items.len();
+            self.post_recent(client, &mut items);
+            if items.len() == before {
+                break;
+            }
+        }
+        items.retain(|item| !matches!(item, Upcoming::Notice(_)));
+        if items.is_empty() {
+            return;
+        }
+        let items = Vec::from(items);
+        let seq = |item: &Upcoming| match item {
+            Upcoming::Direct(seq) | Upcoming::Logged { seq, .. } => Some(*seq),
+            Upcoming::Notice(_) => None,
+        };
+        self.output.push(Output::Effect(ServerEffect::Fetch(items.iter().filter_map(seq).collect())));
+        if let Some(session) = self.sessions.get_mut(client) {
+            session.delivery.fetch = FetchState::Reading;
+        }
+        self.fetches.push_back(Fetch { client, items });
+    }
+
+    /// Sends the notice that is next for a reader once it is on disk.
+    fn deliver_notice(&mut self, client: Incarnation, reader: &Name, key: &IntervalKey) {
+        let id = MessageId { incarnation: self.me, number: self.notices + 1 };
+        match self.logs.next_notice(reader, key, id) {
+            NextNotice::Write(record) => {
+                self.notices += 1;
+                self.persist(record, OnPersisted::NoticeWritten { reader: reader.clone(), key: key.clone() });
+            }
+            NextNotice::Wait => {}
+            NextNotice::Send(DropNotice { id, count, upto }) => {
+                let (kind, group) = (key.log.kind(), key.log.group().cloned());
+                let frame = Frame::Dropped { id, kind, group, n: count };
+                let lines: Vec<Arc<str>> = frame.lines().into_iter().map(Arc::from).collect();
+                let last = upto.saturating_sub(1);
+                let post = Post { seq: 0, bytes: 0, source: PostSource::Notice { key: key.clone(), last } };
+                self.post_lines(client, post, &lines);
+                self.ready_readers.insert(client);
+            }
+            NextNotice::Nothing => {
+                self.ready_readers.insert(client);
             }
         }
     }
 
     /// Sends the messages that the disk returned for the oldest fetch.
     pub(super) fn fetched(&mut self, mail: Vec<Mail>) {
-        let Some(Fetch { client, seqs }) = self.fetches.pop_front() else { return };
+        let Some(Fetch { client, items }) = self.fetches.pop_front() else { return };
         let Some(session) = self.sessions.get_mut(client) else { return };
-        session.delivery.is_fetching = false;
-        if !session.is_reading() {
+        let is_outdated = std::mem::take(&mut session.delivery.fetch) == FetchState::Outdated;
+        self.ready_readers.insert(client);
+        if is_outdated || !self.sessions.is_reading(client) {
             return;
         }
-        let Some(name) = session.name().cloned() else { return };
-        for mail in &mail {
-            let seq = mail.header.seq;
-            let is_undelivered = self.mail.get(seq).is_some_and(|header| header.undelivered_to.contains(&name));
-            let session = self.sessions.get(client);
-            let is_in_flight = session.is_some_and(|session| session.delivery.in_flight.contains(&seq));
-            if is_undelivered && !is_in_flight {
-                self.post(client, mail);
+        let mut mail = mail.into_iter().peekable();
+        for item in items {
+            let (seq, key) = match item {
+                Upcoming::Notice(_) => continue,
+                Upcoming::Direct(seq) => (seq, None),
+                Upcoming::Logged { seq, key, position } => (seq, Some((key, position))),
+            };
+            match (mail.next_if(|mail| mail.header.seq == seq), key) {
+                (Some(mail), None) if self.mail.get(seq).is_some() => self.post(client, &mail, PostSource::Direct),
+                (Some(mail), Some((key, position))) => {
+                    let stored = Some((mail.header.from.clone(), mail.header.id));
+                    self.post(client, &mail, PostSource::Logged { key, position, stored });
+                }
+                (Some(_), None) => {}
+                (None, key) => self.give_up(client, seq, key),
             }
         }
-        for seq in seqs {
-            if !mail.iter().any(|mail| mail.header.seq == seq) && self.mail.get(seq).is_some() {
-                self.warn(Problem::MailLost, Sentence::MailLost { number: &seq });
-                self.give_up(seq);
-            }
-        }
-        self.ready_readers.insert(client);
         self.try_go_online(client);
     }
 
     /// Removes a message whose text is lost, so that no returning reader waits for it.
-    fn give_up(&mut self, seq: u64) {
-        let undelivered_to = self.mail.get(seq).map(|header| header.undelivered_to.clone()).unwrap_or_default();
-        self.mail.remove(seq);
-        for name in undelivered_to {
-            let Some(client) = self.table.get(&name).map(|row| row.incarnation) else { continue };
-            if let Some(session) = self.sessions.get_mut(client) {
-                session.delivery.backlog.remove(&seq);
-                self.try_go_online(client);
+    fn give_up(&mut self, client: Incarnation, seq: u64, key: Option<(IntervalKey, u64)>) {
+        let is_stored = match key {
+            None => self.mail.remove(seq).is_some(),
+            Some((key, position)) => {
+                let is_stored = self.logs.get_mut(&key.log, position).is_some_and(|entry| entry.header.seq == seq);
+                self.logs.lose(&key.log, position);
+                is_stored
             }
+        };
+        if is_stored {
+            self.warn(Problem::MailLost, Sentence::MailLost { number: &seq });
         }
+        self.ready_readers.insert(client);
     }
 
-    /// Performs the action of a message that a client acknowledged.
-    pub(super) fn acknowledged(&mut self, now: Instant, client: Incarnation, tag: Tag) {
-        let Some(session) = self.sessions.get_mut(client) else { return };
+    /// Performs the action of a message that a client acknowledged. Returns whether it was a message in flight: the caller
+    /// counts these and calls [`Server::posts_acknowledged`] once.
+    pub(super) fn acknowledged(&mut self, client: Incarnation, tag: Tag) -> bool {
+        let Some(session) = self.sessions.get_mut(client) else { return false };
         let action = session.take_ack(tag);
-        let Some(name) = session.name().cloned() else { return };
+        if action == Some(AckAction::Post) {
+            return true;
+        }
+        let Some(name) = session.name().cloned() else { return false };
         match action {
-            Some(AckAction::Post { seq, stored }) => {
-                session.delivery.in_flight.remove(&seq);
-                session.delivery.backlog.remove(&seq);
-                self.delivered_to(now, seq, &name, stored);
-                self.ready_readers.insert(client);
-                self.try_go_online(client);
-            }
             Some(AckAction::Rows) => self.update_acknowledged(client),
             Some(AckAction::Receipt { seq }) => {
                 session.delivery.receipts_in_flight.remove(&seq);
@@ -193,20 +371,50 @@ impl Server {
                 }
                 self.push_receipts(client);
             }
-            Some(AckAction::Reply { .. }) | None => {}
+            Some(AckAction::Post | AckAction::Reply { .. }) | None => {}
         }
+        false
     }
 
-    fn delivered_to(&mut self, now: Instant, seq: u64, reader: &Name, stored: bool) {
-        let Some(header) = self.mail.deliver(now, seq, reader) else { return };
-        self.counters.delivered += 1;
-        let (from, id, is_direct) = (header.from.clone(), header.id, header.kind == MessageKind::Direct);
-        self.delivered.insert(seq);
-        if is_direct {
-            self.readers_of_direct.insert(seq, reader.clone());
+    /// Removes the `count` oldest messages in flight to a client, which acknowledged them.
+    pub(super) fn posts_acknowledged(&mut self, now: Instant, client: Incarnation, count: usize) {
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let Some(reader) = session.name().cloned() else { return };
+        let in_flight = &mut session.delivery.in_flight;
+        let posts: Vec<Post> = in_flight.drain(..count.min(in_flight.len())).collect();
+        if in_flight.is_empty() {
+            *in_flight = VecDeque::new();
         }
-        if is_direct || stored {
-            self.say(ServerEvent::MailDelivered { to: reader.clone(), from, id });
+        session.delivery.bytes_in_flight -= posts.iter().map(|post| post.bytes).sum::<usize>();
+        for run in posts.chunk_by(|a, b| a.interval().is_some() && a.interval() == b.interval()) {
+            if let Some(key) = run[0].interval() {
+                self.logs.acknowledged(&reader, key, run.len());
+            }
+        }
+        for post in posts {
+            self.post_acknowledged(now, &reader, post);
+        }
+        self.ready_readers.insert(client);
+        self.try_go_online(client);
+    }
+
+    fn post_acknowledged(&mut self, now: Instant, reader: &Name, Post { seq, source, .. }: Post) {
+        match source {
+            PostSource::Direct => {
+                let Some(header) = self.mail.remove(seq) else { return };
+                self.mail.remember(now, header.id, 0);
+                self.counters.delivered += 1;
+                let (from, id) = (header.from.clone(), header.id);
+                self.say(ServerEvent::MailDelivered { to: reader.clone(), from, id });
+                self.remove_delivered(&header);
+            }
+            PostSource::Logged { stored, .. } => {
+                self.counters.delivered += 1;
+                if let Some((from, id)) = stored {
+                    self.say(ServerEvent::MailDelivered { to: reader.clone(), from, id });
+                }
+            }
+            PostSource::Notice { .. } => {}
         }
     }
 

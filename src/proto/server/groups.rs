@@ -153,6 +153,12 @@ impl Groups {
         self.memberships.get(&client).is_some_and(|membership| membership.group == *group)
     }
 
+    /// The number of members of a group.
+    #[must_use]
+    pub fn count_members(&self, group: &Name) -> usize {
+        self.groups.get(group).map_or(0, |group| group.members.len())
+    }
+
     /// The members of a group, in order of joining.
     #[must_use]
     pub fn members(&self, group: &Name) -> Vec<Name> {

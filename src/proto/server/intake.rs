@@ -2,13 +2,12 @@
 //!
 //! A message is on disk before its sender is answered and before a reader gets it.
 
-use crate::proto::event::MessageKind;
 use crate::proto::event::reason::Problem;
 use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
-use crate::proto::record::{GroupRecord, Mail, MailHeader, Receipt, Record};
+use crate::proto::record::{GroupRecord, IntervalKey, Mail, MailHeader, Receipt, Record};
 use crate::proto::server::Server;
 use crate::proto::server::replies::RequestId;
 use crate::proto::server::saves::ListOutcome;
@@ -55,6 +54,15 @@ pub enum OnPersisted {
     GroupCreated(GroupRecord),
     /// Process a request to create a group. It waited because a group of that name was being written.
     CreateGroup(GroupRecord),
+    /// Write the cursors that moved meanwhile.
+    CursorsWritten,
+    /// Send a notice of dropped messages.
+    NoticeWritten {
+        /// Its reader.
+        reader: Name,
+        /// The interval that has it.
+        key: IntervalKey,
+    },
     /// Send the waiting receipts to a sender.
     SendReceipts {
         /// The sender of the messages.
@@ -68,25 +76,25 @@ impl Server {
         if self.unwritten.contains(&header.id) {
             return;
         }
-        if let Some(n) = self.mail.known(header.id) {
+        if let Some(n) = self.logs.known(header.id).or_else(|| self.mail.known(header.id)) {
             return self.reply(request.client, accepted(request, n));
         }
         let Ok(text) = Text::new(text) else { return self.answer(request, RequestOutcome::Failed) };
+        let Some(log) = header.log() else { return };
         let mut mail = Mail::new(header, text);
-        let Mail { header, .. } = &mut mail;
-        let readers: Vec<Name> = match &header.group {
-            None => self.table.iter().map(|(name, _)| name.clone()).collect(),
-            Some(group) if self.groups.is_member(request.client, group) => self.groups.members(group),
+        let readers = match log.group() {
+            None => self.table.len(),
+            Some(group) if self.groups.is_member(request.client, group) => self.groups.count_members(group),
             Some(_) => return self.answer(request, RequestOutcome::None),
         };
-        let is_online = |name: &Name| self.table.get(name).is_some_and(|row| row.online);
-        let has_room = |name: &Name| !self.mail.is_full(name, header.text_bytes, is_online(name));
-        header.undelivered_to = readers.into_iter().filter(|name| *name != header.from && has_room(name)).collect();
-        if header.undelivered_to.is_empty() {
-            self.mail.remember(now, header.id, 0);
+        mail.header.recipients = readers.saturating_sub(1);
+        mail.header.seq = self.mail.next_seq();
+        if mail.header.recipients == 0 {
+            self.mail.remember(now, mail.header.id, 0);
             self.say_accepted(&mail);
             return self.reply(request.client, accepted(request, 0));
         }
+        mail.header.position = self.logs.reserve(&log);
         self.write_mail(request, mail);
     }
 
@@ -108,6 +116,7 @@ impl Server {
     pub(super) fn end_write(&mut self, header: &MailHeader) {
         self.unwritten.remove(&header.id);
         self.mail.release(header);
+        self.last_written = self.last_written.max(header.seq);
     }
 
     fn say_accepted(&mut self, mail: &Mail) {
@@ -117,7 +126,7 @@ impl Server {
             kind: header.kind,
             id: header.id,
             from: header.from.clone(),
-            recipients: header.undelivered_to.len(),
+            recipients: header.recipients,
             group: header.group.clone(),
             text: text.clone(),
         });
@@ -125,7 +134,7 @@ impl Server {
 
     /// Performs the steps that waited for the records up to number `through`. These records are on disk, except those
     /// in `refused`.
-    pub(super) fn persisted(&mut self, through: u64, refused: &[u64]) {
+    pub(super) fn persisted(&mut self, now: Instant, through: u64, refused: &[u64]) {
         while self.on_persisted.front().is_some_and(|(record, _)| *record <= through)
             && let Some((record, then)) = self.on_persisted.pop_front()
         {
@@ -141,8 +150,11 @@ impl Server {
                 OnPersisted::MailAccepted { request, mail } => {
                     self.end_write(&mail.header);
                     if is_written {
-                        self.mail_accepted(request, *mail);
+                        self.mail_accepted(now, request, *mail);
                     } else {
+                        if let Some(log) = mail.header.log() {
+                            self.logs.append(now, &log, None);
+                        }
                         self.answer(request, RequestOutcome::Failed);
                     }
                 }
@@ -156,6 +168,11 @@ impl Server {
                 }
                 OnPersisted::GroupCreated(record) => self.group_created(record, is_written),
                 OnPersisted::CreateGroup(new) => self.create_group(new),
+                OnPersisted::CursorsWritten => self.is_writing_cursors = false,
+                OnPersisted::NoticeWritten { reader, key } => {
+                    self.logs.notice_written(&reader, &key);
+                    self.ready_readers.extend(self.table.get(&reader).map(|row| row.incarnation));
+                }
                 OnPersisted::SendReceipts { owner } => {
                     let row = self.table.get(&owner).filter(|row| row.online);
                     if let Some(client) = row.map(|row| row.incarnation) {
@@ -167,38 +184,48 @@ impl Server {
     }
 
     /// Answers the sender of a message that is on disk, and sends the message to its readers.
-    fn mail_accepted(&mut self, request: RequestId, mail: Mail) {
-        self.mail.insert(mail.header.clone());
+    fn mail_accepted(&mut self, now: Instant, request: RequestId, mail: Mail) {
+        let MailHeader { id, recipients, ref from, .. } = mail.header;
+        let Some(log) = mail.header.log() else { return };
+        let from = from.clone();
+        self.mail.remember(now, id, recipients);
         self.say_accepted(&mail);
-        self.reply(request.client, accepted(request, mail.header.undelivered_to.len()));
-        self.hand_out(mail);
-    }
-
-    /// Writes one record for each message that was delivered to readers since the last call.
-    pub(super) fn write_delivered(&mut self) {
-        for seq in std::mem::take(&mut self.delivered) {
-            let Some(header) = self.mail.get(seq) else { continue };
-            let undelivered_to = header.undelivered_to.clone();
-            let is_read = header.kind == MessageKind::Direct && undelivered_to.is_empty();
-            let receipt = is_read.then(|| self.receipt_of(seq)).flatten();
-            let then = match &receipt {
-                Some(receipt) => OnPersisted::SendReceipts { owner: receipt.owner.clone() },
-                None => OnPersisted::Nothing,
-            };
-            if undelivered_to.is_empty() {
-                self.mail.remove(seq);
-            }
-            if let Some(dropped) = receipt.clone().and_then(|receipt| self.mail.add_receipt(receipt)) {
-                self.persist(Record::ReceiptGone { seq: dropped }, OnPersisted::Nothing);
-            }
-            self.persist(Record::Delivered { seq, undelivered_to, receipt }, then);
+        self.logs.append(now, &log, Some(mail));
+        if !self.logs.hold_answer(&log, &from, request, recipients) {
+            self.reply(request.client, accepted(request, recipients));
         }
     }
 
-    fn receipt_of(&mut self, seq: u64) -> Option<Receipt> {
-        let reader = self.readers_of_direct.remove(&seq)?;
-        let header = self.mail.get(seq)?;
-        Some(Receipt { seq, owner: header.from.clone(), id: header.id, reader, kept_at: header.kept_at })
+    /// Sends the answers that no longer wait for slow readers.
+    pub(super) fn send_held_answers(&mut self) {
+        for (request, recipients) in self.logs.take_answers() {
+            self.reply(request.client, accepted(request, recipients));
+        }
+    }
+
+    /// Writes the cursors that moved and the logs that became shorter.
+    pub(super) fn write_cursors(&mut self) {
+        if self.is_writing_cursors {
+            return;
+        }
+        for record in self.logs.take_records() {
+            self.is_writing_cursors = true;
+            self.persist(record, OnPersisted::Nothing);
+        }
+        if self.is_writing_cursors {
+            self.after_records(OnPersisted::CursorsWritten);
+        }
+    }
+
+    /// Removes a direct message that its reader acknowledged, and keeps the receipt for its sender.
+    pub(super) fn remove_delivered(&mut self, header: &MailHeader) {
+        let MailHeader { seq, id, kept_at, from: owner, .. } = header.clone();
+        let receipt =
+            header.reader().map(|reader| Receipt { seq, owner: owner.clone(), id, reader: reader.clone(), kept_at });
+        if let Some(dropped) = receipt.clone().and_then(|receipt| self.mail.add_receipt(receipt)) {
+            self.persist(Record::ReceiptGone { seq: dropped }, OnPersisted::Nothing);
+        }
+        self.persist(Record::Delivered { seq, receipt }, OnPersisted::SendReceipts { owner });
     }
 }
 

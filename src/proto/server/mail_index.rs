@@ -1,4 +1,4 @@
-//! Mail index: the headers of stored messages and the readers that have not acknowledged them. The texts stay on disk.
+//! Mail index: the headers of stored direct messages by reader. The texts stay on disk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -69,11 +69,11 @@ impl MailIndex {
         self.last_seq
     }
 
-    /// Reserves room for a message that is being written, so that messages that arrive meanwhile cannot overfill the
-    /// mailbox.
+    /// Reserves room for a direct message that is being written, so that messages that arrive meanwhile cannot overfill
+    /// the mailbox.
     pub fn reserve(&mut self, header: &MailHeader) {
-        for name in &header.undelivered_to {
-            let reserved = self.reserved.entry(name.clone()).or_default();
+        if let Some(reader) = header.reader() {
+            let reserved = self.reserved.entry(reader.clone()).or_default();
             reserved.messages += 1;
             reserved.bytes += header.text_bytes;
         }
@@ -82,13 +82,12 @@ impl MailIndex {
     /// Releases the reserved room when the record has its outcome. Then [insert](MailIndex::insert) a message that was
     /// written.
     pub fn release(&mut self, header: &MailHeader) {
-        for name in &header.undelivered_to {
-            let Some(reserved) = self.reserved.get_mut(name) else { continue };
-            reserved.messages -= 1;
-            reserved.bytes -= header.text_bytes;
-            if reserved.messages == 0 {
-                self.reserved.remove(name);
-            }
+        let Some(reader) = header.reader() else { return };
+        let Some(reserved) = self.reserved.get_mut(reader) else { return };
+        reserved.messages -= 1;
+        reserved.bytes -= header.text_bytes;
+        if reserved.messages == 0 {
+            self.reserved.remove(reader);
         }
     }
 
@@ -98,50 +97,38 @@ impl MailIndex {
         self.reserved.is_empty()
     }
 
-    /// Adds a message to the mailboxes of its readers.
+    /// Adds a direct message to the mailbox of its reader.
     pub fn insert(&mut self, header: MailHeader) {
-        let seq = header.seq;
-        for name in &header.undelivered_to {
-            let mailbox = self.mailboxes.entry(name.clone()).or_default();
-            mailbox.seqs.insert(seq);
-            mailbox.bytes += header.text_bytes;
-        }
-        self.by_id.insert(header.id, seq);
-        self.last_seq = self.last_seq.max(seq);
-        self.headers.insert(seq, header);
+        let Some(reader) = header.reader() else { return };
+        let mailbox = self.mailboxes.entry(reader.clone()).or_default();
+        mailbox.seqs.insert(header.seq);
+        mailbox.bytes += header.text_bytes;
+        self.by_id.insert(header.id, header.seq);
+        self.last_seq = self.last_seq.max(header.seq);
+        self.headers.insert(header.seq, header);
     }
 
-    /// The header of a message, if it is stored.
+    /// The header of a direct message, if it is stored.
     #[must_use]
     pub fn get(&self, seq: u64) -> Option<&MailHeader> {
         self.headers.get(&seq)
     }
 
-    /// Removes a reader that acknowledged a message. Returns the header without that reader; `None` if the reader had
-    /// acknowledged it before, or the message is removed.
-    pub fn deliver(&mut self, now: Instant, seq: u64, reader: &Name) -> Option<&MailHeader> {
-        let header = self.headers.get_mut(&seq)?;
-        if !header.undelivered_to.remove(reader) {
-            return None;
+    /// Removes a message that its reader acknowledged, or whose text is lost. Returns its header, if it is stored.
+    pub fn remove(&mut self, seq: u64) -> Option<MailHeader> {
+        let header = self.headers.remove(&seq)?;
+        self.by_id.remove(&header.id);
+        if let Some(mailbox) = header.reader().and_then(|reader| self.mailboxes.get_mut(reader))
+            && mailbox.seqs.remove(&seq)
+        {
+            mailbox.bytes -= header.text_bytes;
         }
-        let (id, bytes) = (header.id, header.text_bytes);
-        remove_from_mailbox(&mut self.mailboxes, reader, seq, bytes);
-        if header.undelivered_to.is_empty() {
-            self.by_id.remove(&id);
-            self.remember(now, id, 0);
+        if let Some(reader) = header.reader()
+            && self.mailboxes.get(reader).is_some_and(|mailbox| mailbox.seqs.is_empty())
+        {
+            self.mailboxes.remove(reader);
         }
-        self.headers.get(&seq)
-    }
-
-    /// Removes a message that was delivered to all readers, or whose text is lost.
-    pub fn remove(&mut self, seq: u64) {
-        let Some(header) = self.headers.remove(&seq) else { return };
-        for name in &header.undelivered_to {
-            remove_from_mailbox(&mut self.mailboxes, name, seq, header.text_bytes);
-        }
-        if self.by_id.get(&header.id) == Some(&seq) {
-            self.by_id.remove(&header.id);
-        }
+        Some(header)
     }
 
     /// Remembers a message by its id, with its number of readers.
@@ -160,13 +147,12 @@ impl MailIndex {
     /// The number of readers of a message that is stored or remembered.
     #[must_use]
     pub fn known(&self, id: MessageId) -> Option<usize> {
-        let kept = self.by_id.get(&id).and_then(|seq| self.headers.get(seq)).map(|header| header.undelivered_to.len());
-        kept.or_else(|| self.remembered.get(&id).copied())
+        self.by_id.get(&id).map(|_| 1).or_else(|| self.remembered.get(&id).copied())
     }
 
-    /// The undelivered messages of a reader, in order: number and bytes of each.
-    pub fn waiting(&self, reader: &Name) -> impl Iterator<Item = (u64, usize)> {
-        let seqs = self.mailboxes.get(reader).into_iter().flat_map(|mailbox| &mailbox.seqs);
+    /// The undelivered messages of a reader above the number `after`, in order: number and bytes of each.
+    pub fn waiting_after(&self, reader: &Name, after: u64) -> impl Iterator<Item = (u64, usize)> {
+        let seqs = self.mailboxes.get(reader).into_iter().flat_map(move |mailbox| mailbox.seqs.range(after + 1..));
         seqs.map(|seq| (*seq, self.headers.get(seq).map_or(0, |header| header.text_bytes)))
     }
 
@@ -226,17 +212,6 @@ impl MailIndex {
     }
 }
 
-fn remove_from_mailbox(mailboxes: &mut BTreeMap<Name, Mailbox>, reader: &Name, seq: u64, bytes: usize) {
-    if let Some(mailbox) = mailboxes.get_mut(reader)
-        && mailbox.seqs.remove(&seq)
-    {
-        mailbox.bytes -= bytes;
-        if mailbox.seqs.is_empty() {
-            mailboxes.remove(reader);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,8 +227,7 @@ mod tests {
         MessageId { incarnation: Incarnation(1), number }
     }
 
-    fn header(seq: u64, undelivered_to: &[&str], text_bytes: usize) -> MailHeader {
-        let undelivered_to = undelivered_to.iter().map(|word| name(word)).collect();
+    fn header(seq: u64, reader: &str, text_bytes: usize) -> MailHeader {
         MailHeader {
             seq,
             id: id(seq),
@@ -262,22 +236,24 @@ mod tests {
             group: None,
             sent_at: Timestamp::default(),
             kept_at: Timestamp::default(),
-            undelivered_to,
+            to: Some(name(reader)),
+            position: 0,
+            recipients: 1,
             text_bytes,
         }
     }
 
     #[test]
-    fn a_message_stays_until_all_its_readers_have_acknowledged_it() {
-        let mut index = MailIndex::new(vec![header(3, &["y", "z"], 5)], vec![], 7, MAILBOX);
+    fn a_message_stays_until_its_reader_has_acknowledged_it() {
+        let mut index = MailIndex::new(vec![header(3, "y", 5)], vec![], 7, MAILBOX);
         assert_eq!(index.next_seq(), 8);
-        assert_eq!((index.count(&name("y")), index.known(id(3))), (1, Some(2)));
+        assert_eq!((index.count(&name("y")), index.known(id(3))), (1, Some(1)));
+        assert_eq!(index.waiting_after(&name("y"), 2).collect::<Vec<_>>(), [(3, 5)]);
+        assert_eq!(index.waiting_after(&name("y"), 3).count(), 0);
+        assert_eq!(index.remove(3).map(|header| header.seq), Some(3));
+        assert_eq!((index.remove(3), index.len(), index.known(id(3))), (None, 0, None));
         let now = Instant::ZERO;
-        assert_eq!(index.deliver(now, 3, &name("y")).map(|header| header.undelivered_to.len()), Some(1));
-        assert!(index.deliver(now, 3, &name("y")).is_none(), "only once");
-        assert_eq!(index.deliver(now, 3, &name("z")).map(|header| header.undelivered_to.len()), Some(0));
-        index.remove(3);
-        assert_eq!(index.len(), 0);
+        index.remember(now, id(3), 0);
         assert_eq!(index.known(id(3)), Some(0), "its id is remembered");
         index.remember(now + REMEMBERED_FOR, id(9), 1);
         assert_eq!(index.known(id(3)), None, "but not for ever");
@@ -288,15 +264,15 @@ mod tests {
         let mut index = MailIndex::new(vec![], vec![], 0, MAILBOX);
         for seq in 1..=MAILBOX as u64 {
             assert!(!index.is_full(&name("y"), 1, false));
-            index.insert(header(seq, &["y"], 1));
+            index.insert(header(seq, "y", 1));
         }
         assert!(index.is_full(&name("y"), 1, false));
         let mut index = MailIndex::new(vec![], vec![], 0, 1);
-        index.insert(header(1, &["y"], 1));
+        index.insert(header(1, "y", 1));
         assert!(index.is_full(&name("y"), 1, false));
         assert!(!index.is_full(&name("y"), 1, true));
         let mut index = MailIndex::new(vec![], vec![], 0, MAILBOX);
-        index.insert(header(1, &["y"], MAILBOX_BYTES));
+        index.insert(header(1, "y", MAILBOX_BYTES));
         assert!(index.is_full(&name("y"), 1, false));
         assert!(!index.is_full(&name("z"), 1, false));
     }
@@ -304,15 +280,19 @@ mod tests {
     #[test]
     fn a_message_that_is_being_written_reserves_room_and_protects_the_names_of_its_readers() {
         let mut index = MailIndex::new(vec![], vec![], 0, 2);
-        let mail = |seq| header(seq, &["y", "z"], 2);
+        let mail = |seq| header(seq, "y", 2);
         index.reserve(&mail(1));
         index.reserve(&mail(2));
         assert!(index.is_full(&name("y"), 1, false) && !index.is_full(&name("y"), 1, true));
         assert!(
             !index.is_full(&name("y"), MAILBOX_BYTES - 4, true) && index.is_full(&name("y"), MAILBOX_BYTES - 3, true)
         );
-        assert_eq!((index.count(&name("y")), index.waiting(&name("y")).count()), (0, 0), "it is not there yet");
-        assert!(index.concerns(&name("z")) && !index.concerns(&name("x")));
+        assert_eq!(
+            (index.count(&name("y")), index.waiting_after(&name("y"), 0).count()),
+            (0, 0),
+            "it is not there yet"
+        );
+        assert!(index.concerns(&name("y")) && !index.concerns(&name("x")));
         // The first is written, the second is refused.
         index.release(&mail(1));
         index.insert(mail(1));
@@ -320,7 +300,7 @@ mod tests {
         index.release(&mail(2));
         assert!(!index.is_full(&name("y"), 1, false) && index.is_written());
         index.remove(1);
-        assert!(!index.concerns(&name("z")));
+        assert!(!index.concerns(&name("y")));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The server machine: registers clients, keeps every client's copy of the table current, and stores messages that
 //! cannot be delivered.
 //!
-//! These parts own their state: [`sessions`], [`ping`], [`groups`], [`mail_index`] and [`table`], and for each client
-//! its [`acks`] and its [`replay_window`]. The machine routes between them. This file handles inputs and outputs.
+//! These parts own their state: [`sessions`], [`ping`], [`groups`], [`mail_index`], [`logs`] and [`table`], and for each
+//! client its [`acks`] and its [`replay_window`]. The machine routes between them. This file handles inputs and outputs.
 //! [`requests`] dispatches requests, [`presence`] moves clients online and offline, [`intake`] accepts messages,
-//! [`delivery`] sends them, [`updates`] sends the changes of the table, [`replies`] answers requests, and [`console`] executes the commands of the server's
-//! terminal. [`cookies`] rejects clients with forged source addresses.
+//! [`delivery`] sends them, [`updates`] sends the changes of the table, [`replies`] answers requests, and [`console`]
+//! executes the commands of the server's terminal. [`cookies`] rejects clients with forged source addresses.
 
 mod acks;
 mod console;
@@ -13,6 +13,7 @@ mod cookies;
 mod delivery;
 mod groups;
 mod intake;
+mod logs;
 mod mail_index;
 mod ping;
 mod presence;
@@ -24,7 +25,7 @@ mod sessions;
 mod table;
 mod updates;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -37,7 +38,6 @@ use crate::proto::id::{Incarnation, MessageId};
 use crate::proto::link::MessageOutcome;
 use crate::proto::link::table::Links;
 use crate::proto::machine::{Exit, Input, Machine, Output, ServerEffect, ServerInput};
-use crate::proto::name::Name;
 use crate::proto::output::OutputQueue;
 use crate::proto::record::Record;
 use crate::proto::rng::Rng;
@@ -45,6 +45,7 @@ use crate::proto::server::cookies::Cookies;
 use crate::proto::server::delivery::Fetch;
 use crate::proto::server::groups::Groups;
 use crate::proto::server::intake::OnPersisted;
+use crate::proto::server::logs::Logs;
 use crate::proto::server::mail_index::MailIndex;
 use crate::proto::server::ping::Pings;
 use crate::proto::server::saves::Saves;
@@ -55,8 +56,9 @@ use crate::proto::status::Status;
 use crate::proto::time::{Instant, Now, earliest};
 use crate::proto::wire::{Datagram, Frame, Header, MIN_HELLO};
 
-pub use crate::proto::server::delivery::{FETCH_BYTES, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
+pub use crate::proto::server::delivery::{BYTES_UNDER_WAY, MAIL_UNDER_WAY, POSTS_UNDER_WAY, RECEIPTS_UNDER_WAY};
 pub use crate::proto::server::groups::{GROUPS, GROUPS_A_CREATOR, MEMBERS};
+pub use crate::proto::server::logs::{HELD_ANSWERS, INTERVALS, LAG_TIMEOUT, RECENT_BYTES};
 pub use crate::proto::server::mail_index::{MAILBOX, MAILBOX_BYTES};
 pub use crate::proto::server::ping::{WAITING, WAITING_BYTES};
 pub use crate::proto::server::presence::NAME_KEPT;
@@ -89,15 +91,19 @@ pub struct Server {
     pings: Pings,
     groups: Groups,
     mail: MailIndex,
+    logs: Logs,
+    /// The number of the last message that is on disk.
+    last_written: u64,
+    /// The number of notices of dropped messages.
+    notices: u64,
+    /// Whether records of cursors have no outcome yet. Meanwhile changes accumulate, so that there is one record for
+    /// each reader and transaction.
+    is_writing_cursors: bool,
     saves: Saves,
     /// Messages that are being written. They are neither answered nor sent to readers before they are on disk.
     unwritten: BTreeSet<MessageId>,
     /// Readers that may have undelivered mail and room for it.
     ready_readers: BTreeSet<Incarnation>,
-    /// Messages that a reader acknowledged since the last flush, by number. Their records are not written yet.
-    delivered: BTreeSet<u64>,
-    /// The readers of the direct messages in `delivered`, for the receipts.
-    readers_of_direct: BTreeMap<u64, Name>,
     /// Fetches without an answer, in order.
     fetches: VecDeque<Fetch>,
     /// The number of records that this incarnation wrote.
@@ -122,18 +128,20 @@ impl Server {
         let mut server = Self {
             me,
             cookies: Cookies::new([rng.bits(), rng.bits()]),
-            table: Table::new(state.names, config.whole_table),
+            table: Table::new(state.names, config.limits.whole_table),
             updates: Updates::default(),
             links: Links::new(me, config.identity),
             sessions: Sessions::default(),
             pings: Pings::default(),
             groups: Groups::new(state.groups),
-            mail: MailIndex::new(state.mail, state.receipts, state.last_seq, config.mailbox),
+            logs: Logs::new(config.limits.retention, state.mail.clone(), state.bases, state.cursors),
+            mail: MailIndex::new(state.mail, state.receipts, state.last_seq, config.limits.mailbox),
+            last_written: state.last_seq,
+            notices: 0,
+            is_writing_cursors: false,
             saves: Saves::default(),
             unwritten: BTreeSet::new(),
             ready_readers: BTreeSet::new(),
-            delivered: BTreeSet::new(),
-            readers_of_direct: BTreeMap::new(),
             fetches: VecDeque::new(),
             records: 0,
             on_persisted: VecDeque::new(),
@@ -145,6 +153,9 @@ impl Server {
         server.say(ServerEvent::Listening { port: config.port, release: RELEASE });
         if names > 0 || messages > 0 {
             server.say(ServerEvent::Loaded { names, messages, file: config.file });
+        }
+        for name in server.table.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            server.read_channel(&name);
         }
         server.report_partial();
         server.ping_all(now.mono);
@@ -159,7 +170,7 @@ impl Server {
             && self.on_persisted.is_empty()
             && self.unwritten.is_empty()
             && self.mail.is_written()
-            && self.delivered.is_empty()
+            && self.logs.is_idle()
             && self.fetches.is_empty()
             && self.round_deadline().is_none()
             && self.links.iter().all(|(_, link)| link.is_idle())
@@ -234,9 +245,7 @@ impl Server {
             return;
         }
         self.heard(now, client, datagram.head.answer);
-        for outcome in outcomes {
-            self.message_outcome(now, client, outcome);
-        }
+        self.message_outcomes(now, client, outcomes);
         // Requests beyond the limit stay queued. They are processed when the client's next acknowledgement arrives
         // here.
         while self.accepts_requests(client)
@@ -254,26 +263,38 @@ impl Server {
         }
     }
 
-    fn message_outcome(&mut self, now: Instant, client: Incarnation, outcome: MessageOutcome) {
-        match outcome {
-            MessageOutcome::Acked { tag, .. } => self.acknowledged(now, client, tag),
-            // A client that was heard since is alive, and slow or on a lossy path.
-            MessageOutcome::TimedOut { tag, since } if self.sessions.was_heard_since(client, since) => {
-                if let Some(link) = self.links.get_mut(client) {
-                    link.restart_timeout(now, tag);
+    fn message_outcomes(
+        &mut self,
+        now: Instant,
+        client: Incarnation,
+        outcomes: impl IntoIterator<Item = MessageOutcome>,
+    ) {
+        let mut posts = 0;
+        for outcome in outcomes {
+            match outcome {
+                MessageOutcome::Acked { tag, .. } => posts += usize::from(self.acknowledged(client, tag)),
+                // A client that was heard since is alive, and slow or on a lossy path.
+                MessageOutcome::TimedOut { tag, since } if self.sessions.was_heard_since(client, since) => {
+                    if let Some(link) = self.links.get_mut(client) {
+                        link.restart_timeout(now, tag);
+                    }
                 }
+                MessageOutcome::TimedOut { .. } => self.start_ping(now, client),
             }
-            MessageOutcome::TimedOut { .. } => self.start_ping(now, client),
+        }
+        if posts > 0 {
+            self.posts_acknowledged(now, client, posts);
         }
     }
 
     fn timeout(&mut self, now: Instant) {
         for (client, outcome) in self.links.expire(now) {
-            self.message_outcome(now, client, outcome);
+            self.message_outcomes(now, client, [outcome]);
         }
         self.ping_timeout(now);
         self.silence_timeout(now);
         self.finished_timeout(now);
+        self.logs.expire_lags(now);
         if self.next_purge <= now {
             self.purge(now);
         }
@@ -283,7 +304,8 @@ impl Server {
     fn flush(&mut self, now: Instant) {
         self.schedule_deliveries();
         self.send_updates(now);
-        self.write_delivered();
+        self.send_held_answers();
+        self.write_cursors();
     }
 
     fn end(&mut self) {
@@ -304,7 +326,7 @@ impl Machine for Server {
         self.output.unix = now.unix;
         match input {
             Input::Datagram { from, bytes } => self.datagram(now.mono, from, bytes),
-            Input::Role(ServerInput::Persisted { through, refused }) => self.persisted(through, &refused),
+            Input::Role(ServerInput::Persisted { through, refused }) => self.persisted(now.mono, through, &refused),
             Input::Role(ServerInput::Mail(mail)) => self.fetched(mail),
             Input::Role(ServerInput::Console(command)) => self.console(command),
             Input::Shutdown => self.end(),
@@ -329,7 +351,7 @@ impl Machine for Server {
         if self.ended {
             return None;
         }
-        let own = [self.pings.deadline(), self.sessions.deadline(), Some(self.next_purge), self.round_deadline()];
-        own.into_iter().fold(self.links.deadline(), earliest)
+        let own = [self.pings.deadline(), self.sessions.deadline(), self.logs.deadline(), self.round_deadline()];
+        own.into_iter().chain([Some(self.next_purge)]).fold(self.links.deadline(), earliest)
     }
 }

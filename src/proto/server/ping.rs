@@ -219,7 +219,9 @@ mod tests {
                 group: None,
                 sent_at: Timestamp::default(),
                 kept_at: Timestamp::default(),
-                undelivered_to: BTreeSet::from([to.clone()]),
+                to: Some(to.clone()),
+                position: 0,
+                recipients: 1,
                 text_bytes: 0,
             };
             Mail::new(header, Text::new(text).unwrap())

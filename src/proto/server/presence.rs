@@ -18,7 +18,7 @@ use crate::proto::server::saves::SaveList;
 use crate::proto::server::sessions::Silence;
 use crate::proto::server::table::{Holder, NAMES, TableRow};
 use crate::proto::server::{LIMIT, Server};
-use crate::proto::time::Instant;
+use crate::proto::time::{Instant, Timestamp};
 use crate::proto::wire::{Datagram, Frame, Header, RequestOutcome};
 
 /// A name without mail is dropped after this time offline: 30 days.
@@ -122,11 +122,19 @@ impl Server {
         // pinged after a crash.
         self.table.put(name.clone(), Holder { addr, incarnation: client, key }, false, self.output.unix);
         self.persist_row(&name, true, OnPersisted::Nothing);
+        self.read_channel(&name);
         self.say(ServerEvent::ClientRegistered { name: name.clone(), addr: addr.to_string() });
         if let Some(waiters) = self.pings.end(&name) {
             self.ping_answered(&name, waiters);
         }
         self.welcome(now, request, &name);
+    }
+
+    /// Lets a name read the channel from now on, unless it does already.
+    pub(super) fn read_channel(&mut self, name: &Name) {
+        if let Some(cursor) = self.logs.register(name) {
+            self.persist(cursor, OnPersisted::Nothing);
+        }
     }
 
     /// Sends the welcome. The stored mail follows, and the table when the client has acknowledged the mail.
@@ -136,9 +144,10 @@ impl Server {
         if self.sessions.get(client).is_none() {
             return;
         }
-        let backlog = self.mail.waiting(name).map(|(seq, _)| seq).collect();
-        let mail = self.mail.count(name);
-        self.sessions.welcome(now, client, backlog);
+        self.logs.set_online(name, false);
+        self.logs.rewind(name);
+        let mail = self.mail.count(name) + self.logs.waiting(name);
+        self.sessions.welcome(now, client, self.last_written);
         if let Some(link) = self.links.get_mut(client) {
             link.abort();
             link.push(Frame::Welcome { r: request.number, name: name.clone(), mail }, None, None);
@@ -149,12 +158,14 @@ impl Server {
 
     /// Moves a returning client online if it has acknowledged its stored mail.
     pub(super) fn try_go_online(&mut self, client: Incarnation) {
-        let Some(session) = self.sessions.get_mut(client) else { return };
-        let Some(name) = session.name().cloned() else { return };
-        if !session.go_online() {
+        if !self.sessions.is_returning(client) || self.has_backlog(client) {
             return;
         }
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        let Some(name) = session.name().cloned() else { return };
+        session.go_online();
         let holder = session.holder(client);
+        self.logs.set_online(&name, true);
         self.push_receipts(client);
         self.change_row(&name, holder, true, OnPersisted::Nothing);
         self.schedule_update(client);
@@ -193,6 +204,9 @@ impl Server {
     fn stop_sending(&mut self, client: Incarnation) {
         let Some(session) = self.sessions.get_mut(client).filter(|session| !session.is_reading()) else { return };
         session.abort();
+        if let Some(name) = session.name() {
+            self.logs.rewind(name);
+        }
         if let Some(link) = self.links.get_mut(client) {
             link.abort();
         }
@@ -200,7 +214,7 @@ impl Server {
 
     /// Moves the holder of a name offline, because it did not answer a ping.
     fn lose(&mut self, client: Incarnation, name: &Name) {
-        if let Some((group, name)) = self.groups.leave(client) {
+        if let Some((group, name)) = self.end_membership(client) {
             self.say(ServerEvent::Removed { group, name, reason: RemovalReason::NotResponsive });
         }
         if let Some(session) = self.sessions.get_mut(client) {
@@ -215,6 +229,7 @@ impl Server {
         else {
             return;
         };
+        self.logs.set_online(name, false);
         self.say(ServerEvent::ClientOffline { name: name.clone(), reason });
         self.change_row(name, holder, false, then);
     }
@@ -239,6 +254,9 @@ impl Server {
         self.leave_group(client);
         self.saves.forget(client);
         self.sessions.leave(now, client);
+        if let Some(name) = &name {
+            self.logs.rewind(name);
+        }
         if let Some(link) = self.links.get_mut(client) {
             link.abort();
             link.discard_received();
@@ -254,16 +272,24 @@ impl Server {
     /// Drops the names that were offline for [`NAME_KEPT`] and have no mail.
     pub(super) fn purge(&mut self, now: Instant) {
         self.next_purge = now + PURGE_EVERY;
+        self.drop_old_messages();
         let kept = i64::try_from(NAME_KEPT.as_micros()).unwrap_or(i64::MAX);
         let old = self.output.unix.micros().saturating_sub(kept);
         let rows = self.table.iter().filter(|(_, row)| !row.online && row.seen.micros() <= old);
-        let is_unused = |name: &Name, holder| !self.mail.concerns(name) && !self.sessions.is_returning(holder);
+        let has_mail = |name: &Name| self.mail.concerns(name) || self.logs.waiting(name) > 0;
+        let is_unused = |name: &Name, holder| !has_mail(name) && !self.sessions.is_returning(holder);
         let unused = rows.filter(|(name, row)| is_unused(name, row.incarnation));
         let names: Vec<(Name, Incarnation)> = unused.map(|(name, row)| (name.clone(), row.incarnation)).collect();
         for (name, client) in names {
             self.close(client);
+            self.logs.remove_reader(&name);
             self.drop_name(&name);
         }
+    }
+
+    fn drop_old_messages(&mut self) {
+        let age = i64::try_from(self.logs.retention().age.as_micros()).unwrap_or(i64::MAX);
+        self.logs.drop_older(Timestamp::from_micros(self.output.unix.micros().saturating_sub(age)));
     }
 
     /// Pings all clients that were online before the server restarted.

@@ -2,8 +2,6 @@
 //!
 //! Each request is processed once and answered once. Registration is in `presence`, messages are in `intake` and `saves`.
 
-use std::collections::BTreeSet;
-
 use crate::proto::event::MessageKind;
 use crate::proto::event::reason::{DropReason, Reason};
 use crate::proto::event::server::ServerEvent;
@@ -120,10 +118,17 @@ impl Server {
             return self.answer(request, RequestOutcome::None);
         }
         let (reason, outcome) = match self.groups.join(request.client, &name, &group) {
-            JoinOutcome::Joined => {
-                self.say(ServerEvent::Joined { group, name });
-                return self.answer(request, RequestOutcome::Ok);
-            }
+            JoinOutcome::Joined => match self.logs.join(&name, &group) {
+                Some(cursor) => {
+                    self.persist(cursor, OnPersisted::Nothing);
+                    self.say(ServerEvent::Joined { group, name });
+                    return self.answer(request, RequestOutcome::Ok);
+                }
+                None => {
+                    self.groups.leave(request.client);
+                    (Reason::GroupLimit, RequestOutcome::Full)
+                }
+            },
             JoinOutcome::NoSuchGroup => (Reason::NoSuchGroup, RequestOutcome::None),
             JoinOutcome::Full => (Reason::GroupLimit, RequestOutcome::Full),
         };
@@ -142,9 +147,19 @@ impl Server {
 
     /// Removes a client from its group, if it is in one.
     pub(super) fn leave_group(&mut self, client: Incarnation) {
-        if let Some((group, name)) = self.groups.leave(client) {
+        if let Some((group, name)) = self.end_membership(client) {
             self.say(ServerEvent::Left { group, name });
         }
+    }
+
+    /// Ends the membership of a client, and its interval of the group's log. Returns the group and the member's name, if
+    /// the client was in a group.
+    pub(super) fn end_membership(&mut self, client: Incarnation) -> Option<(Name, Name)> {
+        let (group, name) = self.groups.leave(client)?;
+        if let Some(cursor) = self.logs.leave(&name, &group) {
+            self.persist(cursor, OnPersisted::Nothing);
+        }
+        Some((group, name))
     }
 
     fn reply_names(&mut self, request: RequestId, names: &[Name]) {
@@ -186,7 +201,9 @@ pub(super) fn header(id: MessageId, kind: MessageKind, from: Name, at: i64) -> M
         group: None,
         sent_at: Timestamp::from_micros(at),
         kept_at: Timestamp::default(),
-        undelivered_to: BTreeSet::new(),
+        to: None,
+        position: 0,
+        recipients: 0,
         text_bytes: 0,
     }
 }

@@ -147,7 +147,7 @@ impl Server {
     ) {
         let mail = |ListItem { id, at, text }: ListItem| {
             let header = header(id, MessageKind::Direct, from.clone(), at);
-            Some(Mail::new(MailHeader { undelivered_to: [to.clone()].into(), ..header }, Text::new(&text).ok()?))
+            Some(Mail::new(MailHeader { to: Some(to.clone()), recipients: 1, ..header }, Text::new(&text).ok()?))
         };
         let mail: Option<Vec<Mail>> = items.into_iter().map(mail).collect();
         let Some(mail) = mail.filter(|mail| !mail.is_empty()) else {
@@ -224,7 +224,7 @@ impl Server {
                 self.hand_out(mail);
             } else if !refused.contains(&index) {
                 let seq = mail.header.seq;
-                let removed = Record::Delivered { seq, undelivered_to: BTreeSet::new(), receipt: None };
+                let removed = Record::Delivered { seq, receipt: None };
                 self.persist(removed, OnPersisted::Nothing);
             }
         }

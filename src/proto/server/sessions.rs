@@ -39,7 +39,8 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(50);
 /// The sessions of a server.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    sessions: BTreeMap<Incarnation, Session>,
+    /// Boxed, because the nodes of the map are partly empty.
+    sessions: BTreeMap<Incarnation, Box<Session>>,
     /// New sessions, in order of their time limit. A session stays here until then, even if it has a name by now.
     unregistered: VecDeque<(Instant, Incarnation)>,
     /// Sessions that gave notice, in order of their time limit.
@@ -104,12 +105,12 @@ impl Sessions {
     /// The session of a client.
     #[must_use]
     pub fn get(&self, client: Incarnation) -> Option<&Session> {
-        self.sessions.get(&client)
+        self.sessions.get(&client).map(Box::as_ref)
     }
 
     /// The session of a client, to change it.
     pub fn get_mut(&mut self, client: Incarnation) -> Option<&mut Session> {
-        self.sessions.get_mut(&client)
+        self.sessions.get_mut(&client).map(Box::as_mut)
     }
 
     /// Whether the client is online.
@@ -134,6 +135,11 @@ impl Sessions {
     #[must_use]
     pub fn was_heard_since(&self, client: Incarnation, since: Instant) -> bool {
         self.get(client).is_some_and(|session| session.heard_at > since)
+    }
+
+    /// All clients to which messages may be sent.
+    pub fn reading(&self) -> impl Iterator<Item = Incarnation> {
+        self.sessions.iter().filter(|(_, session)| session.is_reading()).map(|(client, _)| *client)
     }
 
     /// All clients that are online.
@@ -167,7 +173,7 @@ impl Sessions {
             delivery: DeliveryState::default(),
             table: TableCursor::default(),
         };
-        self.sessions.insert(client, session);
+        self.sessions.insert(client, Box::new(session));
     }
 
     /// Marks the session of a client that ends. It stays for [`LEFT_TIMEOUT`].
@@ -222,12 +228,12 @@ impl Sessions {
         self.get(client).is_some_and(|session| session.state == SessionState::Unregistered)
     }
 
-    /// Makes a client with a name return, with this stored mail to acknowledge. Aborts everything in flight and
-    /// starts the silence timer.
-    pub fn welcome(&mut self, now: Instant, client: Incarnation, backlog: BTreeSet<u64>) {
+    /// Makes a client with a name return. Its mail up to the number `stored_upto` is stored mail. Aborts everything in
+    /// flight and starts the silence timer.
+    pub fn welcome(&mut self, now: Instant, client: Incarnation, stored_upto: u64) {
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.abort();
-        session.delivery.start(backlog);
+        session.delivery.start(stored_upto);
         session.state = SessionState::Returning;
         session.heard_at = now;
         if !std::mem::replace(&mut session.has_silence_timer, true) {
@@ -361,15 +367,10 @@ impl Session {
         matches!(self.state, SessionState::Online | SessionState::Returning)
     }
 
-    /// Moves a returning client without stored mail online, and owes it an update of the table. Returns whether it
-    /// moved.
-    pub fn go_online(&mut self) -> bool {
-        let goes = self.state == SessionState::Returning && self.name.is_some() && !self.delivery.has_backlog();
-        if goes {
-            self.state = SessionState::Online;
-            self.table.owed = true;
-        }
-        goes
+    /// Moves a returning client that has acknowledged its stored mail online, and owes it an update of the table.
+    pub fn go_online(&mut self) {
+        self.state = SessionState::Online;
+        self.table.owed = true;
     }
 
     /// Marks the client as de-registered.

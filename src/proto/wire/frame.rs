@@ -235,6 +235,14 @@ pub enum Frame {
         kept: Option<i64>,
         text: String,
     },
+    /// From a server: `n` messages to everybody or to a group were dropped before this client read them.
+    Dropped {
+        id: MessageId,
+        kind: MessageKind,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<Name>,
+        n: u64,
+    },
     /// From a server: the saved direct message `id` reached `reader`. `kept` is as in `post`.
     Receipt { id: MessageId, reader: Name, kept: i64 },
     /// A frame of an unknown kind, or a malformed frame. It is ignored, so that later releases can add frames.
@@ -279,6 +287,7 @@ impl Frame {
             Self::Leave { .. } => "leave",
             Self::Answer(_) => "answer",
             Self::Post { .. } => "post",
+            Self::Dropped { .. } => "dropped",
             Self::Receipt { .. } => "receipt",
             Self::Unknown => "unknown",
         }

@@ -7,7 +7,8 @@ use chat::proto::event::reason::Problem;
 use chat::proto::event::server::ServerEvent;
 use chat::proto::event::{Body, ClientInfo, Event, MessageKind};
 use chat::proto::id::{Incarnation, MessageId};
-use chat::proto::record::{Mail, Record};
+use chat::proto::name::Name;
+use chat::proto::record::{CursorRecord, IntervalKey, Mail, Record};
 use chat::proto::time::Instant;
 use chat::sim::simulation::SERVER;
 
@@ -298,7 +299,7 @@ fn promises_are_kept(
                     faults.push(format!("{name} at {at:?}: {to} received {id} and was never shown it"));
                 }
                 Some(ClientEvent::Saved { to, id })
-                    if kept.get(id).is_none_or(|mail| mail.header.undelivered_to != BTreeSet::from([to.clone()])) =>
+                    if kept.get(id).is_none_or(|mail| mail.header.reader() != Some(to)) =>
                 {
                     faults.push(format!("{name} at {at:?}: {id} was saved and is not on disk"));
                 }
@@ -310,19 +311,39 @@ fn promises_are_kept(
         }
     }
     let mut names = BTreeSet::new();
+    let mut cursors: BTreeMap<(&Name, &IntervalKey), &CursorRecord> = BTreeMap::new();
     for record in history.sim.disk_history() {
         match record {
             Record::Name(row) => {
                 names.insert(&row.name);
             }
+            Record::Cursor(cursor) => {
+                cursors.insert((&cursor.reader, &cursor.key), cursor);
+            }
+            Record::CursorRemoved { reader, key } => {
+                cursors.remove(&(reader, key));
+            }
+            Record::NameRemoved(name) => cursors.retain(|(reader, _), _| *reader != name),
             Record::Mail(mail) => {
+                let readers: BTreeSet<&Name> = match mail.header.log() {
+                    None => mail.header.reader().into_iter().collect(),
+                    Some(log) => {
+                        let position = mail.header.position;
+                        let reads = |cursor: &&&CursorRecord| {
+                            let IntervalKey { log: own, joined } = &cursor.key;
+                            *own == log && *joined <= position && cursor.end.is_none_or(|end| position < end)
+                        };
+                        let readers = cursors.values().filter(reads).map(|cursor| &cursor.reader);
+                        readers.filter(|reader| **reader != mail.header.from).collect()
+                    }
+                };
                 if mail.header.kind == MessageKind::Channel {
-                    let everybody = names.iter().filter(|name| ***name != mail.header.from);
-                    if !everybody.eq(mail.header.undelivered_to.iter().collect::<Vec<_>>().iter()) {
+                    let everybody = names.iter().copied().filter(|name| **name != mail.header.from);
+                    if !everybody.eq(readers.iter().copied()) {
                         faults.push(format!("{:.20} is not for everybody", mail.text.as_str()));
                     }
                 }
-                for reader in &mail.header.undelivered_to {
+                for reader in readers {
                     let exempt = mail.header.kind == MessageKind::Direct && may_have_held(reader.as_str());
                     if !exempt && !shown_by(reader.as_str(), mail.header.id) {
                         faults.push(format!("{reader} was never shown the kept {:.20}", mail.text.as_str()));

@@ -144,7 +144,7 @@ impl History {
 
     fn new(seed: u64, net: LinkModel, whole_table: usize, rng: Rng) -> Self {
         let mut sim = Simulation::without_server(seed, net);
-        sim.set_whole_table(whole_table);
+        sim.limits.whole_table = whole_table;
         sim.start(SERVER);
         Self {
             sim,
