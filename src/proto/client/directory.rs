@@ -153,6 +153,11 @@ impl Directory {
         self.rows.iter().map(|(name, row)| view(name, row)).collect()
     }
 
+    /// Drops the part of an update whose rest the server no longer sends.
+    pub fn discard_incoming(&mut self) {
+        self.incoming = IncomingTable::default();
+    }
+
     /// Adds one `rows` frame to the arriving update. The last frame applies the update and returns the differences.
     pub fn incoming(&mut self, update: TableUpdate) -> Option<Change> {
         if update.whole {

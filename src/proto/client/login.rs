@@ -205,6 +205,7 @@ impl Client {
     pub(super) fn welcomed(&mut self, now: Instant, mail: usize) {
         self.registration = RegistrationState::Registered;
         self.server.last_sent = now;
+        self.table.discard_incoming();
         let cmd = self.phase.reg_command();
         match self.phase {
             ClientPhase::Connecting { cmd } => {

@@ -2,14 +2,14 @@
 //! server, and leaves with notice.
 //!
 //! Parts own the state: [`commands`], [`requests`], [`posts`], [`outbox`], [`inbox`], [`unknown_peers`],
-//! [`registration`] and [`directory`]. Only a part's own methods touch its fields. A part returns values and never calls
-//! the client. [`phase`] defines the phases of the client from its start to its end.
+//! [`registration`] and [`directory`]. Only a part's own methods touch its fields. A part returns values and never
+//! calls the client. [`phase`] defines the phases of the client from its start to its end.
 //!
 //! [`Client`] routes between the parts. This file accepts the inputs and emits the outputs. The routing of one part
 //! stands in its file: [`commands`] runs commands, [`requests`] sends requests, [`answers`] reports their outcomes,
 //! [`posts`] sends messages to many, [`outbox`] sends direct messages, [`saves`] gives them to the server, [`inbox`]
-//! reads frames, [`table_updates`] follows the changes of the table, and [`unknown_peers`] admits peers before the table
-//! has them. [`login`] registers and [`shutdown`] leaves.
+//! reads frames, [`table_updates`] follows the changes of the table, and [`unknown_peers`] admits peers before the
+//! table has them. [`login`] registers and [`shutdown`] leaves.
 
 mod answers;
 mod commands;

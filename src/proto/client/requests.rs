@@ -361,7 +361,7 @@ impl Client {
     }
 
     pub(super) fn requests_timeout(&mut self, now: Instant) {
-        let (mut is_probe_due, mut has_failed_post) = (false, false);
+        let (mut is_probe_due, mut has_failed_post, mut has_failed_on_link) = (false, false, false);
         for r in self.requests.due(now) {
             match self.requests.expire(now, r) {
                 Some(RequestTimeout::Retry { cmd, what, attempt, is_received, is_silent }) => {
@@ -373,6 +373,7 @@ impl Client {
                 }
                 Some(RequestTimeout::Failed(request)) => {
                     has_failed_post |= request.kind.post_bytes().is_some();
+                    has_failed_on_link |= request.is_on_link;
                     self.request_failed(now, request);
                 }
                 None => {}
@@ -381,16 +382,17 @@ impl Client {
         if has_failed_post {
             self.posts_failed(now);
         }
+        // Once for all of them, because it encodes all pending requests again.
+        if has_failed_on_link {
+            self.abort_requests();
+        }
         if let Some((_, link)) = self.requests_and_link().filter(|_| is_probe_due) {
             link.ask(PROBE);
         }
     }
 
     /// Handles a request without answer after its last attempt. The client ends, except after `send_all` and a look-up.
-    fn request_failed(&mut self, now: Instant, SettledRequest { cmd, kind, is_on_link }: SettledRequest) {
-        if is_on_link {
-            self.abort_requests();
-        }
+    fn request_failed(&mut self, now: Instant, SettledRequest { cmd, kind, .. }: SettledRequest) {
         match kind {
             RequestKind::Lookup { name } => self.unknown_reader(now, &name, false),
             RequestKind::SendAll { bytes, .. } => self.post_failed(cmd, bytes),

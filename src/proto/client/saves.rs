@@ -50,7 +50,7 @@ impl Client {
             self.say(cmd, ClientEvent::Saved { to: to.clone(), id });
             self.done(cmd, None);
         }
-        if kept > 0 {
+        if kept > 0 || answer.outcome != RequestOutcome::Exists {
             self.forget_stale(to);
         }
         if answer.outcome == RequestOutcome::Exists && kept < count {

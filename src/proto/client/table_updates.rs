@@ -53,6 +53,13 @@ impl Client {
         let outbox = &self.outbox;
         let evicted = self.table.evict(|name| outbox.has_messages(name));
         self.close_ended(&evicted);
+        for row in &change.changed {
+            if let Some(row) = self.table.get(row.name.as_str())
+                && let Some(link) = self.links.get_mut(row.incarnation)
+            {
+                link.moved(row.addr);
+            }
+        }
         self.read_known_peers(now);
         let names = change.changed.iter().map(|row| &row.name).chain(&change.gone);
         let waiting: Vec<Name> = names.filter(|name| self.outbox.has_messages(name)).cloned().collect();
