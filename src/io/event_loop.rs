@@ -37,6 +37,9 @@ pub const SEND_MAX: usize = 512;
 /// large enough to combine many inputs into one transaction and one write.
 pub const BATCH: usize = 256;
 
+/// A timer fires this long after it was due, whatever waits in the socket.
+const LATE: Duration = Duration::from_millis(100);
+
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 const CONTROL: Token = Token(2);
@@ -225,10 +228,15 @@ impl EventLoop {
         }
     }
 
-    /// Fires the timers that were due at `due_since` if the next datagram is a later one. Without receive times every
-    /// datagram is one: Linux gives the time of the read for a moment after the first socket asks for them.
+    /// Fires the timers that were due at `due_since` if the next datagram is a later one. A datagram without a
+    /// receive time counts as later. For a moment after the first socket asks for them, Linux gives the time of the
+    /// read.
     fn time_out_before<M: Machine>(&mut self, machine: &mut M, now: Now, arrived: Option<Timestamp>) {
-        if let Some(since) = self.due_since.take_if(|since| arrived.is_none_or(|at| at > since.unix))
+        let is_later = |since: &Now| {
+            // Receive times are civil: while the clock was set back, they say nothing.
+            arrived.is_none_or(|at| at > since.unix) || now.mono.since(since.mono) > LATE
+        };
+        if let Some(since) = self.due_since.take_if(|since| is_later(since))
             && machine.deadline().is_some_and(|at| at <= since.mono)
         {
             machine.handle(Now { mono: since.mono, ..now }, Input::Timeout);

@@ -1,7 +1,7 @@
 //! Sends many datagrams in few system calls.
 //!
-//! Consecutive datagrams of one length to one destination leave by segmentation offload in one call (`quinn-udp`). It
-//! has no call for many destinations: the other datagrams share calls of `sendmmsg`.
+//! Consecutive datagrams of one length to one destination leave by segmentation offload in one call (`quinn-udp`).
+//! `quinn-udp` cannot send to many destinations in one call. The other datagrams share calls of `sendmmsg`.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};

@@ -1,7 +1,7 @@
 //! Prints events to standard output and errors to standard error. No other file prints.
 //!
-//! Blocked output delays nothing else. Output to a file, or to a pipe with room, is written at once by the thread of the
-//! event loop. A thread of its own writes everything else, and goes on where a pipe became full. An event counts as
+//! Blocked output delays nothing else. Output to a file, or to a pipe with room, is written at once by the thread of
+//! the event loop. A thread of its own writes everything else, and goes on where a pipe became full. An event counts as
 //! displayed after its batch was flushed.
 
 mod backlog;
@@ -52,15 +52,15 @@ pub enum Gone {
     Broken(ErrorKind),
 }
 
-/// A handle of the writing thread. Clones share the thread.
+/// A handle of the output. Clones share it.
 #[derive(Clone)]
 pub struct Printer {
     shared: Arc<PrinterState>,
     screen: Option<Screen>,
 }
 
-/// The state of the writing thread. `out` stays locked while something is written, `queue` only for a moment. A thread
-/// that needs both locks `out` first.
+/// The state of the output, shared by the event loop and the writing thread. `out` stays locked while something is
+/// written, `queue` only for a moment. A thread that needs both locks `out` first.
 pub(super) struct PrinterState {
     queue: Mutex<PrintQueue>,
     /// Notified when the queue, the screen or the awaited outcome changes.

@@ -10,8 +10,7 @@ use crate::proto::record::Record;
 /// The store is full when this many records wait for the disk. The limit is soft: the records of the current turn are
 /// still queued. A read counts as one record.
 pub const MAX_WAITING_RECORDS: usize = 65_536;
-/// The store is full when this many bytes wait for the disk. A record counts about 200 bytes plus its text and its list
-/// of names.
+/// The store is full when this many bytes wait for the disk. A record counts about 200 bytes plus its text.
 pub const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 /// One call of the event loop.

@@ -125,7 +125,7 @@ fn write_receipt(db: &Connection, receipt: &Receipt) -> rusqlite::Result<()> {
     )
 }
 
-/// The columns of a message; `?` is the table of its kind.
+/// The columns of a message, without its text or its table.
 const DIRECT: &str = "SELECT seq, id, sender, sent_at, kept_at, reader, NULL, 0, 1";
 const LOGGED: &str = "SELECT seq, id, sender, sent_at, kept_at, NULL, grp, position, recipients";
 
