@@ -68,8 +68,11 @@ pub fn faults(history: &History, faults: &mut Vec<String>) -> (usize, usize) {
                 ClientEvent::ServerUnreachable { what, .. } => {
                     let is_limit = |moment: &Instant| {
                         before(*moment, LIMIT * ATTEMPTS).is_some_and(|since| {
+                            // A list whose second direct attempt ended begins without an event, and its first datagram
+                            // can wait for the congestion window. That attempt began with an event.
+                            let second = before(since, LIMIT).is_some_and(|sent| emitted.contains(&sent));
                             let began = own.came.contains(&since) || own.began.contains(&since);
-                            began || typed.contains(&since) || emitted.contains(&since)
+                            second || began || typed.contains(&since) || emitted.contains(&since)
                         })
                     };
                     if moments.iter().any(is_limit) {
