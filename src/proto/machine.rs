@@ -127,8 +127,8 @@ pub struct Exit {
 
 /// A state machine that makes all decisions and performs no effects.
 ///
-/// After each [`Machine::handle`], or after a batch of calls, drain [`Machine::poll`] until it returns `None`. A host may
-/// stop earlier, to read before it sends more: then [`Machine::deadline`] is not valid, and the host must not wait
+/// After each [`Machine::handle`], or after a batch of calls, drain [`Machine::poll`] until it returns `None`. A host
+/// may stop earlier, to read before it sends more: then [`Machine::deadline`] is not valid, and the host must not wait
 /// before it continues. The datagrams of links come last, in turn over the links.
 pub trait Machine {
     /// The inputs of this role.

@@ -112,7 +112,7 @@ impl LogName {
     }
 }
 
-/// An interval of one reader. At one position it begins at most one interval of a log.
+/// An interval of one reader. A reader has at most one interval of a log that begins at a given position.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IntervalKey {
     /// The log.

@@ -15,8 +15,8 @@ use crate::peer::{Peer, emit};
 use crate::trace::{SECOND, ms};
 
 /// The most datagrams between two programs that one datagram of a stranger causes, beside a keep-alive and its
-/// acknowledgement. The most has a client that looks for a restarted server: `hello`, its challenge, a keep-alive and its
-/// acknowledgement.
+/// acknowledgement. The most has a client that looks for a restarted server: `hello`, its challenge, a keep-alive and
+/// its acknowledgement.
 const CAUSED: usize = 6;
 
 fn name(word: &str) -> Name {

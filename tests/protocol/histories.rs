@@ -28,8 +28,8 @@ fn seeds(count: u64) -> Vec<u64> {
     }
 }
 
-/// Runs a seed, with whole tables up to this many names. Returns the number of limits of 500 ms and of 2,500 ms that passed. On a fault, returns a description
-/// with the command that replays it.
+/// Runs a seed, with whole tables up to this many names. Returns the number of limits of 500 ms and of 2,500 ms that
+/// passed. On a fault, returns a description with the command that replays it.
 fn verdict(seed: u64, whole_table: usize) -> Result<(usize, usize), String> {
     let history = History::run(seed, whole_table);
     let mut faults = check::faults(&history);

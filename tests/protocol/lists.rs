@@ -255,6 +255,13 @@ fn an_incomplete_list_is_refused_as_a_whole() {
 }
 
 #[test]
+fn a_list_with_one_id_twice_is_refused_as_a_whole() {
+    let (mut server, mut x, me) = server_with_x();
+    let failed = Answer::new(2, RequestOutcome::Failed);
+    assert_eq!(give(&mut server, &mut x, me, vec![item(1), item(1), saves(2, 2)]), (vec![], vec![failed]));
+}
+
+#[test]
 fn messages_after_one_that_the_disk_refused_are_removed_again() {
     let (mut server, mut x, me) = server_with_x();
     give(&mut server, &mut x, me, vec![item(1), item(2), item(3), saves(2, 3)]);

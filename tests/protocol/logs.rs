@@ -166,3 +166,23 @@ fn an_interval_of_a_group_outlives_the_membership() {
     assert_eq!(sim.disk_holds(), (0, 0));
     at_rest(&sim);
 }
+
+#[test]
+fn a_message_that_is_written_while_its_reader_leaves_the_group_reaches_it() {
+    let mut sim = simulation(&["x", "y"]);
+    sim.type_line(X, "create_group g");
+    sim.run_for(ms(10));
+    for client in [X, Y] {
+        sim.type_line(client, "join_group g");
+        sim.run_for(ms(10));
+    }
+    let since = mark(&sim);
+    sim.type_line(X, "send_group m");
+    sim.type_line(Y, "leave_group");
+    sim.run_for(SECOND);
+    let mut lines = since.lines(&sim, Y);
+    lines.sort();
+    assert_eq!(lines, ["Group_Message x: m", "[Leave group chat g]"]);
+    assert_eq!(sim.disk_holds(), (0, 0));
+    at_rest(&sim);
+}

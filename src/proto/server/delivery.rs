@@ -1,8 +1,8 @@
 //! Delivery: sends stored messages to their readers, in order, and receipts to their senders.
 //!
 //! The number of messages under way to a client is limited. Recent messages of logs are sent from memory. A direct
-//! message is sent from memory right after it was written if no older one waits for its reader. All other texts are read
-//! from disk.
+//! message is sent from memory right after it was written if no older one waits for its reader. All other texts are
+//! read from disk.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ struct Post {
 #[derive(Debug)]
 enum PostSource {
     Direct,
-    /// A message of a log. Stored mail has its sender and id, for an event.
+    /// A message of a log. `stored` is set for stored mail: its sender and id, for the event.
     Logged {
         key: IntervalKey,
         position: u64,
@@ -161,8 +161,8 @@ impl Server {
         }
     }
 
-    /// Sends a direct message that was just written, if its reader is reading and nothing waits before it. Otherwise the
-    /// text is read from disk later.
+    /// Sends a direct message that was just written, if its reader is reading and nothing waits before it. Otherwise
+    /// the text is read from disk later.
     pub(super) fn hand_out(&mut self, mail: Mail) {
         let Some(reader) = mail.header.reader() else { return };
         let Some(client) = self.table.get(reader).map(|row| row.incarnation) else { return };
@@ -198,8 +198,8 @@ impl Server {
         session.push_post(link, post, lines);
     }
 
-    /// Sends the first of these items as long as they are messages of one interval whose texts are in memory, and removes
-    /// them.
+    /// Sends the first of these items as long as they are messages of one interval whose texts are in memory, and
+    /// removes them.
     fn post_recent(&mut self, client: Incarnation, items: &mut VecDeque<Upcoming>) {
         let Some(Upcoming::Logged { key, .. }) = items.front().cloned() else { return };
         let Some(session) = self.sessions.get_mut(client) else { return };
@@ -304,6 +304,7 @@ impl Server {
             }
             NextNotice::Nothing => {
                 self.ready_readers.insert(client);
+                self.try_go_online(client);
             }
         }
     }
@@ -317,7 +318,8 @@ impl Server {
         if is_outdated || !self.sessions.is_reading(client) {
             return;
         }
-        let mut mail = mail.into_iter().peekable();
+        let stored_upto = self.sessions.get(client).map_or(0, |session| session.delivery.stored_upto);
+        let (mut mail, mut skipped) = (mail.into_iter().peekable(), None);
         for item in items {
             let (seq, key) = match item {
                 Upcoming::Notice(_) => continue,
@@ -325,9 +327,14 @@ impl Server {
                 Upcoming::Logged { seq, key, position } => (seq, Some((key, position))),
             };
             match (mail.next_if(|mail| mail.header.seq == seq), key) {
+                (_, Some((key, _))) if skipped.as_ref() == Some(&key) => {}
+                // It was removed meanwhile, and a notice may come first.
+                (None, Some((key, position))) if self.logs.get_mut(&key.log, position).is_none() => {
+                    skipped = Some(key);
+                }
                 (Some(mail), None) if self.mail.get(seq).is_some() => self.post(client, &mail, PostSource::Direct),
                 (Some(mail), Some((key, position))) => {
-                    let stored = Some((mail.header.from.clone(), mail.header.id));
+                    let stored = (seq <= stored_upto).then(|| (mail.header.from.clone(), mail.header.id));
                     self.post(client, &mail, PostSource::Logged { key, position, stored });
                 }
                 (Some(_), None) => {}
@@ -353,8 +360,8 @@ impl Server {
         self.ready_readers.insert(client);
     }
 
-    /// Performs the action of a message that a client acknowledged. Returns whether it was a message in flight: the caller
-    /// counts these and calls [`Server::posts_acknowledged`] once.
+    /// Performs the action of a message that a client acknowledged. Returns whether it was a message in flight: the
+    /// caller counts these and calls [`Server::posts_acknowledged`] once.
     pub(super) fn acknowledged(&mut self, client: Incarnation, tag: Tag) -> bool {
         let Some(session) = self.sessions.get_mut(client) else { return false };
         let action = session.take_ack(tag);

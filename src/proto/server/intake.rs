@@ -2,18 +2,23 @@
 //!
 //! A message is on disk before its sender is answered and before a reader gets it.
 
+use std::time::Duration;
+
 use crate::proto::event::reason::Problem;
 use crate::proto::event::sentences::Sentence;
 use crate::proto::event::server::ServerEvent;
 use crate::proto::id::Incarnation;
 use crate::proto::name::Name;
-use crate::proto::record::{GroupRecord, IntervalKey, Mail, MailHeader, Receipt, Record};
+use crate::proto::record::{CursorRecord, GroupRecord, IntervalKey, Mail, MailHeader, Receipt, Record};
 use crate::proto::server::Server;
 use crate::proto::server::replies::RequestId;
-use crate::proto::server::saves::ListOutcome;
+use crate::proto::server::saves::{ListOutcome, SaveList};
 use crate::proto::text::Text;
 use crate::proto::time::Instant;
 use crate::proto::wire::{Answer, Frame, RequestOutcome};
+
+/// The time after which cursors are written again that the disk refused.
+const CURSOR_RETRY: Duration = Duration::from_secs(1);
 
 /// The step that follows when a record has its outcome.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub enum OnPersisted {
         /// The message.
         mail: Box<Mail>,
     },
+    /// Keep a list. It waited because some of its messages were being written for another request.
+    Keep(SaveList),
     /// Note whether a message of a list is on disk.
     SaveWritten {
         /// The sender's request.
@@ -54,6 +61,20 @@ pub enum OnPersisted {
     GroupCreated(GroupRecord),
     /// Process a request to create a group. It waited because a group of that name was being written.
     CreateGroup(GroupRecord),
+    /// Note that the record of a cursor was written or refused.
+    CursorWritten {
+        /// Its reader.
+        reader: Name,
+        /// Its interval.
+        key: IntervalKey,
+    },
+    /// Send the rest of an interval that ended, whose messages are on disk now.
+    IntervalEnded {
+        /// Its reader.
+        reader: Name,
+        /// The interval.
+        key: IntervalKey,
+    },
     /// Write the cursors that moved meanwhile.
     CursorsWritten,
     /// Send a notice of dropped messages.
@@ -88,7 +109,6 @@ impl Server {
             Some(_) => return self.answer(request, RequestOutcome::None),
         };
         mail.header.recipients = readers.saturating_sub(1);
-        mail.header.seq = self.mail.next_seq();
         if mail.header.recipients == 0 {
             self.mail.remember(now, mail.header.id, 0);
             self.say_accepted(&mail);
@@ -168,6 +188,12 @@ impl Server {
                 }
                 OnPersisted::GroupCreated(record) => self.group_created(record, is_written),
                 OnPersisted::CreateGroup(new) => self.create_group(new),
+                OnPersisted::Keep(list) => self.keep(list),
+                OnPersisted::CursorWritten { reader, key } => self.cursor_written(now, reader, key, is_written),
+                OnPersisted::IntervalEnded { reader, key } => {
+                    self.ready_readers.extend(self.table.get(&reader).map(|row| row.incarnation));
+                    self.cursor_written(now, reader, key, is_written);
+                }
                 OnPersisted::CursorsWritten => self.is_writing_cursors = false,
                 OnPersisted::NoticeWritten { reader, key } => {
                     self.logs.notice_written(&reader, &key);
@@ -204,16 +230,34 @@ impl Server {
     }
 
     /// Writes the cursors that moved and the logs that became shorter.
-    pub(super) fn write_cursors(&mut self) {
-        if self.is_writing_cursors {
+    pub(super) fn write_cursors(&mut self, now: Instant) {
+        if self.is_writing_cursors || now < self.next_cursor_write {
             return;
         }
         for record in self.logs.take_records() {
             self.is_writing_cursors = true;
-            self.persist(record, OnPersisted::Nothing);
+            self.persist_cursor(record);
         }
         if self.is_writing_cursors {
             self.after_records(OnPersisted::CursorsWritten);
+        }
+    }
+
+    /// Writes a record of a log. A cursor that the disk refuses is written again later.
+    pub(super) fn persist_cursor(&mut self, record: Record) {
+        let then = match &record {
+            Record::Cursor(CursorRecord { reader, key, .. }) | Record::CursorRemoved { reader, key } => {
+                OnPersisted::CursorWritten { reader: reader.clone(), key: key.clone() }
+            }
+            _ => OnPersisted::Nothing,
+        };
+        self.persist(record, then);
+    }
+
+    fn cursor_written(&mut self, now: Instant, reader: Name, key: IntervalKey, is_written: bool) {
+        if !is_written {
+            self.logs.mark_changed(reader, key);
+            self.next_cursor_write = now + CURSOR_RETRY;
         }
     }
 

@@ -32,7 +32,7 @@ struct MailReservation {
     bytes: usize,
 }
 
-/// The index of all stored messages and receipts.
+/// The index of stored direct messages, and of receipts.
 #[derive(Debug, Default)]
 pub struct MailIndex {
     headers: BTreeMap<u64, MailHeader>,
@@ -45,7 +45,7 @@ pub struct MailIndex {
     /// When each remembered id expires, in order.
     expiries: VecDeque<(Instant, MessageId)>,
     last_seq: u64,
-    /// The most messages in the mailbox of an offline reader.
+    /// The most messages in a mailbox.
     mailbox_max: usize,
 }
 
@@ -162,14 +162,12 @@ impl MailIndex {
         self.mailboxes.get(reader).map_or(0, |mailbox| mailbox.seqs.len())
     }
 
-    /// Whether a reader's mailbox has no room for a message with this many bytes of text. The configured limit
-    /// applies only to offline readers.
+    /// Whether a reader's mailbox has no room for a message with this many bytes of text.
     #[must_use]
-    pub fn is_full(&self, reader: &Name, bytes: usize, is_online: bool) -> bool {
-        let messages_max = if is_online { MAILBOX } else { self.mailbox_max };
+    pub fn is_full(&self, reader: &Name, bytes: usize) -> bool {
         let kept = self.mailboxes.get(reader).map_or((0, 0), |mailbox| (mailbox.seqs.len(), mailbox.bytes));
         let reserved = self.reserved.get(reader).map_or((0, 0), |reserved| (reserved.messages, reserved.bytes));
-        kept.0 + reserved.0 >= messages_max || kept.1 + reserved.1 + bytes > MAILBOX_BYTES
+        kept.0 + reserved.0 >= self.mailbox_max || kept.1 + reserved.1 + bytes > MAILBOX_BYTES
     }
 
     /// All readers with undelivered messages, and the number of these.
@@ -177,7 +175,7 @@ impl MailIndex {
         self.mailboxes.iter().map(|(name, mailbox)| (name, mailbox.seqs.len()))
     }
 
-    /// The number of stored messages.
+    /// The number of stored direct messages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.headers.len()
@@ -263,18 +261,17 @@ mod tests {
     fn a_mailbox_is_limited_in_messages_and_in_bytes() {
         let mut index = MailIndex::new(vec![], vec![], 0, MAILBOX);
         for seq in 1..=MAILBOX as u64 {
-            assert!(!index.is_full(&name("y"), 1, false));
+            assert!(!index.is_full(&name("y"), 1));
             index.insert(header(seq, "y", 1));
         }
-        assert!(index.is_full(&name("y"), 1, false));
+        assert!(index.is_full(&name("y"), 1));
         let mut index = MailIndex::new(vec![], vec![], 0, 1);
         index.insert(header(1, "y", 1));
-        assert!(index.is_full(&name("y"), 1, false));
-        assert!(!index.is_full(&name("y"), 1, true));
+        assert!(index.is_full(&name("y"), 1));
         let mut index = MailIndex::new(vec![], vec![], 0, MAILBOX);
         index.insert(header(1, "y", MAILBOX_BYTES));
-        assert!(index.is_full(&name("y"), 1, false));
-        assert!(!index.is_full(&name("z"), 1, false));
+        assert!(index.is_full(&name("y"), 1));
+        assert!(!index.is_full(&name("z"), 1));
     }
 
     #[test]
@@ -283,10 +280,7 @@ mod tests {
         let mail = |seq| header(seq, "y", 2);
         index.reserve(&mail(1));
         index.reserve(&mail(2));
-        assert!(index.is_full(&name("y"), 1, false) && !index.is_full(&name("y"), 1, true));
-        assert!(
-            !index.is_full(&name("y"), MAILBOX_BYTES - 4, true) && index.is_full(&name("y"), MAILBOX_BYTES - 3, true)
-        );
+        assert!(index.is_full(&name("y"), 1));
         assert_eq!(
             (index.count(&name("y")), index.waiting_after(&name("y"), 0).count()),
             (0, 0),
@@ -296,9 +290,9 @@ mod tests {
         // The first is written, the second is refused.
         index.release(&mail(1));
         index.insert(mail(1));
-        assert!(index.is_full(&name("y"), 1, false) && !index.is_written());
+        assert!(index.is_full(&name("y"), 1) && !index.is_written());
         index.release(&mail(2));
-        assert!(!index.is_full(&name("y"), 1, false) && index.is_written());
+        assert!(!index.is_full(&name("y"), 1) && index.is_written());
         index.remove(1);
         assert!(!index.concerns(&name("y")));
     }

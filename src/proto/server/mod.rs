@@ -1,11 +1,12 @@
 //! The server machine: registers clients, keeps every client's copy of the table current, and stores messages that
 //! cannot be delivered.
 //!
-//! These parts own their state: [`sessions`], [`ping`], [`groups`], [`mail_index`], [`logs`] and [`table`], and for each
-//! client its [`acks`] and its [`replay_window`]. The machine routes between them. This file handles inputs and outputs.
-//! [`requests`] dispatches requests, [`presence`] moves clients online and offline, [`intake`] accepts messages,
-//! [`delivery`] sends them, [`updates`] sends the changes of the table, [`replies`] answers requests, and [`console`]
-//! executes the commands of the server's terminal. [`cookies`] rejects clients with forged source addresses.
+//! These parts own their state: [`sessions`], [`ping`], [`groups`], [`mail_index`], [`logs`] and [`table`], and for
+//! each client its [`acks`] and its [`replay_window`]. The machine routes between them. This file handles inputs and
+//! outputs. [`requests`] dispatches requests, [`presence`] moves clients online and offline, [`intake`] accepts
+//! messages, [`delivery`] sends them, [`updates`] sends the changes of the table, [`replies`] answers requests, and
+//! [`console`] executes the commands of the server's terminal. [`cookies`] rejects clients with forged source
+//! addresses.
 
 mod acks;
 mod console;
@@ -99,6 +100,8 @@ pub struct Server {
     /// Whether records of cursors have no outcome yet. Meanwhile changes accumulate, so that there is one record for
     /// each reader and transaction.
     is_writing_cursors: bool,
+    /// When cursors may be written next, because the disk refused one.
+    next_cursor_write: Instant,
     saves: Saves,
     /// Messages that are being written. They are neither answered nor sent to readers before they are on disk.
     unwritten: BTreeSet<MessageId>,
@@ -139,6 +142,7 @@ impl Server {
             last_written: state.last_seq,
             notices: 0,
             is_writing_cursors: false,
+            next_cursor_write: now.mono,
             saves: Saves::default(),
             unwritten: BTreeSet::new(),
             ready_readers: BTreeSet::new(),
@@ -305,7 +309,7 @@ impl Server {
         self.schedule_deliveries();
         self.send_updates(now);
         self.send_held_answers();
-        self.write_cursors();
+        self.write_cursors(now);
     }
 
     fn end(&mut self) {
@@ -352,6 +356,8 @@ impl Machine for Server {
             return None;
         }
         let own = [self.pings.deadline(), self.sessions.deadline(), self.logs.deadline(), self.round_deadline()];
-        own.into_iter().chain([Some(self.next_purge)]).fold(self.links.deadline(), earliest)
+        let retries_cursors = !self.is_writing_cursors && self.logs.has_changes();
+        let cursors = retries_cursors.then_some(self.next_cursor_write);
+        own.into_iter().chain([Some(self.next_purge), cursors]).fold(self.links.deadline(), earliest)
     }
 }

@@ -15,7 +15,7 @@ use crate::proto::server::intake::OnPersisted;
 use crate::proto::server::ping::{PingDatagram, PingTimeout, PingWaiters};
 use crate::proto::server::replies::{RequestId, answer};
 use crate::proto::server::saves::SaveList;
-use crate::proto::server::sessions::Silence;
+use crate::proto::server::sessions::{Session, Silence};
 use crate::proto::server::table::{Holder, NAMES, TableRow};
 use crate::proto::server::{LIMIT, Server};
 use crate::proto::time::{Instant, Timestamp};
@@ -133,7 +133,7 @@ impl Server {
     /// Lets a name read the channel from now on, unless it does already.
     pub(super) fn read_channel(&mut self, name: &Name) {
         if let Some(cursor) = self.logs.register(name) {
-            self.persist(cursor, OnPersisted::Nothing);
+            self.persist_cursor(cursor);
         }
     }
 
@@ -195,7 +195,10 @@ impl Server {
             match self.sessions.silence_timeout(now, client) {
                 Silence::Nothing => {}
                 Silence::Ping => self.start_ping(now, client),
-                Silence::StopSending => self.stop_sending(client),
+                Silence::StopSending => {
+                    self.saves.forget(client);
+                    self.stop_sending(client);
+                }
             }
         }
     }
@@ -249,14 +252,14 @@ impl Server {
     /// Handles the notice of a client that shuts down.
     pub(super) fn bye(&mut self, now: Instant, client: Incarnation) {
         // A client that is not reading is already offline.
-        let session = self.sessions.get(client).filter(|session| session.is_reading());
-        let name = session.and_then(|session| session.name().cloned());
+        let session = self.sessions.get(client);
+        if let Some(name) = session.and_then(Session::name) {
+            self.logs.rewind(name);
+        }
+        let name = session.filter(|session| session.is_reading()).and_then(|session| session.name().cloned());
         self.leave_group(client);
         self.saves.forget(client);
         self.sessions.leave(now, client);
-        if let Some(name) = &name {
-            self.logs.rewind(name);
-        }
         if let Some(link) = self.links.get_mut(client) {
             link.abort();
             link.discard_received();
@@ -309,7 +312,7 @@ impl Server {
         }
     }
 
-    /// Makes a direct message wait until its reader answers a ping. Returns the message if too many wait already.
+    /// Makes a list wait until its reader answers a ping. Returns the list if too many wait already.
     pub(super) fn ping_reader(&mut self, now: Instant, list: SaveList) -> Option<SaveList> {
         self.ping(now, &list.to, LIMIT);
         self.pings.add_list(list)

@@ -1,6 +1,7 @@
 //! Requests of clients: dispatches them, and answers requests about names and groups.
 //!
-//! Each request is processed once and answered once. Registration is in `presence`, messages are in `intake` and `saves`.
+//! Each request is processed once and answered once. Registration is in `presence`, messages are in `intake` and
+//! `saves`.
 
 use crate::proto::event::MessageKind;
 use crate::proto::event::reason::{DropReason, Reason};
@@ -120,7 +121,7 @@ impl Server {
         let (reason, outcome) = match self.groups.join(request.client, &name, &group) {
             JoinOutcome::Joined => match self.logs.join(&name, &group) {
                 Some(cursor) => {
-                    self.persist(cursor, OnPersisted::Nothing);
+                    self.persist_cursor(cursor);
                     self.say(ServerEvent::Joined { group, name });
                     return self.answer(request, RequestOutcome::Ok);
                 }
@@ -152,12 +153,12 @@ impl Server {
         }
     }
 
-    /// Ends the membership of a client, and its interval of the group's log. Returns the group and the member's name, if
-    /// the client was in a group.
+    /// Ends the membership of a client, and its interval of the group's log. Returns the group and the member's name,
+    /// if the client was in a group.
     pub(super) fn end_membership(&mut self, client: Incarnation) -> Option<(Name, Name)> {
         let (group, name) = self.groups.leave(client)?;
-        if let Some(cursor) = self.logs.leave(&name, &group) {
-            self.persist(cursor, OnPersisted::Nothing);
+        if let Some((cursor, key)) = self.logs.leave(&name, &group) {
+            self.persist(cursor, OnPersisted::IntervalEnded { reader: name.clone(), key });
         }
         Some((group, name))
     }

@@ -21,8 +21,8 @@ use crate::proto::text::Text;
 use crate::proto::time::Instant;
 use crate::proto::wire::{Answer, Frame, MAX_LIST, MAX_LIST_BYTES, RequestOutcome, Row};
 
-/// The most bytes of text in the lists of all clients that have not arrived as a whole. Beyond it, the list of the
-/// client that sends is dropped, and its request fails.
+/// The most bytes in the lists of all clients that have not arrived as a whole. Beyond it the largest list is dropped,
+/// and its request fails.
 pub const PARTIAL_BYTES: usize = 64 * 1024 * 1024;
 
 /// A message of a list, as it arrives.
@@ -60,6 +60,8 @@ pub struct ListOutcome {
 #[derive(Debug, Default)]
 pub struct Saves {
     partial: BTreeMap<Incarnation, PartialList>,
+    /// The lists in `partial` by their bytes, and the sum of these.
+    by_bytes: BTreeSet<(usize, Incarnation)>,
     partial_bytes: usize,
     /// The messages that the disk refused, by position in the list that is being written.
     refused: BTreeMap<RequestId, BTreeSet<usize>>,
@@ -67,34 +69,45 @@ pub struct Saves {
 
 /// The messages of a list whose end has not arrived. A list that its sender aborted can precede them.
 #[derive(Debug, Default)]
-struct PartialList {
+pub(super) struct PartialList {
     items: VecDeque<ListItem>,
-    bytes: usize,
+    text_bytes: usize,
+}
+
+impl PartialList {
+    /// The bytes that count in [`PARTIAL_BYTES`].
+    fn weight(&self) -> usize {
+        self.text_bytes + self.items.len() * size_of::<ListItem>()
+    }
 }
 
 impl Saves {
     /// Adds a message of the next list of this client. Drops older ones beyond the limits of a list.
     fn collect(&mut self, client: Incarnation, item: ListItem) {
         let list = self.partial.entry(client).or_default();
-        list.bytes += item.text.len();
-        self.partial_bytes += item.text.len();
+        let before = list.weight();
+        list.text_bytes += item.text.len();
         list.items.push_back(item);
-        while (list.items.len() > MAX_LIST || list.bytes > MAX_LIST_BYTES)
+        while (list.items.len() > MAX_LIST || list.text_bytes > MAX_LIST_BYTES)
             && let Some(oldest) = list.items.pop_front()
         {
-            list.bytes -= oldest.text.len();
-            self.partial_bytes -= oldest.text.len();
+            list.text_bytes -= oldest.text.len();
         }
-        if self.partial_bytes > PARTIAL_BYTES {
-            self.forget(client);
+        let after = list.weight();
+        self.by_bytes.remove(&(before, client));
+        self.by_bytes.insert((after, client));
+        self.partial_bytes = self.partial_bytes - before + after;
+        while self.partial_bytes > PARTIAL_BYTES
+            && let Some((_, largest)) = self.by_bytes.last().copied()
+        {
+            self.forget(largest);
         }
     }
 
     /// Takes the last `n` messages of this client. They are the whole list, because the link keeps the order. Returns
     /// nothing if some are missing.
     pub(super) fn take(&mut self, client: Incarnation, n: usize) -> Vec<ListItem> {
-        let Some(mut list) = self.partial.remove(&client) else { return Vec::new() };
-        self.partial_bytes -= list.bytes;
+        let Some(mut list) = self.forget(client) else { return Vec::new() };
         match list.items.len().checked_sub(n) {
             Some(aborted) => list.items.split_off(aborted).into(),
             None => Vec::new(),
@@ -102,10 +115,11 @@ impl Saves {
     }
 
     /// Drops the messages of a client that ended.
-    pub(super) fn forget(&mut self, client: Incarnation) {
-        if let Some(list) = self.partial.remove(&client) {
-            self.partial_bytes -= list.bytes;
-        }
+    pub(super) fn forget(&mut self, client: Incarnation) -> Option<PartialList> {
+        let list = self.partial.remove(&client)?;
+        self.by_bytes.remove(&(list.weight(), client));
+        self.partial_bytes -= list.weight();
+        Some(list)
     }
 
     /// Notes that the disk refused a message of a list.
@@ -150,13 +164,14 @@ impl Server {
             Some(Mail::new(MailHeader { to: Some(to.clone()), recipients: 1, ..header }, Text::new(&text).ok()?))
         };
         let mail: Option<Vec<Mail>> = items.into_iter().map(mail).collect();
-        let Some(mail) = mail.filter(|mail| !mail.is_empty()) else {
+        let has_own_ids =
+            |mail: &Vec<Mail>| mail.iter().map(|mail| mail.header.id).collect::<BTreeSet<_>>().len() == mail.len();
+        let Some(mail) = mail.filter(|mail| !mail.is_empty() && has_own_ids(mail)) else {
             return self.answer(request, RequestOutcome::Failed);
         };
         let list = SaveList { request, to, mail };
-        // Some messages are being written. The outcome of their records answers this request.
         if self.is_being_written(&list) {
-            return;
+            return self.after_records(OnPersisted::Keep(list));
         }
         let known = self.known_of(&list);
         if known == list.mail.len() {
@@ -171,7 +186,7 @@ impl Server {
         }
     }
 
-    /// The number of messages at the begin of a list that are kept already.
+    /// The number of messages that are kept already, counted from the first one of a list.
     pub(super) fn known_of(&self, list: &SaveList) -> usize {
         list.mail.iter().take_while(|mail| self.mail.known(mail.header.id).is_some()).count()
     }
@@ -182,9 +197,9 @@ impl Server {
 
     /// Stores the messages of a list for its reader, up to the first that does not fit.
     pub(super) fn keep(&mut self, list: SaveList) {
-        // The same messages may have been stored while their reader was pinged.
+        // The same messages may have been stored while their reader was pinged. Their outcome decides.
         if self.is_being_written(&list) {
-            return;
+            return self.after_records(OnPersisted::Keep(list));
         }
         let SaveList { request, to, mail } = list;
         let (mut written, mut outcome) = (Vec::new(), ListOutcome { kept: mail.len(), is: RequestOutcome::Saved });
@@ -192,7 +207,7 @@ impl Server {
             if self.mail.known(mail.header.id).is_some() {
                 continue;
             }
-            if outcome.is == RequestOutcome::Full || self.mail.is_full(&to, mail.header.text_bytes, false) {
+            if outcome.is == RequestOutcome::Full || self.mail.is_full(&to, mail.header.text_bytes) {
                 outcome = ListOutcome { kept: outcome.kept.min(index), is: RequestOutcome::Full };
                 self.say(ServerEvent::Rejected { reason: Reason::MailboxFull, from: mail.header.from, group: None });
                 continue;
@@ -274,17 +289,17 @@ mod tests {
     }
 
     #[test]
-    fn the_partial_lists_of_all_clients_are_limited_in_bytes() {
+    fn the_partial_lists_of_all_clients_are_limited_in_bytes_and_the_largest_is_dropped() {
         let (mut saves, text) = (Saves::default(), "m".repeat(65_536));
-        let most = PARTIAL_BYTES / text.len();
+        let most = PARTIAL_BYTES / (text.len() + size_of::<ListItem>());
         let client = |number: usize| Incarnation(number as u128);
-        (0..most).for_each(|number| saves.collect(client(number), item(1, &text)));
-        assert_eq!(saves.partial_bytes, PARTIAL_BYTES);
-        saves.collect(client(most), item(1, &text));
-        assert_eq!((saves.partial_bytes, saves.take(client(most), 1)), (PARTIAL_BYTES, vec![]));
-        assert_eq!(saves.take(client(0), 1).len(), 1);
-        saves.forget(client(1));
-        saves.collect(client(most), item(1, &text));
-        assert_eq!(saves.take(client(most), 1).len(), 1);
+        (0..most - 2).for_each(|number| saves.collect(client(number), item(1, &text)));
+        (1..=2).for_each(|number| saves.collect(client(most), item(number, &text)));
+        assert!(saves.partial_bytes <= PARTIAL_BYTES);
+        saves.collect(client(most + 1), item(1, &text));
+        assert_eq!(saves.take(client(most), 1), vec![], "it was the largest");
+        assert_eq!([0, 1, most + 1].map(|number| saves.take(client(number), 1).len()), [1, 1, 1]);
+        (2..most - 2).for_each(|number| drop(saves.forget(client(number))));
+        assert_eq!((saves.partial_bytes, saves.by_bytes.len()), (0, 0));
     }
 }

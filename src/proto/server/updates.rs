@@ -31,8 +31,8 @@ const ROW_BYTES_A_FRAME: usize = MAX_FRAME - 96;
 const GONE_A_FRAME: usize = 18;
 /// The most rows in one update.
 const ROWS_AN_UPDATE: usize = 256;
-/// The least time between two rounds of updates. The first change after that leaves at once. Later ones travel together,
-/// so that updates leave the clients and the server time for other work while many clients come at once.
+/// The least time between two rounds of updates. The first change after that leaves at once. Later ones travel
+/// together, so that updates leave the clients and the server time for other work while many clients come at once.
 const ROUND_EVERY: Duration = Duration::from_millis(50);
 /// Added to [`ROUND_EVERY`] for each online client.
 const ROUND_TIME_A_CLIENT: Duration = Duration::from_micros(50);
@@ -95,7 +95,7 @@ struct EncodedUpdate {
     upto: u64,
     /// Whether the update reaches the version of the table.
     is_last: bool,
-    /// Whether no row differs.
+    /// Whether it has no row and no dropped name.
     is_empty: bool,
     lines: Vec<Arc<str>>,
 }

@@ -90,11 +90,11 @@ pub enum RequestOutcome {
     Ok,
     /// `save`, `saves`: all messages of the request are on disk.
     Saved,
-    /// `save`, `saves`: the reader is online, in `row`. `lookup`: the name is known, in `row`. `create`: the group exists
-    /// already.
+    /// `save`, `saves`: the reader is online, in `row`. `lookup`: the name is known, in `row`. `create`: the group
+    /// exists already.
     Exists,
-    /// `save`, `saves`, `lookup`: the name is unknown. `join`: no such group. Other requests about a group: no such group, or
-    /// the client is not a member.
+    /// `save`, `saves`, `lookup`: the name is unknown. `join`: no such group. Other requests about a group: no such
+    /// group, or the client is not a member.
     None,
     /// `save`, `saves`: the mailbox is full. `create`, `join`: a limit is reached.
     Full,

@@ -9,8 +9,8 @@ use crate::runner::exec::executor::{CaseExecutor, Executed};
 use crate::runner::lang::ast::ActorId;
 use crate::runner::report::outcome::{CaseFailure, Cause};
 
-/// Time limit for a server to listen, and for a client to be registered and in every table, unless tables are partial. It is much longer than the
-/// five attempts of 500 ms after which a client gives up and ends.
+/// Time limit for a server to listen, and for a client to be registered and in every table, unless tables are partial.
+/// It is much longer than the five attempts of 500 ms after which a client gives up and ends.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Text output says that a table has changed, and not how. Text actors must therefore be silent this long, so that an

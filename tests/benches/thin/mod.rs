@@ -128,7 +128,8 @@ impl Fleet {
         self.begin.elapsed()
     }
 
-    /// Ends all clients, without a word to the server. Returns the faults, if each of them should have got `expected` messages.
+    /// Ends all clients, without a word to the server. Returns the faults, if each of them should have got `expected`
+    /// messages.
     pub fn end(self, expected: u64) -> Faults {
         self.counters.is_stopping.store(true, SeqCst);
         let mut faults = Faults::default();

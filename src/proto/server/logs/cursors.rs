@@ -15,7 +15,8 @@ impl Logs {
         (!reads).then(|| self.open(reader, LogName::Channel))
     }
 
-    /// Opens an interval of a group. Returns the record to write, or `None` if the reader has [`INTERVALS`] unread ones.
+    /// Opens an interval of a group. Returns the record to write, or `None` if the reader has [`INTERVALS`] unread
+    /// ones.
     pub fn join(&mut self, reader: &Name, group: &Name) -> Option<Record> {
         let unread = self.readers.get(reader).map_or(0, Vec::len);
         (unread < INTERVALS).then(|| self.open(reader, LogName::Group(group.clone())))
@@ -35,8 +36,8 @@ impl Logs {
         record
     }
 
-    /// Ends the interval of a group. Returns the record to write, if the reader was reading the group.
-    pub fn leave(&mut self, reader: &Name, group: &Name) -> Option<Record> {
+    /// Ends the interval of a group. Returns the record to write and the interval, if the reader was reading the group.
+    pub fn leave(&mut self, reader: &Name, group: &Name) -> Option<(Record, IntervalKey)> {
         let name = LogName::Group(group.clone());
         let log = self.logs.get_mut(&name)?;
         let interval = self.readers.get_mut(reader)?.iter_mut().find(|interval| interval.reads(&name))?;
@@ -46,9 +47,9 @@ impl Logs {
         let record = interval.record(reader);
         if self.remove_if_read(reader, &key) {
             self.changed.remove(&(reader.clone(), key.clone()));
-            return Some(Record::CursorRemoved { reader: reader.clone(), key });
+            return Some((Record::CursorRemoved { reader: reader.clone(), key: key.clone() }, key));
         }
-        Some(record)
+        Some((record, key))
     }
 
     /// Removes a reader.
@@ -185,7 +186,8 @@ impl Logs {
         self.readers.get_mut(reader)?.iter_mut().find(|interval| interval.key == *key)
     }
 
-    /// Notes that items of an interval were sent: the position of each message, or of the last one of a notice.
+    /// Notes that items were sent. `positions` has the position of each message, or of the last message that a notice
+    /// counts.
     pub fn sent(&mut self, reader: &Name, key: &IntervalKey, positions: impl IntoIterator<Item = u64>) {
         if let Some(interval) = self.interval_mut(reader, key) {
             positions.into_iter().for_each(|last| interval.send(last));
@@ -211,11 +213,14 @@ impl Logs {
             return;
         };
         let before = std::mem::replace(&mut interval.next, next);
+        let is_open = interval.end.is_none();
         self.changed.insert((reader.clone(), key.clone()));
         if let Some(log) = self.logs.get_mut(&key.log) {
             log.remove_cursor(before);
             log.add_cursor(next);
-            log.move_lag(reader, next, &self.retention);
+            if is_open {
+                log.move_lag(reader, next, &self.retention);
+            }
         }
         self.remove_if_read(reader, key);
         self.remove_read(&key.log);

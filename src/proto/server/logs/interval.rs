@@ -22,7 +22,7 @@ pub struct Interval {
     pub in_flight: VecDeque<InFlight>,
     /// The end; `None` while the reader reads the log.
     pub end: Option<u64>,
-    /// The number of the reader's own dropped messages from `sent` on, behind the notice.
+    /// The number of the reader's own dropped messages from `sent` on. The notice does not count them.
     pub own_dropped: u64,
     /// The number of its own dropped messages from `next` on and before the first item in flight.
     own_dropped_first: u64,
@@ -30,7 +30,8 @@ pub struct Interval {
     pub notice_state: NoticeState,
 }
 
-/// An item in flight. Own messages are not sent, so that a rewind must count those that were dropped.
+/// An item in flight. A reader's own messages are not sent. A rewind must count the dropped ones, so each item records
+/// them.
 #[derive(Clone, Copy, Debug)]
 pub struct InFlight {
     /// The position of the message, or of the last one of a notice.
@@ -95,7 +96,7 @@ impl Interval {
         self.end.is_none_or(|end| position < end)
     }
 
-    /// The number of the reader's own dropped messages from `next` on, behind the notice.
+    /// The number of the reader's own dropped messages from `next` on. The notice does not count them.
     fn own_dropped_in_all(&self) -> u64 {
         self.own_dropped + self.own_dropped_first + self.in_flight.iter().map(|item| item.own_dropped).sum::<u64>()
     }

@@ -109,7 +109,7 @@ impl Lag {
 }
 
 impl Logs {
-    /// Holds the answer to a sender that fills a log which an online reader reads slowly. Returns whether it does.
+    /// Holds an answer if its sender fills the log and an online reader lags. Returns whether it is held.
     pub fn hold_answer(&mut self, name: &LogName, sender: &Name, request: RequestId, recipients: usize) -> bool {
         let Some(log) = self.logs.get_mut(name) else { return false };
         let holds = self.held_answers < HELD_ANSWERS && log.fills(sender) && log.lag.has_lagging();

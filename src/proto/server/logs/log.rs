@@ -10,10 +10,10 @@ use crate::proto::server::logs::lag::Lag;
 use crate::proto::text::Text;
 use crate::proto::time::Instant;
 
-/// A sender fills a log if it sent more than [`OWN`] of its last [`LAST`] messages.
-const LAST: u64 = 5_000;
-/// See [`LAST`].
-const OWN: usize = 64;
+/// The last messages of a log among which the messages of one sender are counted.
+const FILL_WINDOW: u64 = 5_000;
+/// A sender with more messages among them fills the log.
+const FILL_MESSAGES: usize = 64;
 
 /// A message of a log.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl LoggedMessage {
         self.text.as_ref()
     }
 
-    /// The lines of its frame as a live message. All readers share what `encode` returns once.
+    /// The lines of its frame as a live message. `encode` runs once, and all readers share its result.
     pub fn live_lines(&mut self, encode: impl FnOnce() -> Arc<[Arc<str>]>) -> Arc<[Arc<str>]> {
         let lines = self.lines.get_or_insert_with(encode);
         Arc::clone(lines)
@@ -203,8 +203,8 @@ impl MessageLog {
 
     /// Whether a sender sent so many of the last messages that it should wait for slow readers.
     pub fn fills(&self, sender: &Name) -> bool {
-        let from = self.end().saturating_sub(LAST);
-        self.senders.get(sender).is_some_and(|own| own.range(from..).take(OWN + 1).count() > OWN)
+        let from = self.end().saturating_sub(FILL_WINDOW);
+        self.senders.get(sender).is_some_and(|own| own.range(from..).take(FILL_MESSAGES + 1).count() > FILL_MESSAGES)
     }
 
     pub fn add_cursor(&mut self, position: u64) {

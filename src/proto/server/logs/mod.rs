@@ -31,6 +31,9 @@ pub use crate::proto::server::logs::log::LoggedMessage;
 /// The most bytes of texts of recent messages that stay in memory. Older texts are read from disk.
 pub const RECENT_BYTES: usize = 16 * 1024 * 1024;
 
+/// The bytes that a message counts in addition to its text in the limit of all logs.
+const MESSAGE_BYTES: u64 = 256;
+
 /// All logs and cursors of a server.
 #[derive(Debug, Default)]
 pub struct Logs {
@@ -46,7 +49,7 @@ pub struct Logs {
     recent_bytes: usize,
     /// The logs with messages, by the `seq` of their first one.
     oldest: BTreeSet<(u64, LogName)>,
-    /// The bytes of all texts.
+    /// The bytes of all messages: those of their texts, and [`MESSAGE_BYTES`] for each.
     bytes: u64,
     /// The number of stored messages.
     count: usize,
@@ -115,7 +118,7 @@ impl Logs {
             logs.logs.entry(cursor.key.log.clone()).or_default().extend_to(reached);
         }
         for (name, log) in &logs.logs {
-            logs.bytes += log.bytes();
+            logs.bytes += log.bytes() + log.count() as u64 * MESSAGE_BYTES;
             logs.count += log.count();
             logs.oldest.extend(log.first_seq().map(|seq| (seq, name.clone())));
         }
@@ -173,10 +176,15 @@ impl Logs {
     /// Fills the oldest reserved position of a log: with a message that was written, or with a gap if it was refused.
     pub fn append(&mut self, now: Instant, name: &LogName, mail: Option<Mail>) {
         let Some(log) = self.logs.get_mut(name) else { return };
-        let Some(Mail { header, text }) = mail else { return log.append_gap() };
+        let Some(Mail { header, text }) = mail else {
+            log.append_gap();
+            // Readers skip the gap at their next delivery.
+            self.grown.insert(name.clone());
+            return self.enforce_limits(name);
+        };
         let (id, seq, from, position) = (header.id, header.seq, header.from.clone(), log.end());
         self.ids.insert(id, header.recipients);
-        self.bytes += header.text_bytes as u64;
+        self.bytes += header.text_bytes as u64 + MESSAGE_BYTES;
         self.recent_bytes += header.text_bytes;
         self.count += 1;
         if log.count() == 0 {
@@ -222,7 +230,11 @@ impl Logs {
 
     fn enforce_limits(&mut self, name: &LogName) {
         let (messages, bytes) = (self.retention.messages, self.retention.bytes);
-        while self.logs.get(name).is_some_and(|log| log.count() > messages || log.bytes() > bytes) {
+        // Gaps count too, so that they are limited.
+        let positions = 2 * messages as u64;
+        let exceeds =
+            |log: &MessageLog| log.count() > messages || log.bytes() > bytes || log.end() - log.base() > positions;
+        while self.logs.get(name).is_some_and(exceeds) {
             self.drop_first(name);
         }
         while self.bytes > self.retention.total_bytes
@@ -261,7 +273,7 @@ impl Logs {
         self.oldest.remove(&(header.seq, name.clone()));
         self.oldest.extend(log.first_seq().map(|seq| (seq, name.clone())));
         self.ids.remove(&header.id);
-        self.bytes -= header.text_bytes as u64;
+        self.bytes -= header.text_bytes as u64 + MESSAGE_BYTES;
         self.count -= 1;
         self.recent_bytes -= text.map_or(0, |text| text.as_str().len());
         while self.recent.front().is_some_and(|(other, old)| other == name && *old <= position) {
@@ -282,7 +294,7 @@ impl Logs {
         self.oldest.remove(&(header.seq, name.clone()));
         self.oldest.extend(log.first_seq().map(|seq| (seq, name.clone())));
         self.ids.remove(&header.id);
-        self.bytes -= header.text_bytes as u64;
+        self.bytes -= header.text_bytes as u64 + MESSAGE_BYTES;
         self.recent_bytes -= text.map_or(0, |text| text.as_str().len());
         self.count -= 1;
     }
@@ -290,6 +302,17 @@ impl Logs {
     /// Takes the logs that have new messages since the last call.
     pub fn take_grown(&mut self) -> BTreeSet<LogName> {
         std::mem::take(&mut self.grown)
+    }
+
+    /// Notes that the record of a cursor must be written.
+    pub fn mark_changed(&mut self, reader: Name, key: IntervalKey) {
+        self.changed.insert((reader, key));
+    }
+
+    /// Whether [`Logs::take_records`] returns some.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.changed.is_empty() || !self.trimmed.is_empty()
     }
 
     /// The records of everything that changed since the last call.
@@ -312,8 +335,7 @@ impl Logs {
     /// Whether nothing is to be written, no item is in flight and no answer is held.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.changed.is_empty()
-            && self.trimmed.is_empty()
+        !self.has_changes()
             && self.grown.is_empty()
             && self.held_answers == 0
             && self.logs.values().all(|log| log.reserved() == log.end())

@@ -210,7 +210,7 @@ impl Harness {
 
     fn leave(&mut self, reader: &Name) {
         if let Some(group) = self.members.remove(reader)
-            && let Some(record) = self.logs.leave(reader, &group)
+            && let Some((record, _)) = self.logs.leave(reader, &group)
         {
             self.disk.apply(record);
         }
@@ -322,7 +322,11 @@ fn direct_messages_and_logs_are_merged_by_number() {
 #[test]
 fn the_limits_of_a_log_and_of_all_logs_drop_the_oldest_messages() {
     let limits = |messages, bytes, total_bytes| Retention { messages, bytes, total_bytes, ..Retention::default() };
-    for (retention, left) in [(limits(2, 99, 99), [2, 1]), (limits(9, 4, 99), [2, 1]), (limits(9, 99, 4), [1, 1])] {
+    for (retention, left) in [
+        (limits(2, 99, u64::MAX), [2, 1]),
+        (limits(9, 4, u64::MAX), [2, 1]),
+        (limits(9, 99, 2 * (MESSAGE_BYTES + 2)), [1, 1]),
+    ] {
         let mut logs = Logs::new(retention, vec![], vec![], vec![]);
         let (reader, group) = (name("y"), LogName::Group(name("g")));
         logs.register(&reader);
