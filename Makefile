@@ -32,7 +32,7 @@ scenarios: build  ## run every scenario
 picture: build    ## draw scenarios/session.svg, the picture in the README, from a real session
 	python3 tests/support/picture.py $(CHAT) scenarios/session.svg
 
-chaos:            ## run 10,000 random histories, and kill a real server 200 times
+chaos:            ## run 10,000 random histories and 200 with a crowd, and kill a real server 200 times
 	CHAT_SEEDS=10000 $(CARGO) test --release --test protocol histories::
 	CHAT_KILLS=200 $(CARGO) test --release --test program crash::
 

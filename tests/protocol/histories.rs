@@ -1,7 +1,7 @@
 //! Runs random histories of crashes, losses and commands, each from one seed, and checks that the contract holds.
 //!
-//! `CHAT_SEED=7 cargo test --test protocol histories::` replays one history. `CHAT_SEEDS=10000` runs that number of
-//! histories.
+//! `CHAT_SEED=7 cargo test --test protocol histories::` replays one history of each kind. `CHAT_SEEDS=10000` runs that
+//! number of histories, and one crowd for [`HISTORIES_A_CROWD`] of them.
 
 use chat::proto::server::WHOLE_TABLE;
 
@@ -16,22 +16,50 @@ const SEEDS: u64 = 500;
 /// The number of seeds to run with partial tables.
 const PARTIAL_SEEDS: u64 = 50;
 
+/// Seeds whose crowds found a fault in the past.
+const CROWD_REGRESSIONS: &[u64] = &[];
+
+/// The number of crowds to run without `CHAT_SEEDS`.
+const CROWDS: u64 = 10;
+
+/// A crowd takes as much time as this many histories.
+const HISTORIES_A_CROWD: u64 = 50;
+
+/// The kinds of histories.
+#[derive(Clone, Copy)]
+enum HistoryKind {
+    WholeTables,
+    PartialTables,
+    Crowd,
+}
+
+impl HistoryKind {
+    fn run(self, seed: u64) -> History {
+        match self {
+            Self::WholeTables => History::run(seed, WHOLE_TABLE),
+            // Each history has at least three names, so that it begins with whole tables.
+            Self::PartialTables => History::run(seed, 2),
+            Self::Crowd => History::crowd(seed),
+        }
+    }
+}
+
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// The seeds that the environment chooses, or this number of them.
-fn seeds(count: u64) -> Vec<u64> {
+/// The seeds that the environment chooses, or this number of them. `divisor` divides the number from the environment.
+fn seeds(count: u64, divisor: u64) -> Vec<u64> {
     match number("CHAT_SEED") {
         Some(seed) => vec![seed],
-        None => (1..=number("CHAT_SEEDS").unwrap_or(count)).collect(),
+        None => (1..=number("CHAT_SEEDS").map_or(count, |seeds| seeds.div_ceil(divisor))).collect(),
     }
 }
 
-/// Runs a seed, with whole tables up to this many names. Returns the number of limits of 500 ms and of 2,500 ms that
-/// passed. On a fault, returns a description with the command that replays it.
-fn verdict(seed: u64, whole_table: usize) -> Result<(usize, usize), String> {
-    let history = History::run(seed, whole_table);
+/// Runs a seed. Returns the number of limits of 500 ms and of 2,500 ms that passed. On a fault, returns a description
+/// with the command that replays it.
+fn verdict(seed: u64, kind: HistoryKind) -> Result<(usize, usize), String> {
+    let history = kind.run(seed);
     let mut faults = check::faults(&history);
     let limits = timing::faults(&history, &mut faults);
     if faults.is_empty() {
@@ -44,9 +72,9 @@ fn verdict(seed: u64, whole_table: usize) -> Result<(usize, usize), String> {
 }
 
 /// Runs all seeds on all processors. Returns the number of limits of 500 ms and of 2,500 ms that passed in them.
-fn run_all(seeds: &[u64], whole_table: usize) -> (usize, usize) {
+fn run_all(seeds: &[u64], kind: HistoryKind) -> (usize, usize) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = |at: usize| seeds.iter().skip(at).step_by(threads).map(|seed| verdict(*seed, whole_table));
+    let share = |at: usize| seeds.iter().skip(at).step_by(threads).map(|seed| verdict(*seed, kind));
     let verdicts: Vec<Result<_, String>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|at| scope.spawn(move || share(at).collect::<Vec<_>>())).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("a verdict on each seed")).collect()
@@ -59,19 +87,24 @@ fn run_all(seeds: &[u64], whole_table: usize) -> (usize, usize) {
 
 #[test]
 fn random_histories_keep_the_contract() {
-    let seeds = seeds(SEEDS);
-    let (acknowledgements, servers) = run_all(&seeds, WHOLE_TABLE);
+    let seeds = seeds(SEEDS, 1);
+    let (acknowledgements, servers) = run_all(&seeds, HistoryKind::WholeTables);
     let enough = seeds.len() < 100 || (acknowledgements * 10 >= seeds.len() && servers * 20 >= seeds.len());
     assert!(enough, "only {acknowledgements} messages and {servers} servers were waited for to the limit");
 }
 
 #[test]
 fn histories_that_once_broke_the_contract_keep_it() {
-    run_all(REGRESSIONS, WHOLE_TABLE);
+    run_all(REGRESSIONS, HistoryKind::WholeTables);
+    run_all(CROWD_REGRESSIONS, HistoryKind::Crowd);
 }
 
 #[test]
 fn histories_with_partial_tables_keep_the_contract() {
-    // Each history has at least three names, so that it begins with whole tables.
-    run_all(&seeds(PARTIAL_SEEDS), 2);
+    run_all(&seeds(PARTIAL_SEEDS, 1), HistoryKind::PartialTables);
+}
+
+#[test]
+fn crowds_keep_the_contract() {
+    run_all(&seeds(CROWDS, HISTORIES_A_CROWD), HistoryKind::Crowd);
 }

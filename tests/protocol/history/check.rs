@@ -1,17 +1,19 @@
 //! Checks the conditions that must hold in every history.
 
+mod recipients;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chat::proto::event::client::ClientEvent;
-use chat::proto::event::reason::Problem;
+use chat::proto::event::reason::{OfflineReason, Problem};
 use chat::proto::event::server::ServerEvent;
 use chat::proto::event::{Body, ClientInfo, Event, MessageKind};
 use chat::proto::id::{Incarnation, MessageId};
-use chat::proto::name::Name;
-use chat::proto::record::{CursorRecord, IntervalKey, Mail, Record};
+use chat::proto::record::{Mail, Record};
 use chat::proto::time::Instant;
 use chat::sim::simulation::SERVER;
 
+use crate::history::check::recipients::StoredMessage;
 use crate::history::{ClientRun, History, RunEnd, TestClient};
 
 /// A message as one run of its reader displayed it.
@@ -50,7 +52,11 @@ pub fn faults(history: &History) -> Vec<String> {
         offline_clients_display_no_message(seen, &mut faults);
         limits_are_kept(history, seen, &mut faults);
     }
-    promises_are_kept(history, &seen, &kept, &mut faults);
+    let stored = recipients::stored(history);
+    let displayed = displayed(&seen);
+    promises_are_kept(&seen, &kept, &stored, &displayed, &mut faults);
+    recipients::display_or_are_told(history, &seen, &stored, &displayed, &mut faults);
+    nobody_goes_offline_alone(history, &mut faults);
     receipts_are_true(history, &seen, &kept, &mut faults);
     the_creator_of_a_group_gets_a_confirmation(history, &seen, &mut faults);
     last_words_were_direct(history, &seen, &mut faults);
@@ -275,16 +281,23 @@ fn limits_are_kept(history: &History, seen: &RunLog<'_>, faults: &mut Vec<String
     }
 }
 
-/// A message that was received, saved or accepted is displayed by its reader.
+/// The messages that each client displayed in any of its runs, by name.
+fn displayed<'a>(seen: &[RunLog<'a>]) -> BTreeSet<(&'a str, MessageId)> {
+    let of_run = |seen: &RunLog<'a>| {
+        let name = seen.actor.name.as_str();
+        seen.shown.iter().map(|message| (name, message.id)).collect::<Vec<_>>()
+    };
+    seen.iter().flat_map(of_run).collect()
+}
+
+/// A message that was received or saved is displayed by its reader. One that was accepted is on disk.
 fn promises_are_kept(
-    history: &History,
     seen: &[RunLog<'_>],
     kept: &BTreeMap<MessageId, &Mail>,
+    stored: &[StoredMessage<'_>],
+    displayed: &BTreeSet<(&str, MessageId)>,
     faults: &mut Vec<String>,
 ) {
-    let shown_by = |name: &str, id: MessageId| {
-        seen.iter().any(|seen| seen.actor.name == name && seen.shown.iter().any(|message| message.id == id))
-    };
     // A killed group member loses the messages that it held.
     let may_have_held = |name: &str| {
         seen.iter().any(|seen| seen.actor.name == name && seen.run.joined && seen.run.end == RunEnd::Killed)
@@ -294,7 +307,7 @@ fn promises_are_kept(
             let (name, promise) = (&seen.actor.name, client_event(event));
             match promise {
                 Some(ClientEvent::Delivered { to, id, .. })
-                    if !shown_by(to.as_str(), *id) && !may_have_held(to.as_str()) =>
+                    if !displayed.contains(&(to.as_str(), *id)) && !may_have_held(to.as_str()) =>
                 {
                     faults.push(format!("{name} at {at:?}: {to} received {id} and was never shown it"));
                 }
@@ -310,47 +323,31 @@ fn promises_are_kept(
             }
         }
     }
-    let mut names = BTreeSet::new();
-    let mut cursors: BTreeMap<(&Name, &IntervalKey), &CursorRecord> = BTreeMap::new();
-    for record in history.sim.disk_history() {
-        match record {
-            Record::Name(row) => {
-                names.insert(&row.name);
+    for StoredMessage { mail, readers, is_for_everybody } in stored {
+        if mail.header.kind == MessageKind::Channel && !is_for_everybody {
+            faults.push(format!("{:.20} is not for everybody", mail.text.as_str()));
+        }
+        for reader in readers.iter().filter(|_| mail.header.kind == MessageKind::Direct) {
+            let is_displayed = displayed.contains(&(reader.as_str(), mail.header.id));
+            if !is_displayed && !may_have_held(reader.as_str()) {
+                faults.push(format!("{reader} was never shown the kept {:.20}", mail.text.as_str()));
             }
-            Record::Cursor(cursor) => {
-                cursors.insert((&cursor.reader, &cursor.key), cursor);
-            }
-            Record::CursorRemoved { reader, key } => {
-                cursors.remove(&(reader, key));
-            }
-            Record::NameRemoved(name) => cursors.retain(|(reader, _), _| *reader != name),
-            Record::Mail(mail) => {
-                let readers: BTreeSet<&Name> = match mail.header.log() {
-                    None => mail.header.reader().into_iter().collect(),
-                    Some(log) => {
-                        let position = mail.header.position;
-                        let reads = |cursor: &&&CursorRecord| {
-                            let IntervalKey { log: own, joined } = &cursor.key;
-                            *own == log && *joined <= position && cursor.end.is_none_or(|end| position < end)
-                        };
-                        let readers = cursors.values().filter(reads).map(|cursor| &cursor.reader);
-                        readers.filter(|reader| **reader != mail.header.from).collect()
-                    }
-                };
-                if mail.header.kind == MessageKind::Channel {
-                    let everybody = names.iter().copied().filter(|name| **name != mail.header.from);
-                    if !everybody.eq(readers.iter().copied()) {
-                        faults.push(format!("{:.20} is not for everybody", mail.text.as_str()));
-                    }
-                }
-                for reader in readers {
-                    let exempt = mail.header.kind == MessageKind::Direct && may_have_held(reader.as_str());
-                    if !exempt && !shown_by(reader.as_str(), mail.header.id) {
-                        faults.push(format!("{reader} was never shown the kept {:.20}", mail.text.as_str()));
-                    }
-                }
-            }
-            _ => {}
+        }
+    }
+}
+
+/// In a crowd, slow readers and full paths are no reason to report a client offline.
+fn nobody_goes_offline_alone(history: &History, faults: &mut Vec<String>) {
+    if !history.is_crowd || history.server_killed {
+        return;
+    }
+    for (at, event) in history.sim.log(SERVER) {
+        let Body::Server(ServerEvent::ClientOffline { name, reason: OfflineReason::Silent }) = &event.body else {
+            continue;
+        };
+        let was_killed = |actor: &TestClient| actor.runs.iter().any(|run| run.end != RunEnd::ByItself);
+        if !history.actors.iter().any(|actor| actor.name == name.as_str() && was_killed(actor)) {
+            faults.push(format!("{name} was reported silent at {at:?} although it ran"));
         }
     }
 }

@@ -2,15 +2,16 @@
 //! one seed. At the end of each history all faults are removed, so that the checks can expect a complete recovery.
 
 pub mod check;
+mod crowd;
 pub mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chat::netem::link_model::LinkModel;
+use chat::proto::config::ServerLimits;
 use chat::proto::console::Console;
 use chat::proto::rng::Rng;
-use chat::proto::server::WHOLE_TABLE;
 use chat::proto::time::Instant;
 use chat::sim::simulation::{SERVER, Simulation};
 
@@ -77,22 +78,29 @@ pub struct History {
     pub cut_off: BTreeSet<usize>,
     /// The steps of the history, for the transcript.
     pub script: Vec<(Instant, String)>,
+    /// Whether this is a crowd: only a kill makes a client silent.
+    pub is_crowd: bool,
     rng: Rng,
     originals: usize,
+}
+
+/// The random numbers of the history of this seed. Each kind of history has its own.
+fn rng(kind: u8, seed: u64) -> Rng {
+    let mut bytes = [kind; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    Rng::new(bytes)
 }
 
 impl History {
     /// Runs the history of this seed to its end. Clients have the whole table up to this many names.
     pub fn run(seed: u64, whole_table: usize) -> Self {
-        let mut bytes = [7; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut rng = Rng::new(bytes);
+        let mut rng = rng(7, seed);
         let nets = LinkModel::PRESETS.len() as u64 + 1;
         let (net_name, net) = match rng.bits() % nets {
             at if at + 1 < nets => LinkModel::PRESETS[at as usize],
             _ => ("half-lost", HALF_LOST),
         };
-        let mut history = Self::new(seed, net, whole_table, rng);
+        let mut history = Self::new(seed, net, ServerLimits { whole_table, ..ServerLimits::default() }, rng);
         history.sim.keep_traffic();
         history.note(format!("network {net_name}"));
         history.originals = 3 + history.below(6);
@@ -119,7 +127,7 @@ impl History {
         dies_at: Option<usize>,
         before_next: bool,
     ) -> Self {
-        let mut history = Self::new(1, LinkModel::PERFECT, WHOLE_TABLE, Rng::new([1; 32]));
+        let mut history = Self::new(1, LinkModel::PERFECT, ServerLimits::default(), Rng::new([1; 32]));
         history.sim.disk().dies_at = dies_at;
         history.sim.disk().dies_before_next = before_next;
         history.originals = names.len();
@@ -142,9 +150,9 @@ impl History {
         history
     }
 
-    fn new(seed: u64, net: LinkModel, whole_table: usize, rng: Rng) -> Self {
+    fn new(seed: u64, net: LinkModel, limits: ServerLimits, rng: Rng) -> Self {
         let mut sim = Simulation::without_server(seed, net);
-        sim.limits.whole_table = whole_table;
+        sim.limits = limits;
         sim.start(SERVER);
         Self {
             sim,
@@ -156,6 +164,7 @@ impl History {
             held_up: None,
             cut_off: BTreeSet::new(),
             script: Vec::new(),
+            is_crowd: false,
             rng,
             originals: 0,
         }
@@ -168,6 +177,11 @@ impl History {
     fn any_name(&mut self) -> String {
         let at = self.below(self.originals);
         self.actors[at].name.clone()
+    }
+
+    /// The clients to which a client sends direct messages.
+    fn correspondents(&self, at: usize) -> Vec<usize> {
+        if self.is_crowd { vec![(at + 1) % self.originals] } else { (0..self.originals).collect() }
     }
 
     fn note(&mut self, what: String) {
@@ -401,9 +415,9 @@ impl History {
             self.sim.run_for(REST);
         }
         self.well_since = self.sim.now();
-        // Each client sends to each client. This also makes every link drop its aborted messages.
+        // Each client sends on each link that it used. This also makes every link drop its aborted messages.
         for at in 0..self.originals {
-            for to in 0..self.originals {
+            for to in self.correspondents(at) {
                 let to = self.actors[to].name.clone();
                 let text = self.text(at, Some(to.clone()), false);
                 self.last_words.insert(text.clone());
