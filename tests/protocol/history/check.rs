@@ -56,7 +56,7 @@ pub fn faults(history: &History) -> Vec<String> {
     let displayed = displayed(&seen);
     promises_are_kept(&seen, &kept, &stored, &displayed, &mut faults);
     recipients::display_or_are_told(history, &seen, &stored, &displayed, &mut faults);
-    nobody_goes_offline_alone(history, &mut faults);
+    nobody_goes_offline_alone(history, &seen, &mut faults);
     receipts_are_true(history, &seen, &kept, &mut faults);
     the_creator_of_a_group_gets_a_confirmation(history, &seen, &mut faults);
     last_words_were_direct(history, &seen, &mut faults);
@@ -336,10 +336,16 @@ fn promises_are_kept(
     }
 }
 
-/// In a crowd, slow readers and full paths are no reason to report a client offline.
-fn nobody_goes_offline_alone(history: &History, faults: &mut Vec<String>) {
+/// In a crowd, slow readers and full paths are no reason to report a client offline, or the server unreachable.
+fn nobody_goes_offline_alone(history: &History, seen: &[RunLog<'_>], faults: &mut Vec<String>) {
     if !history.is_crowd || history.server_killed {
         return;
+    }
+    for seen in seen {
+        let is_report = |event: &Event| matches!(client_event(event), Some(ClientEvent::ServerUnreachable { .. }));
+        for (at, _) in seen.log.iter().filter(|(_, event)| is_report(event)) {
+            faults.push(format!("{} at {at:?}: no server although it ran", seen.actor.name));
+        }
     }
     for (at, event) in history.sim.log(SERVER) {
         let Body::Server(ServerEvent::ClientOffline { name, reason: OfflineReason::Silent }) = &event.body else {

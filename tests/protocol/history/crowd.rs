@@ -12,9 +12,11 @@ use crate::history::{History, rng};
 /// The number of clients.
 const CLIENTS: usize = 50;
 /// The most messages of one burst.
-const BURST: usize = 300;
+const BURST: usize = 150;
 /// The most clients that send a burst at once.
 const SENDERS: usize = 3;
+/// The most clients that de-register at once.
+const LEAVERS: usize = 8;
 /// The most steps.
 const STEPS: usize = 40;
 /// The networks beyond the bottleneck. They lose few datagrams, so that nobody is silent by chance.
@@ -27,7 +29,7 @@ impl History {
         let mut rng = rng(8, seed);
         let mut below = |n: usize| (rng.bits() % n as u64) as usize;
         let (name, net) = NETS[below(NETS.len())];
-        let messages = [60, 60, 200, 10_000][below(4)];
+        let messages = [60, 60, 60, 200, 200, 10_000][below(6)];
         let retention = Retention { messages, ..Retention::default() };
         let mut history = Self::new(seed, net, ServerLimits { retention, ..ServerLimits::default() }, rng);
         history.note(format!("a crowd, network {name}, logs of {messages} messages"));
@@ -58,7 +60,7 @@ impl History {
 
     /// Puts the first clients behind a bottleneck, which they share in each direction.
     fn narrow(&mut self, net: LinkModel) {
-        let clients = 1..=self.below(CLIENTS / 2);
+        let clients = 1..=1 + self.below(CLIENTS / 2);
         let bandwidth = [500_000, 1_250_000, 2_500_000][self.below(3)];
         let queue = [30, 50, 100][self.below(3)];
         self.note(format!("a bottleneck of {bandwidth} bytes/s and {queue} datagrams before {clients:?}"));
@@ -67,9 +69,8 @@ impl History {
         let up: Vec<_> = clients.map(|client| (client, SERVER)).collect();
         for routes in [down, up] {
             self.sim.share_path(&routes);
-            if let Some((from, to)) = routes.first() {
-                self.sim.set_path(*from, *to, bottleneck);
-            }
+            let (from, to) = routes[0];
+            self.sim.set_path(from, to, bottleneck);
         }
     }
 
@@ -96,7 +97,12 @@ impl History {
             }
             35..45 => self.set_blocked(index, true),
             45..50 => self.set_blocked(index, false),
-            50..60 => self.type_line(at, "dereg"),
+            50..60 => {
+                for _ in 0..=self.below(LEAVERS) {
+                    let at = self.below(CLIENTS);
+                    self.type_line(at, "dereg");
+                }
+            }
             60..65 => self.type_line(at, "reg"),
             65..70 => self.type_line(at, "join_group g"),
             70..75 => self.type_line(at, "leave_group"),
