@@ -19,6 +19,9 @@ const SENDERS: usize = 3;
 const LEAVERS: usize = 8;
 /// The most steps.
 const STEPS: usize = 40;
+/// The most bytes per second of probes to one client: a full datagram each 40 ms. Probes do not back off, so that a
+/// bottleneck must carry those to all its clients. Otherwise its queue stays full and may lose all pings of one of them.
+const PROBES_A_CLIENT: usize = 30_000;
 /// The networks beyond the bottleneck. They lose few datagrams, so that nobody is silent by chance.
 const NETS: [(&str, LinkModel); 3] =
     [("perfect", LinkModel::PERFECT), ("lan", LinkModel::LAN), ("transatlantic", LinkModel::TRANSATLANTIC)];
@@ -60,11 +63,11 @@ impl History {
 
     /// Puts the first clients behind a bottleneck, which they share in each direction.
     fn narrow(&mut self, net: LinkModel) {
-        let clients = 1..=1 + self.below(CLIENTS / 2);
         let bandwidth = [500_000, 1_250_000, 2_500_000][self.below(3)];
+        let clients = 1..=1 + self.below((bandwidth / PROBES_A_CLIENT).min(CLIENTS / 2));
         let queue = [30, 50, 100][self.below(3)];
         self.note(format!("a bottleneck of {bandwidth} bytes/s and {queue} datagrams before {clients:?}"));
-        let bottleneck = LinkModel { bandwidth, queue, ..net };
+        let bottleneck = LinkModel { bandwidth: bandwidth as u64, queue, ..net };
         let down: Vec<_> = clients.clone().map(|client| (SERVER, client)).collect();
         let up: Vec<_> = clients.map(|client| (client, SERVER)).collect();
         for routes in [down, up] {
