@@ -20,7 +20,7 @@ const PARTIAL_SEEDS: u64 = 50;
 const CROWD_REGRESSIONS: &[u64] = &[];
 
 /// The number of crowds to run without `CHAT_SEEDS`.
-const CROWDS: u64 = 10;
+const CROWDS: u64 = 6;
 
 /// A crowd takes as much time as this many histories.
 const HISTORIES_A_CROWD: u64 = 50;
