@@ -22,7 +22,7 @@ const CROWD_REGRESSIONS: &[u64] = &[];
 /// The number of crowds to run without `CHAT_SEEDS`.
 const CROWDS: u64 = 6;
 
-/// A crowd takes as much time as this many histories.
+/// `CHAT_SEEDS` runs one crowd for this many histories, because a crowd takes much longer.
 const HISTORIES_A_CROWD: u64 = 50;
 
 /// The kinds of histories.
