@@ -46,6 +46,9 @@ soak:             ## run clients with logins, groups, mail and loss for ten minu
 crowd:            ## let 1,000 clients join at once; print the time until all have the complete table
 	CHAT_CROWD=1000 $(CARGO) test --release --test program crowd:: -- --nocapture
 
+slow:             ## stop a reader, or block its output, for 60 s; print the times until all have the messages
+	CHAT_SLOW_SECONDS=60 $(CARGO) test --test program slow_readers:: -- --nocapture
+
 # `make bench ROW='pipe mail'` measures these rows; ARGS are options, such as `--json`, `--rounds 1`, `--scale 0.1`.
 bench:            ## measure the program as ratios to plain UDP and plain SQLite
 	@$(CARGO) bench --quiet --bench rows -- $(ROW) $(ARGS)
@@ -67,4 +70,4 @@ docs:             ## build the code documentation; warnings are errors
 clean:            ## remove all build output
 	$(CARGO) clean
 
-.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios picture chaos goodput soak crowd bench bench-docs check format lint docs clean
+.PHONY: help build install test test-case-1 test-case-2 test-case-3 scenarios picture chaos goodput soak crowd slow bench bench-docs check format lint docs clean

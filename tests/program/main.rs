@@ -12,6 +12,7 @@ mod identity;
 mod nohup;
 mod python_client;
 mod server;
+mod slow_readers;
 mod soak;
 mod terminal_client;
 mod terminal_server;
