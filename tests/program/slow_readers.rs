@@ -213,10 +213,10 @@ fn a_sender_waits_while_a_reader_with_a_blocked_output_lacks_more_than_half() {
     room.sender.is_answered(HALF);
     // The sender would not wait longer than the time limit.
     wait_out(Instant::now(), stall().min(LAG_TIMEOUT / 2));
-    // Everything else goes on.
+    // Everything else goes on. On a busy machine, r1 may acknowledge so late that the server saves the message.
     room.sender.program.send("send r1 hi");
     let mut answered = HALF;
-    while room.sender.event(&["accepted", "delivered"])["event"] == "accepted" {
+    while room.sender.event(&["accepted", "delivered", "saved"])["event"] == "accepted" {
         answered += 1;
     }
     assert!(answered < MANY, "all {answered} answers came");
