@@ -63,7 +63,7 @@ impl Room {
         let (server, port) = Program::server_with(&[&["--db", file.to_str().unwrap()], server_options].concat());
         let client = |name: &str| program(["-c", name, "127.0.0.1", &port, "0", "--json"]);
         let sender = Client::read_always(client("x").arg("--pipeline"));
-        let slow = Client::read_on_demand(client("y"));
+        let slow = Client::read_on_demand(client("y").in_own_group());
         let others: Vec<Client> =
             (1..=OTHERS).map(|number| Client::read_always(client(&format!("r{number}")))).collect();
         let room = Self { server, sender, slow, others, reported: Vec::new(), busy, _folder: folder };

@@ -6,6 +6,7 @@ mod pty;
 mod screen;
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -60,6 +61,7 @@ pub fn program<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> ProgramBui
         stdin: None,
         stdout: None,
         is_read: true,
+        has_own_group: false,
         input: Vec::new(),
     }
 }
@@ -92,6 +94,7 @@ pub struct ProgramBuilder {
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     is_read: bool,
+    has_own_group: bool,
     input: Vec<u8>,
 }
 
@@ -165,6 +168,13 @@ impl ProgramBuilder {
         self
     }
 
+    /// Starts the program in a process group of its own. A program that will be stopped needs it: if the shell that
+    /// started the tests ends meanwhile, the system sends SIGHUP to the whole orphaned group of a stopped process.
+    pub fn in_own_group(mut self) -> Self {
+        self.has_own_group = true;
+        self
+    }
+
     /// The whole input of [`run`](Self::run) and [`assert`](Self::assert).
     pub fn input(mut self, input: &str) -> Self {
         self.input = input.into();
@@ -221,6 +231,9 @@ impl ProgramBuilder {
         // The key of the user is in this folder, also when a test names another home.
         command.env("XDG_DATA_HOME", self.home.path().join(DATA));
         command.envs(self.envs.iter().map(|(name, value)| (name, value)));
+        if self.has_own_group {
+            command.process_group(0);
+        }
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
