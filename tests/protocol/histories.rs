@@ -17,7 +17,7 @@ const SEEDS: u64 = 500;
 const PARTIAL_SEEDS: u64 = 50;
 
 /// Seeds whose crowds found a fault in the past.
-const CROWD_REGRESSIONS: &[u64] = &[];
+const CROWD_REGRESSIONS: &[u64] = &[563, 740, 899];
 
 /// The number of crowds to run without `CHAT_SEEDS`.
 const CROWDS: u64 = 6;
