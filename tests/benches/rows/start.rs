@@ -12,7 +12,8 @@ use crate::support::Program;
 use crate::thin::{Fleet, WaitEnd};
 
 const STARTS: usize = 40;
-const IDLE_CLIENTS: usize = 1_000;
+/// With the idle client, as many as have the whole table.
+const IDLE_CLIENTS: usize = 999;
 const IDLE: Duration = Duration::from_secs(10);
 /// How many idle clients join at the same time.
 const AT_ONCE: usize = 50;
