@@ -165,9 +165,13 @@ impl Logs {
 
     /// Prepares the notice that is next in an interval. `id` becomes the id of a new notice.
     pub fn next_notice(&mut self, reader: &Name, key: &IntervalKey, id: MessageId) -> NextNotice {
-        let base = self.logs.get(&key.log).map_or(0, MessageLog::base);
-        let Some(interval) = self.interval_mut(reader, key) else { return NextNotice::Wait };
-        let next = interval.prepare_notice(reader, base, id);
+        let Some(interval) = self.readers.get_mut(reader).and_then(|all| all.iter_mut().find(|one| one.key == *key))
+        else {
+            return NextNotice::Wait;
+        };
+        let upto = interval.end_in(self.logs.get(&key.log).map_or(0, MessageLog::base));
+        let gaps = self.logs.get(&key.log).map_or(0, |log| log.dropped_gaps(interval.sent, upto));
+        let next = interval.prepare_notice(reader, upto, gaps, id);
         if next == NextNotice::Nothing {
             let sent = interval.sent;
             self.move_cursor(reader, key, sent);

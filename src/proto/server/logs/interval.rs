@@ -122,8 +122,9 @@ impl Interval {
         self.in_flight.push_back(InFlight { last, own_dropped: 0 });
     }
 
-    /// Creates the notice of the messages below `base`, or returns the one that waits.
-    pub fn prepare_notice(&mut self, reader: &Name, base: u64, id: MessageId) -> NextNotice {
+    /// Creates the notice of the messages below `upto`, or returns the one that waits. `gaps` is the number of gaps
+    /// among them.
+    pub fn prepare_notice(&mut self, reader: &Name, upto: u64, gaps: u64, id: MessageId) -> NextNotice {
         if let Some(notice) = self.notice.filter(|notice| self.sent < notice.upto) {
             let is_written = self.notice_state == NoticeState::Written;
             return if is_written { NextNotice::Send(notice) } else { NextNotice::Wait };
@@ -131,8 +132,8 @@ impl Interval {
         if !self.in_flight.is_empty() {
             return NextNotice::Wait;
         }
-        let upto = self.end_in(base);
-        let count = upto.saturating_sub(self.sent).saturating_sub(std::mem::take(&mut self.own_dropped));
+        let others = gaps + std::mem::take(&mut self.own_dropped);
+        let count = upto.saturating_sub(self.sent).saturating_sub(others);
         if count == 0 {
             self.sent = upto;
             return NextNotice::Nothing;

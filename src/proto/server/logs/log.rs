@@ -15,6 +15,9 @@ const FILL_WINDOW: u64 = 5_000;
 /// A sender with more messages among them fills the log.
 const FILL_MESSAGES: usize = 64;
 
+/// The most dropped gaps of a log that are remembered. A forgotten one counts as a message.
+const DROPPED_GAPS: usize = 4_096;
+
 /// A message of a log.
 #[derive(Debug)]
 pub struct LoggedMessage {
@@ -49,6 +52,8 @@ pub struct MessageLog {
     base: u64,
     /// `None` is a gap: the message was refused by the disk, or its text is lost.
     entries: VecDeque<Option<LoggedMessage>>,
+    /// The positions of gaps that were dropped before every reader passed them: they are no dropped messages.
+    dropped_gaps: BTreeSet<u64>,
     /// The position of the next message to accept.
     reserved: u64,
     count: usize,
@@ -134,6 +139,19 @@ impl MessageLog {
             self.forget(self.base - 1, &entry.header.from.clone(), entry.header.text_bytes);
         }
         Some((self.base - 1, entry))
+    }
+
+    /// Remembers a gap that was dropped.
+    pub fn drop_gap(&mut self, position: u64) {
+        self.dropped_gaps.insert(position);
+        if self.dropped_gaps.len() > DROPPED_GAPS {
+            self.dropped_gaps.pop_first();
+        }
+    }
+
+    /// The number of dropped gaps from `from` on and below `end`.
+    pub fn dropped_gaps(&self, from: u64, end: u64) -> u64 {
+        self.dropped_gaps.range(from..end.max(from)).count() as u64
     }
 
     fn forget(&mut self, position: u64, from: &Name, bytes: usize) {

@@ -256,7 +256,12 @@ impl Logs {
     /// Removes the first message of a log although some reader has not read it.
     fn drop_first(&mut self, name: &LogName) {
         let Some((position, from)) = self.remove_first(name) else { return };
-        let Some(from) = from else { return };
+        let Some(from) = from else {
+            if let Some(log) = self.logs.get_mut(name) {
+                log.drop_gap(position);
+            }
+            return;
+        };
         for interval in self.readers.get_mut(&from).into_iter().flatten() {
             if interval.key.log == *name && interval.note_own_dropped(position) {
                 self.changed.insert((from.clone(), interval.key.clone()));

@@ -244,13 +244,15 @@ proptest! {
     ) {
         let mut harness = Harness::new(messages);
         let groups = ["g", "h"].map(name);
+        // A server that crashed no longer knows dropped gaps, so a run with both has no crash.
+        let refuses = messages == 1_000 || steps.first().is_some_and(|(_, who, _)| *who == 0);
+        let crashes = messages == 1_000 || !refuses;
         for (step, who, what) in steps {
             let who = name(NAMES[who]);
             let group = groups[what % 2].clone();
             match step {
                 0..=6 => {
-                    // A gap that is dropped would count as a message.
-                    let is_refused = messages == 1_000 && what == 2;
+                    let is_refused = refuses && what == 2;
                     harness.publish(&who, &LogName::Channel, is_refused);
                 }
                 7..=9 => if let Some(group) = harness.members.get(&who).cloned() {
@@ -262,6 +264,7 @@ proptest! {
                 16 => harness.leave(&who),
                 17 => harness.write(),
                 18 => harness.rewind(&who),
+                _ if !crashes => {}
                 _ => {
                     // An item whose cursor was not written comes again: the reader recognises its id.
                     harness.write();
