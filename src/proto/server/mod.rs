@@ -128,6 +128,7 @@ impl Server {
         let me = rng.incarnation();
         let state = config.kept;
         let (names, messages) = (state.names.len(), state.mail.len());
+        let (direct, logged): (Vec<_>, Vec<_>) = state.mail.into_iter().partition(|header| header.to.is_some());
         let mut server = Self {
             me,
             cookies: Cookies::new([rng.bits(), rng.bits()]),
@@ -137,8 +138,8 @@ impl Server {
             sessions: Sessions::default(),
             pings: Pings::default(),
             groups: Groups::new(state.groups),
-            logs: Logs::new(config.limits.retention, state.mail.clone(), state.bases, state.cursors),
-            mail: MailIndex::new(state.mail, state.receipts, state.last_seq, config.limits.mailbox),
+            logs: Logs::new(config.limits.retention, logged, state.bases, state.cursors),
+            mail: MailIndex::new(direct, state.receipts, state.last_seq, config.limits.mailbox),
             last_written: state.last_seq,
             notices: 0,
             is_writing_cursors: false,

@@ -1,11 +1,22 @@
 //! Cursors: registers the readers of logs, decides what each gets next, and moves its cursor when it acknowledges.
 
+use std::collections::BTreeMap;
+
 use crate::proto::id::MessageId;
 use crate::proto::name::Name;
 use crate::proto::record::{IntervalKey, LogName, MailHeader, Record};
 use crate::proto::server::logs::interval::{INTERVALS, Interval, NoticeState};
 use crate::proto::server::logs::log::MessageLog;
 use crate::proto::server::logs::{Logs, NextNotice, Upcoming};
+
+/// An interval of a reader. Borrows only the readers, so that logs stay usable.
+fn find_interval<'a>(
+    readers: &'a mut BTreeMap<Name, Vec<Interval>>,
+    reader: &Name,
+    key: &IntervalKey,
+) -> Option<&'a mut Interval> {
+    readers.get_mut(reader)?.iter_mut().find(|interval| interval.key == *key)
+}
 
 impl Logs {
     /// Lets a reader read the channel from now on, unless it does already. Returns the record to write.
@@ -165,10 +176,7 @@ impl Logs {
 
     /// Prepares the notice that is next in an interval. `id` becomes the id of a new notice.
     pub fn next_notice(&mut self, reader: &Name, key: &IntervalKey, id: MessageId) -> NextNotice {
-        let Some(interval) = self.readers.get_mut(reader).and_then(|all| all.iter_mut().find(|one| one.key == *key))
-        else {
-            return NextNotice::Wait;
-        };
+        let Some(interval) = find_interval(&mut self.readers, reader, key) else { return NextNotice::Wait };
         let upto = interval.end_in(self.logs.get(&key.log).map_or(0, MessageLog::base));
         let gaps = self.logs.get(&key.log).map_or(0, |log| log.dropped_gaps(interval.sent, upto));
         let next = interval.prepare_notice(reader, upto, gaps, id);
@@ -181,26 +189,22 @@ impl Logs {
 
     /// Notes that the record of a notice has its outcome.
     pub fn notice_written(&mut self, reader: &Name, key: &IntervalKey) {
-        if let Some(interval) = self.interval_mut(reader, key) {
+        if let Some(interval) = find_interval(&mut self.readers, reader, key) {
             interval.notice_state = NoticeState::Written;
         }
-    }
-
-    fn interval_mut(&mut self, reader: &Name, key: &IntervalKey) -> Option<&mut Interval> {
-        self.readers.get_mut(reader)?.iter_mut().find(|interval| interval.key == *key)
     }
 
     /// Notes that items were sent. `positions` has the position of each message, or of the last message that a notice
     /// counts.
     pub fn sent(&mut self, reader: &Name, key: &IntervalKey, positions: impl IntoIterator<Item = u64>) {
-        if let Some(interval) = self.interval_mut(reader, key) {
+        if let Some(interval) = find_interval(&mut self.readers, reader, key) {
             positions.into_iter().for_each(|last| interval.send(last));
         }
     }
 
     /// Notes that a reader acknowledged the `count` oldest items in flight of an interval.
     pub fn acknowledged(&mut self, reader: &Name, key: &IntervalKey, count: usize) {
-        let Some(interval) = self.interval_mut(reader, key) else { return };
+        let Some(interval) = find_interval(&mut self.readers, reader, key) else { return };
         if let Some(next) = (0..count).filter_map(|_| interval.acknowledge()).last() {
             self.move_cursor(reader, key, next);
         }
@@ -212,10 +216,7 @@ impl Logs {
     }
 
     fn move_cursor(&mut self, reader: &Name, key: &IntervalKey, next: u64) {
-        let Some(interval) = self.readers.get_mut(reader).and_then(|all| all.iter_mut().find(|one| one.key == *key))
-        else {
-            return;
-        };
+        let Some(interval) = find_interval(&mut self.readers, reader, key) else { return };
         let before = std::mem::replace(&mut interval.next, next);
         let is_open = interval.end.is_none();
         self.changed.insert((reader.clone(), key.clone()));

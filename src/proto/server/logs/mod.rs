@@ -96,7 +96,7 @@ pub enum NextNotice {
 }
 
 impl Logs {
-    /// The logs and cursors that an earlier incarnation persisted. Headers of direct messages are ignored.
+    /// The logs and cursors that an earlier incarnation persisted. `headers` are those of messages to many.
     #[must_use]
     pub fn new(
         retention: Retention,

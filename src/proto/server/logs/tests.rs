@@ -44,20 +44,20 @@ fn retention(messages: usize) -> Retention {
 
 /// An item that a reader must get.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Item {
+enum ReaderItem {
     Message(u64),
     Dropped(LogName, u64),
 }
 
 /// The state of a disk: what the records leave.
 #[derive(Clone, Debug, Default)]
-struct Disk {
+struct DiskModel {
     mail: BTreeMap<u64, MailHeader>,
     cursors: BTreeMap<(Name, IntervalKey), CursorRecord>,
     bases: BTreeMap<LogName, u64>,
 }
 
-impl Disk {
+impl DiskModel {
     fn apply(&mut self, record: Record) {
         match record {
             Record::Mail(mail) => drop(self.mail.insert(mail.header.seq, mail.header)),
@@ -83,11 +83,11 @@ impl Disk {
 /// Logs, their disk, and for each reader the messages that it lacks and those in flight.
 struct Harness {
     logs: Logs,
-    disk: Disk,
+    disk: DiskModel,
     messages: usize,
     /// All messages that a reader lacks, by reader, in order. Messages beyond the retention are still there.
     lacking: BTreeMap<Name, Vec<(u64, LogName)>>,
-    in_flight: BTreeMap<Name, VecDeque<(IntervalKey, Item)>>,
+    in_flight: BTreeMap<Name, VecDeque<(IntervalKey, ReaderItem)>>,
     members: BTreeMap<Name, Name>,
     seq: u64,
     stored: BTreeMap<LogName, VecDeque<u64>>,
@@ -96,8 +96,8 @@ struct Harness {
 impl Harness {
     fn new(messages: usize) -> Self {
         let mut harness = Self {
-            logs: Disk::default().open(messages),
-            disk: Disk::default(),
+            logs: DiskModel::default().open(messages),
+            disk: DiskModel::default(),
             messages,
             lacking: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -137,10 +137,10 @@ impl Harness {
         let items = self.logs.upcoming(reader, std::iter::empty(), room, usize::MAX);
         for item in items {
             let (key, last, item) = match item {
-                Upcoming::Logged { seq, key, position } => (key, position, Item::Message(seq)),
+                Upcoming::Logged { seq, key, position } => (key, position, ReaderItem::Message(seq)),
                 Upcoming::Notice(key) => match self.logs.next_notice(reader, &key, id(1_000 + self.seq)) {
                     NextNotice::Send(notice) => {
-                        let item = Item::Dropped(key.log.clone(), notice.count);
+                        let item = ReaderItem::Dropped(key.log.clone(), notice.count);
                         (key, notice.upto - 1, item)
                     }
                     NextNotice::Write(record) => {
@@ -162,7 +162,7 @@ impl Harness {
         self.logs.acknowledged(reader, &key, 1);
         let lacking = self.lacking.get_mut(reader).unwrap();
         match item {
-            Item::Message(seq) => {
+            ReaderItem::Message(seq) => {
                 let at = lacking.iter().position(|(lacked, _)| *lacked == seq);
                 let at = at.unwrap_or_else(|| panic!("{reader} gets {seq} again"));
                 // Within one log nothing is overtaken.
@@ -170,7 +170,7 @@ impl Harness {
                 assert!(lacking[..at].iter().all(|(_, other)| *other != log), "{reader} {seq} {lacking:?}");
                 lacking.remove(at);
             }
-            Item::Dropped(log, count) => {
+            ReaderItem::Dropped(log, count) => {
                 for _ in 0..count {
                     let at = lacking.iter().position(|(_, other)| *other == log);
                     let (seq, _) = lacking.remove(at.unwrap_or_else(|| panic!("{reader} is told too many")));
